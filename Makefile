@@ -1,0 +1,122 @@
+# Everything happens in $(VENV) and tests/interop/node_modules; `make clean` removes both. `make help` lists the targets.
+#
+#   make test PYTHON=python3.12      that interpreter instead of the first one found
+#   make test ARGS="-k heartbeat"    more arguments for pytest
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+
+VERSIONS := 3.11 3.12 3.13 3.14 3.15
+CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.15 python3.14 python3.13 python3.12 python3.11 python)
+# An interpreter counts if it runs (a pyenv shim may exist and run nothing), is new enough and can make an environment.
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NODE_READY := tests/interop/node_modules/.ready
+FAST_TESTS := tests/unit tests/scenarios
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv setup node demo test test-unit test-interop test-all lint types format coverage docs-check clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+# An environment belongs to one folder and one interpreter. One that was copied here, whose Python has gone, or that was
+# made for another PYTHON is made again; so is one older than pyproject.toml.
+ifneq ($(shell [ -x $(BIN)/python ] && cat $(READY) 2>/dev/null),$(strip $(CURDIR) $(PYTHON)))
+.PHONY: $(READY)
+endif
+$(READY): pyproject.toml
+	@found=; for python in $(CANDIDATES); do \
+	  if "$$python" -c '$(USABLE)' >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Python >= 3.11 not found (with its venv and ensurepip modules). Tried:" $(CANDIDATES) >&2; \
+	  echo "Install one (on Debian and Ubuntu: python3 and python3-venv) or name one: make PYTHON=/path/to/python3" >&2; \
+	  exit 1; \
+	fi; \
+	echo "making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable .
+	@echo '$(strip $(CURDIR) $(PYTHON))' >$@
+
+$(VENV)/.group-%: $(READY)
+	@echo "installing what '$*' needs"
+	@$(BIN)/python -m pip install --quiet --group $*
+	@touch $@
+
+$(NODE_READY): $(wildcard tests/interop/package.json tests/interop/package-lock.json)
+	@echo "installing the npm packages of tests/interop"
+	@cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+venv: $(READY) ## the environment with the package in it, editable
+
+node: ## the npm packages the interop tests talk to
+	@if [ ! -e tests/interop/package.json ]; then :; \
+	elif node --version >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory --silent $(NODE_READY); \
+	elif [ "$$PRIMUS_REQUIRE_INTEROP" = 1 ]; then \
+	  echo "node or npm not found, and PRIMUS_REQUIRE_INTEROP says the interop tests must run. Install Node.js >= 20 with npm." >&2; exit 1; \
+	else \
+	  echo "************************************************************************" >&2; \
+	  echo "** node or npm not found: THE INTEROP TESTS WILL BE SKIPPED." >&2; \
+	  echo "** Nothing is tested against the real Primus until you install Node.js >= 20." >&2; \
+	  echo "************************************************************************" >&2; \
+	fi
+
+setup: venv $(VENV)/.group-test node ## all that the tests need
+
+demo: venv ## a short tour: a server, two clients, a heartbeat, a reconnect
+	@$(BIN)/primus demo
+
+test: setup ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: $(VENV)/.group-test ## the fast ones: no sockets, virtual time
+	$(BIN)/python -m pytest $(FAST_TESTS) $(ARGS)
+
+test-interop: setup ## against the real npm packages
+	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+test-all: ## all tests on every Python of 3.11 to 3.15 there is, each in an environment of its own
+	@passed=; failed=; absent=; \
+	for version in $(VERSIONS); do \
+	  found=; for python in "python$$version" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version*/bin/"python$$version"; do \
+	    if "$$python" -c '$(USABLE)' >/dev/null 2>&1; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then absent="$$absent $$version"; continue; fi; \
+	  echo "==== Python $$version ===="; \
+	  if $(MAKE) --no-print-directory test PYTHON="$$found" VENV=".venv-$$version"; then passed="$$passed $$version"; \
+	  else failed="$$failed $$version"; fi; \
+	done; \
+	echo "==== passed:$${passed:- none}; failed:$${failed:- none}; absent, so not tested:$${absent:- none} ===="; \
+	[ -z "$$failed" ] && [ -n "$$passed" ]
+
+lint: $(VENV)/.group-lint ## ruff: rules and format
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(VENV)/.group-lint $(VENV)/.group-test ## mypy --strict
+	$(BIN)/python -m mypy --strict
+
+format: $(VENV)/.group-lint ## let ruff rewrite what it can
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+coverage: $(VENV)/.group-test ## branches of primus_proto that its own tests reach; less than all of them fails
+	$(BIN)/python -m coverage run -m pytest $(FAST_TESTS) $(ARGS)
+	$(BIN)/python -m coverage report
+
+docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links
+	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
+
+clean: ## remove all that was made here
+	rm -rf .venv .venv-* tests/interop/node_modules build dist htmlcov .coverage .coverage.* \
+	  .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

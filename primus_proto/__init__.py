@@ -1,0 +1,63 @@
+"""The Primus real-time protocol as pure state machines: no sockets, no clock, no threads, no tasks.
+
+`ByteServer` and `ByteClient` turn bytes into events and commands; `Server` and `Client` do the same for a host that
+has WebSockets already. Bindings that do the IO are in `primus_io`.
+"""
+
+from . import commands, events
+from .client import Client
+from .config import ClientConfig, Limits, ServerConfig
+from .endpoint import ByteClient, ByteServer
+from .errors import (
+    BacklogExceeded,
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    DecodeError,
+    EncodeError,
+    LocalProtocolError,
+    PrimusError,
+    Refused,
+    RemoteProtocolError,
+)
+from .events import CloseReason, reserved
+from .http import Address, Headers, Request
+from .parsers import Parser
+from .server import Server
+from .spark import NOTHING, Spark
+from .states import ClientState, ReadyState, SparkState
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NOTHING",
+    "Address",
+    "BacklogExceeded",
+    "ByteClient",
+    "ByteServer",
+    "Client",
+    "ClientConfig",
+    "ClientState",
+    "CloseReason",
+    "ConfigError",
+    "ConnectError",
+    "ConnectionLost",
+    "DecodeError",
+    "EncodeError",
+    "Headers",
+    "Limits",
+    "LocalProtocolError",
+    "Parser",
+    "PrimusError",
+    "ReadyState",
+    "Refused",
+    "RemoteProtocolError",
+    "Request",
+    "Server",
+    "ServerConfig",
+    "Spark",
+    "SparkState",
+    "commands",
+    "events",
+    "reserved",
+]

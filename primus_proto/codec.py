@@ -1,0 +1,37 @@
+"""Values to messages and back, through whatever parser is set: the one place where a parser's code runs.
+
+The law kept here: a parser is the application's code, so whatever it raises is turned into `EncodeError` for the
+caller of `write`, or `DecodeError` for an event; nothing else comes out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import DecodeError, EncodeError
+from .messages import Message, is_reserved
+from .parsers import Parser
+
+__all__ = ["decode", "encode"]
+
+
+def encode(parser: Parser, value: Any) -> Message:
+    """Encode an application's value; EncodeError for a reserved string or what the parser refuses (protocol 1)."""
+    if is_reserved(value):
+        raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value[:80]!r}")
+    try:
+        return Message(parser.encode(value))
+    except EncodeError:
+        raise
+    except Exception as error:
+        raise EncodeError(f"the parser failed: {error!r}") from error
+
+
+def decode(parser: Parser, data: str | bytes) -> Any:
+    """Decode one incoming message; DecodeError where it cannot be."""
+    try:
+        return parser.decode(data)
+    except DecodeError:
+        raise
+    except Exception as error:
+        raise DecodeError(f"the parser failed: {error!r}", data) from error

@@ -1,0 +1,280 @@
+"""Options: frozen, validated when made, durations in seconds.
+
+Names are the original's in snake_case. A wrong value raises `ConfigError`, saying which option and what it takes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from .errors import ConfigError
+from .parsers import Parser, get_parser
+
+__all__ = ["ClientConfig", "Limits", "ServerConfig"]
+
+STRATEGIES = ("disconnect", "online", "timeout")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _number(name: str, value: object, *, least: float = 0.0, above: bool = False, infinite: bool = False) -> None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    if good and (value > least if above else value >= least) and (infinite or value != math.inf):  # type: ignore[operator]
+        return
+    want = f"a number {'above' if above else 'of at least'} {least:g}"
+    raise ConfigError(f"{name} must be {want}{'' if infinite else ', and finite'}; got {value!r}")
+
+
+def _count(name: str, value: object, *, least: int = 0) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}; got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on everything a peer can make grow (protocol 7). Sizes in bytes, durations in seconds."""
+
+    head: int = 16 * 1024
+    """The largest HTTP head (request or response) that is read."""
+    handshake: float = 10.0
+    """How long a request head, a request body, or an idle keep-alive connection may take."""
+    body: int = 1024 * 1024
+    """The largest HTTP body that is read."""
+    pipelined: int = 16 * 1024
+    """Unread bytes behind an unanswered request, above which reading stops until it is answered."""
+    message: int = 10 * 1024 * 1024
+    """The largest message accepted, by its declared length."""
+    fragments: int = 1024
+    """The largest number of frames that one message may be cut into."""
+    backlog: int = 1024 * 1024
+    """Unsent bytes of one spark, counted before the message at hand, above which it is cut."""
+    queue: int = 16 * 1024 * 1024
+    """Bytes a client keeps for later, while it is not connected or the server does not read."""
+    close: float = 5.0
+    """How long a closing handshake may take before the connection is dropped."""
+    heartbeat_min: float = 1.0
+    """The shortest heartbeat timeout that a client may ask of a server."""
+    heartbeat_max: float = 600.0
+    """The longest heartbeat timeout that a client may ask of a server."""
+    authorizations: int = 1000
+    """How many requests may wait for authorization at once; more are answered 503."""
+    authorization: float = 10.0
+    """How long a request may wait for authorization before it is answered 503."""
+
+    def __post_init__(self) -> None:
+        for name in ("head", "pipelined", "message", "fragments"):
+            _count(f"limits.{name}", getattr(self, name), least=1)
+        for name in ("body", "backlog", "queue", "authorizations"):
+            _count(f"limits.{name}", getattr(self, name))
+        for name in ("handshake", "close", "heartbeat_min", "heartbeat_max", "authorization"):
+            _number(f"limits.{name}", getattr(self, name), above=True)
+        if self.heartbeat_min > self.heartbeat_max:
+            raise ConfigError("limits.heartbeat_min must not be above limits.heartbeat_max")
+
+
+def _pathname(value: object) -> str:
+    """Normalise ``primus``, ``/primus/`` and ``/primus`` to the last; the characters a URL path may have."""
+    if isinstance(value, str):
+        path = "/" + value.strip("/")
+        segments = path[1:].split("/")
+        if re.fullmatch(r"[\w.~!$&'()*+,;=:@%/-]+", path, re.ASCII) and not {"", ".", ".."} & set(segments):
+            return path
+    raise ConfigError(f"pathname must be a URL path like '/primus', without query or empty segments; got {value!r}")
+
+
+def _strategy(value: str | Collection[str] | bool | None) -> frozenset[str]:
+    """Normalise what the original takes: None is all three; False, '' and an empty collection never reconnect."""
+    if value is None or value is True:
+        return frozenset(STRATEGIES)
+    if value is False:
+        return frozenset()
+    items: Iterable[object] = value.split(",") if isinstance(value, str) else value
+    names = frozenset(str(item).strip().lower() for item in items) - {""}
+    unknown = names.difference(STRATEGIES)
+    if unknown:
+        known = ", ".join(STRATEGIES)
+        raise ConfigError(f"unknown strategy {', '.join(sorted(unknown))!r}; known: {known}; or False for none")
+    return names
+
+
+def _url(value: object, pathname: str) -> SplitResult:
+    """Check a connect URL (protocol 2) and split it."""
+    if not isinstance(value, str):
+        raise ConfigError(f"url must be a string like 'http://localhost:8080'; got {value!r}")
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"url {value!r} is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https", "ws", "wss"):
+        raise ConfigError(f"url must start with http://, https://, ws:// or wss://; got {value!r}")
+    if not parts.hostname or port == 0:
+        raise ConfigError(f"url must name a host and, if any, a port from 1 to 65535; got {value!r}")
+    if re.search(r"[\x00-\x20\x7f]", value) or not value.isascii():
+        raise ConfigError(f"url must be ASCII without spaces; percent-encode the rest; got {value!r}")
+    if parts.path.rstrip("/") not in ("", pathname):
+        raise ConfigError(f"url must not have a path of its own: give pathname={parts.path!r} instead; got {value!r}")
+    return parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """Options of a client. Source of the defaults: protocol 3.1, 4.3, 4.4 and 4.6."""
+
+    url: str
+    """``http(s)://host[:port]/?query`` (or ws, wss): where the server is. The path is `pathname`'s business."""
+    pathname: str = "/primus"
+    """The path that the server's Primus owns."""
+    parser: str | Parser = "json"
+    """A parser's name or a `Parser`; the same as the server's."""
+    transformer: str = "websockets"
+    """The transport's name; the same as the server's."""
+    ping: float | Literal[False] = 25.0
+    """Seconds of silence before a ping is sent; False or 0: no heartbeat."""
+    pong: float = 10.0
+    """Seconds the server has to answer a ping."""
+    timeout: float | Literal[False] = 10.0
+    """Seconds the first connect may take; False or 0: no limit."""
+    strategy: str | Collection[str] | bool | None = None
+    """When to reconnect: any of ``disconnect``, ``online``, ``timeout``; None: all; False or empty: never."""
+    min: float = 0.5
+    """Seconds before the first reconnect attempt, and the base of the back-off."""
+    max: float = math.inf
+    """The longest delay between reconnect attempts, seconds."""
+    factor: float = 2.0
+    """The factor by which the delay grows."""
+    retries: int = 10
+    """How many reconnect attempts are made before giving up."""
+    reconnect_timeout: float = 30.0
+    """Seconds one reconnect attempt may take."""
+    queue_size: int | None = None
+    """How many messages are kept while not connected: None: no limit but `Limits.queue`; 0: none."""
+    manual: bool = False
+    """True: do not connect before `open()` is called."""
+    headers: Mapping[str, str] | Collection[tuple[str, str]] = ()
+    """Header fields to send with the connect request."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "pathname", _pathname(self.pathname))
+        _url(self.url, self.pathname)
+        put(self, "parser", get_parser(self.parser))
+        _transformer(self.transformer)
+        for name in ("ping", "timeout"):
+            if getattr(self, name) in (0, False):
+                put(self, name, False)
+            else:
+                _number(name, getattr(self, name), above=True)
+        _number("pong", self.pong, above=True)
+        _number("min", self.min)
+        _number("max", self.max, least=self.min, infinite=True)
+        _number("factor", self.factor, above=True)
+        _count("retries", self.retries)
+        _number("reconnect_timeout", self.reconnect_timeout, above=True)
+        if self.queue_size is not None:
+            _count("queue_size", self.queue_size)
+        put(self, "strategy", _strategy(self.strategy))
+        put(self, "headers", _pairs(self.headers))
+
+    def parts(self) -> SplitResult:
+        """The URL, taken apart."""
+        return urlsplit(self.url)
+
+    @property
+    def secure(self) -> bool:
+        """Whether the URL asks for TLS."""
+        return self.parts().scheme in ("https", "wss")
+
+    @property
+    def hostname(self) -> str:
+        """The host of the URL, an IPv6 address without its brackets."""
+        return self.parts().hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port of the URL, or its scheme's."""
+        return self.parts().port or (443 if self.secure else 80)
+
+    @property
+    def authority(self) -> str:
+        """``host[:port]`` as the URL has it, without a user."""
+        return self.parts().netloc.rpartition("@")[2]
+
+    @property
+    def strategies(self) -> frozenset[str]:
+        """`strategy`, normalised."""
+        return _strategy(self.strategy)
+
+    @property
+    def header_pairs(self) -> tuple[tuple[str, str], ...]:
+        """`headers`, as pairs."""
+        return _pairs(self.headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Options of a server. Source of the defaults: protocol 2, 3.2 and 6."""
+
+    pathname: str = "/primus"
+    """The path that Primus owns on this server, matched by whole segments."""
+    parser: str | Parser = "json"
+    """A parser's name or a `Parser`."""
+    transformer: str = "websockets"
+    """The transport's name."""
+    allow_skipped_heartbeats: int = 2
+    """How many heartbeat timeouts in a row a spark survives; at least 2."""
+    pong_skip_time: float = 1.0
+    """Seconds within which pings of one spark get one pong together."""
+    authorization: Literal[False, True, "all"] = False
+    """True: ask (`AuthorizationRequested`) for each new session; ``"all"``: for each request under the pathname."""
+    trusted_proxies: Collection[str] = ()
+    """Addresses or networks whose ``X-Forwarded-For`` is believed."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "pathname", _pathname(self.pathname))
+        put(self, "parser", get_parser(self.parser))
+        _transformer(self.transformer)
+        _count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
+        _number("pong_skip_time", self.pong_skip_time)
+        if self.authorization not in (False, True, "all"):
+            raise ConfigError(f"authorization must be False, True or 'all'; got {self.authorization!r}")
+        if isinstance(self.trusted_proxies, str):
+            raise ConfigError("trusted_proxies must be a collection of addresses, not one string")
+        put(self, "trusted_proxies", tuple(self.trusted_proxies))
+        self.networks()
+
+    def networks(self) -> tuple[Network, ...]:
+        """The trusted proxies as networks."""
+        try:
+            return tuple(ipaddress.ip_network(proxy, strict=False) for proxy in self.trusted_proxies)
+        except ValueError as error:
+            raise ConfigError(f"trusted_proxies must be IP addresses or networks: {error}") from None
+
+
+def _pairs(headers: Mapping[str, str] | Collection[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return tuple(check_header(name, value) for name, value in pairs)
+
+
+def check_header(name: object, value: object) -> tuple[str, str]:
+    """A header field that cannot smuggle another one in (RFC 9110, 5.5 and 5.6.2)."""
+    if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise ConfigError(f"not a header field name: {name!r}")
+    if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
+        raise ConfigError(f"header {name} has a value that cannot be sent: {value!r}")
+    return name, value
+
+
+def _transformer(name: object) -> None:
+    from .transports.registry import TRANSPORTS  # here: the registry imports the transports, which need Limits
+
+    if name not in TRANSPORTS:
+        raise ConfigError(f"unknown transformer {name!r}; known: {', '.join(sorted(TRANSPORTS))}")

@@ -1,0 +1,275 @@
+"""The byte endpoints: channel -> wire -> exchange -> transport -> pipe -> session, composed.
+
+This is what a driver with raw sockets runs. One `pump` after every call into it: deliver `events()` until there
+are none, run `commands(now=)`, repeat until both are empty, then re-arm the one timer if `next_timeout()` moved.
+"""
+
+from __future__ import annotations
+
+import random
+
+from . import events as ev
+from .client import Client
+from .commands import Command, Connect, OpenChannel
+from .config import ClientConfig, ServerConfig
+from .errors import ConnectError, LocalProtocolError, PrimusError
+from .gate import Gate
+from .http import Address
+from .server import Server
+from .transports.base import ClientTransport, Pipe
+from .transports.registry import TRANSPORTS
+from .wire.channel import Channel, collect
+from .wire.client import HttpClient, Pool
+from .wire.http1 import HttpExchange, HttpServer
+
+__all__ = ["ByteClient", "ByteServer"]
+
+Data = bytes | bytearray | memoryview
+
+
+class _Endpoint:
+    """What both ends share: the channels, the dirty pipes, the driver's verbs."""
+
+    def __init__(self, session: Client | Server) -> None:
+        self._session = session
+        self.timers = session.timers
+        self.limits = session.limits
+        self.rng = session.rng
+        self._channels: dict[int, Channel] = {}
+        self._last_channel = 0
+        self._dirty_channels: list[Channel] = []
+        self._dirty_pipes: list[Pipe] = []
+        self._commands: list[Command] = []
+
+    # --- the driver's side ---
+
+    def receive_data(self, channel: int, data: Data, *, now: float) -> None:
+        """Bytes arrived on a channel. No reference to `data` is kept; an empty one means nothing."""
+        known = self._find(channel)
+        if known is not None:
+            known.receive_data(data, now=now)
+
+    def channel_closed(self, channel: int, error: str | None = None, *, now: float) -> None:
+        """The channel is at EOF, lost, or could not be opened (`error` says why)."""
+        known = self._find(channel)
+        if known is not None:
+            known.channel_closed(error, now=now)
+
+    def channel_blocked(self, channel: int) -> None:
+        """The driver's buffer is full: no `Write` for this channel until `channel_writable`."""
+        known = self._find(channel)
+        if known is not None:
+            known.blocked = True
+
+    def channel_writable(self, channel: int, *, now: float) -> None:
+        """The driver can take output again."""
+        known = self._find(channel)
+        if known is not None:
+            known.blocked = False
+            known.touch()
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is due, absolute, on the clock of `now`; None: nothing is due. Pure."""
+        return self.timers.next()
+
+    def handle_timeout(self, *, now: float) -> None:
+        """Do what is due; early and extra calls are harmless."""
+        self.timers.fire(now)
+
+    def events(self) -> list[ev.Event]:
+        """What the application should know, in order; hands over and forgets."""
+        return self._session.events()
+
+    def commands(self, *, now: float) -> list[Command]:
+        """What the driver must do, in order; hands over and forgets."""
+        self._prepare(now)
+        for channel in self._dirty_channels.copy():
+            channel.feed_unread(now=now)
+        pipes, self._dirty_pipes = self._dirty_pipes, []
+        for pipe in pipes:
+            pipe.dirty = False
+            pipe.flush(now=now)
+        commands, self._commands = self._commands, []
+        if self._dirty_channels:
+            dirty, self._dirty_channels = self._dirty_channels, []
+            for channel in collect(dirty, commands, now=now):
+                self._channels.pop(channel.number, None)
+        return commands
+
+    @property
+    def channels(self) -> int:
+        """How many channels are open."""
+        return len(self._channels)
+
+    # --- for channels and transports ---
+
+    def channel_dirty(self, channel: Channel) -> None:
+        """See `ChannelHost`."""
+        self._dirty_channels.append(channel)
+
+    def touch(self, pipe: Pipe) -> None:
+        """See `PipeHost`."""
+        self._dirty_pipes.append(pipe)
+
+    def received(self, pipe: Pipe, data: str | bytes, *, now: float) -> None:
+        """See `PipeHost`."""
+        pipe.session.receive_message(data, now=now)
+
+    def pinged(self, pipe: Pipe, *, now: float) -> None:
+        """See `PipeHost`."""
+        pipe.session.receive_ping(now=now)
+
+    def drained(self, pipe: Pipe, *, now: float) -> None:
+        """See `PipeHost`."""
+        pipe.session.drained()
+
+    def closed(self, pipe: Pipe, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        """See `PipeHost`."""
+        pipe.session.connection_lost(error, code=code, reason=reason, now=now)
+
+    # --- inside ---
+
+    def _prepare(self, now: float) -> None:
+        """What must happen with the time before output is collected."""
+
+    def _new_channel(self) -> Channel:
+        self._last_channel += 1
+        channel = Channel(self._last_channel, self)
+        self._channels[channel.number] = channel
+        return channel
+
+    def _find(self, number: int) -> Channel | None:
+        """A channel by number; None for one that is over, LocalProtocolError for one that never was."""
+        if not 0 < number <= self._last_channel:
+            raise LocalProtocolError(f"there never was a channel {number}")
+        return self._channels.get(number)
+
+
+class ByteServer(_Endpoint):
+    """A Primus server over byte streams. `server` is the session side: sparks, broadcast, closing.
+
+    `rng` and `wall_offset` are as for `Server`.
+    """
+
+    def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
+        self.server = Server(config, rng=rng, wall_offset=wall_offset)
+        super().__init__(self.server)
+        self._transport = TRANSPORTS[self.server.config.transformer].server(self)
+        self._gate = Gate(self.server, self._transport)
+        self._transport_closed = False
+        self.server.watch_busy(lambda: bool(self._channels))
+
+    def channel_accepted(self, peer: tuple[str, int] = ("", 0), *, now: float) -> int:
+        """A byte stream was accepted from `peer` (ip, port); returns its number, never used again."""
+        channel = self._new_channel()
+        channel.user = HttpServer(channel, self, Address(*peer[:2]), now=now)
+        if self.server.closing:
+            channel.abort()
+        return channel.number
+
+    def accept(self, id: int) -> bool:
+        """Let a request of `AuthorizationRequested` in; False if it has gone or timed out.
+
+        Raises LocalProtocolError for an id that was never issued.
+        """
+        return self._gate.accept(id)
+
+    def reject(self, id: int, message: str, *, status: int = 401, authenticate: str | None = None) -> bool:
+        """Refuse a request of `AuthorizationRequested` (protocol 6); False if it has gone or timed out.
+
+        Raises LocalProtocolError for an id that was never issued, ConfigError for a status or header that cannot be.
+        """
+        return self._gate.reject(id, message, status=status, authenticate=authenticate)
+
+    # --- for channels and transports ---
+
+    def request(self, exchange: HttpExchange, *, now: float) -> None:
+        """See `HttpServerHost`."""
+        self._gate.request(exchange, now=now)
+
+    def bad_peer(self, text: str) -> None:
+        """See `HttpServerHost`."""
+        self.server.emit(ev.Logged("warning", text))
+
+    def epoch(self, now: float) -> float:
+        """See `HttpServerHost`."""
+        return self.server.epoch(now)
+
+    def new_id(self) -> str:
+        """See `ServerHost`."""
+        return self.server.new_id()
+
+    def opened(self, pipe: Pipe, *, now: float) -> None:
+        """See `PipeHost`."""
+        assert pipe.request is not None
+        self.server.open_spark(pipe.request, now=now, pipe=pipe)
+
+    def _prepare(self, now: float) -> None:
+        self._gate.run(now=now)
+        if self.server.closing:
+            self._close_idle(now)
+        self._commands += self.server.commands(now=now)
+
+    def _close_idle(self, now: float) -> None:
+        """Let go of channels that carry no session; the others close with theirs."""
+        if not self._transport_closed:
+            self._transport_closed = True
+            self._transport.close(now=now)
+            self._gate.close(now=now)
+        for channel in list(self._channels.values()):
+            if isinstance(channel.user, HttpServer):
+                channel.user.close_when_idle()
+
+
+class ByteClient(_Endpoint):
+    """A Primus client over byte streams. `client` is the session side: write, end, state.
+
+    `rng` and `wall_offset` are as for `Client`.
+    """
+
+    def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
+        self.client = Client(config, rng=rng, wall_offset=wall_offset)
+        super().__init__(self.client)
+        self._config = config
+        self._attempt: ClientTransport | None = None
+        self.pool = Pool(self, config.authority)
+
+    def channel_opened(self, channel: int, *, now: float) -> None:
+        """The byte stream that `OpenChannel` asked for is up."""
+        known = self._find(channel)
+        if known is not None and isinstance(known.user, HttpClient):
+            known.user.channel_opened(now=now)
+
+    # --- for channels and transports ---
+
+    def open_channel(self) -> Channel:
+        """See `PoolHost`."""
+        channel = self._new_channel()
+        config = self._config
+        self._commands.append(OpenChannel(channel.number, config.hostname, config.port, config.secure))
+        return channel
+
+    def opened(self, pipe: Pipe, *, now: float) -> None:
+        """See `PipeHost`."""
+        pipe.session = self.client
+        self._attempt = None
+        self.client.opened(now=now, pipe=pipe)
+
+    def failed(self, error: ConnectError, *, now: float) -> None:
+        """See `ClientHost`."""
+        self._attempt = None
+        self.client.connection_lost(error, now=now)
+
+    def _prepare(self, now: float) -> None:
+        # A session that has let go of its pipe closed or aborted it, and such a pipe keeps silent; an attempt that
+        # is dropped loses its connections and its jobs here. So nothing that is over can speak to the session.
+        for command in self.client.commands(now=now):
+            if self._attempt is not None:
+                self._attempt.abort(now=now)
+                self._attempt = None
+            self.pool.abort(now=now)
+            if isinstance(command, Connect):
+                self.pool = Pool(self, self._config.authority)
+                target = command.url[command.url.index("/", command.url.index("//") + 2) :]
+                self._attempt = TRANSPORTS[self._config.transformer].client(self, target, command.headers)
+                self._attempt.start(now=now)

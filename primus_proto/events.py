@@ -1,0 +1,459 @@
+"""What the application should know, in the order in which it happened.
+
+Each event class has the documented name (`name`, protocol 5) under which listeners ask for it, and gives what
+such a listener is called with (`args`). Events of a server carry the `Spark` they are about; a client has but
+one connection, so its events need not say which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .commands import message
+from .errors import PrimusError
+
+if TYPE_CHECKING:
+    from .http import Request
+    from .spark import Spark
+
+__all__ = [
+    "AuthorizationRequested",
+    "CloseReason",
+    "Closed",
+    "ConnectTimedOut",
+    "DataReceived",
+    "Destroyed",
+    "Drained",
+    "Ended",
+    "ErrorOccurred",
+    "Event",
+    "Flatlined",
+    "HeartbeatSkipped",
+    "IdReceived",
+    "Initialised",
+    "Logged",
+    "MessageIgnored",
+    "MessagesDropped",
+    "Opened",
+    "ReadyStateChanged",
+    "ReconnectEvent",
+    "ReconnectFailed",
+    "ReconnectScheduled",
+    "ReconnectStarted",
+    "ReconnectTimedOut",
+    "Reconnected",
+    "ServerClosed",
+    "SparkConnected",
+    "SparkData",
+    "SparkDisconnected",
+    "SparkDrained",
+    "SparkEnded",
+    "SparkError",
+    "SparkEvent",
+    "SparkHeartbeat",
+    "SparkMessageIgnored",
+    "SparkReadyStateChanged",
+    "WentOffline",
+    "WentOnline",
+    "reserved",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReason:
+    """Why a session is over.
+
+    `kind` is ``local`` (this end ended it), ``server`` or ``client`` (the other end did, politely), ``lost``,
+    ``refused`` (the server answered the connect request with `error.status`), ``timeout``, ``retries``
+    (reconnecting was given up), ``flatline`` (too many heartbeats missed) or ``backlog`` (the peer did not read).
+    `code` and `reason` are those of the WebSocket close, 1006 where there was none.
+    """
+
+    kind: str
+    code: int = 1000
+    reason: str = ""
+    error: PrimusError | None = None
+
+    def __str__(self) -> str:
+        detail = f": {self.error}" if self.error else f": {self.reason}" if self.reason else ""
+        return f"{self.kind} ({self.code}){detail}"
+
+
+class Event:
+    """Base class of all events."""
+
+    __slots__ = ()
+    name: ClassVar[str] = ""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """What a listener registered under the documented name is called with."""
+        return ()
+
+
+# --- of a client ---
+
+
+@message
+class Opened(Event):
+    """The connection is open, for the first time or again."""
+
+    name = "open"
+
+
+@message
+class DataReceived(Event):
+    """A message arrived; `data` is the decoded value."""
+
+    name = "data"
+    data: Any
+    size: int = field(default=0, compare=False, repr=False)
+    """Length of the encoded message, for whoever bounds what waits to be handled."""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.data,)
+
+
+@message
+class ErrorOccurred(Event):
+    """Something went wrong; alone it does not mean that the connection is gone."""
+
+    name = "error"
+    error: PrimusError
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.error,)
+
+
+@message
+class Closed(Event):
+    """The connection is gone; the client may reconnect."""
+
+    name = "close"
+    reason: CloseReason
+
+
+@message
+class Ended(Event):
+    """The client is at its end and stays there unless `open` is called. The last event."""
+
+    name = "end"
+    reason: CloseReason
+
+
+@message
+class ReadyStateChanged(Event):
+    """`state` is ``opening``, ``open`` or ``end``."""
+
+    name = "readyStateChange"
+    state: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.state,)
+
+
+@message
+class ReconnectEvent(Event):
+    """Base of the events of a reconnect procedure.
+
+    `attempt` counts from 1 up to `retries`; `delay` is the wait before this attempt; `start` is when the
+    procedure began, on the driver's clock; `duration` is how long it has run. Seconds. `error` is what failed.
+    """
+
+    attempt: int
+    retries: int
+    delay: float
+    start: float
+    duration: float
+    error: PrimusError | None = None
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self,)
+
+
+@message
+class ReconnectScheduled(ReconnectEvent):
+    """An attempt will be made after `delay` seconds."""
+
+    name = "reconnect scheduled"
+
+
+@message
+class ReconnectStarted(ReconnectEvent):
+    """An attempt is about to be made."""
+
+    name = "reconnect"
+
+
+@message
+class Reconnected(ReconnectEvent):
+    """The attempt succeeded."""
+
+    name = "reconnected"
+
+
+@message
+class ReconnectTimedOut(ReconnectEvent):
+    """The attempt took longer than `reconnect_timeout`."""
+
+    name = "reconnect timeout"
+
+
+@message
+class ReconnectFailed(ReconnectEvent):
+    """All attempts are used up; `error` is what the last one failed with."""
+
+    name = "reconnect failed"
+
+
+@message
+class ConnectTimedOut(Event):
+    """The first connect took longer than `timeout`."""
+
+    name = "timeout"
+
+
+@message
+class WentOnline(Event):
+    """The network is back."""
+
+    name = "online"
+
+
+@message
+class WentOffline(Event):
+    """The server stopped answering, or the host said that the network is gone."""
+
+    name = "offline"
+
+
+@message
+class Destroyed(Event):
+    """`destroy` was called: the client cannot be opened again."""
+
+    name = "destroy"
+
+
+@message
+class IdReceived(Event):
+    """The answer to `request_id`."""
+
+    name = "incoming::id"
+    id: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.id,)
+
+
+@message
+class MessageIgnored(Event):
+    """A ``primus::`` message that is unknown, or makes no sense now, arrived and was ignored (protocol 1)."""
+
+    name = "message ignored"
+    text: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.text,)
+
+
+@message
+class MessagesDropped(Event):
+    """Queued messages that will not be sent: `payloads` as encoded, and why (protocol 4.3)."""
+
+    name = "messages dropped"
+    payloads: tuple[str | bytes, ...]
+    reason: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.payloads, self.reason)
+
+
+@message
+class Drained(Event):
+    """The unsent bytes fell to half the limit or below, after they had been above it."""
+
+    name = "drain"
+
+
+# --- of a server ---
+
+
+@message
+class SparkEvent(Event):
+    """Base of the events about one spark."""
+
+    spark: Spark
+
+
+@message
+class SparkConnected(SparkEvent):
+    """A new session."""
+
+    name = "connection"
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.spark,)
+
+
+@message
+class SparkDisconnected(SparkEvent):
+    """A session is over."""
+
+    name = "disconnection"
+    reason: CloseReason
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.spark,)
+
+
+@message
+class SparkData(SparkEvent):
+    """A message arrived; `data` is the decoded value."""
+
+    name = "data"
+    data: Any
+    size: int = field(default=0, compare=False, repr=False)
+    """Length of the encoded message, for whoever bounds what waits to be handled."""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.data,)
+
+
+@message
+class SparkError(SparkEvent):
+    """Something went wrong on this spark; alone it does not mean that the spark is gone."""
+
+    name = "error"
+    error: PrimusError
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.error,)
+
+
+@message
+class SparkReadyStateChanged(SparkEvent):
+    """The spark closed: a spark is born open and changes but once."""
+
+    name = "readyStateChange"
+
+
+@message
+class SparkEnded(SparkEvent):
+    """The spark is closed; nothing more comes from it."""
+
+    name = "end"
+    reason: CloseReason
+
+
+@message
+class SparkHeartbeat(SparkEvent):
+    """A ping came; the count of skipped heartbeats starts again."""
+
+    name = "heartbeat"
+
+
+@message
+class SparkMessageIgnored(SparkEvent):
+    """A ``primus::`` message that is unknown, or makes no sense here, arrived and was ignored (protocol 1)."""
+
+    name = "message ignored"
+    text: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.text,)
+
+
+@message
+class SparkDrained(SparkEvent):
+    """The spark's unsent bytes fell to half the limit or below, after they had been above it."""
+
+    name = "drain"
+
+
+@message
+class HeartbeatSkipped(SparkEvent):
+    """No ping within the heartbeat timeout, `count` times in a row (protocol 3.2)."""
+
+    name = "heartbeat-skipped"
+    count: int
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.spark, self.count)
+
+
+@message
+class Flatlined(SparkEvent):
+    """More heartbeats were missed than allowed: the spark was ended, and its client may reconnect."""
+
+    name = "flatline"
+    count: int
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.spark, self.count)
+
+
+@message
+class AuthorizationRequested(Event):
+    """Call `accept(id)` or `reject(id, ...)` on the server, now or later (protocol 6)."""
+
+    name = "authorization"
+    id: int
+    request: Request
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.id, self.request)
+
+
+@message
+class Initialised(Event):
+    """The server is ready."""
+
+    name = "initialised"
+
+
+@message
+class ServerClosed(Event):
+    """The server has closed and every session is over."""
+
+    name = "close"
+
+
+@message
+class Logged(Event):
+    """Something worth a line in a log that belongs to no session, such as a peer that does not speak HTTP."""
+
+    name = "log"
+    level: str
+    text: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.level, self.text)
+
+
+RESERVED = frozenset({
+    "close", "connection", "data", "destroy", "disconnection", "end", "error", "flatline", "heartbeat",
+    "heartbeat-skipped", "initialised", "log", "offline", "online", "open", "plugin", "plugout", "readyStateChange",
+    "reconnect", "reconnect failed", "reconnect scheduled", "reconnect timeout", "reconnected", "timeout",
+})  # fmt: skip
+
+
+def reserved(name: str) -> bool:
+    """Whether an application must not emit events of this name itself (protocol 5)."""
+    return name in RESERVED or name.startswith(("incoming::", "outgoing::"))

@@ -1,0 +1,206 @@
+"""HTTP as data: `Headers`, `Request`, `Response`; whose a path is, what ``/spec`` says. Nothing is read or written."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from .config import Network, ServerConfig, check_header
+from .errors import ConfigError
+from .parsers import get_parser
+
+__all__ = ["Address", "Answer", "Headers", "Request", "Response", "error_response", "owns", "spec_response"]
+
+# What `/spec` reports: the release of happn-primus whose protocol this is (protocol 2).
+SPEC_VERSION = "6.0.1"
+SPEC_TIMEOUT_MS = 35000
+
+
+class Headers(Mapping[str, str]):
+    """Header fields: ordered, names compared without regard to case, `get_all` for repeated ones.
+
+    A mapping lookup gives the last value of a repeated name.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] | Mapping[str, str] = ()) -> None:
+        self._pairs = tuple(pairs.items() if isinstance(pairs, Mapping) else pairs)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """All fields as (name, value), in order, names as sent."""
+        return self._pairs
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of `name`, in order."""
+        name = name.lower()
+        return [value for key, value in self._pairs if key.lower() == name]
+
+    def tokens(self, name: str) -> list[str]:
+        """The elements of a comma-separated list field, in lower case (RFC 9110, 5.6.1)."""
+        elements = ",".join(self.get_all(name)).split(",")
+        return [element.strip().lower() for element in elements if element.strip()]
+
+    def __getitem__(self, name: str) -> str:
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        return values[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(key.lower() for key, _ in self._pairs))
+
+    def __len__(self) -> int:
+        return len({key.lower() for key, _ in self._pairs})
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._pairs)!r})"
+
+
+class Address(NamedTuple):
+    """Where a connection comes from. For a Unix socket `ip` is empty and `port` 0."""
+
+    ip: str
+    port: int
+
+
+class Request:
+    """The head of one HTTP request."""
+
+    __slots__ = ("_pairs", "headers", "http_version", "method", "path", "peer", "query_string", "target")
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        peer: Address,
+        *,
+        http_version: str = "1.1",
+    ) -> None:
+        self.method = method
+        self.target = target
+        """The request target as sent: path and query string."""
+        self.headers = headers
+        self.peer = peer
+        """The other end of the socket; behind a proxy, the proxy."""
+        self.http_version = http_version
+        self.path, _, self.query_string = target.partition("?")
+        self._pairs: list[tuple[str, str]] | None = None
+
+    @property
+    def query_pairs(self) -> list[tuple[str, str]]:
+        """All (key, value) pairs of the query string, decoded, in order."""
+        if self._pairs is None:
+            # The number of pairs is bounded by the size of the head.
+            self._pairs = parse_qsl(self.query_string, keep_blank_values=True)
+        return self._pairs
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query as a dict; of a repeated key, the last value."""
+        return dict(self.query_pairs)
+
+    def address(self, trusted: tuple[Network, ...]) -> Address:
+        """The client's address: the socket's, unless that is a trusted proxy's (protocol 5).
+
+        Then it is the rightmost address in ``X-Forwarded-For`` that is not itself a trusted proxy's.
+        """
+        if not trusted or not _among(self.peer.ip, trusted):
+            return self.peer
+        for hop in reversed(self.headers.tokens("x-forwarded-for")):
+            ip = hop.strip("[]")
+            try:
+                ipaddress.ip_address(ip)
+            except ValueError:
+                break  # a proxy that writes nonsense: what stands before it proves nothing
+            if not _among(ip, trusted):
+                return Address(ip, 0)
+        return self.peer
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target!r} from {self.peer.ip}:{self.peer.port}>"
+
+
+def _among(ip: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    return any(address in network for network in networks if network.version == address.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole HTTP answer. ``Content-Length`` and ``Date`` are added when it is sent."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers:
+            check_header(name, value)
+
+
+class Answer(NamedTuple):
+    """A whole HTTP answer as a client received it: unlike `Response`, the peer's words, unchecked."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def _json(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(status, (("Content-Type", "application/json"), *headers), body)
+
+
+def text_response(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """A short plain-text answer for a person to read."""
+    return Response(status, (("Content-Type", "text/plain; charset=utf-8"), *headers), text.encode() + b"\n")
+
+
+def error_response(status: int, message: str, authenticate: str | None = None) -> Response:
+    """A refusal in the form Primus gives it: JSON ``{"error": message}`` (protocol 6).
+
+    `authenticate` becomes ``WWW-Authenticate`` when the status is 401.
+    """
+    headers = (("WWW-Authenticate", authenticate),) if authenticate and status == 401 else ()
+    return _json(status, {"error": message}, headers)
+
+
+def spec_response(config: ServerConfig) -> Response:
+    """What ``GET <pathname>/spec`` answers (protocol 2)."""
+    return _json(
+        200,
+        {
+            "version": SPEC_VERSION,
+            "pathname": config.pathname,
+            "parser": get_parser(config.parser).name.lower(),
+            "transformer": config.transformer,
+            "timeout": SPEC_TIMEOUT_MS,
+        },
+    )
+
+
+def check_status(status: object) -> None:
+    """ConfigError for what cannot refuse a request."""
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        raise ConfigError(f"the status of a refusal must be from 400 to 599; got {status!r}")
+
+
+def owns(pathname: str, path: str) -> bool:
+    """Whether `path` is `pathname` or lies under it, by whole segments (protocol 2)."""
+    return path == pathname or path.startswith(pathname + "/")
+
+
+def is_clean(pathname: str, path: str) -> bool:
+    """Whether an owned path is free of dot segments and ``//``, written plainly or percent-encoded."""
+    rest = unquote(path[len(pathname) :])
+    return not rest or {"", ".", ".."}.isdisjoint(rest[1:].rstrip("/").split("/")) or rest == "/"

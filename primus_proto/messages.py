@@ -1,0 +1,64 @@
+"""Messages: the reserved ``primus::`` strings, and `Message`, a value encoded once for every way it is sent.
+
+Source of the rules: protocol 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["PREFIX", "SERVER_CLOSE", "Message", "is_reserved", "parse_protocol_message", "protocol_message"]
+
+PREFIX = "primus::"
+SERVER_CLOSE = "primus::server::close"
+
+# A heartbeat's value is echoed, so its length is bounded: no real peer sends more than 13 digits.
+MAX_VALUE = 64
+
+
+def is_reserved(value: object) -> bool:
+    """Whether `value` is a string that only the protocol itself may send."""
+    return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def protocol_message(name: str, value: str) -> str:
+    """The string ``primus::<name>::<value>``."""
+    return f"{PREFIX}{name}::{value}"
+
+
+def parse_protocol_message(text: str) -> tuple[str, str] | None:
+    """Split ``primus::<name>::<value>`` into (name, value); None where it has no second ``::``.
+
+    The value is everything after the second ``::`` and may itself contain colons.
+    """
+    name, separator, value = text[len(PREFIX) :].partition("::")
+    return (name, value) if separator else None
+
+
+class Message:
+    """One encoded message: `payload` as the parser made it, and its framings, each made at most once.
+
+    A broadcast hands one `Message` to every spark, so whatever frames it (by a key of its own choosing, such as
+    the transport's name) does so once for all of them.
+    """
+
+    __slots__ = ("_framings", "payload", "size")
+
+    def __init__(self, payload: str | bytes) -> None:
+        self.payload = payload
+        # What counts against limits. ASCII text, nearly all there is, is as long as its UTF-8 form.
+        if isinstance(payload, bytes) or payload.isascii():
+            self.size = len(payload)
+        else:
+            self.size = len(payload.encode())
+        self._framings: dict[str, bytes] | None = None
+
+    def framed(self, kind: str, make: Callable[[str | bytes], bytes]) -> bytes:
+        """The bytes of this message in the framing `kind`; made by `make(payload)` the first time."""
+        framings = self._framings
+        if framings is None:
+            framings = self._framings = {}
+        frame = framings.get(kind)
+        if frame is None:
+            frame = framings[kind] = make(self.payload)
+        return frame

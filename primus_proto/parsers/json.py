@@ -1,0 +1,58 @@
+"""The JSON parser: what JavaScript's JSON knows, no more and no less (protocol 1)."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from ..errors import DecodeError, EncodeError
+
+__all__ = ["JSONParser"]
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large for a number")
+    return number
+
+
+class JSONParser:
+    """JSON in text messages; a binary message is handed over undecoded, as bytes."""
+
+    name = "JSON"
+
+    def __init__(self) -> None:
+        # json.dumps(separators=...) and json.loads(parse_float=...) would build one of these for each message.
+        self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+        self._decode = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
+
+    def encode(self, value: Any) -> str:
+        """Compact JSON text; EncodeError for what JSON cannot say (bytes, NaN, sets, loops, lone surrogates)."""
+        try:
+            text = self._encode(value)
+            if not text.isascii():
+                text.encode()  # a lone surrogate cannot travel in a text frame
+                # Legal JSON, but line ends in the JavaScript that older peers evaluate.
+                text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+        except (TypeError, ValueError, RecursionError) as error:
+            hint = "; JSON has no bytes" if isinstance(value, bytes | bytearray | memoryview) else ""
+            raise EncodeError(f"cannot encode as JSON: {error}{hint}") from error
+        return text
+
+    def decode(self, data: str | bytes) -> Any:
+        """The value of a text message, or the bytes of a binary one; DecodeError where it is not JSON."""
+        if not isinstance(data, str):
+            return data
+        try:
+            value = self._decode(data)
+            if "\\ud" in data or "\\uD" in data:
+                self._encode(value).encode()  # refuses lone surrogates, wherever they hide
+        except (ValueError, RecursionError) as error:
+            raise DecodeError(f"not JSON: {error}", data) from error
+        return value

@@ -1,0 +1,182 @@
+"""The server without its IO: the registry of sparks, broadcast, authorization's decisions, closing.
+
+This is the message seam of a server: a host that has its own WebSockets calls `open_spark`, feeds the spark, and
+does what `commands` says. `ByteServer` drives the same object from bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from . import events as ev
+from .codec import encode
+from .commands import Command
+from .config import ServerConfig
+from .http import Request
+from .messages import Message
+from .parsers import get_parser
+from .spark import NOTHING, Spark
+from .timers import Timers
+from .transports.base import MessagePipe, Pipe
+
+__all__ = ["Server"]
+
+
+class Server:
+    """All sparks of one server, and the verbs that concern them all.
+
+    `rng` gives ids their randomness: a `random.SystemRandom` in production, a seeded `random.Random` where
+    runs must repeat. `wall_offset` is Unix time minus the driver's clock, in seconds.
+    """
+
+    def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
+        self.config = config or ServerConfig()
+        self.limits = self.config.limits
+        self.rng = rng
+        self.wall_offset = wall_offset
+        self.parser = get_parser(self.config.parser)
+        self.networks = self.config.networks()
+        self.timers = Timers()
+        self.sparks: dict[str, Spark] = {}
+        """The open sparks by id; read it, do not change it."""
+        self._events: list[ev.Event] = [ev.Initialised()]
+        self._commands: list[Command] = []
+        self._farewell: _Farewell | None = None
+        self._closed = False
+        self._busy: Callable[[], bool] = lambda: False
+
+    # --- the application's side ---
+
+    @property
+    def closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._farewell is not None
+
+    def spark(self, id: str) -> Spark | None:
+        """The open spark with this id."""
+        return self.sparks.get(id)
+
+    def __iter__(self) -> Iterator[Spark]:
+        """The sparks open now; they may end, and others come, while you iterate."""
+        return iter(list(self.sparks.values()))
+
+    def __len__(self) -> int:
+        return len(self.sparks)
+
+    def write(self, data: Any, *, but: Collection[Spark] = ()) -> int:
+        """Broadcast: send one value to every spark but those named; returns how many took it.
+
+        Encoded once and framed once. Raises EncodeError where the value cannot be sent.
+        """
+        message = encode(self.parser, data)
+        return sum(spark.send_message(message) for spark in self if spark not in but)
+
+    def close(self, data: Any = NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
+        """Take no more sessions, and end all sparks, after `timeout` seconds if given (protocol 4.5).
+
+        `data` is sent to each as it ends; `reconnect` tells the clients to come back. `ServerClosed` follows when
+        all is over. A second call changes nothing.
+        """
+        if data is not NOTHING:
+            encode(self.parser, data)  # raises now rather than later
+        if self._farewell is None:
+            self._farewell = _Farewell(data, reconnect, timeout)
+            if timeout <= 0:
+                self._end_all(0.0)
+
+    # --- the driver's side (message seam) ---
+
+    def open_spark(self, request: Request, *, now: float, pipe: Pipe | None = None) -> Spark:
+        """A WebSocket was accepted for `request`: its new session.
+
+        Without a `pipe` the spark speaks through `commands`, which then name it.
+        """
+        pipe = pipe or MessagePipe(self._commands, request)
+        spark = Spark(self, pipe, request, self.new_id(), now=now)
+        pipe.session = spark
+        self.sparks[spark.id] = spark
+        self.emit(ev.SparkConnected(spark))
+        if self._farewell is not None:
+            spark.end(self._farewell.data, reconnect=self._farewell.reconnect)
+        return spark
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is due, on the clock of `now`; None: nothing is."""
+        return self.timers.next()
+
+    def handle_timeout(self, *, now: float) -> None:
+        """Do what is due; early and extra calls are harmless."""
+        self.timers.fire(now)
+
+    def events(self) -> list[ev.Event]:
+        """What happened since the last call, in order; hands over and forgets."""
+        taken, self._events = self._events, []
+        return taken
+
+    def commands(self, *, now: float) -> list[Command]:
+        """What the host must do since the last call, in order; hands over and forgets."""
+        self._continue_closing(now)
+        taken = self._commands.copy()
+        self._commands.clear()  # the pipes of the message seam hold this very list
+        return taken
+
+    # --- for sparks and endpoints ---
+
+    def emit(self, event: ev.Event) -> None:
+        """Queue an event."""
+        self._events.append(event)
+
+    def new_id(self) -> str:
+        """32 hexadecimal digits, 128 random bits."""
+        return f"{self.rng.getrandbits(128):032x}"
+
+    def epoch(self, now: float) -> float:
+        """Unix time in seconds."""
+        return now + self.wall_offset
+
+    def epoch_ms(self, now: float) -> int:
+        """Unix time in milliseconds, as the wire has it."""
+        return int((now + self.wall_offset) * 1000)
+
+    def encode(self, value: Any) -> Message:
+        """Encode an application's value."""
+        return encode(self.parser, value)
+
+    def encode_protocol(self, text: str) -> Message:
+        """Encode a ``primus::`` string."""
+        return Message(self.parser.encode(text))
+
+    def release(self, spark: Spark) -> None:
+        """A spark has closed."""
+        self.sparks.pop(spark.id, None)
+
+    def watch_busy(self, busy: Callable[[], bool]) -> None:
+        """`busy()` says whether something but the sparks must end before the server counts as closed."""
+        self._busy = busy
+
+    def _continue_closing(self, now: float) -> None:
+        """The part of `close` that takes time."""
+        farewell = self._farewell
+        if farewell is None or self._closed:
+            return
+        if farewell.timeout > 0:
+            self.timers.new(self._end_all).set(now + farewell.timeout)
+            farewell.timeout = 0.0
+        if not self.sparks and not self._busy():
+            self._closed = True
+            self.emit(ev.ServerClosed())
+
+    def _end_all(self, now: float) -> None:
+        assert self._farewell is not None
+        for spark in self:
+            spark.end(self._farewell.data, reconnect=self._farewell.reconnect)
+
+
+@dataclass(slots=True)
+class _Farewell:
+    data: Any
+    reconnect: bool
+    timeout: float

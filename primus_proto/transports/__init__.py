@@ -1,0 +1,1 @@
+"""Transports (Primus calls them transformers): pipes of messages over exchanges and WebSocket carriers."""

@@ -1,0 +1,360 @@
+"""The seams around a transport: what it is given (exchanges, carriers, a host) and what it gives (pipes).
+
+The law kept here: whatever the *endpoint* calls takes keyword-only `now`; whatever the *session* calls never
+does. Nothing outside `transports/` knows which transport runs.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..commands import Abort, Close, Command, SendMessage
+from ..config import Limits
+from ..errors import ConnectError, PrimusError
+from ..http import Answer, Request, Response
+from ..messages import Message
+from ..timers import Timers
+
+__all__ = [
+    "CarrierOwner",
+    "ClientHost",
+    "ClientTransport",
+    "Exchange",
+    "HttpPool",
+    "MessagePipe",
+    "Pipe",
+    "PipeHost",
+    "Route",
+    "ServerHost",
+    "ServerTransport",
+    "WebSocketCarrier",
+]
+
+HeaderPairs = Iterable[tuple[str, str]]
+
+
+# --- what a transport stands on: the exchange seam ---
+
+
+class Exchange(Protocol):
+    """One request, to be answered once. A host that speaks HTTP itself gives objects of its own."""
+
+    request: Request
+    on_gone: Callable[[float], None] | None
+    """Called with `now`, at most once, if the peer leaves before the answer is complete."""
+    on_drained: Callable[[float], None] | None
+    """Called with `now`, once, when what was written has left the core; set it again for the next time."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the answer is not complete and the peer is still there."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes of answer body given so far."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that have not left the core."""
+
+    def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
+        """Read the body, `handler(body, now)` when it is whole; one above `limit` bytes is answered 413."""
+
+    def respond(
+        self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
+    ) -> None:
+        """The whole answer at once."""
+
+    def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
+        """Begin an answer of unknown length."""
+
+    def write(self, data: bytes, *, now: float) -> None:
+        """A part of a streamed answer."""
+
+    def finish(self, *, now: float) -> None:
+        """The end of a streamed answer."""
+
+    def abort(self, *, now: float) -> None:
+        """Drop the connection without (the rest of) an answer."""
+
+    def accept_websocket(
+        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
+    ) -> WebSocketCarrier | None:
+        """Turn the exchange into a WebSocket; None where it was no valid handshake, and is answered 400 or 426."""
+
+
+class CarrierOwner(Protocol):
+    """Who a WebSocket carrier reports to."""
+
+    def received(self, data: str | bytes, *, now: float) -> None:
+        """A whole message came."""
+
+    def pinged(self, *, now: float) -> None:
+        """A WebSocket ping came, and was answered."""
+
+    def drained(self, *, now: float) -> None:
+        """All that was sent has left the core."""
+
+    def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        """The WebSocket is closed to both; called once. `error` where the peer broke a rule or vanished."""
+
+
+class WebSocketCarrier(Protocol):
+    """An open WebSocket. `owner` is a plain attribute: an upgrade re-assigns it."""
+
+    owner: CarrierOwner
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that have not left the core."""
+
+    def send(self, message: Message, *, now: float) -> None:
+        """Send one message; after a close nothing is sent."""
+
+    def ping(self, payload: bytes = b"", *, now: float) -> None:
+        """Send a WebSocket ping of at most 125 bytes."""
+
+    def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
+        """Begin, or complete, the closing handshake."""
+
+    def abort(self, *, now: float) -> None:
+        """Drop the connection at once."""
+
+    def pause(self) -> None:
+        """Stop reading."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+# --- pipes: what a session holds ---
+
+
+class Pipe(ABC):
+    """One session's message pipe.
+
+    The session's side only buffers and marks dirty; `flush` is the only place that chooses what carries it. A
+    pipe outlives its session until its last bytes have left, and says nothing more to it.
+    """
+
+    transport = ""
+    """The transport's name, as a registry knows it."""
+    __slots__ = ("_on_dirty", "_outbox", "_outbox_size", "aborted", "dirty", "ending", "high", "request", "session")
+
+    def __init__(self, on_dirty: Callable[[Pipe], None], request: Request | None = None) -> None:
+        self._on_dirty = on_dirty
+        self.request = request
+        self.session: Any = None  # a Spark or a Client; only the host looks at it
+        self.dirty = False
+        self.high = False  # the session wants to hear when `buffered` has fallen again
+        self.ending: tuple[int, str] | None = None  # closed by the session, or seen closed by the peer
+        self.aborted = False
+        self._outbox: deque[Message] | None = None  # made with the first message: an empty one is 760 bytes
+        self._outbox_size = 0
+
+    @property
+    def buffered(self) -> int:
+        """Unsent bytes, framing not counted while they wait in the outbox."""
+        return self._outbox_size
+
+    def send(self, message: Message) -> None:
+        """Queue a message."""
+        if self._outbox is None:
+            self._outbox = deque()
+        self._outbox.append(message)
+        self._outbox_size += message.size
+        self._touch()
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close politely once everything queued has been sent."""
+        if self.ending is None:
+            self.ending = (code, reason)
+            self._touch()
+
+    def abort(self) -> None:
+        """Drop everything at once."""
+        self.aborted = True
+        self.ending = self.ending or (1006, "")
+        self._touch()
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Stop reading from the peer."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Read again."""
+
+    @abstractmethod
+    def flush(self, *, now: float) -> None:
+        """The endpoint's side: hand over what can be handed over."""
+
+    def take(self) -> Message | None:
+        """The next queued message, None when there is none. For `flush`."""
+        if not self._outbox:
+            return None
+        message = self._outbox.popleft()
+        self._outbox_size -= message.size
+        return message
+
+    def _touch(self) -> None:
+        if not self.dirty:
+            self.dirty = True
+            self._on_dirty(self)
+
+
+class MessagePipe(Pipe):
+    """The pipe of the message seam: the host has the WebSocket, and each act becomes a command for it."""
+
+    transport = "messages"
+    __slots__ = ("_commands", "_over")
+
+    def __init__(self, commands: list[Command], request: Request | None = None) -> None:
+        super().__init__(lambda pipe: None, request)
+        self._commands = commands
+        self._over = False
+
+    def send(self, message: Message) -> None:
+        if not self._over:
+            self._commands.append(SendMessage(message.payload, self._spark))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        if not self._over:
+            self._over = True
+            self._commands.append(Close(code, reason, self._spark))
+
+    def abort(self) -> None:
+        if not self._over:
+            self._over = True
+            self._commands.append(Abort(self._spark))
+
+    def pause(self) -> None:
+        """Reading is the host's own affair at this seam."""
+
+    def resume(self) -> None:
+        """Reading is the host's own affair at this seam."""
+
+    def flush(self, *, now: float) -> None:
+        """Nothing waits here: every act is a command at once."""
+
+    @property
+    def _spark(self) -> Any:
+        return self.session if self.request is not None else None
+
+
+class PipeHost(Protocol):
+    """What a transport of either end may ask of the endpoint."""
+
+    timers: Timers
+    limits: Limits
+    rng: random.Random
+
+    def touch(self, pipe: Pipe) -> None:
+        """`pipe` has something to flush."""
+
+    def opened(self, pipe: Pipe, *, now: float) -> None:
+        """A new session begins on `pipe`."""
+
+    def received(self, pipe: Pipe, data: str | bytes, *, now: float) -> None:
+        """A message came."""
+
+    def pinged(self, pipe: Pipe, *, now: float) -> None:
+        """A WebSocket ping came (the `websockets` transport only)."""
+
+    def drained(self, pipe: Pipe, *, now: float) -> None:
+        """`pipe.buffered` has fallen."""
+
+    def closed(self, pipe: Pipe, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        """The pipe is closed; said once, and not after the session closed it."""
+
+
+# --- a server's transport ---
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes. `opens`: it asks for a new session, so it needs authorization. `body`: bytes to read."""
+
+    opens: bool
+    body: int = 0
+    target: Any = field(default=None, repr=False)
+
+
+class ServerHost(PipeHost, Protocol):
+    """What the server's endpoint offers a transport."""
+
+    def new_id(self) -> str:
+        """A fresh id with 128 bits of randomness."""
+
+
+class ServerTransport(Protocol):
+    """A transport's server half."""
+
+    def route(self, request: Request) -> Route | Response:
+        """Where a request goes, from its head alone; pure."""
+
+    def handle(self, exchange: Exchange, route: Route, body: bytes, *, now: float) -> None:
+        """Serve a request that middleware and authorization let pass, its body read."""
+
+    def close(self, *, now: float) -> None:
+        """The server is closing: let go of what waits."""
+
+
+# --- a client's transport ---
+
+
+class HttpPool(Protocol):
+    """One origin's connections, for one attempt. No retries."""
+
+    def websocket(
+        self,
+        target: str,
+        headers: HeaderPairs,
+        opened: Callable[[WebSocketCarrier, float], None],
+        failed: Callable[[ConnectError, float], None],
+        *,
+        now: float,
+    ) -> None:
+        """Open a WebSocket; `opened(carrier, now)` must set the carrier's owner."""
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderPairs,
+        body: bytes,
+        answered: Callable[[Answer, float], None],
+        failed: Callable[[ConnectError, float], None],
+        *,
+        now: float,
+    ) -> None:
+        """Send a request; `answered` gets the whole answer."""
+
+    def abort(self, *, now: float) -> None:
+        """Drop every connection of this pool at once."""
+
+
+class ClientHost(PipeHost, Protocol):
+    """What the client's endpoint offers a transport."""
+
+    @property
+    def pool(self) -> HttpPool:
+        """The connections of this attempt."""
+
+    def failed(self, error: ConnectError, *, now: float) -> None:
+        """The attempt failed before its pipe opened."""
+
+
+class ClientTransport(Protocol):
+    """A transport's client half: one object for each attempt."""
+
+    def start(self, *, now: float) -> None:
+        """Begin to connect."""
+
+    def abort(self, *, now: float) -> None:
+        """Stop connecting; the host drops the pool's connections itself. Not called once the pipe is open."""

@@ -1,0 +1,126 @@
+"""The ``websockets`` transport: one WebSocket is the whole session.
+
+A pipe's carrier lives from the handshake to the end; closing it politely is bounded by `Limits.close`.
+"""
+
+from __future__ import annotations
+
+from ..errors import ConnectError, PrimusError
+from ..http import Request, Response
+from ..timers import Timer
+from .base import ClientHost, Exchange, HeaderPairs, Pipe, PipeHost, Route, ServerHost, WebSocketCarrier
+
+__all__ = ["WebSocketPipe", "WebSocketsClient", "WebSocketsServer"]
+
+
+class WebSocketPipe(Pipe):
+    """A pipe over one WebSocket carrier, of which it is the owner."""
+
+    transport = "websockets"
+    __slots__ = ("_host", "_linger", "carrier")
+
+    carrier: WebSocketCarrier
+
+    def __init__(self, host: PipeHost, request: Request | None = None) -> None:
+        super().__init__(host.touch, request)
+        self._host = host
+        self._linger: Timer | None = None
+
+    @property
+    def buffered(self) -> int:
+        return self._outbox_size + self.carrier.buffered
+
+    def pause(self) -> None:
+        self.carrier.pause()
+
+    def resume(self) -> None:
+        self.carrier.resume()
+
+    def flush(self, *, now: float) -> None:
+        carrier = self.carrier
+        if self.aborted:
+            self._stop()
+            carrier.abort(now=now)
+            return
+        while (message := self.take()) is not None:
+            carrier.send(message, now=now)
+        if self.ending is not None and self._linger is None:
+            self._linger = self._host.timers.new(self._expired)
+            self._linger.set(now + self._host.limits.close)
+            carrier.resume()  # a session that paused is gone, and the peer's close must get through
+            carrier.close(*self.ending, now=now)
+
+    # --- the carrier's owner ---
+
+    def received(self, data: str | bytes, *, now: float) -> None:
+        if self.ending is None:
+            self._host.received(self, data, now=now)
+
+    def pinged(self, *, now: float) -> None:
+        if self.ending is None:
+            self._host.pinged(self, now=now)
+
+    def drained(self, *, now: float) -> None:
+        if self.high and self.ending is None:
+            self._host.drained(self, now=now)
+
+    def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        self._stop()
+        if self.ending is None:
+            self.ending = (code, reason)
+            self._host.closed(self, code, reason, error, now=now)
+
+    def _expired(self, now: float) -> None:
+        self.carrier.abort(now=now)
+
+    def _stop(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+
+
+class WebSocketsServer:
+    """The server half: every request asks for a WebSocket."""
+
+    def __init__(self, host: ServerHost) -> None:
+        self._host = host
+
+    def route(self, request: Request) -> Route | Response:
+        """Everything under the pathname is a handshake, or will be told in the answer that it should have been.
+
+        So that a refusal by authorization comes before that (protocol 2).
+        """
+        return Route(opens=True)
+
+    def handle(self, exchange: Exchange, route: Route, body: bytes, *, now: float) -> None:
+        pipe = WebSocketPipe(self._host, exchange.request)
+        carrier = exchange.accept_websocket(pipe, self._host.limits.message, now=now)
+        if carrier is not None:
+            pipe.carrier = carrier
+            self._host.opened(pipe, now=now)
+
+    def close(self, *, now: float) -> None:
+        """Nothing waits between requests here."""
+
+
+class WebSocketsClient:
+    """The client half: one attempt at one WebSocket."""
+
+    def __init__(self, host: ClientHost, target: str, headers: HeaderPairs) -> None:
+        self._host = host
+        self._target = target
+        self._headers = headers
+
+    def start(self, *, now: float) -> None:
+        self._host.pool.websocket(self._target, self._headers, self._opened, self._failed, now=now)
+
+    def abort(self, *, now: float) -> None:
+        """All there is of an attempt is its connection."""
+
+    def _opened(self, carrier: WebSocketCarrier, now: float) -> None:
+        pipe = WebSocketPipe(self._host)
+        carrier.owner = pipe
+        pipe.carrier = carrier
+        self._host.opened(pipe, now=now)
+
+    def _failed(self, error: ConnectError, now: float) -> None:
+        self._host.failed(error, now=now)

@@ -1,0 +1,58 @@
+"""The connect URL and its headers (protocol 2): one for each attempt, none like another."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from .config import ClientConfig
+
+__all__ = ["ConnectURL"]
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+_OURS = ("_primuscb", "ping", "pong")
+
+
+class ConnectURL:
+    """Makes the URLs of one client; remembers the last cache buster so that two attempts never share one."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._last = ""
+        self._repeats = 0
+
+    def make(self, epoch_ms: int) -> str:
+        """The URL of an attempt made at this Unix time, in milliseconds."""
+        config = self._config
+        parts = config.parts()
+        query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in _OURS]
+        query.append(("_primuscb", self._cache_buster(epoch_ms)))
+        query.append(("ping", "false" if config.ping is False else _milliseconds(config.ping)))
+        query.append(("pong", _milliseconds(config.pong)))
+        scheme = "wss" if config.secure else "ws"
+        return f"{scheme}://{config.authority}{config.pathname}?{urlencode(query)}"
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The user's header fields, and Basic authorization where the URL names a user."""
+        headers = self._config.header_pairs
+        parts = self._config.parts()
+        if parts.username is None or any(name.lower() == "authorization" for name, _ in headers):
+            return headers
+        userinfo = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return (*headers, ("Authorization", "Basic " + base64.b64encode(userinfo.encode()).decode("ascii")))
+
+    def _cache_buster(self, number: int) -> str:
+        """The time in base 64, with a counter behind it where two attempts share a millisecond."""
+        digits = ""
+        number = max(0, number)
+        while number or not digits:
+            number, digit = divmod(number, 64)
+            digits = _DIGITS[digit] + digits
+        self._repeats = self._repeats + 1 if digits == self._last else 0
+        self._last = digits
+        return f"{digits}.{self._repeats}" if self._repeats else digits
+
+
+def _milliseconds(seconds: float) -> str:
+    """Whole milliseconds as the original writes them, or as many decimals as it takes."""
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,261 @@
+"""The client's side of HTTP/1.1: the connections of one attempt, each carrying requests or becoming a WebSocket.
+
+The law kept here: every request ends in exactly one of `opened`, `answered` or `failed`, whatever the server sends.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+import h11
+
+from ..errors import ConnectError
+from ..http import Answer, Headers
+from ..transports.base import HeaderPairs, WebSocketCarrier
+from .channel import Channel, ChannelHost
+from .websocket import WebSocket, accept_token
+
+__all__ = ["HttpClient", "Pool", "PoolHost"]
+
+# How much of an unwelcome answer's body is kept for the error: enough for a message, not for an attack.
+ERROR_BODY = 64 * 1024
+
+
+class PoolHost(ChannelHost, Protocol):
+    """What a pool needs of the endpoint."""
+
+    rng: random.Random
+
+    def open_channel(self) -> Channel:
+        """A channel to the origin, whose opening has been asked of the driver."""
+
+
+@dataclass(slots=True)
+class _Job:
+    method: str
+    target: str
+    headers: HeaderPairs
+    body: bytes
+    failed: Callable[[ConnectError, float], None]
+    answered: Callable[[Answer, float], None] | None = None
+    opened: Callable[[WebSocketCarrier, float], None] | None = None
+    key: str = ""
+
+
+class Pool:
+    """One origin's connections, for one attempt (the `HttpPool` of the transports). Idle ones are used again."""
+
+    def __init__(self, host: PoolHost, authority: str) -> None:
+        self.host = host
+        self.authority = authority
+        self._clients: list[HttpClient] = []
+
+    def websocket(
+        self,
+        target: str,
+        headers: HeaderPairs,
+        opened: Callable[[WebSocketCarrier, float], None],
+        failed: Callable[[ConnectError, float], None],
+        *,
+        now: float,
+    ) -> None:
+        key = base64.b64encode(self.host.rng.getrandbits(128).to_bytes(16)).decode("ascii")
+        fields = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", key),
+            ("Sec-WebSocket-Version", "13"),
+            *headers,
+        ]
+        self._start(_Job("GET", target, fields, b"", failed, opened=opened, key=key), now)
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderPairs,
+        body: bytes,
+        answered: Callable[[Answer, float], None],
+        failed: Callable[[ConnectError, float], None],
+        *,
+        now: float,
+    ) -> None:
+        fields = [*headers, ("Content-Length", str(len(body)))] if body or method == "POST" else headers
+        self._start(_Job(method, target, fields, body, failed, answered=answered), now)
+
+    def abort(self, *, now: float) -> None:
+        """Drop every connection; no job is told."""
+        for client in self._clients:
+            client.job = None
+            client.channel.abort()
+        self._clients.clear()
+
+    def forget(self, client: HttpClient) -> None:
+        """A connection is of no further use as HTTP."""
+        if client in self._clients:
+            self._clients.remove(client)
+
+    def _start(self, job: _Job, now: float) -> None:
+        for client in self._clients:
+            if client.idle:
+                break
+        else:
+            client = HttpClient(self, self.host.open_channel())
+            self._clients.append(client)
+        client.start(job, now)
+
+
+class HttpClient:
+    """The user of a client's channel until (and unless) it becomes a WebSocket."""
+
+    def __init__(self, pool: Pool, channel: Channel) -> None:
+        self.pool = pool
+        self.channel = channel
+        self.job: _Job | None = None
+        self._up = False
+        self._conn = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.host.limits.head)
+        self._response: h11.Response | None = None
+        self._body = bytearray()
+        channel.user = self
+
+    @property
+    def idle(self) -> bool:
+        return self.job is None and not self.channel.closed
+
+    def start(self, job: _Job, now: float) -> None:
+        self.job = job
+        if self._up:
+            self._send(job)
+
+    def channel_opened(self, *, now: float) -> None:
+        """The byte stream is up."""
+        self._up = True
+        if self.job is not None:
+            self._send(self.job)
+
+    def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
+        if not data:
+            return  # h11 takes an empty string for EOF
+        if self._response is None and data[0] == 0x15:  # a TLS alert record
+            self._fail("the server speaks TLS here: use https://", now)
+            return
+        self._conn.receive_data(data)  # type: ignore[arg-type]  # it only appends to a bytearray
+        self._pump(now)
+
+    def channel_closed(self, error: str | None, *, now: float) -> None:
+        if self._up and error is None and self._response is not None:
+            self._conn.receive_data(b"")  # an answer may end with the connection
+            self._pump(now)
+        if not self._up:
+            self._fail(error or "the connection could not be opened", now)
+        else:
+            self._fail(error or "the server closed the connection without an answer", now)
+
+    def _send(self, job: _Job) -> None:
+        fields = [("Host", self.pool.authority), *job.headers]
+        head = h11.Request(
+            method=job.method,
+            target=job.target,
+            headers=[(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields],
+        )
+        data = self._conn.send(head) or b""
+        if job.body:
+            data += self._conn.send(h11.Data(data=job.body)) or b""
+        self.channel.write(data + (self._conn.send(h11.EndOfMessage()) or b""))
+
+    def _pump(self, now: float) -> None:
+        try:
+            while self.job is not None:
+                event = self._conn.next_event()
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    return
+                self._event(event, self.job, now)
+        except h11.RemoteProtocolError as error:
+            self._fail(f"the server does not speak HTTP: {error}", now)
+
+    def _event(self, event: object, job: _Job, now: float) -> None:
+        if isinstance(event, h11.InformationalResponse):
+            if event.status_code == 101:
+                self._upgraded(event, job, now)
+        elif isinstance(event, h11.Response):
+            self._response = event
+        elif isinstance(event, h11.Data):
+            self._body += event.data
+            limit = ERROR_BODY if job.opened else self.pool.host.limits.body
+            if len(self._body) > limit:
+                del self._body[limit:]
+                if job.opened:
+                    self._answered(job, now)
+                else:
+                    self._fail(f"the answer is larger than {limit} bytes", now)
+        elif isinstance(event, h11.EndOfMessage):
+            self._answered(job, now)
+        else:  # ConnectionClosed
+            self._fail("the server closed the connection without an answer", now)
+
+    def _upgraded(self, event: h11.InformationalResponse, job: _Job, now: float) -> None:
+        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
+        if (
+            job.opened is None
+            or headers.tokens("upgrade") != ["websocket"]
+            or "upgrade" not in headers.tokens("connection")
+            or headers.get("sec-websocket-accept") != accept_token(job.key)
+            or "sec-websocket-extensions" in headers
+            or "sec-websocket-protocol" in headers
+        ):
+            self._fail("the server's answer is no valid WebSocket handshake", now)
+            return
+        self.job = None
+        self.pool.forget(self)
+        carrier = WebSocket(self.channel, self.pool.host.limits, self.pool.host.limits.message, server=False)
+        self.channel.unread = bytes(self._conn.trailing_data[0])
+        self.channel.user = carrier
+        job.opened(carrier, now)
+        self.channel.touch()  # so that what is unread gets fed
+
+    def _answered(self, job: _Job, now: float) -> None:
+        assert self._response is not None
+        status = self._response.status_code
+        headers = Headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in self._response.headers.raw_items())
+        body = bytes(self._body)
+        self.job = self._response = None
+        self._body.clear()
+        if self._conn.our_state is h11.DONE and self._conn.their_state is h11.DONE and job.answered is not None:
+            self._conn.start_next_cycle()
+        else:
+            self._drop()
+        if job.answered is not None:
+            job.answered(Answer(status, headers, body), now)
+        else:
+            job.failed(ConnectError(_explain(status), status=status, headers=headers.pairs, body=body), now)
+
+    def _fail(self, text: str, now: float) -> None:
+        job, self.job = self.job, None
+        self._drop()
+        if job is not None:
+            job.failed(ConnectError(text), now)
+
+    def _drop(self) -> None:
+        self.pool.forget(self)
+        self.channel.close()
+
+
+def _explain(status: int) -> str:
+    try:
+        phrase = f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = str(status)
+    if 300 <= status < 400:
+        return f"the server answered {phrase}: redirects are not followed, connect to the new address"
+    if status == 404:
+        return f"the server answered {phrase}: no Primus under this pathname?"
+    if status in (200, 400, 405, 426):
+        return (
+            f"the server answered {phrase} instead of a WebSocket: is this a Primus server with the same transformer?"
+        )
+    return f"the server answered {phrase}"

@@ -1,0 +1,178 @@
+"""Our client at the real server: how sessions end, and how they come back."""
+
+from __future__ import annotations
+
+from primus_io.asyncio import connect
+from tests.interop.ours import ENDED, LOST, OPENED, REOPENED, our_client
+from tests.interop.peers import Peers, interop
+
+
+@interop()
+async def test_end_says_goodbye(peers: Peers) -> None:
+    server = await peers.server()
+    async with our_client(peers, server.url) as (primus, log):
+        await log.wait("open")
+        primus.end({"last": "words"})
+        await log.wait("end")
+        assert log.public() == [*OPENED, *ENDED]
+        assert (await server.wait("data"))["value"] == {"last": "words"}
+        assert (await server.wait("ws-close"))["code"] == 1000
+        await server.wait("disconnection")
+        assert primus.state == "closed"
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "local"
+
+
+@interop()
+async def test_open_after_end_is_a_fresh_session(peers: Peers) -> None:
+    server = await peers.server()
+    async with our_client(peers, server.url) as (primus, log):
+        first = await server.wait("connection")
+        await log.wait("open")
+        primus.end()
+        await log.wait("end")
+        assert primus.write("into the void") is False
+        primus.open()
+        second = await server.wait("connection")
+        primus.write("hello again")
+        assert (await server.wait("data"))["value"] == "hello again"
+        assert first["id"] != second["id"]
+        assert log.public() == [*OPENED, *ENDED, *OPENED]
+
+
+@interop()
+async def test_the_servers_end_is_the_end(peers: Peers) -> None:
+    server = await peers.server()
+    async with our_client(peers, server.url, min=0.05) as (primus, log):
+        await server.wait("connection")
+        await log.wait("open")
+        server.send("end", value="bye")
+        await log.wait("end")
+        assert log.public() == [*OPENED, "data", *ENDED]
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "server"
+        await server.wait("ws-close")
+        assert (await server.ask("sparks"))["connected"] == 0
+
+
+@interop()
+async def test_a_closing_server_is_the_end(peers: Peers) -> None:
+    server = await peers.server()
+    async with our_client(peers, server.url, min=0.05) as (_, log):
+        await server.wait("connection")
+        await log.wait("open")
+        server.send("destroy")
+        await log.wait("end")
+        assert log.public() == [*OPENED, *ENDED]
+        await server.wait("destroy")
+
+
+@interop()
+async def test_the_servers_end_with_reconnect_brings_a_new_session(peers: Peers) -> None:
+    server = await peers.server()
+    async with our_client(peers, server.url, min=0.05) as (primus, log):
+        first = await server.wait("connection")
+        await log.wait("open")
+        server.send("end-reconnect")
+        second = await server.wait("connection")
+        await log.wait("open")
+        assert await primus.id() == second["id"] != first["id"]
+        assert log.public() == [*OPENED, *LOST, *REOPENED]
+        scheduled = log.all("reconnect scheduled")[0]
+        assert (scheduled["attempt"], scheduled["retries"], scheduled["delay"]) == (1, 10, 0.05)
+        assert log.all("reconnected")[0]["attempt"] == 1
+        assert first["query"]["_primuscb"] != second["query"]["_primuscb"]
+
+
+@interop()
+async def test_a_lost_connection_comes_back(peers: Peers) -> None:
+    server = await peers.server(mode="echo")
+    async with connect(server.url, min=0.05) as primus:
+        log = peers.record(primus)
+        for index in range(3):
+            await server.wait("connection")
+            primus.write(index)
+            await log.wait("data", value=index)
+            server.send("drop")
+            await log.wait("open")
+        assert log.public() == ["data", *LOST, *REOPENED] * 3
+        # No connection stayed for long, so the attempts are counted on (protocol 4).
+        assert [report["attempt"] for report in log.all("reconnected")] == [1, 2, 3]
+
+
+@interop()
+async def test_without_the_disconnect_strategy_lost_is_lost(peers: Peers) -> None:
+    server = await peers.server()
+    async with our_client(peers, server.url, strategy="online, timeout") as (primus, log):
+        await server.wait("connection")
+        await log.wait("open")
+        server.send("drop")
+        await log.wait("end")
+        assert log.public() == [*OPENED, *ENDED]
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "lost"
+
+
+@interop()
+async def test_a_killed_server_costs_nothing_that_was_written_meanwhile(peers: Peers) -> None:
+    server = await peers.server()
+    options = {"min": 0.05, "max": 0.3, "factor": 2.0, "retries": 50}
+    async with our_client(peers, server.url, **options) as (primus, log):
+        first = await server.wait("connection")
+        primus.write("before")
+        await server.wait("data", value="before")
+        await server.kill()
+        await log.wait("reconnect scheduled", attempt=1)
+        for index in range(25):
+            assert primus.write({"meanwhile": index})
+        await log.wait("reconnect scheduled", attempt=4)  # three attempts have failed
+        for index in range(25, 50):
+            assert primus.write({"meanwhile": index})
+        again = await peers.server(port=server.port)
+        second = await again.wait("connection")
+        await log.wait("reconnected")
+        primus.write("after")
+        await again.wait("data", value="after")
+    assert second["id"] != first["id"]
+    assert again.values() == [*({"meanwhile": n} for n in range(50)), "after"]
+    events = log.public()
+    failed = ["reconnect", "rsc(opening)", "rsc(end)", "reconnect scheduled"]
+    assert events[:18] == [*OPENED, *LOST, *failed * 3]
+    assert "error" not in events
+    delays = [report["delay"] for report in log.all("reconnect scheduled")]
+    assert delays[0] == 0.05
+    assert 0.1 <= delays[1] <= 0.2
+    assert 0.2 <= delays[2] <= 0.3
+    assert set(delays[3:]) == {0.3}
+
+
+@interop()
+async def test_a_server_that_stays_away_is_given_up(peers: Peers) -> None:
+    server = await peers.server()
+    async with our_client(peers, server.url, min=0.02, max=0.04, retries=3) as (primus, log):
+        await server.wait("connection")
+        await log.wait("open")
+        await server.kill()
+        await log.wait("end")
+        failed = ["reconnect", "rsc(opening)", "rsc(end)", "reconnect scheduled"]
+        events = log.public()
+        assert events[:-4] == [*OPENED, *LOST, *failed * 2, "reconnect"]
+        assert sorted(events[-4:-1]) == ["reconnect failed", "rsc(end)", "rsc(opening)"]
+        assert events[-1] == "end"
+        assert log.all("reconnect failed")[0]["error"] is not None
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "retries"
+        assert primus.write("too late") is False
+
+
+@interop()
+async def test_end_while_waiting_for_a_reconnect_is_the_end(peers: Peers) -> None:
+    server = await peers.server()
+    async with our_client(peers, server.url, min=60.0) as (primus, log):
+        await server.wait("connection")
+        await log.wait("open")
+        await server.kill()
+        await log.wait("reconnect scheduled")
+        primus.end()
+        await log.wait("end")
+        assert log.public() == [*OPENED, *LOST, "end"]
