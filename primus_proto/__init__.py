@@ -7,7 +7,7 @@ has WebSockets already. Bindings that do the IO are in `primus_io`.
 from . import commands, events
 from .client import Client
 from .config import ClientConfig, Limits, ServerConfig
-from .endpoint import ByteClient, ByteServer
+from .endpoint import ByteClient, ByteServer, SpecQuery
 from .errors import (
     BacklogExceeded,
     ConfigError,
@@ -57,6 +57,7 @@ __all__ = [
     "ServerConfig",
     "Spark",
     "SparkState",
+    "SpecQuery",
     "commands",
     "events",
     "reserved",

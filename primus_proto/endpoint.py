@@ -6,31 +6,46 @@ are none, run `commands(now=)`, repeat until both are empty, then re-arm the one
 
 from __future__ import annotations
 
+import json
 import random
+from typing import Protocol
 
 from . import events as ev
 from .client import Client
 from .commands import Command, Connect, OpenChannel
-from .config import ClientConfig, ServerConfig
+from .config import ClientConfig, Limits, ServerConfig
 from .errors import ConnectError, LocalProtocolError, PrimusError
 from .gate import Gate
-from .http import Address
+from .http import Address, Answer
 from .server import Server
+from .timers import Timers
 from .transports.base import ClientTransport, Pipe
 from .transports.registry import TRANSPORTS
+from .url import ConnectURL
 from .wire.channel import Channel, collect
 from .wire.client import HttpClient, Pool
 from .wire.http1 import HttpExchange, HttpServer
 
-__all__ = ["ByteClient", "ByteServer"]
+__all__ = ["ByteClient", "ByteServer", "SpecQuery"]
 
 Data = bytes | bytearray | memoryview
+
+
+class _Session(Protocol):
+    """What an endpoint needs of the session side it composes."""
+
+    timers: Timers
+    limits: Limits
+    rng: random.Random
+
+    def events(self) -> list[ev.Event]:
+        """What happened since the last call."""
 
 
 class _Endpoint:
     """What both ends share: the channels, the dirty pipes, the driver's verbs."""
 
-    def __init__(self, session: Client | Server) -> None:
+    def __init__(self, session: _Session) -> None:
         self._session = session
         self.timers = session.timers
         self.limits = session.limits
@@ -221,17 +236,12 @@ class ByteServer(_Endpoint):
                 channel.user.close_when_idle()
 
 
-class ByteClient(_Endpoint):
-    """A Primus client over byte streams. `client` is the session side: write, end, state.
+class _ClientEndpoint(_Endpoint):
+    """What connects: channels are opened towards the one origin of `config`."""
 
-    `rng` and `wall_offset` are as for `Client`.
-    """
-
-    def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
-        self.client = Client(config, rng=rng, wall_offset=wall_offset)
-        super().__init__(self.client)
+    def __init__(self, session: _Session, config: ClientConfig) -> None:
+        super().__init__(session)
         self._config = config
-        self._attempt: ClientTransport | None = None
         self.pool = Pool(self, config.authority)
 
     def channel_opened(self, channel: int, *, now: float) -> None:
@@ -240,14 +250,26 @@ class ByteClient(_Endpoint):
         if known is not None and isinstance(known.user, HttpClient):
             known.user.channel_opened(now=now)
 
-    # --- for channels and transports ---
-
     def open_channel(self) -> Channel:
         """See `PoolHost`."""
         channel = self._new_channel()
         config = self._config
         self._commands.append(OpenChannel(channel.number, config.hostname, config.port, config.secure))
         return channel
+
+
+class ByteClient(_ClientEndpoint):
+    """A Primus client over byte streams. `client` is the session side: write, end, state.
+
+    `rng` and `wall_offset` are as for `Client`.
+    """
+
+    def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
+        self.client = Client(config, rng=rng, wall_offset=wall_offset)
+        super().__init__(self.client, config)
+        self._attempt: ClientTransport | None = None
+
+    # --- for channels and transports ---
 
     def opened(self, pipe: Pipe, *, now: float) -> None:
         """See `PipeHost`."""
@@ -273,3 +295,56 @@ class ByteClient(_Endpoint):
                 target = command.url[command.url.index("/", command.url.index("//") + 2) :]
                 self._attempt = TRANSPORTS[self._config.transformer].client(self, target, command.headers)
                 self._attempt.start(now=now)
+
+
+class SpecQuery(_ClientEndpoint):
+    """Asks a server, once, what it is (protocol 2): ends in one `SpecReceived` or one `ErrorOccurred`.
+
+    Driven like a `ByteClient`. `ClientConfig.timeout` bounds it.
+    """
+
+    def __init__(self, config: ClientConfig, *, rng: random.Random) -> None:
+        self.timers = Timers()
+        self.limits = config.limits
+        self.rng = rng
+        self._events: list[ev.Event] = []
+        self._timer = self.timers.new(lambda now: self._failed(ConnectError("no answer in time"), now))
+        self._asked = self._done = False
+        super().__init__(self, config)
+
+    def events(self) -> list[ev.Event]:
+        """What the application should know; hands over and forgets."""
+        taken, self._events = self._events, []
+        return taken
+
+    def _prepare(self, now: float) -> None:
+        if self._asked:
+            return
+        self._asked = True
+        if self._config.timeout is not False:
+            self._timer.set(now + self._config.timeout)
+        target = self._config.pathname + "/spec"
+        headers = (("Accept", "application/json"), *ConnectURL(self._config).headers())
+        self.pool.request("GET", target, headers, b"", self._answered, self._failed, now=now)
+
+    def _answered(self, answer: Answer, now: float) -> None:
+        try:
+            spec = json.loads(answer.body) if answer.status == 200 else None
+        except (ValueError, RecursionError):
+            spec = None
+        if isinstance(spec, dict):
+            self._finish(ev.SpecReceived(spec), now)
+        else:
+            text = f"the server answered {answer.status}, not with a spec: no Primus under this pathname?"
+            pairs = answer.headers.pairs
+            self._failed(ConnectError(text, status=answer.status, headers=pairs, body=answer.body), now)
+
+    def _failed(self, error: ConnectError, now: float) -> None:
+        self._finish(ev.ErrorOccurred(error), now)
+
+    def _finish(self, event: ev.Event, now: float) -> None:
+        if not self._done:
+            self._done = True
+            self._timer.cancel()
+            self._events.append(event)
+            self.pool.abort(now=now)

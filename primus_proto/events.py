@@ -54,6 +54,7 @@ __all__ = [
     "SparkHeartbeat",
     "SparkMessageIgnored",
     "SparkReadyStateChanged",
+    "SpecReceived",
     "WentOffline",
     "WentOnline",
     "reserved",
@@ -249,6 +250,18 @@ class IdReceived(Event):
     @property
     def args(self) -> tuple[Any, ...]:
         return (self.id,)
+
+
+@message
+class SpecReceived(Event):
+    """What a server says of itself; of a `SpecQuery`."""
+
+    name = "spec"
+    spec: dict[str, Any]
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.spec,)
 
 
 @message

@@ -1,0 +1,346 @@
+"""The Primus-shaped objects users hold, for every binding that awaits. Nothing of any one library is used here.
+
+A binding gives an `IO` and the sockets; the classes here do the rest: events to listeners, iteration, what becomes of
+a handler's exception.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from typing import Any
+
+import primus_proto as pp
+from primus_proto import events as ev
+
+from ._session import Emitter, Session, Waitable, log
+
+__all__ = ["AsyncClient", "AsyncServer", "AsyncSpark", "Authorize", "Handler"]
+
+Handler = Callable[["AsyncSpark"], Awaitable[object]]
+Authorize = Callable[[pp.Request], Awaitable[object] | object]
+
+
+class AsyncSpark(Session):
+    """A spark, as a handler or a `connection` listener gets it."""
+
+    NAMES = frozenset({"data", "error", "end", "heartbeat", "readyStateChange", "drain", "message ignored"})
+    _core: pp.Spark
+
+    def __repr__(self) -> str:
+        return f"<Spark {self.id} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        """Unique for this one connection."""
+        return self._core.id
+
+    @property
+    def request(self) -> pp.Request:
+        """The request that opened the session."""
+        return self._core.request
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of the connect URL."""
+        return self._core.query
+
+    @property
+    def headers(self) -> pp.Headers:
+        """The header fields of the connect request."""
+        return self._core.headers
+
+    @property
+    def address(self) -> pp.Address:
+        """The client's `ip` and `port`."""
+        return self._core.address
+
+    @property
+    def heartbeat_timeout(self) -> float | None:
+        """Seconds, learned from the client; None where it has no heartbeat."""
+        return self._core.heartbeat_timeout
+
+    @property
+    def state(self) -> str:
+        """``open`` or ``closed``."""
+        return self._core.ready_state.name.lower()
+
+    @property
+    def close_reason(self) -> pp.CloseReason | None:
+        """Why the spark closed; None while it is open."""
+        return self._core.close_reason
+
+    def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
+        """Close the session, after sending `data` if given. The client stays away unless `reconnect`."""
+        self._core.end(data, reconnect=reconnect)
+        self._io.schedule()
+
+    def _deliver(self, event: ev.SparkEvent) -> None:
+        heard = self._emit(event, event.args)
+        if type(event) is ev.SparkEnded:
+            self._deliver_end()
+        elif type(event) is ev.SparkDrained:
+            self._changed()
+        elif type(event) is ev.SparkError and not heard:
+            log.warning("spark %s: %s", self.id, event.error)
+
+    def _fault(self, error: Exception) -> None:
+        log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
+        # A fault is no intention: without primus::server::close, so that the client comes back.
+        self._core.end(reconnect=True, code=1011, reason="internal error")
+        self._io.schedule()
+
+
+class AsyncClient(Session):
+    """A client, as `connect` gives it."""
+
+    NAMES = frozenset(
+        event.name
+        for event in vars(ev).values()
+        if isinstance(event, type) and issubclass(event, ev.Event) and not issubclass(event, ev.SparkEvent)
+        if event.name and event.name not in {"initialised", "log", "authorization", "incoming::id", "spec"}
+    )
+    _core: pp.Client
+    failure: Exception | None = None
+    """What a listener raised; `connect` raises it again when it is left."""
+    _last_id = ""
+    _ids = 0
+    _opens = 0
+
+    def __repr__(self) -> str:
+        return f"<Primus {self._core.config.url} {self._core.state.value}>"
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds the last ping took; before the first, seconds the open took; None before that."""
+        return self._core.latency
+
+    @property
+    def state(self) -> str:
+        """``opening``, ``open`` or ``closed``."""
+        return self._core.ready_state.name.lower()
+
+    @property
+    def close_reason(self) -> pp.CloseReason | None:
+        """Why the last connection closed."""
+        return self._core.close_reason
+
+    def open(self) -> None:
+        """Connect, with `manual=True` or after an end."""
+        self._core.open()
+        self._ended = False
+        self._io.schedule()
+
+    def end(self, data: Any = pp.NOTHING) -> None:
+        """Close for good, after sending `data` if given."""
+        self._core.end(data)
+        self._io.schedule()
+
+    def destroy(self) -> None:
+        """`end`, and never to be opened again."""
+        self._core.destroy()
+        self._io.schedule()
+
+    def network_offline(self) -> None:
+        """Tell the client that the network is gone: it ends until `network_online`."""
+        self._core.network_offline()
+        self._io.schedule()
+
+    def network_online(self) -> None:
+        """Tell the client that the network is back."""
+        self._core.network_online()
+        self._io.schedule()
+
+    async def id(self) -> str:
+        """Ask the server for the id of this connection's spark; waits for a connection if there is none.
+
+        Raises ConnectionLost when the client ends before there was an answer.
+        """
+        while not self._ended:
+            await self._until(lambda: self._ended or self._core.state is pp.ClientState.OPEN)
+            if self._core.state is pp.ClientState.OPEN:
+                ids, opens = self._ids, self._opens
+                self._core.request_id()
+                self._io.schedule()
+                await self._until(lambda: self._ended or self._ids > ids or self._opens > opens)  # noqa: B023
+                if self._ids > ids:
+                    return self._last_id
+        raise pp.ConnectionLost("the client ended before the server told the id")
+
+    def _deliver(self, event: ev.Event) -> None:
+        if type(event) is ev.DataReceived:
+            self._deliver_data(event)
+            return
+        if type(event) is ev.IdReceived:
+            self._ids += 1
+            self._last_id = event.id
+        elif type(event) is ev.Opened:
+            self._opens += 1
+        heard = self._emit(event, event.args)
+        if type(event) is ev.Ended:
+            self._deliver_end()
+        else:
+            self._changed()
+        if not heard and isinstance(event, ev.ErrorOccurred | ev.MessagesDropped):
+            log.warning("%r: %s", self, event)
+
+    def _fault(self, error: Exception) -> None:
+        log.error("%r: its listener raised; ending it", self, exc_info=error)
+        self.failure = self.failure or error
+        self.end()
+
+
+class Sparks(Mapping[str, AsyncSpark]):
+    """The open sparks of a server by id, as they are at each look."""
+
+    def __init__(self, server: pp.Server) -> None:
+        self._server = server
+
+    def __getitem__(self, id: str) -> AsyncSpark:
+        spark: AsyncSpark = self._server.sparks[id].context
+        return spark
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._server.sparks))
+
+    def __len__(self) -> int:
+        return len(self._server.sparks)
+
+
+class AsyncServer(Emitter):
+    """A server, as `serve` gives it."""
+
+    NAMES = frozenset({"connection", "disconnection", "heartbeat-skipped", "flatline", "initialised", "close", "log"})
+
+    def __init__(self, endpoint: pp.ByteServer, handler: Handler | None, authorize: Authorize | None) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._core = endpoint.server
+        self._handler = handler
+        self._authorize = authorize
+        self._waiters: list[Waitable] = []
+        self._closed = False
+        self._stop_listening: Callable[[], object] = lambda: None
+        self.port = 0
+        """The port it listens on."""
+        self.url = ""
+        """Where a client on this machine finds it."""
+        self.sparks = Sparks(self._core)
+        """The open sparks by id."""
+
+    def spark(self, id: str) -> AsyncSpark | None:
+        """The open spark with this id."""
+        return self.sparks.get(id)
+
+    def write(self, data: Any) -> int:
+        """Broadcast one value to every spark; returns how many took it. Raises EncodeError where it cannot be sent."""
+        count = self._core.write(data)
+        self._io.schedule()
+        return count
+
+    def _deliver(self, event: ev.Event) -> None:
+        if type(event) is ev.SparkData:
+            if ev.SparkData in self._listeners:
+                self._emit(event, ())
+            event.spark.context._deliver_data(event)
+        elif type(event) is ev.SparkConnected:
+            spark = event.spark.context = AsyncSpark(event.spark)
+            spark._io = self._io
+            self._emit(event, (spark,))
+            if self._handler is not None:
+                self._io.start(self._handle(self._handler, spark))
+        elif type(event) is ev.AuthorizationRequested:
+            self._ask(event)
+        elif isinstance(event, ev.SparkEvent):
+            self._emit(event, tuple(arg.context if arg is event.spark else arg for arg in event.args))
+            event.spark.context._deliver(event)
+        else:
+            heard = self._emit(event, event.args)
+            if type(event) is ev.ServerClosed:
+                self._closed = True
+                for waiter in self._waiters:
+                    waiter.set()
+            elif type(event) is ev.Logged and not heard:
+                log.warning("%s", event.text)
+
+    async def _handle(self, handler: Handler, spark: AsyncSpark) -> None:
+        try:
+            await handler(spark)
+        except Exception as error:
+            spark._fault(error)
+        else:
+            spark.end()
+
+    async def serve_forever(self) -> None:
+        """Serve until the server is closed, or this is cancelled."""
+        if not self._closed:
+            waiter = self._io.event()
+            self._waiters.append(waiter)
+            await waiter.wait()
+
+    async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
+        """Stop listening and end all sparks, after `timeout` seconds if given; wait until all is closed.
+
+        `data` is sent to each spark as it ends; `reconnect` tells the clients to come back. Handlers that have not
+        returned some seconds (`Limits.close`) after their spark ended are cancelled.
+        """
+        self._stop_listening()
+        self._core.close(data, reconnect=reconnect, timeout=timeout)
+        self._io.pump()
+        grace = self._core.limits.close + 1
+        try:
+            await self._io.within(timeout + grace, self._wind_down)
+        finally:
+            await self._io.close(grace)
+
+    async def _wind_down(self) -> None:
+        await self.serve_forever()
+        await self._io.finish()
+
+    def _ask(self, event: ev.AuthorizationRequested) -> None:
+        assert self._authorize is not None
+        try:
+            result = self._authorize(event.request)
+        except Exception as error:
+            self._decide(event.id, error)
+        else:
+            if inspect.isawaitable(result):
+                self._io.start(self._ask_later(event.id, result))
+            else:
+                self._decide(event.id, result)
+
+    async def _ask_later(self, id: int, awaitable: Awaitable[object]) -> None:
+        try:
+            result = await awaitable
+        except Exception as error:
+            result = error
+        self._decide(id, result)
+        self._io.schedule()
+
+    def _decide(self, id: int, result: object) -> None:
+        """Anything but an exception or False lets the request in."""
+        if isinstance(result, pp.Refused):
+            try:
+                self._endpoint.reject(id, result.message, status=result.status, authenticate=result.authenticate)
+                return
+            except pp.ConfigError as error:
+                result = error
+        if isinstance(result, Exception):
+            log.error("the authorization hook raised; answering 500", exc_info=result)
+            self._endpoint.reject(id, "internal error", status=500)
+        elif result is False:
+            self._endpoint.reject(id, "Unauthorized")
+        else:
+            self._endpoint.accept(id)
+
+    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+        async def run() -> None:
+            try:
+                await coroutine
+            except Exception as error:
+                self._fault(error)
+
+        self._io.start(run())
+
+    def _fault(self, error: Exception) -> None:
+        log.error("a listener of the server raised", exc_info=error)

@@ -1,0 +1,240 @@
+"""What a spark and a client of any binding have in common: listeners, an inbox, and back-pressure towards the peer."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import primus_proto as pp
+from primus_proto import events as ev
+
+__all__ = ["IO", "Emitter", "Session", "Waitable", "log"]
+
+log = logging.getLogger("primus_io")
+
+# A session stops reading from its peer when what waits to be handled passes HIGH bytes, and goes on below LOW.
+HIGH = 256 * 1024
+LOW = HIGH // 2
+OVERHEAD = 64  # what a waiting message costs besides its bytes, so that empty ones count too
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Waitable(Protocol):
+    """An event object: asyncio's and trio's are."""
+
+    def set(self) -> object:
+        """Wake whoever waits."""
+
+    async def wait(self) -> object:
+        """Wait to be woken."""
+
+
+class IO(Protocol):
+    """What a binding offers to the objects here."""
+
+    def schedule(self) -> None:
+        """Have the core pumped before long; harmless while it is being pumped."""
+
+    def pump(self) -> None:
+        """Pump the core now, unless it is being pumped."""
+
+    def event(self) -> Waitable:
+        """A fresh event object."""
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the background until it ends or the binding closes."""
+
+    async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
+        """Await `wait()`, but no longer than that."""
+
+    async def finish(self) -> None:
+        """Wait for what `start` started to end by itself."""
+
+    async def close(self, grace: float) -> None:
+        """Wait for the sockets to close, `grace` seconds at the most, then leave nothing behind."""
+
+
+class Emitter:
+    """Listeners, by documented event name or by event class."""
+
+    NAMES: ClassVar[frozenset[str]] = frozenset()
+    _io: IO
+
+    def __init__(self) -> None:
+        self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
+
+    def on(self, event: str | type[ev.Event], listener: F | None = None) -> Any:
+        """Call `listener` at each `event`; usable as a decorator. Returns the listener.
+
+        Under a documented name it gets what the documentation says; under an event class, the event. A coroutine
+        function runs in the background, in order. Raises LocalProtocolError for a name that does not exist.
+        """
+        if isinstance(event, str) and event not in self.NAMES:
+            known = ", ".join(sorted(self.NAMES))
+            raise pp.LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
+        if listener is None:
+            return lambda function: self.on(event, function)
+        self._listeners.setdefault(event, []).append(listener)
+        return listener
+
+    def off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        """Undo one `on`; harmless where there was none."""
+        if listener in self._listeners.get(event, ()):
+            self._listeners[event].remove(listener)
+
+    def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0) -> bool:
+        """Call the listeners; False where there were none."""
+        listeners = self._listeners
+        by_name = listeners.get(event.name)
+        by_class = listeners.get(type(event))
+        for listener in by_name.copy() if by_name else ():
+            self._call(listener, args, size)
+        for listener in by_class.copy() if by_class else ():
+            self._call(listener, (event,), size)
+        return bool(by_name or by_class)
+
+    def _call(self, listener: Callable[..., Any], args: tuple[Any, ...], size: int) -> None:
+        try:
+            result = listener(*args)
+        except Exception as error:
+            self._fault(error)
+        else:
+            if inspect.iscoroutine(result):
+                self._later(result, size)
+
+    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+        """Run a listener that waits."""
+        raise NotImplementedError
+
+    def _fault(self, error: Exception) -> None:
+        """A listener or handler raised."""
+        raise NotImplementedError
+
+
+class Session(Emitter):
+    """What a spark and a client have in common: an inbox, listeners that wait, and back-pressure for both."""
+
+    def __init__(self, core: pp.Spark | pp.Client) -> None:
+        super().__init__()
+        self._core = core
+        self._ended = False
+        self._iterating = False
+        self._inbox: deque[tuple[Any, int]] | None = None
+        self._work: deque[tuple[Coroutine[Any, Any, object], int]] | None = None
+        self._working = False
+        self._load = 0
+        self._paused = False
+        self._waiters: list[Waitable] = []
+
+    # --- writing ---
+
+    def write(self, data: Any) -> bool:
+        """Send one value. False when it was not taken: after the end, or because the peer does not read.
+
+        Raises EncodeError where the value cannot be sent.
+        """
+        taken = self._core.write(data)
+        if self._core.crowded:
+            self._io.pump()
+        else:
+            self._io.schedule()
+        return taken
+
+    async def send(self, data: Any) -> bool:
+        """`write`, and then wait until there is room for more."""
+        taken = self.write(data)
+        if self._core.crowded:
+            await self._until(lambda: not self._core.crowded or self._ended)
+        return taken
+
+    @property
+    def buffered(self) -> int:
+        """Bytes written that have not reached the socket."""
+        return self._core.buffered
+
+    # --- reading ---
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._iterating = True
+        return self
+
+    async def __anext__(self) -> Any:
+        while not self._inbox:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._until(lambda: bool(self._inbox) or self._ended)
+        value, size = self._inbox.popleft()
+        self._unload(size)
+        return value
+
+    async def wait_ended(self) -> None:
+        """Wait for the `end` event."""
+        await self._until(lambda: self._ended)
+
+    # --- for the binding ---
+
+    def _deliver_data(self, event: ev.DataReceived | ev.SparkData) -> None:
+        size = event.size + OVERHEAD
+        if not self._emit(event, (event.data,), size) or self._iterating:
+            if self._inbox is None:
+                self._inbox = deque()
+            self._inbox.append((event.data, size))
+            self._add(size)
+            self._changed()
+
+    def _deliver_end(self) -> None:
+        self._ended = True
+        self._changed()
+
+    def _changed(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.set()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            waiter = self._io.event()
+            self._waiters.append(waiter)
+            await waiter.wait()
+
+    def _add(self, size: int) -> None:
+        self._load += size
+        if self._load > HIGH and not self._paused:
+            self._paused = True
+            self._core.pause()
+
+    def _unload(self, size: int) -> None:
+        self._load -= size
+        if self._paused and self._load <= LOW:
+            self._paused = False
+            self._core.resume()
+            self._io.schedule()
+
+    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+        size = size or OVERHEAD
+        if self._work is None:
+            self._work = deque()
+        self._work.append((coroutine, size))
+        self._add(size)
+        if not self._working:
+            self._working = True
+            self._io.start(self._run_work())
+
+    async def _run_work(self) -> None:
+        assert self._work is not None
+        try:
+            while self._work:
+                coroutine, size = self._work.popleft()
+                try:
+                    await coroutine
+                except Exception as error:
+                    self._fault(error)
+                self._unload(size)
+        finally:
+            self._working = False
+            while self._work:  # cancelled: what will never run is said to be closed, not forgotten
+                self._work.popleft()[0].close()

@@ -1,0 +1,308 @@
+"""Primus on asyncio: `connect`, `serve`, `fetch_spec`. Works on any event loop, uvloop included.
+
+There is no protocol here. A `Driver` feeds an endpoint of `primus_proto` what its sockets and its one timer say, and
+does what the endpoint commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import primus_proto as pp
+from primus_proto import commands as cmd
+
+from ._entry import Connecting, Deliver, Endpoint, Serving, fetch_spec_with
+from ._facade import AsyncClient, AsyncServer, AsyncSpark
+
+__all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+
+Client = AsyncClient
+Server = AsyncServer
+Spark = AsyncSpark
+
+# A selector loop fills the buffer and hands it over in one go, so one buffer serves every connection of a loop.
+# Windows' proactor loop reads in the background, into a buffer that must then be the connection's own.
+SHARED = sys.platform != "win32"
+BUFFER = 256 * 1024 if SHARED else 64 * 1024
+
+
+class Channel(asyncio.BufferedProtocol):
+    """One byte stream: asyncio's callbacks, passed on."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, driver: Driver, number: int | None = None) -> None:
+        self._driver = driver
+        self._number = number
+        self._buffer = driver.buffer if SHARED else memoryview(bytearray(BUFFER))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        driver = self._driver
+        self.transport = transport
+        driver.open.add(self)
+        if isinstance(driver.endpoint, pp.ByteServer):
+            peer = transport.get_extra_info("peername")
+            self._number = driver.endpoint.channel_accepted(
+                peer if isinstance(peer, tuple) else ("", 0), now=driver.now()
+            )
+            driver.channels[self._number] = self
+        else:
+            assert self._number is not None
+            driver.channels[self._number] = self
+            driver.endpoint.channel_opened(self._number, now=driver.now())
+        driver.pump()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        driver = self._driver
+        driver.endpoint.receive_data(self.number, self._buffer[:nbytes], now=driver.now())
+        driver.pump()
+
+    def eof_received(self) -> None:
+        self._closed(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._driver.open.discard(self)
+        self._closed(str(exc) if exc is not None else None)
+        if not self._driver.open:
+            self._driver.emptied.set()
+
+    def pause_writing(self) -> None:
+        self._driver.endpoint.channel_blocked(self.number)
+
+    def resume_writing(self) -> None:
+        self._driver.endpoint.channel_writable(self.number, now=self._driver.now())
+        self._driver.pump()
+
+    @property
+    def number(self) -> int:
+        assert self._number is not None
+        return self._number
+
+    def _closed(self, error: str | None) -> None:
+        self._driver.endpoint.channel_closed(self.number, error, now=self._driver.now())
+        self._driver.pump()
+
+
+class Driver:
+    """Runs one endpoint on the running event loop; the `IO` of the objects users hold."""
+
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, tls: ssl.SSLContext | None) -> None:
+        self.endpoint = endpoint
+        self.deliver = deliver
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.tls = tls
+        self.buffer = memoryview(bytearray(BUFFER if SHARED else 0))
+        self.channels: dict[int, Channel] = {}
+        self.open: set[Channel] = set()  # those whose socket is not closed yet
+        self.emptied = asyncio.Event()
+        self.event = asyncio.Event
+        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pumping = False
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed: float | None = None
+
+    def pump(self) -> None:
+        """Deliver events and run commands until there are none, then re-arm the timer."""
+        if self._pumping:
+            return
+        self._pumping = True
+        endpoint, now = self.endpoint, self.now()
+        try:
+            while True:
+                events = endpoint.events()
+                for event in events:
+                    self.deliver(event)
+                commands = endpoint.commands(now=now)
+                for command in commands:
+                    self._run(command)
+                if not events and not commands:
+                    break
+        finally:
+            self._pumping = False
+        due = endpoint.next_timeout()
+        if due != self._armed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed = due
+            self._timer = None if due is None else self.loop.call_at(due, self._timeout)
+
+    def schedule(self) -> None:
+        """Pump once, later in this turn of the loop."""
+        if not self._pumping and not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._scheduled_pump)
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine until it ends or the driver closes."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
+        """Await `wait()`, but no longer than that."""
+        try:
+            async with asyncio.timeout(seconds):
+                await wait()
+        except TimeoutError:
+            pass  # the caller goes on with whatever is left
+
+    async def finish(self) -> None:
+        """Wait for the tasks to end by themselves."""
+        current = asyncio.current_task()
+        if tasks := [task for task in self._tasks if task is not current]:
+            await asyncio.wait(tasks)
+
+    async def close(self, grace: float) -> None:
+        """Wait for the sockets to close, `grace` seconds at the most, then leave nothing behind."""
+        try:
+            await self.within(grace, self._emptied)
+        finally:
+            current = asyncio.current_task()
+            tasks = [task for task in (*self._tasks, *self._opening.values()) if task is not current]
+            for task in tasks:
+                task.cancel()
+            for channel in self.open:
+                channel.transport.abort()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._emptied()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = self._armed = None
+
+    async def _emptied(self) -> None:
+        while self.open or self._opening:
+            self.emptied.clear()
+            await self.emptied.wait()
+
+    def _scheduled_pump(self) -> None:
+        self._scheduled = False
+        self.pump()
+
+    def _timeout(self) -> None:
+        self._armed = self._timer = None
+        # The loop may run a timer early by its clock's resolution; the core does nothing then and is asked again.
+        self.endpoint.handle_timeout(now=self.now())
+        self.pump()
+
+    def _run(self, command: cmd.Command) -> None:
+        if type(command) is cmd.Write:
+            for number in command.channels:
+                self.channels[number].transport.write(command.data)
+        elif type(command) is cmd.CloseChannel:
+            self._close(command)
+        elif type(command) is cmd.PauseReading:
+            self.channels[command.channel].transport.pause_reading()
+        elif type(command) is cmd.ResumeReading:
+            self.channels[command.channel].transport.resume_reading()
+        elif type(command) is cmd.OpenChannel:
+            self._opening[command.channel] = self.loop.create_task(self._open(command))
+
+    def _close(self, command: cmd.CloseChannel) -> None:
+        opening = self._opening.get(command.channel)
+        if opening is not None:
+            opening.cancel()
+        channel = self.channels.pop(command.channel, None)
+        if channel is None:
+            return
+        if command.abort:
+            channel.transport.abort()
+            return
+        channel.transport.close()
+        if channel.transport.get_write_buffer_size():
+            # asyncio would wait for ever on a peer that does not read.
+            self.loop.call_later(self.endpoint.limits.close, channel.transport.abort)
+
+    async def _open(self, command: cmd.OpenChannel) -> None:
+        number = command.channel
+        tls = (self.tls or ssl.create_default_context()) if command.tls else None
+        error: str | None = None
+        try:
+            await self.loop.create_connection(
+                lambda: Channel(self, number),
+                command.host,
+                command.port,
+                ssl=tls,
+                happy_eyeballs_delay=0.25,
+                **_tls_options(tls, self.endpoint.limits),
+            )
+        except ssl.SSLError as failure:
+            error = f"no TLS with {command.host}:{command.port}: {failure}; does the server speak plain http://?"
+        except (OSError, UnicodeError) as failure:
+            error = f"cannot connect to {command.host}:{command.port}: {failure}"
+        finally:
+            del self._opening[number]
+            self.emptied.set()
+        if error is not None:
+            self.endpoint.channel_closed(number, error, now=self.now())
+            self.pump()
+
+
+def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any]:
+    return {} if tls is None else {"ssl_handshake_timeout": limits.handshake, "ssl_shutdown_timeout": limits.close}
+
+
+class connect(Connecting):  # noqa: N801  # used like a function, as open() is
+    """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
+
+    Entering waits for the first `open`, and raises ConnectError once the strategy gives up; `wait=False` enters at
+    once, and what is written is kept until the connection is open. Leaving calls `end`, and raises again what a
+    listener raised. `ssl` is the TLS context for ``https``; the other options are those of `primus_proto.ClientConfig`.
+    Raises ConfigError for options that cannot be.
+    """
+
+    async def _start(self, endpoint: pp.ByteClient, deliver: Deliver) -> Driver:
+        return Driver(endpoint, deliver, self._tls)
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class serve(Serving):  # noqa: N801  # used like a function, as open() is
+    """Serve Primus: ``async with serve(handler, "127.0.0.1", 8080) as server: await server.serve_forever()``
+
+    `handler` is an async function that is given each new spark; when it returns the spark is ended, and when it raises,
+    that is logged and the client may reconnect. None: use ``server.on("connection", ...)``. `authorize` is a function,
+    async or not, that is given each request that wants a session, and lets it in unless it raises `Refused` or returns
+    False. `port` 0 picks one. `ssl` is a TLS context; the other options are those of `primus_proto.ServerConfig`.
+    Raises ConfigError for options that cannot be, OSError where it cannot listen.
+    """
+
+    async def _start(self, endpoint: pp.ByteServer, deliver: Deliver) -> Driver:
+        return Driver(endpoint, deliver, None)
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _listen(self, io: Driver) -> tuple[int, Callable[[], object]]:
+        listener = await io.loop.create_server(
+            lambda: Channel(io),
+            self._host,
+            self._port,
+            ssl=self._tls,
+            backlog=1024,
+            **_tls_options(self._tls, self._config.limits),
+        )
+        return listener.sockets[0].getsockname()[1], listener.close
+
+
+async def fetch_spec(url: str, *, ssl: ssl.SSLContext | None = None, **options: Any) -> dict[str, Any]:
+    """Ask a server what it is: the JSON object of ``<pathname>/spec``. Options are `primus_proto.ClientConfig`'s.
+
+    Raises ConnectError where there is no answer, or one that is no spec; ConfigError for options that cannot be.
+    """
+
+    async def start(query: pp.SpecQuery, deliver: Deliver) -> Driver:
+        return Driver(query, deliver, ssl)
+
+    return await fetch_spec_with(start, url, options)
