@@ -1,14 +1,24 @@
-"""The delays between reconnect attempts: randomised exponential back-off (protocol 4.6)."""
+"""Reconnecting's arithmetic: when the next attempt is made, and which one it is (protocol 4.6).
+
+The law kept here: a server that takes connections only to drop them gets no more attempts, and no shorter delays,
+than one that refuses them.
+"""
 
 from __future__ import annotations
 
 import builtins
 import random
 
-__all__ = ["reconnect_delay"]
+from .config import ClientConfig
+from .errors import PrimusError
+
+__all__ = ["Recovery", "reconnect_delay"]
 
 # A finite cap, so that an overflowing power still ends in a timer that fires: thirty years.
 LONGEST_DELAY = 1e9
+
+# A connection must have lasted this long, or `min` if that is longer, before the attempts are counted anew.
+STABLE_AFTER = 5.0
 
 
 def reconnect_delay(attempt: int, *, min: float, max: float, factor: float, rng: random.Random) -> float:
@@ -24,3 +34,44 @@ def reconnect_delay(attempt: int, *, min: float, max: float, factor: float, rng:
     except OverflowError:
         delay = LONGEST_DELAY
     return builtins.min(max, round(delay, 3), LONGEST_DELAY)
+
+
+class Recovery:
+    """Counts the attempts of one client's reconnect procedures, and remembers when and why one began."""
+
+    def __init__(self, config: ClientConfig, rng: random.Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._attempt = 0
+        self._delay = 0.0
+        self._start = 0.0
+        self.error: PrimusError | None = None
+        """What failed last; None where the network was only said to be gone."""
+
+    def begin(self, error: PrimusError | None, *, now: float, lasted: float = 0.0) -> None:
+        """A procedure begins, after a connection that had been open for `lasted` seconds."""
+        if lasted >= max(self._config.min, STABLE_AFTER):
+            self._attempt = 0
+        self._start = now
+        self.error = error
+
+    def next(self) -> float | None:
+        """Seconds until the next attempt; None when all are used up."""
+        config = self._config
+        if self._attempt >= config.retries:
+            return None
+        self._attempt += 1
+        self._delay = reconnect_delay(
+            self._attempt, min=config.min, max=config.max, factor=config.factor, rng=self._rng
+        )
+        return self._delay
+
+    def reset(self) -> None:
+        """The client is at its end: forget everything."""
+        self._attempt = 0
+        self._delay = 0.0
+        self.error = None
+
+    def progress(self, now: float) -> tuple[int, int, float, float, float]:
+        """The first fields of a `ReconnectEvent`: attempt, retries, delay, start, duration."""
+        return self._attempt, self._config.retries, self._delay, self._start, now - self._start

@@ -10,11 +10,12 @@ import random
 from typing import Any
 
 from . import events as ev
-from .backoff import reconnect_delay
-from .codec import decode, encode
+from .backoff import Recovery
+from .codec import decode, encode, encode_protocol
 from .commands import Abort, Command, Connect
 from .config import ClientConfig
-from .errors import ConnectError, ConnectionLost, DecodeError, LocalProtocolError, PrimusError
+from .errors import ConnectError, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
+from .heartbeat import ClientHeartbeat
 from .messages import PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 from .parsers import get_parser
 from .queue import WriteQueue
@@ -26,22 +27,16 @@ from .url import ConnectURL
 
 __all__ = ["Client"]
 
-# A connection must have lasted this long before the count of attempts starts again (protocol 4.6), so that a
-# server that drops everyone at once is not hammered at the first delay for ever.
-STABLE_AFTER = 5.0
-
-_RSC = {ReadyState.OPENING: "opening", ReadyState.OPEN: "open", ReadyState.CLOSED: "end"}
-
 _S, _T = ClientState, ClientTrigger
-_QUEUEING = frozenset((_S.IDLE, _S.CONNECTING, _S.WAITING, _S.RECONNECTING))
+_OVER = frozenset((_S.ENDED, _S.DESTROYED))
 
 
 class Client:
     """A Primus client, from its first `open` to its end, over as many connections as that takes.
 
     This is the message seam of a client: a host that has one WebSocket calls `opened`, `receive_message`,
-    `receive_ping` and `connection_lost`, and does what `commands` says. `ByteClient` drives the same object from
-    bytes. `rng` and `wall_offset` are as for `Server`.
+    `receive_ping` and `connection_lost`, and does what `commands` says; after a `Close` or `Abort` it says nothing more
+    of that connection. `ByteClient` drives the same object from bytes. `rng` and `wall_offset` are as for `Server`.
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
@@ -55,10 +50,8 @@ class Client:
         self.ready_state = ReadyState.CLOSED
         self.online = True
         """False from a missed pong, or from what the host says of the network, until the next connection."""
-        self.latency: float | None = None
-        """Seconds the last ping took to be answered; before any was, seconds the open took."""
         self.close_reason: ev.CloseReason | None = None
-        """Why the last connection closed; None before the first did."""
+        """Why the last connection closed; None where none did since `open`."""
         self.context: Any = None
         self._events: list[ev.Event] = []
         self._commands: list[Command] = []
@@ -69,25 +62,24 @@ class Client:
         self._wants_reconnect = False  # `network_online` was called: schedule in `commands`
         self._server_closing = False
         self._ended_offline = False
-        self._ids_asked = 0
+        self._ids_asked = 0  # answers to `request_id` still to come
         self._paused = False
         self._crowded = False
         self._started = 0.0  # when this attempt began
         self._opened_at = 0.0
-        self._ping_sent: tuple[str, float] | None = None  # the outstanding ping's value and time
-        # of the reconnect procedure
-        self._attempt = 0
-        self._delay = 0.0
-        self._procedure_start: float | None = None
-        self._error: PrimusError | None = None
+        self._recovery = Recovery(config, rng)
+        self._heartbeat = ClientHeartbeat(config, self.timers, self._ping, self._pong_missed)
         self._attempt_timer = self.timers.new(self._attempt_expired)
         self._delay_timer = self.timers.new(self._delay_over)
-        self._ping_timer = self.timers.new(self._ping_due)
-        self._pong_timer = self.timers.new(self._pong_missed)
         if not config.manual:
             self.open()
 
     # --- the application's side ---
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds the last ping took to be answered; before any was, seconds the open took."""
+        return self._heartbeat.latency
 
     @property
     def buffered(self) -> int:
@@ -113,29 +105,36 @@ class Client:
         False, and nothing is sent, after the end; also when the server does not read and `Limits.queue` bytes
         wait. Raises EncodeError where the value cannot be sent.
         """
-        if self.state in (_S.ENDED, _S.DESTROYED):
+        if self.state in _OVER:
             return False
-        return self._send(encode(self.parser, data))
+        message = encode(self.parser, data)
+        if self._pipe is None:
+            return self._enqueue(message)
+        if self._pipe.buffered > self.limits.queue:
+            return False
+        self._transmit(self._pipe, message)
+        return True
 
     def request_id(self) -> None:
         """Ask for the spark's id; `IdReceived` answers. Raises LocalProtocolError unless open."""
-        if self.state is not _S.OPEN:
+        if self._pipe is None:
             raise LocalProtocolError("the id can only be asked for while the connection is open")
+        message = encode_protocol(self.parser, protocol_message("id", ""))
         self._ids_asked += 1
-        self._send(self._protocol_message("id", ""))
+        self._transmit(self._pipe, message)
 
     def end(self, data: Any = NOTHING) -> None:
         """Close for good, after sending `data` if given and connected; harmless when over (protocol 4.5).
 
         Raises EncodeError, and does not end, where `data` cannot be sent.
         """
-        if self.state in (_S.ENDED, _S.DESTROYED):
+        if self.state in _OVER:
             return
         if data is not NOTHING:
             self.write(data)
         was = self.state
         self.state = step(CLIENT, was, _T.END)
-        if was is _S.OPEN and self._pipe is not None:
+        if self._pipe is not None:
             self._pipe.close()
         elif was in (_S.CONNECTING, _S.RECONNECTING) and not self._wants_attempt:
             self._commands.append(Abort())
@@ -150,40 +149,47 @@ class Client:
 
     def network_offline(self) -> None:
         """The host's word that the network is gone: the client ends until `network_online` (protocol 4.4)."""
+        if self.state is _S.DESTROYED:
+            return
         if self.online:
             self.online = False
             self._emit(ev.WentOffline())
-            was_over = self.state in (_S.ENDED, _S.DESTROYED)
+        if self.state not in (_S.IDLE, _S.ENDED):
             self.end()
-            self._ended_offline = not was_over
+            self._ended_offline = True
 
     def network_online(self) -> None:
         """The host's word that the network is back: reconnects if the strategy has ``online``."""
-        if not self.online:
-            self.online = True
-            self._emit(ev.WentOnline())
-            if self._ended_offline and "online" in self.config.strategies:
-                self._ended_offline = False
-                self.state = step(CLIENT, self.state, _T.ONLINE)
-                self._wants_reconnect = True
+        if self.online or self.state is _S.DESTROYED:
+            return
+        self.online = True
+        self._emit(ev.WentOnline())
+        if self._ended_offline and "online" in self.config.strategies:
+            self._ended_offline = False
+            self.state = step(CLIENT, self.state, _T.ONLINE)
+            self._wants_reconnect = True
 
     def pause(self) -> None:
         """Stop reading from the server: back-pressure. While paused, a missing pong is not held against it."""
         self._paused = True
+        self._heartbeat.pause()
         if self._pipe is not None:
             self._pipe.pause()
 
     def resume(self) -> None:
         """Read again."""
         self._paused = False
+        self._heartbeat.resume()
         if self._pipe is not None:
             self._pipe.resume()
 
     # --- the driver's side (message seam) ---
 
     def opened(self, *, now: float, pipe: Pipe | None = None) -> None:
-        """The connection that `Connect` asked for is open. Ignored where none was asked for."""
+        """The connection that `Connect` asked for is open. Ignored, and a `pipe` dropped, where none is wanted now."""
         if self.state not in (_S.CONNECTING, _S.RECONNECTING) or self._wants_attempt:
+            if pipe is not None:
+                pipe.abort()  # the attempt succeeded after it was given up
             return
         reconnecting = self.state is _S.RECONNECTING
         self.state = step(CLIENT, self.state, _T.CONNECTED)
@@ -195,17 +201,18 @@ class Client:
         if self._paused:
             self._pipe.pause()
         if reconnecting:
-            self._emit(ev.Reconnected(*self._progress(now)))
+            self._emit(ev.Reconnected(*self._recovery.progress(now)))
         if not self.online:
             self.online = True
             self._emit(ev.WentOnline())
         self._ready(ReadyState.OPEN)
-        self.latency = now - self._started
-        self._arm_ping(now)
+        self._heartbeat.latency = now - self._started
+        self._heartbeat.start(now)
         for message in self._queue.take_all():
             self._pipe.send(message)
         self._note_crowding()
         self._emit(ev.Opened())
+        self.drained()
 
     def receive_message(self, data: str | bytes, *, now: float) -> None:
         """A WebSocket message came: str for a text message, bytes for a binary one."""
@@ -228,18 +235,21 @@ class Client:
         self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
     ) -> None:
         """The connection is closed or gone, or the attempt to open it failed. Ignored where there is none."""
-        if isinstance(error, str):
-            error = ConnectError(error)
         if self.state is _S.OPEN:
+            if isinstance(error, str):
+                error = ConnectionLost(error, code=code)
             if self._server_closing:
-                self.state = step(CLIENT, self.state, _T.GIVE_UP)
-                self._finish(ev.CloseReason("server", code, reason))
+                self._give_up(ev.CloseReason("server", code, reason))
             else:
-                self._lost(error or ConnectionLost(f"the connection was lost (code {code})", code=code), code, now)
-        elif self.state is _S.CONNECTING and not self._wants_attempt:
-            self._first_connect_failed(error or ConnectError("the connection could not be opened"), now)
+                error = error or ConnectionLost(f"the connection was lost (code {code})", code=code)
+                self._lost(error, ev.CloseReason("lost", code, reason, error), now)
+            return
+        if error is None or isinstance(error, str):
+            error = ConnectError(error or "the connection could not be opened")
+        if self.state is _S.CONNECTING and not self._wants_attempt:
+            self._first_connect_failed(error, now)
         elif self.state is _S.RECONNECTING:
-            self._error = error or ConnectError("the connection could not be opened")
+            self._recovery.error = error
             self._ready(ReadyState.CLOSED)
             self._schedule(now)
 
@@ -271,8 +281,7 @@ class Client:
             self._connect(now, self.config.timeout)
         if self._wants_reconnect:
             self._wants_reconnect = False
-            if self.state is _S.WAITING:
-                self._schedule(now)
+            self._reconnect(None, now)
         taken = self._commands.copy()
         self._commands.clear()  # the pipe of the message seam holds this very list
         return taken
@@ -293,58 +302,48 @@ class Client:
             self._ready(ReadyState.CLOSED)
             self._reconnect(error, now)
         else:
-            self.state = step(CLIENT, self.state, _T.GIVE_UP)
             refused = isinstance(error, ConnectError) and error.status is not None
-            self._finish(ev.CloseReason("refused" if refused else "lost", 1006, "", error))
+            self._give_up(ev.CloseReason("refused" if refused else "lost", 1006, "", error))
 
-    def _lost(self, error: PrimusError, code: int, now: float) -> None:
+    def _lost(self, error: PrimusError, reason: ev.CloseReason, now: float) -> None:
         """An open connection is gone, and not because anybody wanted it."""
         if not isinstance(error, ConnectionLost):
             self._emit(ev.ErrorOccurred(error))
-        reason = ev.CloseReason("lost", code, "", error)
         if "disconnect" not in self.config.strategies:
-            self.state = step(CLIENT, self.state, _T.GIVE_UP)
-            self._finish(reason)
+            self._give_up(reason)
             return
         self._let_go()
-        self.drained()  # what the pipe held is gone with it
         self.close_reason = reason
         self._ready(ReadyState.CLOSED)
         self._emit(ev.Closed(reason))
-        if now - self._opened_at >= max(self.config.min, STABLE_AFTER):
-            self._attempt = 0
-        self._reconnect(error, now)
+        self._reconnect(error, now, lasted=now - self._opened_at)
+        self.drained()
 
     # --- reconnecting ---
 
-    def _reconnect(self, error: PrimusError, now: float) -> None:
+    def _reconnect(self, error: PrimusError | None, now: float, lasted: float = 0.0) -> None:
         """Begin a reconnect procedure."""
-        self._error = error
-        self._procedure_start = now
+        self._recovery.begin(error, now=now, lasted=lasted)
         self._schedule(now)
 
     def _schedule(self, now: float) -> None:
         """Wait for the next attempt, or give up."""
-        config = self.config
         self._attempt_timer.cancel()
-        if self._procedure_start is None:
-            self._procedure_start = now
-        if self._attempt >= config.retries:
-            self.state = step(CLIENT, self.state, _T.GIVE_UP)
+        delay = self._recovery.next()
+        error = self._recovery.error
+        if delay is None:
             self._ready(ReadyState.CLOSED)
-            self._emit(ev.ReconnectFailed(*self._progress(now), self._error))
-            self._over(ev.CloseReason("retries", 1006, "", self._error))
+            self._emit(ev.ReconnectFailed(*self._recovery.progress(now), error))
+            self._give_up(ev.CloseReason("retries", 1006, "", error))
             return
         if self.state is not _S.WAITING:
             self.state = step(CLIENT, self.state, _T.RETRY)
-        self._attempt += 1
-        self._delay = reconnect_delay(self._attempt, min=config.min, max=config.max, factor=config.factor, rng=self.rng)
-        self._delay_timer.set(now + self._delay)
-        self._emit(ev.ReconnectScheduled(*self._progress(now), self._error))
+        self._delay_timer.set(now + delay)
+        self._emit(ev.ReconnectScheduled(*self._recovery.progress(now), error))
 
     def _delay_over(self, now: float) -> None:
         self.state = step(CLIENT, self.state, _T.DUE)
-        self._emit(ev.ReconnectStarted(*self._progress(now)))
+        self._emit(ev.ReconnectStarted(*self._recovery.progress(now)))
         self._ready(ReadyState.OPENING)
         self._connect(now, self.config.reconnect_timeout)
 
@@ -353,32 +352,21 @@ class Client:
         self._commands.append(Abort())
         error = ConnectError("no answer in time")
         if self.state is _S.RECONNECTING:
-            self._error = error
-            self._emit(ev.ReconnectTimedOut(*self._progress(now), error))
+            self._recovery.error = error
+            self._emit(ev.ReconnectTimedOut(*self._recovery.progress(now), error))
             self._schedule(now)
             return
         self._emit(ev.ConnectTimedOut())
         if "timeout" in self.config.strategies:
             self._reconnect(error, now)
         else:
-            self.state = step(CLIENT, self.state, _T.GIVE_UP)
-            self._finish(ev.CloseReason("timeout", 1006, "", error))
-
-    def _progress(self, now: float) -> tuple[int, int, float, float, float]:
-        start = self._procedure_start if self._procedure_start is not None else now
-        return self._attempt, self.config.retries, self._delay, start, now - start
+            self._give_up(ev.CloseReason("timeout", 1006, "", error))
 
     # --- the open connection ---
 
-    def _send(self, message: Message) -> bool:
-        if self.state in _QUEUEING:
-            return self._enqueue(message)
-        assert self._pipe is not None
-        if self._pipe.buffered > self.limits.queue:
-            return False
-        self._pipe.send(message)
+    def _transmit(self, pipe: Pipe, message: Message) -> None:
+        pipe.send(message)
         self._note_crowding()
-        return True
 
     def _note_crowding(self) -> None:
         if self.buffered > self.limits.queue // 2:
@@ -399,9 +387,7 @@ class Client:
     def _protocol(self, text: str, now: float) -> None:
         match parse_protocol_message(text):
             case ("pong", value):
-                if self._ping_sent is not None and self._ping_sent[0] == value:
-                    self.latency = now - self._ping_sent[1]
-                self._arm_ping(now)
+                self._heartbeat.pong(value, now)
             case ("id", value) if value and self._ids_asked:
                 self._ids_asked -= 1
                 self._emit(ev.IdReceived(value))
@@ -410,25 +396,16 @@ class Client:
             case _:
                 self._emit(ev.MessageIgnored(text))
 
-    def _protocol_message(self, name: str, value: str) -> Message:
-        return Message(self.parser.encode(protocol_message(name, value)))
-
-    def _arm_ping(self, now: float) -> None:
-        self._ping_sent = None
-        self._pong_timer.cancel()
-        if self.config.ping is not False:
-            self._ping_timer.set(now + self.config.ping)
-
-    def _ping_due(self, now: float) -> None:
+    def _ping(self, now: float) -> str:
+        assert self._pipe is not None
         value = str(self._epoch_ms(now))
-        self._ping_sent = (value, now)
-        self._pong_timer.set(now + self.config.pong)
-        self._send(self._protocol_message("ping", value))
+        try:
+            self._transmit(self._pipe, encode_protocol(self.parser, protocol_message("ping", value)))
+        except EncodeError as error:
+            self._emit(ev.ErrorOccurred(error))
+        return value
 
     def _pong_missed(self, now: float) -> None:
-        if self._paused:  # the pong may be there, and it is we who do not read it
-            self._pong_timer.set(now + self.config.pong)
-            return
         self.online = False
         self._emit(ev.WentOffline())
         assert self._pipe is not None
@@ -439,22 +416,23 @@ class Client:
 
     def _let_go(self) -> None:
         self._pipe = None
-        for timer in (self._attempt_timer, self._delay_timer, self._ping_timer, self._pong_timer):
-            timer.cancel()
+        self._heartbeat.stop()
+        self._attempt_timer.cancel()
+        self._delay_timer.cancel()
+
+    def _give_up(self, reason: ev.CloseReason) -> None:
+        self.state = step(CLIENT, self.state, _T.GIVE_UP)
+        self._finish(reason)
 
     def _finish(self, reason: ev.CloseReason) -> None:
         """The end: say so in the order of protocol 4.2."""
         was_up = self.ready_state is not ReadyState.CLOSED
         self._ready(ReadyState.CLOSED)
-        if was_up or reason.kind != "local":
+        if was_up:
             self._emit(ev.Closed(reason))
-        self._over(reason)
-
-    def _over(self, reason: ev.CloseReason) -> None:
         self._let_go()
         self._wants_attempt = self._wants_reconnect = False
-        self._attempt = 0
-        self._procedure_start = None
+        self._recovery.reset()
         self.close_reason = reason
         self._report_dropped(self._queue.take_all(), "the client ended")
         self._crowded = False
@@ -463,7 +441,7 @@ class Client:
     def _ready(self, state: ReadyState) -> None:
         if state is not self.ready_state:
             self.ready_state = state
-            self._emit(ev.ReadyStateChanged(_RSC[state]))
+            self._emit(ev.ReadyStateChanged(state.announced))
 
     def _emit(self, event: ev.Event) -> None:
         self._events.append(event)

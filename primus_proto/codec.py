@@ -12,13 +12,18 @@ from .errors import DecodeError, EncodeError
 from .messages import Message, is_reserved
 from .parsers import Parser
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "encode_protocol"]
 
 
 def encode(parser: Parser, value: Any) -> Message:
     """Encode an application's value; EncodeError for a reserved string or what the parser refuses (protocol 1)."""
     if is_reserved(value):
         raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value[:80]!r}")
+    return encode_protocol(parser, value)
+
+
+def encode_protocol(parser: Parser, value: Any) -> Message:
+    """Encode a value that may be one of the protocol's own strings; EncodeError for what the parser refuses."""
     try:
         return Message(parser.encode(value))
     except EncodeError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,13 +20,16 @@ from .parsers import Parser, get_parser
 __all__ = ["ClientConfig", "Limits", "ServerConfig"]
 
 STRATEGIES = ("disconnect", "online", "timeout")
+# Header fields by which the connect request is what it is.
+HANDSHAKE = frozenset(("host", "connection", "upgrade", "content-length", "transfer-encoding"))
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _number(name: str, value: object, *, least: float = 0.0, above: bool = False, infinite: bool = False) -> None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-    if good and (value > least if above else value >= least) and (infinite or value != math.inf):  # type: ignore[operator]
-        return
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        enough = value > least if above else value >= least
+        if enough and (value <= sys.float_info.max or (infinite and value == math.inf)):
+            return
     want = f"a number {'above' if above else 'of at least'} {least:g}"
     raise ConfigError(f"{name} must be {want}{'' if infinite else ', and finite'}; got {value!r}")
 
@@ -93,6 +97,8 @@ def _strategy(value: str | Collection[str] | bool | None) -> frozenset[str]:
         return frozenset(STRATEGIES)
     if value is False:
         return frozenset()
+    if not isinstance(value, Collection):
+        raise ConfigError(f"strategy must be a collection of {', '.join(STRATEGIES)}; or None or False; got {value!r}")
     items: Iterable[object] = value.split(",") if isinstance(value, str) else value
     names = frozenset(str(item).strip().lower() for item in items) - {""}
     unknown = names.difference(STRATEGIES)
@@ -181,6 +187,7 @@ class ClientConfig:
             _count("queue_size", self.queue_size)
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
+        _limits(self.limits)
 
     def parts(self) -> SplitResult:
         """The URL, taken apart."""
@@ -249,6 +256,7 @@ class ServerConfig:
         if isinstance(self.trusted_proxies, str):
             raise ConfigError("trusted_proxies must be a collection of addresses, not one string")
         put(self, "trusted_proxies", tuple(self.trusted_proxies))
+        _limits(self.limits)
         self.networks()
 
     def networks(self) -> tuple[Network, ...]:
@@ -260,21 +268,34 @@ class ServerConfig:
 
 
 def _pairs(headers: Mapping[str, str] | Collection[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return tuple(check_header(name, value) for name, value in pairs)
+    """Check the header fields that a user wants sent with the connect request."""
+    items = headers.items() if isinstance(headers, Mapping) else headers
+    try:
+        pairs = [(name, value) for name, value in items]
+    except (TypeError, ValueError):
+        raise ConfigError(f"headers must be a mapping or (name, value) pairs; got {headers!r}") from None
+    for name, value in pairs:
+        check_header(name, value)
+        if name.lower() in HANDSHAKE or name.lower().startswith("sec-websocket-"):
+            raise ConfigError(f"header {name} belongs to the connection and cannot be set")
+    return tuple(pairs)
 
 
-def check_header(name: object, value: object) -> tuple[str, str]:
-    """A header field that cannot smuggle another one in (RFC 9110, 5.5 and 5.6.2)."""
+def check_header(name: object, value: object) -> None:
+    """ConfigError unless this is a header field that cannot smuggle another one in (RFC 9110, 5.5 and 5.6.2)."""
     if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise ConfigError(f"not a header field name: {name!r}")
     if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
         raise ConfigError(f"header {name} has a value that cannot be sent: {value!r}")
-    return name, value
+
+
+def _limits(value: object) -> None:
+    if not isinstance(value, Limits):
+        raise ConfigError(f"limits must be a Limits; got {value!r}")
 
 
 def _transformer(name: object) -> None:
     from .transports.registry import TRANSPORTS  # here: the registry imports the transports, which need Limits
 
-    if name not in TRANSPORTS:
+    if not isinstance(name, str) or name not in TRANSPORTS:
         raise ConfigError(f"unknown transformer {name!r}; known: {', '.join(sorted(TRANSPORTS))}")

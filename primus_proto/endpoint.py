@@ -19,12 +19,12 @@ from .gate import Gate
 from .http import Address, Answer
 from .server import Server
 from .timers import Timers
-from .transports.base import ClientTransport, Pipe
+from .transports.base import ClientTransport, Exchange, Pipe
 from .transports.registry import TRANSPORTS
 from .url import ConnectURL
 from .wire.channel import Channel, collect
 from .wire.client import HttpClient, Pool
-from .wire.http1 import HttpExchange, HttpServer
+from .wire.http1 import HttpServer
 
 __all__ = ["ByteClient", "ByteServer", "SpecQuery"]
 
@@ -171,15 +171,15 @@ class ByteServer(_Endpoint):
         super().__init__(self.server)
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
         self._gate = Gate(self.server, self._transport)
-        self._transport_closed = False
-        self.server.watch_busy(lambda: bool(self._channels))
+        self._closing = self._closed_idle = False
+        self.server.watch_busy(lambda: bool(self._channels) or self._transport.busy)
 
     def channel_accepted(self, peer: tuple[str, int] = ("", 0), *, now: float) -> int:
         """A byte stream was accepted from `peer` (ip, port); returns its number, never used again."""
         channel = self._new_channel()
-        channel.user = HttpServer(channel, self, Address(*peer[:2]), now=now)
-        if self.server.closing:
-            channel.abort()
+        channel.user = http = HttpServer(channel, self, Address(*peer[:2]), now=now)
+        if self.closing:
+            http.abort()
         return channel.number
 
     def accept(self, id: int) -> bool:
@@ -198,8 +198,8 @@ class ByteServer(_Endpoint):
 
     # --- for channels and transports ---
 
-    def request(self, exchange: HttpExchange, *, now: float) -> None:
-        """See `HttpServerHost`."""
+    def request(self, exchange: Exchange, *, now: float) -> None:
+        """A request's head is complete. A host that speaks HTTP itself gives exchanges of its own here."""
         self._gate.request(exchange, now=now)
 
     def bad_peer(self, text: str) -> None:
@@ -209,6 +209,16 @@ class ByteServer(_Endpoint):
     def epoch(self, now: float) -> float:
         """See `HttpServerHost`."""
         return self.server.epoch(now)
+
+    @property
+    def closing(self) -> bool:
+        """See `HttpServerHost`."""
+        return self.server.closing and not self._transport.busy
+
+    @property
+    def pathname(self) -> str:
+        """See `ServerHost`."""
+        return self.server.config.pathname
 
     def new_id(self) -> str:
         """See `ServerHost`."""
@@ -222,18 +232,20 @@ class ByteServer(_Endpoint):
     def _prepare(self, now: float) -> None:
         self._gate.run(now=now)
         if self.server.closing:
-            self._close_idle(now)
+            self._close(now)
         self._commands += self.server.commands(now=now)
 
-    def _close_idle(self, now: float) -> None:
-        """Let go of channels that carry no session; the others close with theirs."""
-        if not self._transport_closed:
-            self._transport_closed = True
+    def _close(self, now: float) -> None:
+        """Let go of what carries no session; the rest closes with its answer, or its session."""
+        if not self._closing:
+            self._closing = True
             self._transport.close(now=now)
             self._gate.close(now=now)
-        for channel in list(self._channels.values()):
-            if isinstance(channel.user, HttpServer):
-                channel.user.close_when_idle()
+        if self.closing and not self._closed_idle:
+            self._closed_idle = True
+            for channel in self._channels.values():
+                if isinstance(channel.user, HttpServer):
+                    channel.user.close_when_idle()
 
 
 class _ClientEndpoint(_Endpoint):
@@ -280,16 +292,18 @@ class ByteClient(_ClientEndpoint):
     def failed(self, error: ConnectError, *, now: float) -> None:
         """See `ClientHost`."""
         self._attempt = None
+        self.pool.abort(now=now)
         self.client.connection_lost(error, now=now)
 
     def _prepare(self, now: float) -> None:
-        # A session that has let go of its pipe closed or aborted it, and such a pipe keeps silent; an attempt that
-        # is dropped loses its connections and its jobs here. So nothing that is over can speak to the session.
+        # A session that has let go of its pipe closed or aborted it, and such a pipe keeps silent; it sees to its
+        # connections itself. An attempt that is dropped loses its connections and its jobs here. So nothing that is
+        # over can speak to the session.
         for command in self.client.commands(now=now):
             if self._attempt is not None:
                 self._attempt.abort(now=now)
                 self._attempt = None
-            self.pool.abort(now=now)
+                self.pool.abort(now=now)
             if isinstance(command, Connect):
                 self.pool = Pool(self, self._config.authority)
                 target = command.url[command.url.index("/", command.url.index("//") + 2) :]

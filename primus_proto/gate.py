@@ -16,6 +16,8 @@ from .transports.base import Exchange, Route, ServerTransport
 
 __all__ = ["Gate"]
 
+CLOSING = "the server is closing"
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -53,15 +55,17 @@ class Gate:
         """Carry out what was decided."""
         decided, self._decided = self._decided, []
         for pending, refusal in decided:
+            if refusal is None and self._server.closing and pending.route.opens:
+                refusal = error_response(503, CLOSING)  # accepted in the same breath, and too late
             if refusal is None:
                 self._admit(pending.exchange, pending.route, now)
             else:
                 self._refuse(pending.exchange, refusal, now)
 
     def close(self, *, now: float) -> None:
-        """The server is closing: nobody waits any longer."""
-        for id in list(self._pending):
-            self._turn_away(id, "the server is closing", now)
+        """The server is closing: nobody who wants a new session waits any longer."""
+        for id in [id for id, pending in self._pending.items() if pending.route.opens]:
+            self._turn_away(id, CLOSING, now)
 
     # --- inside ---
 
@@ -73,18 +77,19 @@ class Gate:
             return text_response(404, "Not Found: nothing here but Primus, under another path")
         if not is_clean(config.pathname, path):
             return text_response(400, "Bad Request: dot segments and empty segments are not followed")
-        if self._server.closing:
-            return error_response(503, "the server is closing")
+        closing = error_response(503, CLOSING) if self._server.closing else None
         if "websocket" not in request.headers.tokens("upgrade"):
             if path == config.pathname + "/spec":
                 if request.method in ("GET", "HEAD"):
-                    return spec_response(config)
+                    return closing or spec_response(config)
                 return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))
             if path == config.pathname + "/primus.js":
                 return text_response(404, "Not Found: this server does not carry the JavaScript client library")
         route = self._transport.route(request)
         if isinstance(route, Response):
             return route
+        if closing is not None and route.opens:
+            return closing
         if config.authorization == "all" or (config.authorization and route.opens):
             return self._ask(exchange, route, now)
         self._admit(exchange, route, now)

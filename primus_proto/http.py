@@ -157,7 +157,7 @@ class Answer(NamedTuple):
 
 
 def _json(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
     return Response(status, (("Content-Type", "application/json"), *headers), body)
 
 
@@ -203,4 +203,4 @@ def owns(pathname: str, path: str) -> bool:
 def is_clean(pathname: str, path: str) -> bool:
     """Whether an owned path is free of dot segments and ``//``, written plainly or percent-encoded."""
     rest = unquote(path[len(pathname) :])
-    return not rest or {"", ".", ".."}.isdisjoint(rest[1:].rstrip("/").split("/")) or rest == "/"
+    return rest in ("", "/") or {"", ".", ".."}.isdisjoint(rest[1:].removesuffix("/").split("/"))

@@ -25,7 +25,9 @@ class WriteQueue:
         return len(self._messages)
 
     def put(self, message: Message) -> list[Message]:
-        """Add a message; returns those that had to go, which may be the very one."""
+        """Add a message; returns those that had to go, which is the very one where it could not fit even alone."""
+        if message.size > self._limit or self._count == 0:
+            return [message]
         self._messages.append(message)
         self.size += message.size
         dropped = []

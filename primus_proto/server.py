@@ -6,20 +6,22 @@ does what `commands` says. `ByteServer` drives the same object from bytes.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from . import events as ev
-from .codec import encode
+from .codec import encode, encode_protocol
 from .commands import Command
 from .config import ServerConfig
+from .errors import LocalProtocolError
 from .http import Request
 from .messages import Message
 from .parsers import get_parser
 from .spark import NOTHING, Spark
-from .timers import Timers
+from .timers import Timer, Timers
 from .transports.base import MessagePipe, Pipe
 
 __all__ = ["Server"]
@@ -78,13 +80,15 @@ class Server:
         """Take no more sessions, and end all sparks, after `timeout` seconds if given (protocol 4.5).
 
         `data` is sent to each as it ends; `reconnect` tells the clients to come back. `ServerClosed` follows when
-        all is over. A second call changes nothing.
+        all is over. A second call changes nothing. Raises EncodeError where `data` cannot be sent, LocalProtocolError
+        for a `timeout` that is negative or never ends; neither closes anything.
         """
-        if data is not NOTHING:
-            encode(self.parser, data)  # raises now rather than later
+        if not 0 <= timeout < math.inf:
+            raise LocalProtocolError(f"timeout must be a number of seconds of at least 0, and finite; got {timeout!r}")
+        message = None if data is NOTHING else encode(self.parser, data)
         if self._farewell is None:
-            self._farewell = _Farewell(data, reconnect, timeout)
-            if timeout <= 0:
+            self._farewell = _Farewell(message, reconnect, timeout)
+            if timeout == 0:
                 self._end_all(0.0)
 
     # --- the driver's side (message seam) ---
@@ -100,7 +104,7 @@ class Server:
         self.sparks[spark.id] = spark
         self.emit(ev.SparkConnected(spark))
         if self._farewell is not None:
-            spark.end(self._farewell.data, reconnect=self._farewell.reconnect)
+            spark.end_with(self._farewell.message, reconnect=self._farewell.reconnect)
         return spark
 
     def next_timeout(self) -> float | None:
@@ -147,7 +151,7 @@ class Server:
 
     def encode_protocol(self, text: str) -> Message:
         """Encode a ``primus::`` string."""
-        return Message(self.parser.encode(text))
+        return encode_protocol(self.parser, text)
 
     def release(self, spark: Spark) -> None:
         """A spark has closed."""
@@ -162,21 +166,24 @@ class Server:
         farewell = self._farewell
         if farewell is None or self._closed:
             return
-        if farewell.timeout > 0:
-            self.timers.new(self._end_all).set(now + farewell.timeout)
-            farewell.timeout = 0.0
+        if farewell.timeout > 0 and farewell.timer is None:
+            farewell.timer = self.timers.new(self._end_all)
+            farewell.timer.set(now + farewell.timeout)
         if not self.sparks and not self._busy():
             self._closed = True
+            if farewell.timer is not None:
+                farewell.timer.cancel()
             self.emit(ev.ServerClosed())
 
     def _end_all(self, now: float) -> None:
         assert self._farewell is not None
         for spark in self:
-            spark.end(self._farewell.data, reconnect=self._farewell.reconnect)
+            spark.end_with(self._farewell.message, reconnect=self._farewell.reconnect)
 
 
 @dataclass(slots=True)
 class _Farewell:
-    data: Any
+    message: Message | None
     reconnect: bool
     timeout: float
+    timer: Timer | None = None

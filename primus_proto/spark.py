@@ -7,12 +7,12 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from . import events as ev
 from .codec import decode
-from .errors import BacklogExceeded, ConnectionLost, DecodeError, PrimusError
+from .errors import BacklogExceeded, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
+from .heartbeat import learned_heartbeat
 from .http import Address, Headers, Request
 from .messages import MAX_VALUE, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 from .states import SPARK, ReadyState, SparkState, SparkTrigger, step
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from .transports.base import Pipe
 
 __all__ = ["NOTHING", "Spark"]
-
-DEFAULT_PING = 25.0
-DEFAULT_PONG = 10.0
 
 
 class _Nothing:
@@ -39,21 +36,14 @@ NOTHING: Final = _Nothing()
 """Stands for "no last message" where None would be a message."""
 
 
-def learned_heartbeat(request: Request) -> tuple[float, float] | None:
-    """The client's (ping, pong) in seconds from its connect URL; None: it has no heartbeat (protocol 3.2)."""
-    ping = _milliseconds(request, "ping", DEFAULT_PING)
-    pong = _milliseconds(request, "pong", DEFAULT_PONG)
-    return None if not ping else (ping, pong)
-
-
-def _milliseconds(request: Request, key: str, default: float) -> float:
-    values = [value for name, value in request.query_pairs if name == key]
-    if len(values) != 1:
-        return default
-    if key == "ping" and values[0] == "false":
-        return 0.0
-    # The original reads the digits that the value begins with.
-    return float(values[0]) / 1000 if re.fullmatch(r"\d{1,15}(\.\d*)?", values[0], re.ASCII) else default
+def check_close(code: object, reason: str) -> None:
+    """LocalProtocolError for what a WebSocket close frame must not carry (RFC 6455, 7.4)."""
+    if not isinstance(code, int) or not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
+        raise LocalProtocolError(f"code must be a close code that may be sent, 3000 to 4999 for your own; got {code!r}")
+    try:
+        reason.encode()
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"reason cannot be sent: {error}") from None
 
 
 class Spark:
@@ -61,6 +51,7 @@ class Spark:
 
     __slots__ = (
         "__weakref__",
+        "_excused",
         "_last_pong",
         "_paused",
         "_pong_skip",
@@ -81,6 +72,7 @@ class Spark:
         self._server = server
         self._state = SparkState.OPEN
         self._paused = False
+        self._excused = False  # there was a pause since the timer was set: a ping may be there, unread
         self.pipe = pipe
         self.request = request
         """The request that opened the session."""
@@ -152,21 +144,30 @@ class Spark:
         """Close the session, after sending `data` if given; harmless on a closed spark (protocol 4.5).
 
         The client will not come back, unless `reconnect`. `code` and `reason` are those of the WebSocket close.
-        Raises EncodeError, and does not close, where `data` cannot be sent.
+        Raises EncodeError where `data` cannot be sent, LocalProtocolError for a close that cannot; neither closes.
         """
-        if self._state is not SparkState.OPEN:
-            return
-        if data is not NOTHING and not self.write(data):
-            return  # the backlog was over its limit and the spark has been cut
+        if self._state is SparkState.OPEN:
+            check_close(code, reason)
+            message = None if data is NOTHING else self._server.encode(data)
+            self.end_with(message, reconnect=reconnect, code=code, reason=reason)
+
+    def end_with(
+        self, message: Message | None = None, *, reconnect: bool = False, code: int = 1000, reason: str = ""
+    ) -> None:
+        """`end` with a last message that is encoded already, such as one that goes to many sparks."""
+        if self._state is not SparkState.OPEN or (message is not None and not self.send_message(message)):
+            return  # over already, or now: the backlog was above its limit and the spark has been cut
         if not reconnect:
-            self.pipe.send(self._server.encode_protocol(SERVER_CLOSE))
+            closing = self._encode_protocol(SERVER_CLOSE)
+            if closing is not None:
+                self.pipe.send(closing)
         self.pipe.close(code, reason)
         self._close(SparkTrigger.END, ev.CloseReason("local", code, reason))
 
     def pause(self) -> None:
         """Stop reading from the peer: back-pressure. While paused, missing pings are not held against it."""
         if self._state is SparkState.OPEN and not self._paused:
-            self._paused = True
+            self._paused = self._excused = True
             self.pipe.pause()
 
     def resume(self) -> None:
@@ -188,7 +189,7 @@ class Spark:
             return False
         pipe.send(message)
         if buffered + message.size > limit // 2:
-            pipe.high = True
+            pipe.high = pipe.buffered > limit // 2  # at the message seam nothing waits
         return True
 
     # --- the message seam: what the host of the WebSocket says ---
@@ -214,10 +215,12 @@ class Spark:
             self._heartbeat(now)
 
     def connection_lost(
-        self, error: PrimusError | None = None, *, code: int = 1006, reason: str = "", now: float
+        self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
     ) -> None:
         """The WebSocket is closed or gone."""
         if self._state is SparkState.OPEN:
+            if isinstance(error, str):
+                error = ConnectionLost(error, code=code)
             if error is not None and not isinstance(error, ConnectionLost):
                 self._server.emit(ev.SparkError(self, error))
             kind = "lost" if error is not None or code == 1006 else "client"
@@ -225,7 +228,7 @@ class Spark:
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
-        if self.pipe.high and self.pipe.buffered <= self._server.limits.backlog // 2:
+        if self.crowded and self.pipe.buffered <= self._server.limits.backlog // 2:
             self.pipe.high = False
             self._server.emit(ev.SparkDrained(self))
 
@@ -238,12 +241,13 @@ class Spark:
                 if self._state is SparkState.OPEN:
                     self._heartbeat(now)
             case ("id", ""):
-                self.send_message(self._server.encode_protocol(protocol_message("id", self.id)))
+                self._say(protocol_message("id", self.id))
             case _:
                 self._server.emit(ev.SparkMessageIgnored(self, text))
 
     def _heartbeat(self, now: float) -> None:
         self.skipped = 0
+        self._excused = self._paused
         if self._timer is not None and self.heartbeat_timeout is not None:
             self._timer.set(now + self.heartbeat_timeout)
         self._server.emit(ev.SparkHeartbeat(self))
@@ -251,14 +255,28 @@ class Spark:
     def _pong(self, value: str, now: float) -> None:
         if now - self._last_pong >= self._pong_skip:
             self._last_pong = now
-            self.send_message(self._server.encode_protocol(protocol_message("pong", value)))
+            self._say(protocol_message("pong", value))
+
+    def _say(self, text: str) -> None:
+        message = self._encode_protocol(text)
+        if message is not None:
+            self.send_message(message)
+
+    def _encode_protocol(self, text: str) -> Message | None:
+        try:
+            return self._server.encode_protocol(text)
+        except EncodeError as error:
+            self._server.emit(ev.SparkError(self, error))
+            return None
 
     def _heartbeat_missed(self, now: float) -> None:
         timer, timeout = self._timer, self.heartbeat_timeout
         assert timer is not None
         assert timeout is not None
         server = self._server
-        if not self._paused:  # else the pings may be there, and it is we who do not read them
+        if self._excused:
+            self._excused = self._paused
+        else:
             self.skipped += 1
             if self.skipped > server.config.allow_skipped_heartbeats:
                 count = self.skipped

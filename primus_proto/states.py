@@ -31,6 +31,11 @@ class ReadyState(IntEnum):
     CLOSED = 2
     OPEN = 3
 
+    @property
+    def announced(self) -> str:
+        """What a client's `readyStateChange` calls it."""
+        return "end" if self is ReadyState.CLOSED else self.name.lower()
+
 
 class ClientState(Enum):
     """Where a client is in its life. `ReadyState` tells less: waiting and ended are both CLOSED there."""
@@ -77,7 +82,6 @@ _C, _T = ClientState, ClientTrigger
 CLIENT: Mapping[tuple[ClientState, ClientTrigger], ClientState] = {
     (_C.IDLE, _T.OPEN): _C.CONNECTING,
     (_C.IDLE, _T.END): _C.ENDED,
-    (_C.IDLE, _T.DESTROY): _C.DESTROYED,
     (_C.CONNECTING, _T.CONNECTED): _C.OPEN,
     (_C.CONNECTING, _T.RETRY): _C.WAITING,
     (_C.CONNECTING, _T.GIVE_UP): _C.ENDED,

@@ -58,20 +58,24 @@ class _Node:
         return [event.name for _, event in self.events]
 
     def pump(self) -> None:
-        """What every driver does after a call into the core."""
-        network = self.network
-        while True:
-            events = self.endpoint.events()
-            for event in events:
-                self.events.append((network.now, event))
-                network.note(self.name, str(event))
-                if self._on_event is not None:
-                    self._on_event(self, event)
-            commands = self.endpoint.commands(now=network.now)
-            for command in commands:
-                self._run(command)
-            if not events and not commands:
-                return
+        """What every driver does after a call into the core; `commands` may have added events, so they are last too."""
+        while self._deliver() or self._obey() or self._deliver():
+            pass
+
+    def _deliver(self) -> bool:
+        events = self.endpoint.events()
+        for event in events:
+            self.events.append((self.network.now, event))
+            self.network.note(self.name, str(event))
+            if self._on_event is not None:
+                self._on_event(self, event)
+        return bool(events)
+
+    def _obey(self) -> bool:
+        commands = self.endpoint.commands(now=self.network.now)
+        for command in commands:
+            self._run(command)
+        return bool(commands)
 
     def _run(self, command: cmd.Command) -> None:
         match command:
@@ -108,6 +112,8 @@ class VirtualClient(_Node):
     """A client on the network; `client` is its session side."""
 
     endpoint: ByteClient
+    ip = ""
+    """The address that servers see."""
 
     @property
     def client(self) -> Client:
@@ -118,12 +124,16 @@ class VirtualClient(_Node):
 class _Way:
     """One direction of a link: what is on its way, in order."""
 
-    def __init__(self, receiver: _Node, channel: int) -> None:
+    def __init__(self, link: _Link, receiver: _Node, channel: int) -> None:
+        self.link = link
         self.receiver = receiver
         self.channel = channel
         self.paused = False
         self.over = False
         self.held: deque[bytes | None] = deque()  # arrived, but the receiver does not read; None: EOF
+        self.unread = 0  # bytes sent that the receiver has not read
+        self.blocked = False  # the sender was told so
+        self.latest = 0.0  # when what was sent last arrives: nothing overtakes
 
     def arrive(self, data: bytes | None) -> None:
         if self.over:
@@ -137,7 +147,9 @@ class _Way:
             self.receiver.links.pop(self.channel, None)
             endpoint.channel_closed(self.channel, now=now)
         else:
+            self.unread -= len(data)
             endpoint.receive_data(self.channel, data, now=now)
+            self.link.relieve(self)
 
 
 class _Link:
@@ -145,9 +157,17 @@ class _Link:
 
     def __init__(self, network: VirtualNetwork, client: _Node, number: int) -> None:
         self.network = network
-        self.ways: dict[_Node, _Way] = {client: _Way(client, number)}  # by receiver
-        self.frozen = False
+        self.ways: dict[_Node, _Way] = {client: _Way(self, client, number)}  # by receiver
+        self.parties: set[_Node] = {client}
         self.waiting: list[tuple[_Node, Callable[[], None]]] = []
+
+    @property
+    def over(self) -> bool:
+        return all(way.over for way in self.ways.values())
+
+    @property
+    def frozen(self) -> bool:
+        return not self.parties.isdisjoint(self.network._frozen)
 
     def other(self, node: _Node) -> _Way | None:
         """The way that `node` sends on; None while the far end is not there yet."""
@@ -159,6 +179,24 @@ class _Link:
         for piece in self.network._cut(data):
             self.network.note(f"{sender.name} -> {way.receiver.name}", f"{len(piece)} bytes")
             self.network._carry(self, way.receiver, lambda piece=piece: way.arrive(piece))  # type: ignore[misc]
+        way.unread += len(data)
+        window = self.network._window
+        if window is not None and way.unread > window and not way.blocked:
+            way.blocked = True
+            sender.endpoint.channel_blocked(self.ways[sender].channel)
+
+    def relieve(self, way: _Way) -> None:
+        """The sender can go on once half the window is free."""
+        window = self.network._window
+        if window is None or not way.blocked or way.unread > window // 2:
+            return
+        way.blocked = False
+        sender = next(node for node in self.ways if node is not way.receiver)
+
+        def tell() -> None:
+            sender.endpoint.channel_writable(self.ways[sender].channel, now=self.network.now)
+
+        self.network.call_at(self.network.now, tell)
 
     def close(self, sender: _Node, abort: bool) -> None:
         self.ways[sender].over = True
@@ -183,11 +221,18 @@ class VirtualNetwork:
     """The network, its clock, and everything on it.
 
     `latency` is the seconds every delivery takes; `cut` limits how many bytes arrive at once (None: as written;
-    a number: random pieces of at most that size); `wall_offset` is Unix time minus the virtual clock.
+    a number: random pieces of at most that size); `window` is how many bytes may be on their way to a node before
+    the sender is blocked (None: any number); `wall_offset` is Unix time minus the virtual clock.
     """
 
     def __init__(
-        self, *, seed: int = 0, latency: float = 0.0, cut: int | None = None, wall_offset: float = 1_700_000_000.0
+        self,
+        *,
+        seed: int = 0,
+        latency: float = 0.0,
+        cut: int | None = None,
+        window: int | None = None,
+        wall_offset: float = 1_700_000_000.0,
     ) -> None:
         self.now = 0.0
         self.latency = latency
@@ -195,10 +240,12 @@ class VirtualNetwork:
         self.trace: list[str] = []
         """What happened, readable, one line each."""
         self._cut_size = cut
+        self._window = window
         self._wall_offset = wall_offset
         self._nodes: list[_Node] = []
         self._servers: dict[tuple[str, int], VirtualServer] = {}
         self._links: list[_Link] = []
+        self._frozen: set[_Node] = set()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
 
@@ -232,6 +279,7 @@ class VirtualNetwork:
         endpoint = ByteClient(config, rng=self._fork(), wall_offset=self._wall_offset)
         number = sum(isinstance(node, VirtualClient) for node in self._nodes) + 1
         client = VirtualClient(self, f"client{number}", endpoint)
+        client.ip = f"10.0.{number >> 8}.{number & 255}"
         client._on_event = on_event
         self._add(client)
         return client
@@ -264,17 +312,17 @@ class VirtualNetwork:
     # --- trouble ---
 
     def freeze(self, node: _Node) -> None:
-        """Nothing reaches or leaves `node` until `thaw`: a half-open peer, a pulled cable."""
-        for link in self._links_of(node):
-            link.frozen = True
+        """Nothing reaches or leaves `node` until `thaw`, new connections included: a hung process, a pulled cable."""
+        self._frozen.add(node)
 
     def thaw(self, node: _Node) -> None:
         """What was held up is delivered, in order."""
+        self._frozen.discard(node)
         for link in self._links_of(node):
-            link.frozen = False
-            waiting, link.waiting = link.waiting, []
-            for receiver, deliver in waiting:
-                self._carry(link, receiver, deliver)
+            if not link.frozen:
+                waiting, link.waiting = link.waiting, []
+                for receiver, deliver in waiting:
+                    self._carry(link, receiver, deliver, latency=0.0)  # it had arrived; what is on its way comes after
         self._settle()
 
     def drop(self, node: _Node) -> None:
@@ -328,7 +376,7 @@ class VirtualNetwork:
             node.pump()
 
     def _links_of(self, node: _Node) -> list[_Link]:
-        return [link for link in self._links if node in link.ways]
+        return [link for link in self._links if node in link.parties]
 
     def _cut(self, data: bytes) -> list[bytes]:
         pieces = []
@@ -338,7 +386,9 @@ class VirtualNetwork:
             data = data[size:]
         return [*pieces, data] if data else pieces
 
-    def _carry(self, link: _Link, receiver: _Node, deliver: Callable[[], None]) -> None:
+    def _carry(
+        self, link: _Link, receiver: _Node, deliver: Callable[[], None], *, latency: float | None = None
+    ) -> None:
         def arrive() -> None:
             if link.frozen:
                 link.waiting.append((receiver, deliver))
@@ -346,20 +396,29 @@ class VirtualNetwork:
                 deliver()
                 receiver.pump()
 
-        self.call_at(self.now + self.latency, arrive)
+        when = self.now + (self.latency if latency is None else latency)
+        way = link.ways[receiver]
+        if latency is None:
+            way.latest = when = max(when, way.latest)
+        self.call_at(when, arrive)
 
     def _open(self, client: VirtualClient, channel: int, host: str, port: int) -> None:
         link = _Link(self, client, channel)
+        self._links = [other for other in self._links if not other.over]
         self._links.append(link)
         client.links[channel] = link
 
         def reach() -> None:
             server = self._servers.get((host, port))
-            if server is None or not server.listening:
+            if server in self._frozen:
+                link.parties.add(server)
+                link.waiting.append((client, reach))
+            elif server is None or not server.listening:
                 self._carry(link, client, lambda: self._refuse(client, channel))
             elif not link.ways[client].over:
-                number = server.endpoint.channel_accepted(("10.0.0.1", 1024 + channel), now=self.now)
-                link.ways[server] = _Way(server, number)
+                number = server.endpoint.channel_accepted((client.ip, 1024 + channel), now=self.now)
+                link.ways[server] = _Way(link, server, number)
+                link.parties.add(server)
                 server.links[number] = link
                 server.pump()
                 self._carry(link, client, lambda: client.endpoint.channel_opened(channel, now=self.now))
@@ -367,5 +426,7 @@ class VirtualNetwork:
         self._carry(link, client, reach)
 
     def _refuse(self, client: VirtualClient, channel: int) -> None:
-        if client.links.pop(channel, None) is not None:
+        link = client.links.pop(channel, None)
+        if link is not None:
+            link.ways[client].over = True
             client.endpoint.channel_closed(channel, "connection refused", now=self.now)

@@ -14,13 +14,11 @@ from typing import Any
 import primus_proto as pp
 from primus_proto import events as ev
 
+from ._driver import Deliver
 from ._facade import AsyncClient, AsyncServer, Authorize, Handler
 from ._session import IO, Waitable
 
-__all__ = ["Connecting", "Deliver", "Endpoint", "Serving", "fetch_spec_with"]
-
-Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
-Deliver = Callable[[Any], None]
+__all__ = ["Connecting", "Serving", "fetch_spec_with"]
 
 
 def check_handler(handler: object) -> None:
@@ -89,7 +87,10 @@ class Connecting(ABC):
     async def _leave(self) -> None:
         self._client._core.end()
         self._io.pump()
-        await self._io.close(self._config.limits.close + 1)
+        try:
+            await self._io.close(self._config.limits.close + 1)
+        finally:
+            await self._io.release()
 
 
 class Serving(ABC):
@@ -132,17 +133,25 @@ class Serving(ABC):
         endpoint = pp.ByteServer(self._config, rng=random.SystemRandom(), wall_offset=offset)
         self._server = server = AsyncServer(endpoint, self._handler, self._authorize)
         server._io = await self._start(endpoint, server._deliver)
-        server.port, server._stop_listening = await self._listen(server._io)
+        try:
+            server.port, server._stop_listening = await self._listen(server._io)
+        except BaseException:
+            await server._io.close(0)
+            await server._io.release()
+            raise
         host = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(self._host, self._host)
         host = f"[{host}]" if ":" in host else host
         server.url = f"{'https' if self._tls else 'http'}://{host}:{server.port}"
-        server._io.pump()
+        server._io.schedule()  # not at once: `initialised` should find the listeners of whoever enters
         return server
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._server.close()
+        try:
+            await self._server.close()
+        finally:
+            await self._server._io.release()
 
 
 async def fetch_spec_with(
@@ -166,6 +175,7 @@ async def fetch_spec_with(
             await answered.wait()
     finally:
         await io.close(1)
+        await io.release()
     answer = answers[0]
     if isinstance(answer, ev.SpecReceived):
         return answer.spec

@@ -7,7 +7,7 @@ a handler's exception.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from typing import Any
 
 import primus_proto as pp
@@ -84,7 +84,7 @@ class AsyncSpark(Session):
         elif type(event) is ev.SparkError and not heard:
             log.warning("spark %s: %s", self.id, event.error)
 
-    def _fault(self, error: Exception) -> None:
+    def _fault(self, error: BaseException) -> None:
         log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
         # A fault is no intention: without primus::server::close, so that the client comes back.
         self._core.end(reconnect=True, code=1011, reason="internal error")
@@ -176,16 +176,18 @@ class AsyncClient(Session):
             self._last_id = event.id
         elif type(event) is ev.Opened:
             self._opens += 1
+        elif type(event) is ev.Ended:
+            self._ended = True  # before the listeners, who may `open` again
         heard = self._emit(event, event.args)
-        if type(event) is ev.Ended:
-            self._deliver_end()
-        else:
-            self._changed()
+        self._changed()
         if not heard and isinstance(event, ev.ErrorOccurred | ev.MessagesDropped):
             log.warning("%r: %s", self, event)
 
-    def _fault(self, error: Exception) -> None:
+    def _fault(self, error: BaseException) -> None:
         log.error("%r: its listener raised; ending it", self, exc_info=error)
+        if not isinstance(error, Exception):  # raised again as it is, it would cancel whoever leaves
+            cancelled, error = error, pp.PrimusError("a listener was cancelled")
+            error.__cause__ = cancelled
         self.failure = self.failure or error
         self.end()
 
@@ -232,28 +234,32 @@ class AsyncServer(Emitter):
         """The open spark with this id."""
         return self.sparks.get(id)
 
-    def write(self, data: Any) -> int:
-        """Broadcast one value to every spark; returns how many took it. Raises EncodeError where it cannot be sent."""
-        count = self._core.write(data)
+    def write(self, data: Any, *, but: Collection[AsyncSpark] = ()) -> int:
+        """Broadcast one value to every spark but those named; returns how many took it.
+
+        Raises EncodeError where it cannot be sent.
+        """
+        count = self._core.write(data, but=[spark._core for spark in but])
         self._io.schedule()
         return count
 
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.SparkData:
-            if ev.SparkData in self._listeners:
-                self._emit(event, ())
-            event.spark.context._deliver_data(event)
+            spark = event.spark.context
+            heard = ev.SparkData in self._listeners and self._emit(event, (), event.size, spark)
+            spark._deliver_data(event, heard and self._handler is None)
         elif type(event) is ev.SparkConnected:
             spark = event.spark.context = AsyncSpark(event.spark)
             spark._io = self._io
-            self._emit(event, (spark,))
+            self._emit(event, (spark,), owner=spark)
             if self._handler is not None:
                 self._io.start(self._handle(self._handler, spark))
         elif type(event) is ev.AuthorizationRequested:
             self._ask(event)
         elif isinstance(event, ev.SparkEvent):
-            self._emit(event, tuple(arg.context if arg is event.spark else arg for arg in event.args))
-            event.spark.context._deliver(event)
+            spark = event.spark.context
+            self._emit(event, tuple(spark if arg is event.spark else arg for arg in event.args), owner=spark)
+            spark._deliver(event)
         else:
             heard = self._emit(event, event.args)
             if type(event) is ev.ServerClosed:
@@ -268,6 +274,10 @@ class AsyncServer(Emitter):
             await handler(spark)
         except Exception as error:
             spark._fault(error)
+        except BaseException as error:
+            if spark.state == "open":  # else it is the server that closes
+                spark._fault(error)
+            raise
         else:
             spark.end()
 
@@ -276,7 +286,10 @@ class AsyncServer(Emitter):
         if not self._closed:
             waiter = self._io.event()
             self._waiters.append(waiter)
-            await waiter.wait()
+            try:
+                await waiter.wait()
+            finally:
+                self._waiters.remove(waiter)
 
     async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
         """Stop listening and end all sparks, after `timeout` seconds if given; wait until all is closed.
@@ -342,5 +355,5 @@ class AsyncServer(Emitter):
 
         self._io.start(run())
 
-    def _fault(self, error: Exception) -> None:
+    def _fault(self, error: BaseException) -> None:
         log.error("a listener of the server raised", exc_info=error)

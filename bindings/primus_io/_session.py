@@ -20,6 +20,8 @@ HIGH = 256 * 1024
 LOW = HIGH // 2
 OVERHEAD = 64  # what a waiting message costs besides its bytes, so that empty ones count too
 
+DATA = ("data", ev.DataReceived, ev.SparkData)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -48,6 +50,9 @@ class IO(Protocol):
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in the background until it ends or the binding closes."""
 
+    async def checkpoint(self) -> None:
+        """Where the library expects every async call to let others run, do so."""
+
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
         """Await `wait()`, but no longer than that."""
 
@@ -55,7 +60,10 @@ class IO(Protocol):
         """Wait for what `start` started to end by itself."""
 
     async def close(self, grace: float) -> None:
-        """Wait for the sockets to close, `grace` seconds at the most, then leave nothing behind."""
+        """Wait for the sockets to close, `grace` seconds at the most, then stop everything. Harmless twice."""
+
+    async def release(self) -> None:
+        """The end, from the task that began: give up what `close` must keep, as a nursery."""
 
 
 class Emitter:
@@ -86,21 +94,24 @@ class Emitter:
         if listener in self._listeners.get(event, ()):
             self._listeners[event].remove(listener)
 
-    def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0) -> bool:
-        """Call the listeners; False where there were none."""
+    def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
+        """Call the listeners; False where there were none. What they leave to do or fail in is the owner's affair."""
         listeners = self._listeners
+        owner = owner or self
         by_name = listeners.get(event.name)
         by_class = listeners.get(type(event))
         for listener in by_name.copy() if by_name else ():
-            self._call(listener, args, size)
+            owner._call(listener, args, size)
         for listener in by_class.copy() if by_class else ():
-            self._call(listener, (event,), size)
+            owner._call(listener, (event,), size)
         return bool(by_name or by_class)
 
     def _call(self, listener: Callable[..., Any], args: tuple[Any, ...], size: int) -> None:
         try:
             result = listener(*args)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # also a CancelledError, say of a future it looked at: the pump must go on
             self._fault(error)
         else:
             if inspect.iscoroutine(result):
@@ -110,7 +121,7 @@ class Emitter:
         """Run a listener that waits."""
         raise NotImplementedError
 
-    def _fault(self, error: Exception) -> None:
+    def _fault(self, error: BaseException) -> None:
         """A listener or handler raised."""
         raise NotImplementedError
 
@@ -123,7 +134,7 @@ class Session(Emitter):
         self._core = core
         self._ended = False
         self._iterating = False
-        self._inbox: deque[tuple[Any, int]] | None = None
+        self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
         self._work: deque[tuple[Coroutine[Any, Any, object], int]] | None = None
         self._working = False
         self._load = 0
@@ -147,14 +158,23 @@ class Session(Emitter):
     async def send(self, data: Any) -> bool:
         """`write`, and then wait until there is room for more."""
         taken = self.write(data)
-        if self._core.crowded:
-            await self._until(lambda: not self._core.crowded or self._ended)
+        await self.room()
         return taken
+
+    async def room(self) -> None:
+        """Wait until there is room for more."""
+        await self._io.checkpoint()
+        await self._until(lambda: not self._core.crowded or self._ended)
 
     @property
     def buffered(self) -> int:
         """Bytes written that have not reached the socket."""
         return self._core.buffered
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many of them wait that `send` would wait too."""
+        return self._core.crowded
 
     # --- reading ---
 
@@ -163,26 +183,38 @@ class Session(Emitter):
         return self
 
     async def __anext__(self) -> Any:
+        await self._io.checkpoint()
         while not self._inbox:
             if self._ended:
                 raise StopAsyncIteration
             await self._until(lambda: bool(self._inbox) or self._ended)
-        value, size = self._inbox.popleft()
-        self._unload(size)
-        return value
+        event = self._inbox.popleft()
+        self._unload(event.size + OVERHEAD)
+        return event.data
 
     async def wait_ended(self) -> None:
         """Wait for the `end` event."""
         await self._until(lambda: self._ended)
 
+    def on(self, event: str | type[ev.Event], listener: F | None = None) -> Any:
+        """As `Emitter.on`. What came before anybody took it goes to the first listener of ``data``, at once."""
+        result = super().on(event, listener)
+        if listener is not None and event in DATA and not self._iterating:
+            while self._inbox:
+                waiting = self._inbox.popleft()
+                self._emit(waiting, (waiting.data,), waiting.size + OVERHEAD)
+                self._unload(waiting.size + OVERHEAD)
+        return result
+
     # --- for the binding ---
 
-    def _deliver_data(self, event: ev.DataReceived | ev.SparkData) -> None:
+    def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
+        """Give a message to the listeners; keep it for iteration, or where nobody `heard` it."""
         size = event.size + OVERHEAD
-        if not self._emit(event, (event.data,), size) or self._iterating:
+        if not (self._emit(event, (event.data,), size) or heard) or self._iterating:
             if self._inbox is None:
                 self._inbox = deque()
-            self._inbox.append((event.data, size))
+            self._inbox.append(event)
             self._add(size)
             self._changed()
 
@@ -199,7 +231,11 @@ class Session(Emitter):
         while not condition():
             waiter = self._io.event()
             self._waiters.append(waiter)
-            await waiter.wait()
+            try:
+                await waiter.wait()
+            finally:
+                if waiter in self._waiters:  # cancelled
+                    self._waiters.remove(waiter)
 
     def _add(self, size: int) -> None:
         self._load += size
@@ -233,6 +269,10 @@ class Session(Emitter):
                     await coroutine
                 except Exception as error:
                     self._fault(error)
+                except BaseException as error:
+                    if not self._ended:  # else it is the binding that closes
+                        self._fault(error)
+                    raise
                 self._unload(size)
         finally:
             self._working = False

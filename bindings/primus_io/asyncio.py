@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, cast
 
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-from ._entry import Connecting, Deliver, Endpoint, Serving, fetch_spec_with
+from ._driver import Deliver, Endpoint, connect_failure
+from ._driver import Driver as BaseDriver
+from ._entry import Connecting, Serving, fetch_spec_with
 from ._facade import AsyncClient, AsyncServer, AsyncSpark
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
@@ -41,9 +43,8 @@ class Channel(asyncio.BufferedProtocol):
         self._buffer = driver.buffer if SHARED else memoryview(bytearray(BUFFER))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         driver = self._driver
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         driver.open.add(self)
         if isinstance(driver.endpoint, pp.ByteServer):
             peer = transport.get_extra_info("peername")
@@ -53,6 +54,8 @@ class Channel(asyncio.BufferedProtocol):
             driver.channels[self._number] = self
         else:
             assert self._number is not None
+            # No longer to be cancelled: uvloop would close the transport without a word to this protocol.
+            driver.opening.pop(self._number, None)
             driver.channels[self._number] = self
             driver.endpoint.channel_opened(self._number, now=driver.now())
         driver.pump()
@@ -66,11 +69,11 @@ class Channel(asyncio.BufferedProtocol):
         driver.pump()
 
     def eof_received(self) -> None:
-        self._closed(None)
+        self._driver.channel_closed(self.number, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._driver.open.discard(self)
-        self._closed(str(exc) if exc is not None else None)
+        self._driver.channel_closed(self.number, str(exc) if exc is not None else None)
         if not self._driver.open:
             self._driver.emptied.set()
 
@@ -79,63 +82,36 @@ class Channel(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._driver.endpoint.channel_writable(self.number, now=self._driver.now())
-        self._driver.pump()
+        self._driver.schedule()  # not at once: asyncio loses its head over a transport that is closed in here
 
     @property
     def number(self) -> int:
         assert self._number is not None
         return self._number
 
-    def _closed(self, error: str | None) -> None:
-        self._driver.endpoint.channel_closed(self.number, error, now=self._driver.now())
-        self._driver.pump()
 
-
-class Driver:
+class Driver(BaseDriver):
     """Runs one endpoint on the running event loop; the `IO` of the objects users hold."""
 
     def __init__(self, endpoint: Endpoint, deliver: Deliver, tls: ssl.SSLContext | None) -> None:
-        self.endpoint = endpoint
-        self.deliver = deliver
+        super().__init__(endpoint, deliver)
         self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time
-        self.tls = tls
         self.buffer = memoryview(bytearray(BUFFER if SHARED else 0))
         self.channels: dict[int, Channel] = {}
         self.open: set[Channel] = set()  # those whose socket is not closed yet
+        self.opening: dict[int, asyncio.Task[None]] = {}  # those that no connection was made for yet
         self.emptied = asyncio.Event()
         self.event = asyncio.Event
-        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._tls = tls
+        # uvloop has no such option.
+        eyeballs = isinstance(self.loop, asyncio.BaseEventLoop)
+        self._options: dict[str, Any] = {"happy_eyeballs_delay": 0.25} if eyeballs else {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pumping = False
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._armed: float | None = None
 
-    def pump(self) -> None:
-        """Deliver events and run commands until there are none, then re-arm the timer."""
-        if self._pumping:
-            return
-        self._pumping = True
-        endpoint, now = self.endpoint, self.now()
-        try:
-            while True:
-                events = endpoint.events()
-                for event in events:
-                    self.deliver(event)
-                commands = endpoint.commands(now=now)
-                for command in commands:
-                    self._run(command)
-                if not events and not commands:
-                    break
-        finally:
-            self._pumping = False
-        due = endpoint.next_timeout()
-        if due != self._armed:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed = due
-            self._timer = None if due is None else self.loop.call_at(due, self._timeout)
+    def now(self) -> float:
+        return self.loop.time()
 
     def schedule(self) -> None:
         """Pump once, later in this turn of the loop."""
@@ -149,6 +125,12 @@ class Driver:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def checkpoint(self) -> None:
+        """asyncio asks for none."""
+
+    async def release(self) -> None:
+        """Nothing outlives `close` here."""
+
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
         """Await `wait()`, but no longer than that."""
         try:
@@ -159,29 +141,29 @@ class Driver:
 
     async def finish(self) -> None:
         """Wait for the tasks to end by themselves."""
-        current = asyncio.current_task()
-        if tasks := [task for task in self._tasks if task is not current]:
+        if tasks := self._others(self._tasks):
             await asyncio.wait(tasks)
 
     async def close(self, grace: float) -> None:
-        """Wait for the sockets to close, `grace` seconds at the most, then leave nothing behind."""
+        """Wait for the sockets to close, `grace` seconds at the most, then stop everything."""
         try:
             await self.within(grace, self._emptied)
         finally:
-            current = asyncio.current_task()
-            tasks = [task for task in (*self._tasks, *self._opening.values()) if task is not current]
+            tasks = self._others((*self._tasks, *self.opening.values()))
             for task in tasks:
                 task.cancel()
             for channel in self.open:
                 channel.transport.abort()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._emptied()
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = self._armed = None
+            self._arm(None)
+
+    def _others(self, tasks: Iterable[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
+        current = asyncio.current_task()
+        return [task for task in tasks if task is not current]
 
     async def _emptied(self) -> None:
-        while self.open or self._opening:
+        while self.open or self.opening:
             self.emptied.clear()
             await self.emptied.wait()
 
@@ -189,33 +171,28 @@ class Driver:
         self._scheduled = False
         self.pump()
 
-    def _timeout(self) -> None:
-        self._armed = self._timer = None
-        # The loop may run a timer early by its clock's resolution; the core does nothing then and is asked again.
-        self.endpoint.handle_timeout(now=self.now())
-        self.pump()
+    def _arm(self, due: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if due is None else self.loop.call_at(due, self.timeout)
 
-    def _run(self, command: cmd.Command) -> None:
-        if type(command) is cmd.Write:
-            for number in command.channels:
-                self.channels[number].transport.write(command.data)
-        elif type(command) is cmd.CloseChannel:
-            self._close(command)
-        elif type(command) is cmd.PauseReading:
-            self.channels[command.channel].transport.pause_reading()
-        elif type(command) is cmd.ResumeReading:
-            self.channels[command.channel].transport.resume_reading()
-        elif type(command) is cmd.OpenChannel:
-            self._opening[command.channel] = self.loop.create_task(self._open(command))
+    def _write(self, number: int, data: bytes) -> None:
+        self.channels[number].transport.write(data)
 
-    def _close(self, command: cmd.CloseChannel) -> None:
-        opening = self._opening.get(command.channel)
-        if opening is not None:
-            opening.cancel()
-        channel = self.channels.pop(command.channel, None)
+    def _read(self, number: int, reading: bool) -> None:
+        transport = self.channels[number].transport
+        if reading:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def _close(self, number: int, abort: bool) -> None:
+        if number in self.opening:
+            self.opening[number].cancel()
+        channel = self.channels.pop(number, None)
         if channel is None:
             return
-        if command.abort:
+        if abort:
             channel.transport.abort()
             return
         channel.transport.close()
@@ -223,9 +200,12 @@ class Driver:
             # asyncio would wait for ever on a peer that does not read.
             self.loop.call_later(self.endpoint.limits.close, channel.transport.abort)
 
-    async def _open(self, command: cmd.OpenChannel) -> None:
+    def _open(self, command: cmd.OpenChannel) -> None:
+        self.opening[command.channel] = self.loop.create_task(self._connect(command))
+
+    async def _connect(self, command: cmd.OpenChannel) -> None:
         number = command.channel
-        tls = (self.tls or ssl.create_default_context()) if command.tls else None
+        tls = (self._tls or ssl.create_default_context()) if command.tls else None
         error: str | None = None
         try:
             await self.loop.create_connection(
@@ -233,19 +213,16 @@ class Driver:
                 command.host,
                 command.port,
                 ssl=tls,
-                happy_eyeballs_delay=0.25,
+                **self._options,
                 **_tls_options(tls, self.endpoint.limits),
             )
-        except ssl.SSLError as failure:
-            error = f"no TLS with {command.host}:{command.port}: {failure}; does the server speak plain http://?"
         except (OSError, UnicodeError) as failure:
-            error = f"cannot connect to {command.host}:{command.port}: {failure}"
+            error = connect_failure(command, failure)
         finally:
-            del self._opening[number]
+            self.opening.pop(number, None)
             self.emptied.set()
         if error is not None:
-            self.endpoint.channel_closed(number, error, now=self.now())
-            self.pump()
+            self.channel_closed(number, error)
 
 
 def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any]:

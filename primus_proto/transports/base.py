@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from ..commands import Abort, Close, Command, SendMessage
@@ -33,9 +34,13 @@ __all__ = [
     "ServerHost",
     "ServerTransport",
     "WebSocketCarrier",
+    "unwelcome",
 ]
 
 HeaderPairs = Iterable[tuple[str, str]]
+
+# How much of an unwelcome answer's body is kept for the error: enough for a message, not for an attack.
+ERROR_BODY = 64 * 1024
 
 
 # --- what a transport stands on: the exchange seam ---
@@ -63,7 +68,10 @@ class Exchange(Protocol):
         """Bytes that have not left the core."""
 
     def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
-        """Read the body, `handler(body, now)` when it is whole; one above `limit` bytes is answered 413."""
+        """Read the body, `handler(body, now)` when it is whole.
+
+        One that is larger than `limit` bytes, late or broken is answered here (413, 408, 400), and nobody is called.
+        """
 
     def respond(
         self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
@@ -202,6 +210,11 @@ class Pipe(ABC):
         self._outbox_size -= message.size
         return message
 
+    def discard(self) -> None:
+        """Forget what is queued: the pipe is over."""
+        self._outbox = None
+        self._outbox_size = 0
+
     def _touch(self) -> None:
         if not self.dirty:
             self.dirty = True
@@ -288,12 +301,20 @@ class Route:
 class ServerHost(PipeHost, Protocol):
     """What the server's endpoint offers a transport."""
 
+    @property
+    def pathname(self) -> str:
+        """What the path of every request begins with."""
+
     def new_id(self) -> str:
         """A fresh id with 128 bits of randomness."""
 
 
 class ServerTransport(Protocol):
     """A transport's server half."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether sessions, or their goodbyes, still need channels for plain requests when the server is closing."""
 
     def route(self, request: Request) -> Route | Response:
         """Where a request goes, from its head alone; pure."""
@@ -302,14 +323,18 @@ class ServerTransport(Protocol):
         """Serve a request that middleware and authorization let pass, its body read."""
 
     def close(self, *, now: float) -> None:
-        """The server is closing: let go of what waits."""
+        """The server is closing: let go of what waits and belongs to no session. Those end by themselves."""
 
 
 # --- a client's transport ---
 
 
 class HttpPool(Protocol):
-    """One origin's connections, for one attempt. No retries."""
+    """One origin's connections, for one attempt and the session that comes of it. No retries.
+
+    While connecting it is the host that drops them. Once the pipe is open they are the transport's: it aborts the
+    pool, after its last request if it is polite, when the pipe is over. A WebSocket has left the pool.
+    """
 
     def websocket(
         self,
@@ -331,12 +356,35 @@ class HttpPool(Protocol):
         answered: Callable[[Answer, float], None],
         failed: Callable[[ConnectError, float], None],
         *,
+        limit: int | None = None,
         now: float,
     ) -> None:
-        """Send a request; `answered` gets the whole answer."""
+        """Send a request; `answered` gets the whole answer, of at most `limit` bytes (None: `Limits.body`)."""
 
     def abort(self, *, now: float) -> None:
         """Drop every connection of this pool at once."""
+
+
+def unwelcome(answer: Answer) -> ConnectError:
+    """What a connection failed with that got this answer instead of what it asked for."""
+    body = answer.body[:ERROR_BODY]
+    return ConnectError(_explain(answer.status), status=answer.status, headers=answer.headers.pairs, body=body)
+
+
+def _explain(status: int) -> str:
+    try:
+        phrase = f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = str(status)
+    if 300 <= status < 400:
+        return f"the server answered {phrase}: redirects are not followed, connect to the new address"
+    if status == 404:
+        return f"the server answered {phrase}: no Primus under this pathname?"
+    if status in (200, 400, 405, 426):
+        return (
+            f"the server answered {phrase} instead of a connection: is this a Primus server with the same transformer?"
+        )
+    return f"the server answered {phrase}"
 
 
 class ClientHost(PipeHost, Protocol):
@@ -351,7 +399,7 @@ class ClientHost(PipeHost, Protocol):
 
 
 class ClientTransport(Protocol):
-    """A transport's client half: one object for each attempt."""
+    """A transport's client half: one object for each attempt, which keeps the `pool` that the host had at its start."""
 
     def start(self, *, now: float) -> None:
         """Begin to connect."""

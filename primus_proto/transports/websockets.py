@@ -17,7 +17,7 @@ class WebSocketPipe(Pipe):
     """A pipe over one WebSocket carrier, of which it is the owner."""
 
     transport = "websockets"
-    __slots__ = ("_host", "_linger", "carrier")
+    __slots__ = ("_host", "_linger", "_over", "carrier")
 
     carrier: WebSocketCarrier
 
@@ -25,6 +25,7 @@ class WebSocketPipe(Pipe):
         super().__init__(host.touch, request)
         self._host = host
         self._linger: Timer | None = None
+        self._over = False  # the carrier is closed
 
     @property
     def buffered(self) -> int:
@@ -38,8 +39,9 @@ class WebSocketPipe(Pipe):
 
     def flush(self, *, now: float) -> None:
         carrier = self.carrier
+        if self._over:
+            return
         if self.aborted:
-            self._stop()
             carrier.abort(now=now)
             return
         while (message := self.take()) is not None:
@@ -65,7 +67,10 @@ class WebSocketPipe(Pipe):
             self._host.drained(self, now=now)
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
-        self._stop()
+        self._over = True
+        self.discard()
+        if self._linger is not None:
+            self._linger.cancel()
         if self.ending is None:
             self.ending = (code, reason)
             self._host.closed(self, code, reason, error, now=now)
@@ -73,16 +78,17 @@ class WebSocketPipe(Pipe):
     def _expired(self, now: float) -> None:
         self.carrier.abort(now=now)
 
-    def _stop(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
-
 
 class WebSocketsServer:
     """The server half: every request asks for a WebSocket."""
 
     def __init__(self, host: ServerHost) -> None:
         self._host = host
+
+    @property
+    def busy(self) -> bool:
+        """No session needs plain requests."""
+        return False
 
     def route(self, request: Request) -> Route | Response:
         """Everything under the pathname is a handshake, or will be told in the answer that it should have been.

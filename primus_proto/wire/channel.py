@@ -1,7 +1,8 @@
 """One byte stream as the core sees it: what is to be written, whether to read on, when to close.
 
 The law kept here: output stays in the core while the driver says that the channel is blocked, and counts
-against the limits there; after a close nothing more is written or taken in.
+against the limits there; after a close nothing more is written or taken in, and a peer that does not read cannot put
+the end off; `CloseChannel` is given once, and last.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ class Channel:
         "_aborted",
         "_chunks",
         "_closing",
+        "_deadline",
         "_dirty",
         "_host",
-        "_linger",
+        "_lingering",
+        "_over",
         "_paused",
         "_want_pause",
         "blocked",
@@ -69,40 +72,42 @@ class Channel:
         self._dirty = False
         self._closing = False
         self._aborted = False
-        self._linger: Timer | None = None
+        self._lingering = False
+        self._over = False  # CloseChannel was given
+        self._deadline: Timer | None = None  # of a close that the peer has a part in
         self._paused = False
         self._want_pause = False
 
     @property
     def closed(self) -> bool:
         """Whether the core is done with this channel, but for unsent output or a discarding linger."""
-        return self._closing or self._linger is not None
+        return self._closing or self._lingering
 
     def write(self, data: bytes) -> None:
         """Queue bytes; nothing after a close."""
-        if not self._closing and data:
+        if data and not (self._closing or self._lingering):
             self._chunks.append(data)
             self.buffered += len(data)
             self.touch()
 
     def pause(self) -> None:
         """Ask the driver to stop reading."""
-        self._want_pause = True
-        self.touch()
+        self._want(True)
 
     def resume(self) -> None:
         """Ask the driver to read again."""
-        self._want_pause = False
-        self.touch()
+        self._want(False)
 
     def close(self) -> None:
-        """Close once the output has left."""
+        """Close once the output has left, or when the peer has not read it for `Limits.close`."""
         self._closing = True
         self.touch()
 
     def abort(self) -> None:
         """Close at once; unsent output is lost."""
         self._closing = self._aborted = True
+        self._chunks.clear()
+        self.buffered = 0
         self.touch()
 
     def linger(self, *, now: float) -> None:
@@ -111,8 +116,8 @@ class Channel:
         Ends with the peer's EOF or after `Limits.close`.
         """
         if not self.closed:
-            self._linger = self._host.timers.new(lambda now: self.abort())
-            self._linger.set(now + self._host.limits.close)
+            self._lingering = True
+            self._bound(now)
             self.resume()
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
@@ -124,6 +129,7 @@ class Channel:
 
     def channel_closed(self, error: str | None, *, now: float) -> None:
         """The driver says that the stream is gone."""
+        self.feed_unread(now=now)  # it came before the end
         was_closed = self.closed
         self.abort()
         if not was_closed:
@@ -137,32 +143,46 @@ class Channel:
 
     def touch(self) -> None:
         """Have `collect` look at this channel."""
-        if not self._dirty:
+        if not self._dirty and not self._over:
             self._dirty = True
             self._host.channel_dirty(self)
 
     def take(self) -> bytes | None:
         """The output that may be written now."""
         chunks = self._chunks
-        if not chunks or self.blocked or self._aborted:
+        if not chunks or self.blocked:
             return None
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self.buffered = 0
         return data
 
-    def finish(self, commands: list[Command]) -> bool:
+    def finish(self, commands: list[Command], now: float) -> bool:
         """The commands after the writing; True when the channel is to be forgotten."""
         self._dirty = False
-        if self._closing and (self._aborted or not self._chunks):
-            if self._linger is not None:
-                self._linger.cancel()
-            commands.append(CloseChannel(self.number, self._aborted))
-            return True
+        if self._closing:
+            if not self._chunks:
+                self._over = True
+                if self._deadline is not None:
+                    self._deadline.cancel()
+                commands.append(CloseChannel(self.number, self._aborted))
+                return True
+            self._bound(now)
         if self._want_pause != self._paused:
             self._paused = self._want_pause
             commands.append((PauseReading if self._paused else ResumeReading)(self.number))
         return False
+
+    def _want(self, pause: bool) -> None:
+        if pause is not self._want_pause:
+            self._want_pause = pause
+            self.touch()
+
+    def _bound(self, now: float) -> None:
+        """From here on the peer has `Limits.close` to do its part."""
+        if self._deadline is None:
+            self._deadline = self._host.timers.new(lambda now: self.abort())
+            self._deadline.set(now + self._host.limits.close)
 
 
 def collect(dirty: list[Channel], commands: list[Command], *, now: float) -> list[Channel]:
@@ -184,7 +204,7 @@ def collect(dirty: list[Channel], commands: list[Command], *, now: float) -> lis
                 written.append(channel.on_written)
                 channel.on_written = None
     commands.extend(Write(tuple(numbers), data) for data, numbers in shared.values())
-    gone = [channel for channel in dirty if channel.finish(commands)]
+    gone = [channel for channel in dirty if channel.finish(commands, now)]
     dirty.clear()
     for callback in written:
         callback(now)

@@ -9,21 +9,17 @@ import base64
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Protocol
 
 import h11
 
 from ..errors import ConnectError
 from ..http import Answer, Headers
-from ..transports.base import HeaderPairs, WebSocketCarrier
+from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, unwelcome
 from .channel import Channel, ChannelHost
 from .websocket import WebSocket, accept_token
 
 __all__ = ["HttpClient", "Pool", "PoolHost"]
-
-# How much of an unwelcome answer's body is kept for the error: enough for a message, not for an attack.
-ERROR_BODY = 64 * 1024
 
 
 class PoolHost(ChannelHost, Protocol):
@@ -42,6 +38,7 @@ class _Job:
     headers: HeaderPairs
     body: bytes
     failed: Callable[[ConnectError, float], None]
+    limit: int  # of the answer's body
     answered: Callable[[Answer, float], None] | None = None
     opened: Callable[[WebSocketCarrier, float], None] | None = None
     key: str = ""
@@ -72,7 +69,7 @@ class Pool:
             ("Sec-WebSocket-Version", "13"),
             *headers,
         ]
-        self._start(_Job("GET", target, fields, b"", failed, opened=opened, key=key), now)
+        self._start(_Job("GET", target, fields, b"", failed, ERROR_BODY, opened=opened, key=key), now)
 
     def request(
         self,
@@ -83,10 +80,12 @@ class Pool:
         answered: Callable[[Answer, float], None],
         failed: Callable[[ConnectError, float], None],
         *,
+        limit: int | None = None,
         now: float,
     ) -> None:
         fields = [*headers, ("Content-Length", str(len(body)))] if body or method == "POST" else headers
-        self._start(_Job(method, target, fields, body, failed, answered=answered), now)
+        limit = self.host.limits.body if limit is None else limit
+        self._start(_Job(method, target, fields, body, failed, limit, answered=answered), now)
 
     def abort(self, *, now: float) -> None:
         """Drop every connection; no job is told."""
@@ -118,6 +117,7 @@ class HttpClient:
         self.channel = channel
         self.job: _Job | None = None
         self._up = False
+        self._heard = False  # anything at all from the server
         self._conn = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.host.limits.head)
         self._response: h11.Response | None = None
         self._body = bytearray()
@@ -141,9 +141,13 @@ class HttpClient:
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
         if not data:
             return  # h11 takes an empty string for EOF
-        if self._response is None and data[0] == 0x15:  # a TLS alert record
+        if self.job is None:
+            self._drop()  # nobody asked, and it must not be taken for the answer to what is asked next
+            return
+        if not self._heard and data[0] == 0x15:  # a TLS alert record
             self._fail("the server speaks TLS here: use https://", now)
             return
+        self._heard = True
         self._conn.receive_data(data)  # type: ignore[arg-type]  # it only appends to a bytearray
         self._pump(now)
 
@@ -172,11 +176,12 @@ class HttpClient:
         try:
             while self.job is not None:
                 event = self._conn.next_event()
-                if event is h11.NEED_DATA or event is h11.PAUSED:
+                if event is h11.NEED_DATA:
                     return
                 self._event(event, self.job, now)
         except h11.RemoteProtocolError as error:
-            self._fail(f"the server does not speak HTTP: {error}", now)
+            what = "does not speak HTTP" if self._response is None else "broke off its answer"
+            self._fail(f"the server {what}: {str(error)[:200]}", now)
 
     def _event(self, event: object, job: _Job, now: float) -> None:
         if isinstance(event, h11.InformationalResponse):
@@ -186,17 +191,14 @@ class HttpClient:
             self._response = event
         elif isinstance(event, h11.Data):
             self._body += event.data
-            limit = ERROR_BODY if job.opened else self.pool.host.limits.body
-            if len(self._body) > limit:
-                del self._body[limit:]
+            if len(self._body) > job.limit:
+                del self._body[job.limit :]
                 if job.opened:
                     self._answered(job, now)
                 else:
-                    self._fail(f"the answer is larger than {limit} bytes", now)
-        elif isinstance(event, h11.EndOfMessage):
+                    self._fail(f"the answer is larger than {job.limit} bytes", now)
+        else:  # EndOfMessage: h11 is told of an EOF only where that ends an answer
             self._answered(job, now)
-        else:  # ConnectionClosed
-            self._fail("the server closed the connection without an answer", now)
 
     def _upgraded(self, event: h11.InformationalResponse, job: _Job, now: float) -> None:
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
@@ -220,19 +222,20 @@ class HttpClient:
 
     def _answered(self, job: _Job, now: float) -> None:
         assert self._response is not None
-        status = self._response.status_code
         headers = Headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in self._response.headers.raw_items())
-        body = bytes(self._body)
+        answer = Answer(self._response.status_code, headers, bytes(self._body))
         self.job = self._response = None
         self._body.clear()
-        if self._conn.our_state is h11.DONE and self._conn.their_state is h11.DONE and job.answered is not None:
-            self._conn.start_next_cycle()
+        conn = self._conn
+        more = conn.trailing_data[0]  # nobody asked for it
+        if conn.our_state is h11.DONE and conn.their_state is h11.DONE and not more and job.answered is not None:
+            conn.start_next_cycle()
         else:
             self._drop()
         if job.answered is not None:
-            job.answered(Answer(status, headers, body), now)
+            job.answered(answer, now)
         else:
-            job.failed(ConnectError(_explain(status), status=status, headers=headers.pairs, body=body), now)
+            job.failed(unwelcome(answer), now)
 
     def _fail(self, text: str, now: float) -> None:
         job, self.job = self.job, None
@@ -243,19 +246,3 @@ class HttpClient:
     def _drop(self) -> None:
         self.pool.forget(self)
         self.channel.close()
-
-
-def _explain(status: int) -> str:
-    try:
-        phrase = f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        phrase = str(status)
-    if 300 <= status < 400:
-        return f"the server answered {phrase}: redirects are not followed, connect to the new address"
-    if status == 404:
-        return f"the server answered {phrase}: no Primus under this pathname?"
-    if status in (200, 400, 405, 426):
-        return (
-            f"the server answered {phrase} instead of a WebSocket: is this a Primus server with the same transformer?"
-        )
-    return f"the server answered {phrase}"

@@ -2,28 +2,44 @@
 
 The law kept here: whatever bytes come, the outcome is an exchange, an error answer, or the end of the channel.
 h11 does the syntax; what it leaves open (pipelining behind an unanswered request, early answers to unread
-bodies, time) is decided here.
+bodies, peers that ask and do not read, time) is decided here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 
 import h11
 
-from ..http import Address, Headers, Request, error_response
+from ..http import Address, Headers, Request
 from ..transports.base import CarrierOwner, HeaderPairs
 from .channel import Channel, ChannelHost
-from .websocket import WebSocket, accept_token, check_handshake
+from .exchange import HttpExchange, error_parts
+from .websocket import WebSocket
 
-__all__ = ["HttpExchange", "HttpServer", "HttpServerHost"]
+__all__ = ["HttpServer", "HttpServerHost"]
+
+
+# h11 gets the input in slices of this size, each when it wants one. So what waits behind an unanswered request waits
+# here, where its length is known, and what h11 has not parsed stays small.
+SLICE = 4096
+
+# The beginning of an absolute-form target, as a proxy gets it (RFC 9112, 3.2.2).
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.ASCII | re.IGNORECASE)
+
+# The peer's own words in answers and in the log are cut to this length.
+_QUOTE = 200
 
 
 class HttpServerHost(ChannelHost, Protocol):
     """What the HTTP side needs of the endpoint."""
+
+    @property
+    def closing(self) -> bool:
+        """Whether every answer is to be the last of its channel."""
 
     def request(self, exchange: HttpExchange, *, now: float) -> None:
         """A request's head is complete."""
@@ -45,7 +61,7 @@ def _phrase(status: int) -> bytes:
 class HttpServer:
     """The user of a server's channel until (and unless) a WebSocket takes over."""
 
-    __slots__ = ("_conn", "_exchange", "_held", "_pumping", "_timer", "channel", "host", "peer")
+    __slots__ = ("_conn", "_exchange", "_fed", "_input", "_pumping", "_timer", "channel", "host", "peer")
 
     def __init__(self, channel: Channel, host: HttpServerHost, peer: Address, *, now: float) -> None:
         self.channel = channel
@@ -53,7 +69,8 @@ class HttpServer:
         self.peer = peer
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=host.limits.head)
         self._exchange: HttpExchange | None = None
-        self._held = 0  # bytes that came behind the exchange and wait in h11
+        self._input = bytearray()  # what h11 has not been given yet
+        self._fed = 0  # what it has been given of the head that is expected
         self._pumping = False
         self._timer = host.timers.new(self._expired)
         self._timer.set(now + host.limits.handshake)
@@ -61,19 +78,15 @@ class HttpServer:
     # --- the channel's user ---
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
-        if not data:
-            return  # h11 takes an empty string for EOF
-        self._conn.receive_data(data)  # type: ignore[arg-type]  # it only appends to a bytearray
-        exchange = self._exchange
-        if exchange is not None and not exchange.reading:
-            self._held += len(data)
-            if self._held > self.host.limits.pipelined:
-                self.channel.pause()
+        self._input += data
         self.pump(now)
 
     def channel_closed(self, error: str | None, *, now: float) -> None:
         self._timer.cancel()
-        self._gone(now)
+        self._input.clear()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange._gone(now)
 
     def close_when_idle(self) -> None:
         """The server is closing: let go of the channel unless an answer is under way."""
@@ -88,15 +101,50 @@ class HttpServer:
             return
         self._pumping = True
         try:
-            while not self.channel.closed and (self._exchange is None or self._exchange.reading):
+            while self._wants_input():
                 event = self._conn.next_event()
-                if event is h11.NEED_DATA or event is h11.PAUSED:
+                if event is not h11.NEED_DATA:
+                    self._event(event, now)
+                elif self._input:
+                    self._feed()
+                else:
                     break
-                self._event(event, now)
         except h11.RemoteProtocolError as error:
             self._bad_request(error, now)
         finally:
             self._pumping = False
+        self._flow()
+
+    def _feed(self) -> None:
+        head = self.host.limits.head
+        size = min(SLICE, head)
+        if self._exchange is None:  # so that it depends on no cut whether a head is too large
+            size = min(size, head + 1 - self._fed)
+        part = self._input[:size]
+        del self._input[:size]
+        self._fed += len(part)
+        self._conn.receive_data(part)  # type: ignore[arg-type]  # it only appends it to a bytearray
+
+    def _wants_input(self) -> bool:
+        channel = self.channel
+        if channel.closed or channel.user is not self:
+            return False
+        if self._exchange is not None:
+            return self._exchange.reading
+        return channel.buffered <= self.host.limits.backlog  # a peer that does not read gets no more answers
+
+    def _flow(self) -> None:
+        """Let the driver read on, unless enough waits here already."""
+        channel = self.channel
+        if channel.closed or channel.user is not self:
+            self._input.clear()
+            return
+        if channel.buffered > self.host.limits.backlog and channel.on_written is None:
+            channel.on_written = self.pump
+        if len(self._input) > self.host.limits.pipelined:
+            channel.pause()
+        else:
+            channel.resume()
 
     def _event(self, event: object, now: float) -> None:
         if isinstance(event, h11.Request):
@@ -104,22 +152,22 @@ class HttpServer:
         elif isinstance(event, h11.Data):
             assert self._exchange is not None
             self._exchange._data(event.data, now)
-        elif isinstance(event, h11.EndOfMessage):
+        else:  # EndOfMessage: h11 is never told of an EOF, so it has no more to say
             assert self._exchange is not None
             self._exchange._complete(now)
-        else:  # ConnectionClosed
-            self._close()
 
     def _request(self, event: h11.Request, now: float) -> None:
-        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
-        target = event.target.decode("latin-1")
-        if not target.startswith("/"):
-            # absolute-form, as a proxy gets it (RFC 9112, 3.2.2); "*" and host:port are of no use here
-            _, separator, rest = target.partition("://")
-            slash = rest.find("/")
-            target = (rest[slash:] if slash >= 0 else "/") if separator else ""
+        items = event.headers.raw_items()
+        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in items)
+        target = event.target.decode("ascii")
+        origin = _ORIGIN.match(target)
+        if origin is not None:
+            target = target[origin.end() :]
+            if not target.startswith("/"):
+                target = "/" + target
         length = headers.get("content-length")
-        has_body = "transfer-encoding" in headers or (length is not None and int(length) > 0)
+        chunked = "transfer-encoding" in headers
+        has_body = chunked or (length is not None and int(length) > 0)
         request = Request(event.method.decode(), target, headers, self.peer, http_version=event.http_version.decode())
         exchange = HttpExchange(self, request, has_body, int(length) if length else 0)
         if not has_body:
@@ -127,22 +175,24 @@ class HttpServer:
             self._conn.next_event()
         self._exchange = exchange
         self._timer.cancel()
-        if target:
-            self.host.request(exchange, now=now)
+        if not target.startswith("/") or event.method == b"CONNECT":
+            exchange._error(400, "request target not understood", now)  # "*" and host:port are of no use here
+        elif chunked and length is not None:
+            # Somebody in between may have taken the other for the end of the body (RFC 9112, 6.1).
+            exchange._error(400, "both Content-Length and Transfer-Encoding", now)
         else:
-            exchange._error(400, "request target not understood", now)
+            self.host.request(exchange, now=now)
 
     def _bad_request(self, error: h11.RemoteProtocolError, now: float) -> None:
-        data, _ = self._conn.trailing_data
-        status = error.error_status_hint
-        tls = data[:2] == b"\x16\x03"
-        text = "this port speaks plain HTTP, the peer began a TLS handshake" if tls else f"{error}"
+        exchange = self._exchange
+        text = str(error)[:_QUOTE]
+        if exchange is None and self._conn.trailing_data[0][:1] == b"\x16":  # a TLS record with a handshake in it
+            text = "this port speaks plain HTTP, the peer began a TLS handshake"
         self.host.bad_peer(f"{self.peer.ip}:{self.peer.port}: bad HTTP: {text}")
-        self._gone(now)
-        if self._conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._answer(status, *_parts(status, text), now)
-        self.channel.linger(now=now)
-        self._timer.cancel()
+        if exchange is not None:
+            exchange._error(error.error_status_hint, text, now)
+        else:
+            self._answer(error.error_status_hint, text, now)
 
     def _expired(self, now: float) -> None:
         """The head (or the next one on a kept-alive connection), or the body, did not come in time."""
@@ -150,15 +200,9 @@ class HttpServer:
         if exchange is not None:
             exchange._error(408, "the request body did not arrive in time", now)
         elif self._conn.trailing_data[0]:
-            self._answer(408, *_parts(408, "the request head did not arrive in time"), now)
-            self.channel.linger(now=now)
+            self._answer(408, "the request head did not arrive in time", now)
         else:
             self._close()
-
-    def _gone(self, now: float) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange._gone(now)
 
     def _close(self) -> None:
         self._timer.cancel()
@@ -192,19 +236,22 @@ class HttpServer:
         """Begin to wait for the peer's part."""
         self._timer.set(now + self.host.limits.handshake)
 
+    def disarm(self) -> None:
+        """No longer wait for the peer."""
+        self._timer.cancel()
+
     def end(self, now: float) -> None:
         """The answer is complete: on to the next request, or close."""
         self.channel.write(self._conn.send(h11.EndOfMessage()) or b"")
         self._exchange = None
-        self._held = 0
         self._timer.cancel()
-        if self._conn.our_state is h11.DONE and self._conn.their_state is h11.DONE:
+        if self._conn.our_state is h11.DONE and self._conn.their_state is h11.DONE and not self.host.closing:
             self._conn.start_next_cycle()
-            self.channel.resume()
+            self._fed = len(self._conn.trailing_data[0])
             self.arm(now)
             self.pump(now)
-        elif self._conn.their_state is h11.SEND_BODY or self._conn.trailing_data[0]:
-            self.channel.linger(now=now)  # there is input that nobody will read
+        elif self._input or self._conn.trailing_data[0] or self._conn.their_state in (h11.SEND_BODY, h11.ERROR):
+            self.channel.linger(now=now)  # there is input, or will be, that nobody reads
         else:
             self._close()
 
@@ -213,168 +260,24 @@ class HttpServer:
         self._exchange = None
         self._timer.cancel()
         self.inform(101, headers)
-        self.channel.unread = bytes(self._conn.trailing_data[0])
+        self.channel.unread = bytes(self._conn.trailing_data[0] + self._input)
+        self._input.clear()
         carrier = WebSocket(self.channel, self.host.limits, limit, server=True)
         carrier.owner = owner
         self.channel.user = carrier
         self.channel.resume()
         return carrier
 
-    def _answer(self, status: int, headers: HeaderPairs, body: bytes, now: float) -> None:
-        """A last answer that belongs to no exchange."""
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._timer.cancel()
+        self._exchange = None
+        self.channel.abort()
+
+    def _answer(self, status: int, message: str, now: float) -> None:
+        """A last answer, to what has not become an exchange."""
+        self._timer.cancel()
+        headers, body = error_parts(status, message)
         self.head(status, [*headers, ("Content-Length", str(len(body))), ("Connection", "close")], now)
         self.data(body)
-
-
-def _parts(status: int, message: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
-    response = error_response(status, message)
-    return response.headers, response.body
-
-
-class HttpExchange:
-    """One request and the right to answer it (the `Exchange` of the transports)."""
-
-    __slots__ = (
-        "_body",
-        "_handler",
-        "_has_body",
-        "_length",
-        "_limit",
-        "_server",
-        "_streaming",
-        "on_drained",
-        "on_gone",
-        "open",
-        "reading",
-        "request",
-        "sent",
-    )
-
-    def __init__(self, server: HttpServer, request: Request, has_body: bool, length: int) -> None:
-        self.request = request
-        self.on_gone: Callable[[float], None] | None = None
-        self.on_drained: Callable[[float], None] | None = None
-        self.open = True
-        self.sent = 0
-        self.reading = False
-        self._server = server
-        self._has_body = has_body
-        self._length = length
-        self._limit = 0
-        self._body = bytearray()
-        self._handler: Callable[[bytes, float], None] | None = None
-        self._streaming = False
-
-    @property
-    def buffered(self) -> int:
-        return self._server.channel.buffered
-
-    def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
-        if not self._has_body:
-            handler(b"", now)
-        elif self._length > limit:
-            self._error(413, f"request body larger than {limit} bytes", now)
-        else:
-            self._limit = limit
-            self._handler = handler
-            self.reading = True
-            self._server.channel.resume()
-            self._server.arm(now)
-            if self._server.wants_continue():
-                self._server.inform(100)
-            self._server.pump(now)
-
-    def respond(
-        self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
-    ) -> None:
-        if self._start(status, [*headers, *self._framing(status, len(body))], close, now):
-            if self._may_have_body(status):
-                self._server.data(body)
-                self.sent = len(body)
-            self._finish(now)
-
-    def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
-        self._streaming = self._start(status, list(headers), False, now) and self._may_have_body(status)
-
-    def write(self, data: bytes, *, now: float) -> None:
-        if self.open and self._streaming and data:
-            self._server.data(data)
-            self._server.channel.on_written = self._written
-            self.sent += len(data)
-
-    def finish(self, *, now: float) -> None:
-        if self.open:
-            self._finish(now)
-
-    def abort(self, *, now: float) -> None:
-        if self.open:
-            self.open = False
-            self._server.channel.abort()
-
-    def accept_websocket(
-        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
-    ) -> WebSocket | None:
-        if not self.open:
-            return None
-        refusal = check_handshake(self.request)
-        if refusal is not None:
-            self.respond(refusal.status, refusal.headers, refusal.body, now=now)
-            return None
-        self.open = False
-        fields = [
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Accept", accept_token(self.request.headers["sec-websocket-key"])),
-            *headers,
-        ]
-        if subprotocol is not None:
-            fields.append(("Sec-WebSocket-Protocol", subprotocol))
-        return self._server.upgrade(owner, limit, fields)
-
-    # --- for the HttpServer ---
-
-    def _data(self, data: bytes | bytearray, now: float) -> None:
-        self._body += data
-        if len(self._body) > self._limit:
-            self._error(413, f"request body larger than {self._limit} bytes", now)
-
-    def _complete(self, now: float) -> None:
-        self.reading = self._has_body = False
-        self._server._timer.cancel()
-        handler, self._handler = self._handler, None
-        if handler is not None:
-            handler(bytes(self._body), now)
-
-    def _gone(self, now: float) -> None:
-        if self.open:
-            self.open = False
-            if self.on_gone is not None:
-                self.on_gone(now)
-
-    def _error(self, status: int, message: str, now: float) -> None:
-        headers, body = _parts(status, message)
-        self.respond(status, headers, body, close=True, now=now)
-
-    def _written(self, now: float) -> None:
-        callback, self.on_drained = self.on_drained, None
-        if callback is not None:
-            callback(now)
-
-    def _may_have_body(self, status: int) -> bool:
-        return self.request.method != "HEAD" and status not in (204, 304)
-
-    def _framing(self, status: int, length: int) -> list[tuple[str, str]]:
-        return [] if status in (204, 304) else [("Content-Length", str(length))]
-
-    def _start(self, status: int, headers: list[tuple[str, str]], close: bool, now: float) -> bool:
-        if not self.open:
-            return False
-        self.reading = False
-        if close or self._has_body:  # an unread body is in the way of the next request
-            headers = [*headers, ("Connection", "close")]
-        self._server.head(status, headers, now)
-        return True
-
-    def _finish(self, now: float) -> None:
-        self.open = False
-        self._server.end(now)
+        self.channel.linger(now=now)

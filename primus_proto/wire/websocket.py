@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import struct
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -27,13 +28,16 @@ __all__ = ["WebSocket", "accept_token", "check_handshake"]
 
 NO_RSV = RsvBits(False, False, False)
 
-# Frames from the server are not masked, so one object that remembers nothing between whole messages frames for all.
-_server_framer = Connection(ConnectionType.SERVER)
-
 
 def _frame(payload: str | bytes) -> bytes:
-    event = TextMessage(payload) if isinstance(payload, str) else BytesMessage(payload)
-    return bytes(_server_framer.send(event))
+    """A whole message as a server sends it: in one frame, unmasked, and so the same for every peer (RFC 6455, 5.2)."""
+    first, data = (0x81, payload.encode()) if isinstance(payload, str) else (0x82, payload)
+    length = len(data)
+    if length < 126:
+        return struct.pack("!BB", first, length) + data
+    if length < 1 << 16:
+        return struct.pack("!BBH", first, 126, length) + data
+    return struct.pack("!BBQ", first, 127, length) + data
 
 
 def _plain(event: TextMessage | BytesMessage) -> str | bytes:
@@ -45,8 +49,11 @@ def accept_token(key: str) -> str:
     return generate_accept_token(key.encode("ascii")).decode("ascii")
 
 
-def check_handshake(request: Request) -> Response | None:
-    """What to answer to a request that is no valid WebSocket handshake (RFC 6455, 4.2.1); None if it is one."""
+def check_handshake(request: Request, *, body: bool = False) -> Response | None:
+    """What to answer to a request that is no valid WebSocket handshake (RFC 6455, 4.2.1); None if it is one.
+
+    One with a body is none: the body would be taken for frames.
+    """
     headers = request.headers
     if request.method != "GET" or "websocket" not in headers.tokens("upgrade"):
         return text_response(
@@ -61,7 +68,7 @@ def check_handshake(request: Request) -> Response | None:
         valid = len(keys) == 1 and len(base64.b64decode(keys[0].encode("ascii", "replace"), validate=True)) == 16
     except binascii.Error:
         valid = False
-    if not valid or "upgrade" not in headers.tokens("connection") or request.http_version == "1.0":
+    if not valid or body or "upgrade" not in headers.tokens("connection") or request.http_version < "1.1":
         return text_response(400, "Bad Request: not a WebSocket handshake")
     return None
 
@@ -162,11 +169,11 @@ class WebSocket:
     # --- the channel's user ---
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
-        if not data or self._channel.closed:
-            return
         # wsproto's annotation asks for bytes; all it does is append to a bytearray, which takes any buffer.
         self._ws.receive_data(data)  # type: ignore[arg-type]
         for event in self._ws.events():
+            if self._closed:
+                return  # what came behind the end is discarded
             if type(event) is TextMessage or type(event) is BytesMessage:
                 if event.message_finished and self._text is None and self._bytes is None:
                     self._length.message = 0
@@ -214,7 +221,7 @@ class WebSocket:
             self._fail(CloseReason.MESSAGE_TOO_BIG, "too many fragments", now)
 
     def _pong(self, event: Ping, now: float) -> None:
-        if self._ws.state is not ConnectionState.OPEN or self._closed:
+        if self._ws.state is not ConnectionState.OPEN:
             return
         if self.buffered > self._limits.backlog:
             self._channel.abort()

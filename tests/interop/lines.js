@@ -25,7 +25,10 @@ function describeError(error) {
   return { message: String(error.message), code: error.code };
 }
 
-/** Run `commands[line.cmd](line)` for every line; end the process with stdin, so that no peer outlives its test. */
+/**
+ * Run `commands[line.cmd](line)` for every line; end the process with stdin, so that no peer outlives its test.
+ * A line with `ack` is acknowledged before and after, so that what it caused at once is known from the rest.
+ */
 function listen(commands) {
   let rest = '';
   process.stdin.setEncoding('utf8');
@@ -37,7 +40,12 @@ function listen(commands) {
       try {
         const line = JSON.parse(text);
         if (!Object.hasOwn(commands, line.cmd)) throw new Error(`unknown command ${JSON.stringify(line.cmd)}`);
+        const acknowledge = (when) => {
+          if (line.ack !== undefined) report({ ack: line.ack, when, internal: true });
+        };
+        acknowledge('before');
         commands[line.cmd](line);
+        acknowledge('after');
       } catch (error) {
         report({ event: 'command-failed', line: text.slice(0, 200), error: String((error && error.stack) || error) });
       }

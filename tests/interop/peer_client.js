@@ -3,7 +3,9 @@
 // The real happn-primus client, driven by JSON lines (lines.js).
 //
 // Options: url, primus: {...options of the client...}, library: {...options of Primus.createSocket...},
-//   mutePings: swallow every primus::ping:: (the client believes that it sent it), manual: do not open by itself.
+//   mutePings: swallow every primus::ping:: (the client believes that it sent it), manual: do not open by itself,
+//   network: give the client a browser's `navigator` and `window`, so that the command `network` can tell it that the
+//   network is gone or back.
 // Every public event is reported in order under its own name with `state` (readyState); what happens below Primus is
 // reported too, marked `internal`, so that a list of the public ones stays exact.
 
@@ -13,6 +15,15 @@ const { report, portable, describeError, listen, options } = require('./lines');
 
 const given = options();
 let mutePings = Boolean(given.mutePings);
+
+// The client looks for these two while it is compiled, in a context that is given the globals of this one.
+const navigator = { onLine: true };
+const networkHandlers = { online: [], offline: [] };
+if (given.network) {
+  const window = { addEventListener: (name, handler) => networkHandlers[name].push(handler), removeEventListener() {} };
+  Object.defineProperty(globalThis, 'navigator', { value: navigator, enumerable: true, configurable: true });
+  Object.defineProperty(globalThis, 'window', { value: window, enumerable: true, configurable: true });
+}
 
 const Socket = Primus.createSocket({ transformer: 'websockets', parser: 'JSON', ...given.library });
 
@@ -98,6 +109,13 @@ listen({
   // The connection is lost: no close frame.
   drop: () => socket.socket._socket.destroy(),
   destroy: () => report({ reply: 'destroy', result: socket.destroy() }),
+  network: (line) => {
+    if (!given.network) throw new Error('needs the option `network`');
+    navigator.onLine = line.on !== false;
+    networkHandlers[navigator.onLine ? 'online' : 'offline'].forEach((handler) => handler());
+  },
+  // No more commands: the process ends by itself once nothing is left that could happen.
+  leave: () => process.stdin.unref(),
   // A plain request to the same server.
   get: (line) => {
     const request = http.get(new URL(line.path, given.url), { agent: false }, (response) => {

@@ -57,24 +57,28 @@ Object.defineProperty(primus.Spark.prototype, 'sendPong', {
   },
 });
 
+let last; // the spark of the latest connection, which may have ended
+
 primus.on('connection', (spark) => {
   const id = spark.id;
+  last = spark;
   const { 'primus::req::backup': _, ...headers } = spark.headers;
-  report({ event: 'connection', id, query: { ...spark.query }, headers, address: spark.address });
+  const { address, readyState } = spark;
+  report({ event: 'connection', id, state: readyState, query: { ...spark.query }, headers, address });
   spark.on('data', (value, raw) => {
     const short = typeof raw === 'string' && raw.length <= 4096;
-    report({ event: 'data', id, value: portable(value), raw: short ? raw : undefined });
+    report({ event: 'data', id, state: spark.readyState, value: portable(value), raw: short ? raw : undefined });
     if (given.mode === 'echo') spark.write(value);
   });
-  spark.on('heartbeat', () => report({ event: 'heartbeat', id }));
+  spark.on('heartbeat', () => report({ event: 'heartbeat', id, state: spark.readyState }));
   spark.on('incoming::ping', (time) => report({ event: 'ping', id, time: portable(time) }));
   spark.on('outgoing::pong', (time) => report({ event: 'pong', id, time }));
   spark.on('readyStateChange', () => report({ event: 'readyStateChange', id, state: spark.readyState }));
-  spark.on('error', (error) => report({ event: 'error', id, ...describeError(error) }));
-  spark.on('end', () => report({ event: 'end', id }));
+  spark.on('error', (error) => report({ event: 'error', id, state: spark.readyState, ...describeError(error) }));
+  spark.on('end', () => report({ event: 'end', id, state: spark.readyState }));
   if ('hello' in given) spark.write(given.hello);
 });
-primus.on('disconnection', (spark) => report({ event: 'disconnection', id: spark.id }));
+primus.on('disconnection', (spark) => report({ event: 'disconnection', id: spark.id, state: spark.readyState }));
 primus.on('heartbeat-skipped', (skipped) => report({ event: 'heartbeat-skipped', count: skipped }));
 primus.on('flatline', (skipped) => report({ event: 'flatline', count: skipped }));
 primus.on('close', () => report({ event: 'close' }));
@@ -96,6 +100,7 @@ function finish(line, how) {
 
 listen({
   write: (line) => targets(line).forEach((spark) => spark.write(line.value)),
+  'write-last': (line) => report({ reply: 'write-last', result: last.write(line.value) }),
   broadcast: (line) => primus.write(line.value),
   'write-many': (line) => {
     for (const spark of targets(line)) {
@@ -115,6 +120,11 @@ listen({
   },
   sparks: () => report({ reply: 'sparks', ids: targets({}).map((spark) => spark.id), connected: primus.connected }),
   destroy: (line) => primus.destroy(line.options || {}, () => report({ reply: 'destroy' })),
+  // No more commands and connections: the process ends by itself once nothing is left that could happen.
+  leave: () => {
+    application.close();
+    process.stdin.unref();
+  },
 });
 
 application.on('error', (error) => {

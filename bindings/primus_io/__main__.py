@@ -1,0 +1,32 @@
+"""The `primus` command, also as ``python -m primus_io``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0 clean, 1 could not connect or lost for good, 2 usage."""
+    status = 1
+    try:
+        from .cli.app import run  # here, so that Ctrl-C during the import ends without a traceback too
+
+        status = run(argv)
+    except SystemExit as done:  # argparse's way to end after --help, --version and what cannot be parsed
+        status = done.code if isinstance(done.code, int) else 2
+    except KeyboardInterrupt:
+        status = 1
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:  # whoever read our help left early; do not let the interpreter find out when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

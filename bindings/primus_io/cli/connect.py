@@ -1,0 +1,279 @@
+"""``primus connect``: a client that sends what it reads, a JSON value a line, and says what happens.
+
+The law kept here: what was read was sent, or it is said that it was not. At the end of the input the server is asked
+for the id of the connection, because whoever answers that has read everything before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncGenerator, Coroutine
+from functools import partial
+from typing import Any
+
+import primus_proto as pp
+from primus_proto import events as ev
+from primus_proto.parsers import JSONParser
+
+from ..asyncio import Client
+from ..asyncio import connect as connecting
+from . import report
+from .advice import advice
+from .input import Chunks, lines
+from .job import Job
+from .options import add_client_options, given_options, number
+from .output import Output
+from .signals import Stop, stopping
+from .terminal import PlainPrompt, Terminal, can_edit, is_terminal
+from .tls import add_client_tls, client_tls
+
+__all__ = ["DESCRIPTION", "NAME", "STATUS", "SUMMARY", "add_arguments", "prepare"]
+
+NAME = "connect"
+SUMMARY = "a client: sends what it reads, prints what arrives"
+DESCRIPTION = """\
+Connect to a Primus server. Each line of the input is one JSON value, and is sent; blank lines are skipped. What
+arrives is printed, and so is each event. At the end of the input (Ctrl-D) the client waits until the server has read
+everything and, for --linger seconds, for answers; then it ends politely, as it does at SIGINT (Ctrl-C) and SIGTERM."""
+STATUS = """\
+0 ended politely by either side, 1 could not connect or lost for good, or the
+server ended it before all was sent, 2 wrong usage, or input (unless typed) that was no JSON"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this subcommand."""
+    parser.add_argument("url", metavar="URL", help="http(s)://host[:port]/?query of the server")
+    parser.add_argument(
+        "--linger",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds to stay after the input, or 'inf' (default: 0)",
+    )
+    add_client_tls(parser)
+    add_client_options(parser)
+
+
+def seconds(text: str) -> float:
+    """A duration."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+    return value
+
+
+def prepare(args: argparse.Namespace) -> Job:
+    """Check the options. Raises ConfigError."""
+    options = given_options(args, pp.ClientConfig) | {"manual": True}  # opened once the listeners are there
+    client = connecting(wait=False, ssl=client_tls(args), **options)
+    config = pp.ClientConfig(**options)
+    return partial(_connect, client, config, args)
+
+
+async def _connect(client: connecting, config: pp.ClientConfig, args: argparse.Namespace, output: Output) -> int:
+    with stopping() as stop:
+        output.on_gone = lambda: stop.ask("")
+        async with client as primus:
+            talk = _Talk(primus, config, args, output, stop)
+            talk.listen()
+            await talk.run()
+        return talk.status()
+
+
+class _Talk:
+    """One client's life, from its first attempt to its end."""
+
+    def __init__(
+        self, primus: Client, config: pp.ClientConfig, args: argparse.Namespace, output: Output, stop: Stop
+    ) -> None:
+        self._primus = primus
+        self._config = config
+        self._args = args
+        self._output = output
+        self._stop = stop
+        self._parser = JSONParser()
+        self._opened = asyncio.Event()
+        self._started = False
+        self._end: pp.CloseReason | None = None  # why the client ended, if not because we said so
+        self._sent = 0
+        self._unsent = 0
+        self._wrong = 0  # lines that are no JSON
+        self._warned = False
+        self._typed = is_terminal(sys.stdin) and is_terminal(sys.stdout) and not output.json
+
+    # --- what happens ---
+
+    def listen(self) -> None:
+        """Print every event there is."""
+        primus, output = self._primus, self._output
+        wall_offset = time.time() - asyncio.get_running_loop().time()
+        for name in ("open", "close", "end", "timeout", "online", "offline", "destroy", "drain"):
+            fields = self._closing if name == "close" else dict
+            primus.on(name, lambda name=name, fields=fields: output.event(name, **fields()))
+        for event in (
+            ev.ReconnectScheduled,
+            ev.ReconnectStarted,
+            ev.Reconnected,
+            ev.ReconnectTimedOut,
+            ev.ReconnectFailed,
+        ):
+            primus.on(event, lambda event: output.event(event.name, **report.attempt(event, wall_offset)))
+        primus.on("readyStateChange", lambda state: output.event("readyStateChange", state=state))
+        primus.on("message ignored", lambda text: output.event("message ignored", text=text))
+        primus.on("messages dropped", self._dropped)
+        primus.on("data", self._received)
+        primus.on("error", lambda error: output.event("error", **report.fault(error)))
+        primus.on("error", self._warn)
+        primus.on("timeout", lambda: self._warn(pp.ConnectError("no answer in time")))
+        primus.on("open", self._opened.set)
+        primus.on("close", self._opened.clear)
+        primus.on(ev.Ended, self._ended)
+
+    def _received(self, data: Any) -> Coroutine[Any, Any, None] | None:
+        self._output.event("data", **report.value(data))
+        # While that waits the server is not read from, past a bound.
+        return self._output.room() if self._output.crowded else None
+
+    def _closing(self) -> dict[str, Any]:
+        return report.closing(self._primus.close_reason)
+
+    def _ended(self, event: ev.Ended) -> None:
+        if event.reason.kind != "local":
+            self._end = event.reason
+
+    def _dropped(self, payloads: tuple[str | bytes, ...], reason: str) -> None:
+        self._unsent += len(payloads)
+        messages = [report.value(payload).get("base64", payload) for payload in payloads]
+        self._output.event("messages dropped", count=len(payloads), reason=reason, messages=messages)
+
+    def _warn(self, error: pp.PrimusError) -> None:
+        """The first failure to connect, in words that say what to do: it may be long until the last."""
+        if isinstance(error, pp.ConnectError) and not self._warned:
+            self._warned = True
+            retrying = "timeout" in self._config.strategies and self._config.retries > 0 and not error.final
+            if retrying:
+                self._output.note(f"{advice(error)} Trying again; Ctrl-C ends it.")
+
+    # --- what is done ---
+
+    async def run(self) -> None:
+        """Until the input ends, the client does, or somebody wants it to."""
+        tasks = [asyncio.create_task(wait) for wait in (self._converse(), self._until_ended(), self._stop.wait())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _converse(self) -> None:
+        if not hasattr(self._args, "manual"):
+            self._start()
+        async with contextlib.aclosing(self._lines()) as source:
+            count = 0
+            async for line in source:
+                count += 1
+                await self._send(count, line)
+        if self._started:
+            await self._flush()
+            await asyncio.sleep(self._args.linger)
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._primus.open()
+
+    async def _until_ended(self) -> None:
+        await self._primus.wait_ended()
+
+    async def _lines(self) -> AsyncGenerator[bytes, None]:
+        output = self._output
+        if self._typed and can_edit():
+            with Terminal(sys.stdin, output) as terminal, self._stop.continuing(terminal.continued):
+                async for line in terminal.lines():
+                    yield line
+            return
+        if self._typed:
+            output.row = PlainPrompt()
+            output.draw(output.row.shown())
+        chunks = Chunks(sys.stdin)
+        async for line in lines(chunks):
+            yield line
+        output.row = None
+        if chunks.error is not None:
+            output.note(f"cannot read the input: {chunks.error.strerror or chunks.error}")
+
+    async def _send(self, number: int, line: bytes) -> None:
+        line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if not line.strip():
+            return
+        try:
+            value = self._parser.decode(line.decode())
+        except (UnicodeDecodeError, pp.DecodeError) as error:
+            self._refuse(number, _what_is_wrong(line, error))
+            return
+        self._start()
+        try:
+            taken = await self._primus.send(value)
+        except pp.EncodeError as error:
+            self._refuse(number, str(error))
+            return
+        self._sent += taken
+        self._unsent += not taken
+
+    def _refuse(self, number: int, why: str) -> None:
+        self._wrong += 1
+        self._output.note(f"line {number} of the input was not sent: {why}")
+
+    async def _flush(self) -> None:
+        """Wait until the server has read all that was sent; for an open connection if that was nothing."""
+        if not self._sent:
+            await self._opened.wait()
+            return
+        asking = asyncio.create_task(self._primus.id())
+        try:
+            while not asking.done():
+                await self._opened.wait()
+                await asyncio.wait([asking], timeout=self._config.pong)
+                if not asking.done() and self._opened.is_set() and not self._primus.buffered:
+                    self._output.note("the server has not confirmed that it read everything; giving up on that")
+                    return
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)  # ConnectionLost: said by the client's events
+
+    # --- how it ended ---
+
+    def status(self) -> int:
+        """The exit status, with a last word if it is not 0."""
+        if self._stop:
+            return 0
+        note = self._output.note
+        end = self._end
+        if end is not None and end.kind != "server":
+            error = end.error or pp.ConnectionLost(str(end))
+            how = "" if isinstance(error, pp.ConnectError) else "the connection is lost for good: "
+            how = f"gave up after {self._config.retries} more attempts: " if end.kind == "retries" else how
+            note(how + advice(error))
+            return 1
+        if self._unsent:
+            note(f"the connection ended before everything was sent: {self._unsent} of the messages were not")
+            return 1
+        return 2 if self._wrong and not self._typed else 0
+
+
+def _what_is_wrong(line: bytes, error: UnicodeDecodeError | pp.DecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 (byte {error.start + 1})"
+    cause = error.__cause__
+    if not isinstance(cause, json.JSONDecodeError):
+        return str(error)
+    hint = '; a string stands in quotes: "hello"' if line.strip()[:1].isalpha() else ""
+    return f"not JSON (column {cause.colno}): {cause.msg[:1].lower()}{cause.msg[1:]}{hint}"

@@ -1,0 +1,209 @@
+"""``primus serve``: a server that echoes or relays, and says what happens.
+
+The law kept here: a peer that does not read makes those who write to it wait for a while, and is then left to the limit
+on its backlog; nothing piles up without bound, and nobody waits for ever.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import hmac
+import os
+import socket
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import primus_proto as pp
+
+from ..asyncio import Server, Spark
+from ..asyncio import serve as serving
+from . import report
+from .job import Job
+from .options import add_server_options, given_options, whole
+from .output import Output
+from .signals import stopping
+from .tls import add_server_tls, server_tls
+
+__all__ = ["DESCRIPTION", "NAME", "STATUS", "SUMMARY", "add_arguments", "prepare"]
+
+NAME = "serve"
+SUMMARY = "a server that sends each value back, or on to everybody else"
+DESCRIPTION = """\
+Serve Primus. Each value that a client sends goes back to it (--mode echo) or on to every other client
+(--mode relay); each event is printed as a line. SIGINT (Ctrl-C) and SIGTERM end it gracefully: the clients are told
+not to come back. A second one does not wait for them."""
+STATUS = "0 ended by a signal, 1 could not listen, 2 wrong usage"
+
+PATIENCE = 2.0  # seconds for which a peer that does not read may hold up the others
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of this subcommand."""
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=8080, help="0 picks a free one (default: %(default)s)")
+    parser.add_argument("--mode", choices=("echo", "relay"), default="echo", help="default: %(default)s")
+    parser.add_argument(
+        "--require",
+        action="append",
+        type=pair,
+        default=[],
+        metavar="KEY=VALUE",
+        help="answer 401 unless the connect URL has this in its query; may be repeated, then all must be there",
+    )
+    add_server_tls(parser)
+    add_server_options(parser)
+
+
+def port(text: str) -> int:
+    """A port number."""
+    number = whole(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"not a port from 0 to 65535: {text!r}")
+    return number
+
+
+def pair(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"not of the form KEY=VALUE: {text!r}")
+    return key, value
+
+
+def prepare(args: argparse.Namespace) -> Job:
+    """Check the options. Raises ConfigError."""
+    options = given_options(args, pp.ServerConfig)
+    if args.require:
+        options.setdefault("authorization", True)
+        options["authorize"] = partial(_allowed, args.require)
+    elif options.get("authorization"):
+        raise pp.ConfigError("--authorization needs --require KEY=VALUE: what a client must bring")
+    server = serving(None, args.host, args.port, ssl=server_tls(args), **options)
+    return partial(_serve, server, args)
+
+
+def _allowed(required: list[tuple[str, str]], request: pp.Request) -> bool:
+    query = request.query
+    found = [hmac.compare_digest(query.get(key, "").encode(), value.encode()) for key, value in required]
+    if not all(found):
+        raise pp.Refused(f"the query of the connect URL lacks a {required[found.index(False)][0]!r} that is accepted")
+    return True
+
+
+async def _serve(starting: serving, args: argparse.Namespace, output: Output) -> int:
+    with stopping() as stop:
+        output.on_gone = lambda: stop.ask("")
+        try:
+            server = await starting.__aenter__()
+        except (OSError, UnicodeError) as error:
+            output.note(_cannot_listen(args, error))
+            return 1
+        try:
+            output.event("listening", url=server.url)
+            _Host(server, output, relay=args.mode == "relay").listen()
+            await stop.wait()
+        finally:
+            await starting.__aexit__(None, None, None)
+    return 0
+
+
+def _cannot_listen(args: argparse.Namespace, error: OSError | UnicodeError) -> str:
+    where = f"cannot listen on {args.host} port {args.port}"
+    if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{where}: this machine has no such address; choose another --host"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where}: something else does already; choose another --port, or 0 for a free one"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{where}: this user may not; choose a --port above 1023"
+    return f"{where}: {os.strerror(error.errno) if error.errno else error}"
+
+
+class _Host:
+    """Listens to the server and prints what it says."""
+
+    def __init__(self, server: Server, output: Output, *, relay: bool) -> None:
+        self.server = server
+        self.output = output
+        self.relay = relay
+        self.slow: set[Spark] = set()  # waited for in vain; not again until they have caught up
+
+    def listen(self) -> None:
+        server, event = self.server, self.output.event
+        server.on("initialised", lambda: event("initialised"))
+        server.on("connection", lambda spark: _Guest(self, spark).listen())
+        server.on("heartbeat-skipped", lambda spark, count: event("heartbeat-skipped", id=spark.id, count=count))
+        server.on("flatline", lambda spark, count: event("flatline", id=spark.id, count=count))
+        server.on(
+            "disconnection", lambda spark: event("disconnection", id=spark.id, **report.closing(spark.close_reason))
+        )
+        server.on("log", lambda level, text: event("log", level=level, message=text))
+        server.on("close", lambda: event("close"))
+
+
+class _Guest:
+    """Listens to one spark, prints what it says, and answers."""
+
+    def __init__(self, host: _Host, spark: Spark) -> None:
+        self._host = host
+        self._spark = spark
+        self._event = partial(host.output.event, id=spark.id)
+        self._waiting = 0  # messages whose answer has to wait, or waits behind such a one
+
+    def listen(self) -> None:
+        spark, event = self._spark, self._event
+        event("connection", query=spark.query, ip=spark.address.ip)
+        spark.on("data", self._received)
+        spark.on("error", lambda error: event("error", **report.fault(error)))
+        for name in ("heartbeat", "readyStateChange", "drain", "end"):
+            spark.on(name, partial(event, name))
+        for name in ("drain", "end"):
+            spark.on(name, lambda: self._host.slow.discard(spark))
+        spark.on("message ignored", lambda text: event("message ignored", text=text))
+
+    def _received(self, data: Any) -> Coroutine[Any, Any, None] | None:
+        """Print and answer; what has to wait is left to the spark's own task, in order.
+
+        While that waits, what the spark sends counts as waiting, and past a bound it is not read any more.
+        """
+        self._event("data", **report.value(data))
+        if not self._waiting:
+            crowded = self._answer(data)
+            if not crowded and not self._host.output.crowded:
+                return None
+            self._waiting += 1
+            return self._wait(crowded)
+        self._waiting += 1
+        return self._answer_later(data)
+
+    async def _answer_later(self, data: Any) -> None:
+        await self._wait(self._answer(data))
+
+    def _answer(self, data: Any) -> list[Spark]:
+        """Send it back or on; returns those who had better be waited for."""
+        spark, server = self._spark, self._host.server
+        try:
+            if self._host.relay:
+                server.write(data, but=[spark])
+                receivers = [other for other in server.sparks.values() if other is not spark]
+            else:
+                spark.write(data)
+                receivers = [spark]
+        except pp.EncodeError as error:  # such as bytes, which came in but which this parser cannot send
+            what = "a binary message" if isinstance(data, bytes) else "a message"
+            self._event("error", message=f"{what} could not be sent on: {error}")
+            return []
+        return [receiver for receiver in receivers if receiver.crowded and receiver not in self._host.slow]
+
+    async def _wait(self, crowded: list[Spark]) -> None:
+        if crowded:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    for receiver in crowded:
+                        await receiver.room()
+            except TimeoutError:
+                self._host.slow.update(receiver for receiver in crowded if receiver.crowded)
+        await self._host.output.room()
+        self._waiting -= 1

@@ -1,0 +1,66 @@
+"""``primus spec``: what a server says of itself."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from functools import partial
+from typing import Any
+
+import primus_proto as pp
+
+from ..asyncio import fetch_spec
+from . import report
+from .advice import advice
+from .job import Job
+from .options import SPEC_OPTIONS, add_client_options, given_options
+from .output import Output
+from .signals import stopping
+from .tls import add_client_tls, client_tls
+
+__all__ = ["DESCRIPTION", "NAME", "STATUS", "SUMMARY", "add_arguments", "prepare"]
+
+NAME = "spec"
+SUMMARY = "what a server says of itself"
+DESCRIPTION = "Ask a Primus server for its spec: the version, pathname, parser, transformer and heartbeat it has."
+STATUS = "0 answered, 1 no answer or none that is a spec, 2 wrong usage"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this subcommand."""
+    parser.add_argument("url", metavar="URL", help="http(s)://host[:port] of the server")
+    add_client_tls(parser)
+    add_client_options(parser, SPEC_OPTIONS)
+
+
+def prepare(args: argparse.Namespace) -> Job:
+    """Check the options. Raises ConfigError."""
+    options = given_options(args, pp.ClientConfig)
+    pp.ClientConfig(**options)
+    return partial(_spec, {"ssl": client_tls(args), **options})
+
+
+async def _spec(options: dict[str, Any], output: Output) -> int:
+    with stopping() as stop:
+        asking = asyncio.create_task(fetch_spec(**options))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if stop:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            return 1
+    try:
+        spec = asking.result()
+    except pp.ConnectError as error:
+        if output.json:
+            output.event("error", **report.fault(error))
+        output.note(advice(error))
+        return 1
+    if output.json:
+        output.event("spec", spec=spec)
+    else:
+        for name, value in spec.items():
+            output.text(report.printable(f"{name:<12} {value if isinstance(value, str) else json.dumps(value)}"))
+    return 0

@@ -1,0 +1,186 @@
+"""One HTTP request and the right to answer it.
+
+The law kept here: it is answered once. After the answer, or once the peer has left, an exchange does nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import LocalProtocolError
+from ..http import Request, error_response
+from ..transports.base import CarrierOwner, HeaderPairs
+from .websocket import WebSocket, accept_token, check_handshake
+
+if TYPE_CHECKING:
+    from .http1 import HttpServer
+
+__all__ = ["HttpExchange", "error_parts"]
+
+
+def error_parts(status: int, message: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    """Headers and body of an answer that says what was wrong."""
+    response = error_response(status, message)
+    return response.headers, response.body
+
+
+class HttpExchange:
+    """One request and the right to answer it (the `Exchange` of the transports)."""
+
+    __slots__ = (
+        "_body",
+        "_handler",
+        "_has_body",
+        "_length",
+        "_limit",
+        "_server",
+        "_started",
+        "_streaming",
+        "on_drained",
+        "on_gone",
+        "open",
+        "reading",
+        "request",
+        "sent",
+    )
+
+    def __init__(self, server: HttpServer, request: Request, has_body: bool, length: int) -> None:
+        self.request = request
+        self.on_gone: Callable[[float], None] | None = None
+        self.on_drained: Callable[[float], None] | None = None
+        self.open = True
+        self.sent = 0
+        self.reading = False
+        self._server = server
+        self._has_body = has_body
+        self._length = length
+        self._limit = 0
+        self._body = bytearray()
+        self._handler: Callable[[bytes, float], None] | None = None
+        self._started = False
+        self._streaming = False
+
+    @property
+    def buffered(self) -> int:
+        return self._server.channel.buffered
+
+    def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
+        if not self.open:
+            return
+        if not self._has_body:
+            handler(b"", now)
+        elif self._length > limit:
+            self._error(413, f"request body larger than {limit} bytes", now)
+        else:
+            self._limit = limit
+            self._handler = handler
+            self.reading = True
+            self._server.arm(now)
+            if self._server.wants_continue():
+                self._server.inform(100)
+            self._server.pump(now)
+
+    def respond(
+        self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
+    ) -> None:
+        if self._start(status, [*headers, *self._framing(status, len(body))], close, now):
+            if self._may_have_body(status):
+                self._server.data(body)
+                self.sent = len(body)
+            self._finish(now)
+
+    def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
+        self._streaming = self._start(status, list(headers), False, now) and self._may_have_body(status)
+
+    def write(self, data: bytes, *, now: float) -> None:
+        if self.open and self._streaming and data:
+            self._server.data(data)
+            self._server.channel.on_written = self._written
+            self.sent += len(data)
+
+    def finish(self, *, now: float) -> None:
+        if self.open:
+            if not self._started:
+                raise LocalProtocolError("there is no answer to finish")
+            self._finish(now)
+
+    def abort(self, *, now: float) -> None:
+        if self.open:
+            self.open = False
+            self._server.abort()
+
+    def accept_websocket(
+        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
+    ) -> WebSocket | None:
+        if not self.open:
+            return None
+        refusal = check_handshake(self.request, body=self._has_body)
+        if refusal is not None:
+            self.respond(refusal.status, refusal.headers, refusal.body, now=now)
+            return None
+        self.open = False
+        fields = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", accept_token(self.request.headers["sec-websocket-key"])),
+            *headers,
+        ]
+        if subprotocol is not None:
+            fields.append(("Sec-WebSocket-Protocol", subprotocol))
+        return self._server.upgrade(owner, limit, fields)
+
+    # --- for the HttpServer ---
+
+    def _data(self, data: bytes | bytearray, now: float) -> None:
+        self._body += data
+        if len(self._body) > self._limit:
+            self._error(413, f"request body larger than {self._limit} bytes", now)
+
+    def _complete(self, now: float) -> None:
+        self.reading = self._has_body = False
+        self._server.disarm()
+        handler, self._handler = self._handler, None
+        body = bytes(self._body)
+        self._body.clear()
+        assert handler is not None
+        handler(body, now)
+
+    def _gone(self, now: float) -> None:
+        if self.open:
+            self.open = False
+            if self.on_gone is not None:
+                self.on_gone(now)
+
+    def _error(self, status: int, message: str, now: float) -> None:
+        headers, body = error_parts(status, message)
+        self.respond(status, headers, body, close=True, now=now)
+
+    def _written(self, now: float) -> None:
+        callback, self.on_drained = self.on_drained, None
+        if callback is not None:
+            callback(now)
+        self._server.pump(now)
+
+    def _may_have_body(self, status: int) -> bool:
+        return self.request.method != "HEAD" and status not in (204, 304)
+
+    def _framing(self, status: int, length: int) -> list[tuple[str, str]]:
+        return [] if status in (204, 304) else [("Content-Length", str(length))]
+
+    def _start(self, status: int, headers: list[tuple[str, str]], close: bool, now: float) -> bool:
+        if not self.open:
+            return False
+        if self._started:
+            raise LocalProtocolError("an answer to this request has begun already")
+        self._started = True
+        self.reading = False
+        self._server.disarm()
+        if close or self._has_body or self._server.host.closing:  # an unread body is in the way of the next request
+            headers = [*headers, ("Connection", "close")]
+        self._server.head(status, headers, now)
+        return True
+
+    def _finish(self, now: float) -> None:
+        self.open = False
+        self._server.end(now)

@@ -1,0 +1,176 @@
+"""The real command as a subprocess: started, spoken to, and read line by line, with a deadline on every wait."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT = 10.0  # seconds; bounds what would otherwise hang, is never waited out by a test that passes
+# Whatever is not closed, awaited or cleaned up shows on stderr, which most tests want empty.
+PRIMUS = (sys.executable, "-W", "error", "-m", "primus_io")
+
+Event = dict[str, Any]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment in which the command is found, in this checkout."""
+    paths = [os.environ.get("PYTHONPATH", ""), str(ROOT), str(ROOT / "bindings")]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONASYNCIO", "COLUMNS"))}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path), **more}
+
+
+class Command:
+    """One run of the command. `wait` takes events out of turn, but each only once."""
+
+    def __init__(self, *args: str, **options: Any) -> None:
+        self.args = args
+        self.lines: list[str] = []
+        self.notes: list[str] = []
+        self._taken: set[int] = set()
+        self._changed = threading.Condition()
+        self._readers: list[threading.Thread] = []
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.process = subprocess.Popen([*PRIMUS, *args], **{"env": environment(), **pipes, **options})
+        for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.notes)):
+            if stream is not None:
+                self._readers.append(threading.Thread(target=self._read, args=(stream, into), daemon=True))
+                self._readers[-1].start()
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        for reader in self._readers:
+            reader.join(WAIT)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _read(self, stream: IO[bytes], into: list[str]) -> None:
+        with contextlib.suppress(ValueError):
+            for line in stream:
+                with self._changed:
+                    into.append(line.decode("utf-8").rstrip("\n"))
+                    self._changed.notify_all()
+
+    # --- what it said ---
+
+    @property
+    def events(self) -> list[Event]:
+        """With --json: the events so far. Anything else on stdout fails here."""
+        return [json.loads(line) for line in list(self.lines)]
+
+    @property
+    def names(self) -> list[str]:
+        """The events' names; `readyStateChange` with the state where there is one."""
+        return [
+            f"rsc({event['state']})" if "state" in event else "rsc" if event["event"] == "readyStateChange" else event["event"]
+            for event in self.events
+        ]
+
+    @property
+    def stderr(self) -> str:
+        return "\n".join(self.notes)
+
+    def wait(self, name: str, **fields: Any) -> Event:
+        """The first event of that name, with these fields, that no wait has taken yet."""
+
+        def find() -> Event | None:
+            for index, event in enumerate(self.events):
+                if index not in self._taken and event["event"] == name:
+                    if all(event.get(key) == value for key, value in fields.items()):
+                        self._taken.add(index)
+                        return event
+            return None
+
+        found = self.until(find, f"{name!r} {fields or ''}")
+        assert found is not None
+        return found
+
+    def wait_note(self, part: str) -> str:
+        """The first line on stderr with that in it."""
+        found = self.until(lambda: next((line for line in self.notes if part in line), None), f"{part!r} on stderr")
+        assert found is not None
+        return found
+
+    def until(self, find: Callable[[], Any], wanted: str) -> Any:
+        """The first true value of `find()`, tried after every line."""
+        with self._changed:
+            if self._changed.wait_for(lambda: find_or_over(find, self), WAIT):
+                if found := self.found:
+                    return found
+                raise AssertionError(f"it ended without {wanted}\n{self}")
+        raise AssertionError(f"not said in time: {wanted}\n{self}")
+
+    found: Any = None
+
+    def __str__(self) -> str:
+        said = [line[:300] for line in self.lines]
+        return "\n".join(
+            [f"--- primus {' '.join(self.args)} ({self.process.poll()})", *said, "--- stderr", *self.notes]
+        )
+
+    # --- what it is told ---
+
+    def write(self, *lines: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+        self.process.stdin.flush()
+
+    def finish(self, *lines: str) -> int:
+        """Write, end its input, and wait for its end; returns the exit status."""
+        if lines:
+            self.write(*lines)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        return self.status()
+
+    def status(self) -> int:
+        """Wait for its end."""
+        try:
+            status = self.process.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end\n{self}") from None
+        for reader in self._readers:
+            reader.join(WAIT)
+        return status
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+def find_or_over(find: Callable[[], Any], command: Command) -> bool:
+    """Whether there is nothing more to wait for: it was found, or all output has been read."""
+    command.found = find()
+    return bool(command.found) or not any(reader.is_alive() for reader in command._readers)
+
+
+@contextlib.contextmanager
+def serving(*args: str, port: int = 0) -> Iterator[tuple[Command, str]]:
+    """`primus serve --json` on a free port, and its URL."""
+    with Command("serve", "--json", "--port", str(port), *args) as server:
+        yield server, server.wait("listening")["url"]
+
+
+def run(*args: str, stdin: str = "") -> Command:
+    """Run the command to its end."""
+    with Command(*args) as command:
+        command.finish(*([stdin.removesuffix("\n")] if stdin else []))
+    return command

@@ -1,0 +1,74 @@
+"""Other ends for the command: raw sockets that say what they should not, and a WebSocket client made of bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+CONNECT = (
+    "GET /primus?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@contextlib.contextmanager
+def raw_server(talk: Callable[[socket.socket], object]) -> Iterator[int]:
+    """A port at which every connection is given to `talk`; all of them stay open until the end."""
+    accepted: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                accepted.append(connection)
+                threads.append(threading.Thread(target=guarded, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    def guarded(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            talk(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        acceptor = threading.Thread(target=accept, daemon=True)
+        acceptor.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            acceptor.join()
+            for connection in accepted:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+            for connection in accepted:
+                connection.close()
+
+
+@contextlib.contextmanager
+def raw_client(url: str, query: str = "ping=false") -> Iterator[socket.socket]:
+    """An open WebSocket that does nothing by itself, not even answer."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(CONNECT.format(query=query).encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(1)
+        assert b" 101 " in answer
+        yield connection
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """A masked frame; the mask is all zeros."""
+    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
+    return bytes([0x80 | opcode]) + length + bytes(4) + payload
+
+
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port

@@ -1,0 +1,311 @@
+"""`primus connect`: what it prints, what becomes of its input, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from primus_io.asyncio import Spark, serve
+from tests.cli.command import PRIMUS, WAIT, Command, environment, run, serving
+from tests.cli.peers import free_port, raw_server
+
+OPENED = ["rsc(opening)", "rsc(open)", "open"]
+ENDED = ["rsc(end)", "close", "end"]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
+
+
+@contextmanager
+def own_server(handler: Any, **options: Any) -> Iterator[str]:
+    """Our own server in this process, with a handler that does what `primus serve` would not."""
+    started = threading.Event()
+    url = ""
+
+    async def main() -> None:
+        nonlocal url, stop
+        stop = asyncio.Event()
+        loops.append(asyncio.get_running_loop())
+        async with serve(handler, **options) as server:
+            url = server.url
+            started.set()
+            await stop.wait()
+
+    stop: asyncio.Event
+    loops: list[asyncio.AbstractEventLoop] = []
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    try:
+        assert started.wait(WAIT)
+        yield url
+    finally:
+        loops[0].call_soon_threadsafe(lambda: stop.set())
+        thread.join()
+
+
+def test_a_session_from_opening_to_end() -> None:
+    with serving() as (_, url):
+        client = run("connect", url, "--json", stdin='1\n"ü\\u2028"\n\n  \n{"a": {}}')
+    assert client.process.returncode == 0
+    assert client.names == [*OPENED, "data", "data", "data", *ENDED]
+    values = [event["data"] for event in client.events if event["event"] == "data"]
+    assert values == [1, "ü\u2028", {"a": {}}]
+    assert client.events[-2:] == [{"event": "close", "reason": "local", "code": 1000}, {"event": "end"}]
+    assert client.stderr == ""
+
+
+def test_without_input_it_opens_and_ends() -> None:
+    with serving() as (_, url):
+        client = run("connect", url, "--json")
+    assert client.process.returncode == 0
+    assert client.names == [*OPENED, *ENDED]
+
+
+def test_linger_waits_for_answers() -> None:
+    async def late(spark: Spark) -> None:
+        async for value in spark:
+            await asyncio.sleep(0.3)
+            spark.write({"late": value})
+
+    with own_server(late) as url:
+        with Command("connect", url, "--json", "--linger", "30") as client:
+            client.write("1")
+            assert client.process.stdin is not None
+            client.process.stdin.close()
+            client.wait("data", data={"late": 1})
+            client.signal(signal.SIGTERM)
+            assert client.status() == 0
+        assert "data" not in run("connect", url, "--json", stdin="1").names
+
+
+def test_lines_that_cannot_be_sent_are_named_and_the_others_are_sent() -> None:
+    lines = ["1", "{", "", "NaN", '"primus::server::close"', "1e999", "nope", '"\\ud800"', "2"]
+    with serving() as (server, url):
+        client = run("connect", url, "--json", stdin="\n".join(lines))
+        server.wait("end")
+    assert client.process.returncode == 2
+    assert [event["data"] for event in server.events if event["event"] == "data"] == [1, 2]
+    said = [note.partition(" was not sent: ") for note in client.notes]
+    assert [who for who, _, _ in said] == [f"primus connect: line {n} of the input" for n in (2, 4, 5, 6, 7, 8)]
+    assert [why[:8] for _, _, why in said] == ["not JSON", "not JSON", "strings ", "not JSON", "not JSON", "not JSON"]
+    assert said[4][2].endswith('a string stands in quotes: "hello"')
+
+
+def test_input_is_utf8_from_a_file_with_any_line_ends(tmp_path: Any) -> None:
+    (tmp_path / "input").write_bytes(b'\xef\xbb\xbf"\xc3\xa4"\r\n"\xff"\r\n2')
+    with serving() as (server, url), open(tmp_path / "input", "rb") as file:
+        with Command("connect", url, "--json", stdin=file) as client:
+            assert client.status() == 2
+        server.wait("end")
+        assert [event["data"] for event in server.events if event["event"] == "data"] == ["ä", 2]
+    assert client.stderr == "primus connect: line 2 of the input was not sent: not UTF-8 (byte 2)"
+
+
+def test_everything_arrives_at_a_server_that_takes_its_time() -> None:
+    """More than all the buffers on the way hold; the client ends only once the server has read it all."""
+    received: list[int] = []
+    line = json.dumps("x" * 50_000)
+
+    async def slow(spark: Spark) -> None:
+        await asyncio.sleep(0.7)
+        async for value in spark:
+            received.append(len(value))
+
+    with own_server(slow) as url:
+        client = run("connect", url, "--json", "--limit-queue", "1M", "--limit-close", "0.1", stdin="\n".join([line] * 400))
+        assert client.process.returncode == 0
+        assert received == [50_000] * 400
+    assert client.stderr == ""
+
+
+def test_the_server_ends_it_politely() -> None:
+    async def once(spark: Spark) -> None:
+        async for value in spark:
+            spark.end({"bye": value})
+
+    with own_server(once) as url, Command("connect", url, "--json") as client:
+        client.write("1")  # and no end of input: it ends all the same
+        client.wait("data", data={"bye": 1})
+        assert client.status() == 0
+        assert client.names == [*OPENED, "data", *ENDED]
+        assert client.wait("close") == {"event": "close", "reason": "server", "code": 1000}
+        assert client.stderr == ""
+
+
+def test_a_server_that_is_killed_and_comes_back() -> None:
+    port = free_port()
+    with serving(port=port) as (server, url), Command("connect", url, "--json", "--min", "0.1") as client:
+        client.wait("open")
+        server.kill()
+        client.wait("close", reason="lost")
+        scheduled = client.wait("reconnect scheduled")
+        assert (scheduled["attempt"], scheduled["retries"], scheduled["delay"]) == (1, 10, 0.1)
+        assert abs(scheduled["start"] - asyncio.run(now())) < 60
+        client.write('"meanwhile"')
+        with serving(port=port) as (again, _):
+            again.wait("data", data="meanwhile")
+            assert {"attempt", "retries", "delay", "start", "duration"} <= client.wait("reconnected").keys()
+            client.wait("open")
+            assert client.finish() == 0
+    names = client.names
+    assert names[:6] == [*OPENED, "rsc(end)", "close", "reconnect scheduled"]
+    back = names.index("reconnected")
+    assert names[back - 2 : back + 3] == ["reconnect", "rsc(opening)", "reconnected", "rsc(open)", "open"]
+
+
+async def now() -> float:
+    import time
+
+    return time.time()
+
+
+def test_nobody_listens() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    client = run("connect", url, "--json", "--retries", "2", "--min", "0.05", stdin="1")
+    assert client.process.returncode == 1
+    again = ["reconnect", "rsc(opening)", "rsc(end)"]
+    assert client.names == [
+        *("rsc(opening)", "error", "rsc(end)", "reconnect scheduled", *again, "reconnect scheduled", *again),
+        *("reconnect failed", "messages dropped", "end"),
+    ]
+    assert client.wait("messages dropped") == {
+        **{"event": "messages dropped", "count": 1, "reason": "the client ended", "messages": ["1"]}
+    }
+    assert client.wait("reconnect failed")["error"].startswith(f"cannot connect to {url[7:]}: ")
+    assert client.notes[0].endswith("Trying again; Ctrl-C ends it.")
+    assert client.notes[-1].startswith("primus connect: gave up after 2 more attempts: cannot connect to ")
+
+
+def test_lost_for_good_without_a_strategy() -> None:
+    with serving() as (server, url), Command("connect", url, "--json", "--strategy", "none") as client:
+        client.wait("open")
+        server.kill()
+        assert client.status() == 1
+        assert client.names == [*OPENED, *ENDED]
+        assert client.wait("close")["reason"] == "lost"
+        assert client.stderr.startswith("primus connect: the connection is lost for good: ")
+
+
+def test_manual_connects_with_the_first_line() -> None:
+    with serving() as (server, url), Command("connect", url, "--json", "--manual") as client:
+        client.write("", "nonsense")
+        client.wait_note("line 2")
+        assert client.lines == []
+        client.write("1")
+        server.wait("data", data=1)
+        assert client.finish() == 2
+    silent = run("connect", f"http://127.0.0.1:{free_port()}", "--json", "--manual")
+    assert (silent.process.returncode, silent.names) == (0, ["end"])
+
+
+def test_headers_queries_and_paths_reach_the_server() -> None:
+    with serving("--pathname", "/deep/er", "--require", "a=b") as (server, url):
+        options = ("--pathname", "deep/er/", "--header", "X-One: 1", "--header", "Cookie: a=b; c", "--ping", "off")
+        assert run("connect", f"{url}/?a=b", *options, stdin="1").process.returncode == 0
+        assert server.wait("connection")["query"]["ping"] == "false"
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_politely_while_open(number: int) -> None:
+    with serving() as (server, url), Command("connect", url, "--json") as client:
+        client.wait("open")
+        client.signal(number)
+        assert client.status() == 0
+        assert client.names == [*OPENED, *ENDED]
+        server.wait("disconnection", reason="client")
+        assert client.stderr == ""
+
+
+@posix
+def test_a_signal_ends_it_while_it_has_no_connection() -> None:
+    with Command("connect", f"http://127.0.0.1:{free_port()}", "--json", "--min", "60") as client:
+        client.wait("reconnect scheduled")
+        client.signal(signal.SIGINT)
+        assert client.status() == 0
+        assert client.names[-1] == "end"
+    with raw_server(lambda connection: None) as port:
+        with Command("connect", f"http://127.0.0.1:{port}", "--json") as client:
+            client.wait("readyStateChange")
+            client.signal(signal.SIGINT)
+            assert client.status() == 0
+            assert client.names == ["rsc(opening)", *ENDED]
+
+
+@posix
+def test_a_second_signal_does_not_wait_for_a_server_that_does_not_close() -> None:
+    def accept_and_forget(connection: Any) -> None:
+        import base64
+        import hashlib
+
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(1)
+        key = next(line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+        digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        connection.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+        )
+
+    with raw_server(accept_and_forget) as port:
+        with Command("connect", f"http://127.0.0.1:{port}", "--json", "--limit-close", "60") as client:
+            client.wait("open")
+            client.signal(signal.SIGTERM)
+            client.wait("end")
+            client.signal(signal.SIGTERM)
+            assert client.status() == 1
+            assert client.stderr == ""
+
+
+@posix
+def test_a_connection_outlives_an_output_that_nobody_reads() -> None:
+    """A pager that waits for a key: heartbeats go on, and in the end nothing is missing."""
+    ours, theirs = os.pipe()
+    text = "x" * 1_000
+    options = ("--json", "--ping", "0.2", "--pong", "0.2", "--linger", "inf")
+    with serving("--mode", "relay", "--limit-heartbeat-min", "0.1") as (server, url):
+        with open(ours, "rb") as output, Command("connect", url, *options, stdout=theirs) as client:
+            os.close(theirs)
+            id = server.wait("connection")["id"]
+            writer = run("connect", url, stdin="\n".join([json.dumps(text)] * 300))  # a pipe holds 64 KiB
+            assert writer.process.returncode == 0
+            for _ in range(8):  # of which the client sends one each 0.2 s
+                server.wait("heartbeat", id=id)
+            assert not [event for event in server.events if event["event"] == "heartbeat-skipped"]
+            received = []
+            while len(received) < 300:
+                event = json.loads(output.readline())
+                received += [event["data"]] if event["event"] == "data" else []
+            assert received == [text] * 300
+            client.signal(signal.SIGTERM)
+            assert client.status() == 0
+
+
+@posix
+def test_a_disk_that_is_full_is_said() -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "wb") as full, Command("demo", stdout=full) as demo:
+        assert demo.status() == 1
+        assert demo.stderr == "primus demo: cannot write to the standard output: No space left on device"
+
+
+@posix
+def test_streams_that_are_closed() -> None:
+    with serving() as (server, url):
+        for streams in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            command = " ".join([*PRIMUS, "connect", url, "--ping", "off"])
+            done = subprocess.run(
+                ["sh", "-c", f"{command} {streams}"], env=environment(), stdin=subprocess.DEVNULL, capture_output=True
+            )
+            assert (done.returncode, done.stderr) == (0, b"")
+            server.wait("disconnection", reason="client")

@@ -1,0 +1,198 @@
+"""`primus serve`: what it prints, how it answers, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+
+import pytest
+
+from tests.cli.command import Command, run, serving
+from tests.cli.peers import frame, raw_client
+
+SESSION = ["connection", "data", "rsc", "disconnection", "end"]
+
+
+def test_a_session_from_connection_to_end() -> None:
+    with serving() as (server, url):
+        client = run("connect", f"{url}/?token=a%20b", "--json", stdin='{"hello": [1, null]}')
+        assert client.process.returncode == 0
+        end = server.wait("end")
+        server.signal(signal.SIGTERM)
+        assert server.status() == 0
+    assert server.names == ["listening", "initialised", *SESSION, "close"]
+    events = {event["event"]: event for event in server.events}
+    assert events["listening"] == {"event": "listening", "url": url}
+    assert end == {"event": "end", "id": events["connection"]["id"]}
+    assert events["connection"]["ip"] == "127.0.0.1"
+    query = events["connection"]["query"]
+    assert (query["token"], query["ping"], query["pong"]) == ("a b", "25000", "10000")
+    assert events["data"] == {"event": "data", "id": end["id"], "data": {"hello": [1, None]}}
+    assert events["disconnection"] == {"event": "disconnection", "id": end["id"], "reason": "client", "code": 1000}
+    assert server.stderr == ""
+
+
+def test_echo_sends_each_value_back_to_its_sender_only() -> None:
+    with serving() as (_, url), Command("connect", url, "--json") as one, Command("connect", url, "--json") as other:
+        one.wait("open")
+        other.wait("open")
+        one.write("1", '"two"', "[3]")
+        assert [one.wait("data")["data"] for _ in range(3)] == [1, "two", [3]]
+        assert (one.finish(), other.finish()) == (0, 0)
+        assert "data" not in other.names
+
+
+def test_relay_sends_each_value_to_every_other_client() -> None:
+    with serving("--mode", "relay") as (_, url):
+        with Command("connect", url, "--json") as one, Command("connect", url, "--json") as other:
+            one.wait("open")
+            other.wait("open")
+            one.write("1", "2")
+            assert [other.wait("data")["data"] for _ in range(2)] == [1, 2]
+            other.write("3")
+            assert one.wait("data")["data"] == 3
+            assert (one.finish(), other.finish()) == (0, 0)
+            assert one.names.count("data") == 1
+            assert other.names.count("data") == 2
+
+
+def test_a_binary_message_is_shown_and_what_cannot_be_echoed_is_an_error() -> None:
+    with serving() as (server, url), raw_client(url) as client:
+        client.sendall(frame(2, b"\x00\x01\xff") + frame(1, b"1"))
+        data = server.wait("data")
+        assert data == {"event": "data", "id": data["id"], "base64": "AAH/"}
+        assert "binary message" in server.wait("error", id=data["id"])["message"]
+        assert server.wait("data") == {"event": "data", "id": data["id"], "data": 1}  # it lives on
+        assert client.recv(100) == b"\x81\x011"
+    assert server.stderr == ""
+
+
+def test_messages_that_cannot_be_decoded_or_are_nobodys() -> None:
+    with serving() as (server, url), raw_client(url) as client:
+        client.sendall(frame(1, b"{") + frame(1, b'"primus::nonsense"') + frame(1, b"1"))
+        assert "not JSON" in server.wait("error")["message"]
+        assert server.wait("message ignored")["text"] == "primus::nonsense"
+        server.wait("data", data=1)
+
+
+def test_heartbeats_skipped_and_flatline() -> None:
+    with serving("--limit-heartbeat-min", "0.05") as (server, url), raw_client(url, "ping=50&pong=50") as client:
+        id = server.wait("connection")["id"]
+        client.sendall(frame(1, b'"primus::ping::1"'))
+        assert server.wait("heartbeat") == {"event": "heartbeat", "id": id}
+        flatline = server.wait("flatline")
+    skipped = [event for event in server.events if event["event"] == "heartbeat-skipped"]
+    assert skipped == [{"event": "heartbeat-skipped", "id": id, "count": count} for count in (1, 2)]
+    assert flatline == {"event": "flatline", "id": id, "count": 3}
+    assert server.names[-4:] == ["rsc", "disconnection", "end", "flatline"]
+
+
+def test_a_peer_that_does_not_speak_http_is_logged_and_others_are_served() -> None:
+    with serving() as (server, url):
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+            peer.sendall(b"\x00\x01\x02 garbage\r\n\r\n")
+            assert server.wait("log")["level"] == "warning"
+        with raw_client(url) as peer:
+            peer.sendall(b"\xff" * 100)
+            assert "message" in server.wait("error")
+            server.wait("disconnection", reason="lost")
+        assert run("connect", url, "--json", stdin="1").process.returncode == 0
+
+
+def test_a_peer_that_does_not_read_holds_up_nobody_for_long_and_is_cut() -> None:
+    """Past half the limit the sender waits for it; then the others come first, and past the limit it is cut."""
+    options = ("--mode", "relay", "--limit-backlog", "200K")
+    text = '"' + "x" * 5_000 + '"'
+    with serving(*options) as (server, url), raw_client(url), Command("connect", url, "--json") as reader:
+        reader.wait("open")
+        with Command("connect", url, "--json") as writer:
+            writer.write(*[text] * 2_000)  # 10 MB
+            cut = server.wait("disconnection", reason="backlog")
+            assert "does not read" in cut["message"]
+            assert writer.finish('"last"') == 0
+        reader.wait("data", data="last")
+        assert reader.names.count("data") == 2_001
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_tells_the_clients_not_to_come_back(number: int) -> None:
+    with serving() as (server, url), Command("connect", url, "--json", "--linger", "inf") as client:
+        id = server.wait("connection")["id"]
+        server.signal(number)
+        assert server.status() == 0
+        assert server.names[-4:] == ["rsc", "disconnection", "end", "close"]
+        assert server.events[-3] == {"event": "disconnection", "id": id, "reason": "local", "code": 1000}
+        assert client.status() == 0
+        assert client.wait("close") == {"event": "close", "reason": "server", "code": 1000}
+        assert client.names[-3:] == ["rsc(end)", "close", "end"]
+        assert (server.stderr, client.stderr) == ("", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
+def test_a_second_signal_does_not_wait_for_a_peer_that_does_not_close() -> None:
+    with serving("--limit-close", "60") as (server, url), raw_client(url):
+        server.wait("connection")
+        server.signal(signal.SIGINT)
+        server.wait("end")
+        server.signal(signal.SIGINT)
+        assert server.status() == 1
+        assert server.stderr == ""
+
+
+def test_who_reads_the_output_may_leave() -> None:
+    """As `head` does: the server ends, and tells its clients."""
+    ours, theirs = os.pipe()
+    with Command("serve", "--json", "--port", "0", stdout=theirs) as server, open(ours, "rb") as output:
+        os.close(theirs)
+        url = json.loads(output.readline())["url"]
+        with Command("connect", url, "--json", "--linger", "inf") as client:
+            client.wait("open")
+            output.close()
+            client.finish("1")
+            client.wait("close", reason="server")
+            assert client.status() == 0
+        assert server.status() == 0
+        assert server.stderr == ""
+
+
+def test_a_port_in_use() -> None:
+    with serving() as (_, url):
+        port = url.rpartition(":")[2]
+        failed = run("serve", "--json", "--port", port)
+    assert failed.process.returncode == 1
+    assert failed.lines == []
+    assert failed.stderr == (
+        f"primus serve: cannot listen on 127.0.0.1 port {port}: something else does already; "
+        "choose another --port, or 0 for a free one"
+    )
+
+
+def test_a_client_without_what_is_required_is_refused() -> None:
+    with serving("--require", "token=s3cret") as (server, url):
+        refused = run("connect", f"{url}/?token=wrong", "--json", stdin="1")
+        assert run("connect", f"{url}/?token=s3cret", "--json", stdin="1").process.returncode == 0
+        server.wait("data", data=1)
+        assert server.names.count("connection") == 1
+    assert refused.process.returncode == 1
+    error = refused.wait("error")
+    assert (error["status"], error["body"][:9]) == (401, '{"error":')
+    assert "401 Unauthorized" in error["message"]
+
+
+def test_lines_for_a_person() -> None:
+    with Command("serve", "--port", "0") as server:
+        url = server.until(lambda: server.lines, "a line")[0].removeprefix("listening on ")
+        assert run("connect", url, stdin='"\\u001b[31m\\u009b2J\\u202e"').process.returncode == 0
+        server.until(lambda: any(line.startswith("end") for line in server.lines), "end")
+        server.signal(signal.SIGTERM)
+        assert server.status() == 0
+    assert [line.split()[0] for line in server.lines if line[0] != "*"] == [
+        *("listening", "connection", "data", "readyStateChange", "disconnection", "end")
+    ]
+    assert all(line.isprintable() for line in server.lines)
+    assert '"\\u001b[31m\\u009b2J\\u202e"' in server.lines[3]

@@ -1,0 +1,167 @@
+"""Hosts: what a scenario of the conformance suite runs on. One class for each binding and loop.
+
+A scenario is an async function that takes a `Host` and uses nothing of any IO library: it connects, serves, waits and
+starts tasks through the host. A new binding joins the suite with a subclass of `Host` and a row in conftest.py.
+
+The law kept here: whatever a scenario did, when it is over there is no task, socket, transport or timer left that was
+not there before, and nobody had to be asked twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import inspect
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+from primus_io._entry import Connecting, Serving
+
+__all__ = ["LONG", "Host", "Task", "instances", "scenario", "sockets"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WAIT = 10.0  # seconds; bounds what would otherwise hang, and is never waited out by a scenario that passes
+TICK = 0.002  # how often a condition is looked at that nobody announces
+LONG = os.environ.get("PRIMUS_LONG") == "1"
+"""Whether to take the time for the long version of what has one."""
+
+
+class Task(ABC, Generic[T]):
+    """Something a scenario has started beside itself."""
+
+    @property
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether it has ended, in any way."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether it ended by being cancelled."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Have it cancelled at the point where it waits."""
+
+    @abstractmethod
+    async def join(self) -> None:
+        """Wait for its end, whichever way that comes."""
+
+    @abstractmethod
+    def result(self) -> T:
+        """What it returned; raises what it raised."""
+
+
+class Fetch(Protocol):
+    """`fetch_spec`."""
+
+    async def __call__(self, url: str, **options: Any) -> dict[str, Any]: ...
+
+
+class Host(ABC):
+    """One way to run scenarios."""
+
+    name: str
+    connect: Callable[..., Connecting]
+    serve: Callable[..., Serving]
+    fetch_spec: Fetch
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why this host cannot run here; None where it can."""
+        return None
+
+    @abstractmethod
+    def run(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:
+        """Run to the end, `timeout` seconds at the most; then look for what was left behind, and fail if there is."""
+
+    @abstractmethod
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
+        """Run a coroutine beside the scenario."""
+
+    @abstractmethod
+    async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what blocks, in a thread, and wait for it."""
+
+    @abstractmethod
+    async def pause(self, seconds: float) -> None:
+        """Let time pass. For the helpers here, and where nothing happening is what is looked for."""
+
+    @abstractmethod
+    def leftovers(self) -> list[str]:
+        """The binding's tasks and timers that are there now."""
+
+    @abstractmethod
+    def timer_runs(self) -> int:
+        """How many timer callbacks of the binding have run so far."""
+
+    # --- waiting, the same for all ---
+
+    async def until(self, condition: Callable[[], object], what: str = "", timeout: float = WAIT) -> None:
+        """Wait for a condition to hold."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {timeout:g} s: {what or inspect.getsource(condition).strip()}")  # type: ignore[arg-type]
+            await self.pause(TICK)
+
+    async def settled(self, value: Callable[[], T], quiet: float = 0.15, timeout: float = WAIT) -> T:
+        """Wait until a value has stayed the same for `quiet` seconds; returns it."""
+        deadline = time.monotonic() + timeout
+        last, since = value(), time.monotonic()
+        while time.monotonic() - since < quiet:
+            assert time.monotonic() < deadline, f"still changing after {timeout:g} s: {last!r}"
+            await self.pause(TICK)
+            if (current := value()) != last:
+                last, since = current, time.monotonic()
+        return last
+
+    async def cancelled(self, coroutine: Coroutine[Any, Any, object], ready: Callable[[], object]) -> None:
+        """Run something until `ready()`, cancel it where it waits then, and see that it ends by that."""
+        task = self.start(coroutine)
+        await self.until(lambda: task.done or ready(), "what is to be cancelled gets to where it waits")
+        assert not task.done, f"it did not wait: {task.result()!r}"
+        task.cancel()
+        await task.join()
+        assert task.cancelled, "it was cancelled and ended otherwise"
+
+
+def scenario(timeout: float = 20.0) -> Callable[[Callable[Concatenate[Host, P], Awaitable[None]]], Callable[..., None]]:
+    """Make a test of a scenario: run on each host, under a deadline, looked after when it is over."""
+
+    def wrap(main: Callable[Concatenate[Host, P], Awaitable[None]]) -> Callable[..., None]:
+        @functools.wraps(main)
+        def test(host: Host, *args: P.args, **kwargs: P.kwargs) -> None:
+            host.run(lambda: main(host, *args, **kwargs), timeout)
+
+        return test
+
+    return wrap
+
+
+def sockets() -> set[str]:
+    """The sockets this process has open, by their inodes; none where the system does not tell."""
+    found = set()
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except OSError:
+        return found
+    for number in numbers:
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            continue  # the directory's own
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def instances(*types: type) -> list[Any]:
+    """The objects of these types that there are, once the garbage is gone."""
+    gc.collect()
+    return [thing for thing in gc.get_objects() if isinstance(thing, types)]

@@ -1,0 +1,182 @@
+"""The hosts on asyncio's interface: its own loop, and uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import primus_io.asyncio
+from tests.conformance.hosts import Host, Task, instances, sockets
+
+try:
+    import uvloop
+except ImportError:
+    uvloop = None  # type: ignore[assignment]
+
+__all__ = ["AsyncioHost", "UvloopHost"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Timer:
+    """One call of `call_at` or `call_later`."""
+
+    callback: Callable[..., object]
+    handle: asyncio.TimerHandle | None = None
+    ran: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether the binding asked for it."""
+        function = getattr(self.callback, "__func__", self.callback)
+        owner = type(getattr(self.callback, "__self__", None)).__module__
+        return f"{getattr(function, '__module__', None)} {owner}".count("primus_io") > 0
+
+    @property
+    def pending(self) -> bool:
+        assert self.handle is not None
+        return not self.ran and not self.handle.cancelled()
+
+    def __repr__(self) -> str:
+        return f"timer of {self.callback!r}"
+
+
+class Watching:
+    """Mixed into an event loop class: remembers the timers that are asked for through its public methods."""
+
+    timers: list[Timer]
+    timer_runs = 0
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+        return self._watch(super().call_at, when, callback, args, kwargs)  # type: ignore[misc]
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+        return self._watch(super().call_later, delay, callback, args, kwargs)  # type: ignore[misc]
+
+    def _watch(
+        self, arm: Callable[..., Any], when: float, callback: Callable[..., Any], args: Any, kwargs: Any
+    ) -> asyncio.TimerHandle:
+        if hasattr(callback, "watched"):  # one of the two methods calls the other
+            return arm(when, callback, *args, **kwargs)  # type: ignore[no-any-return]
+        timer = Timer(callback)
+
+        def run(*args: Any) -> None:
+            timer.ran = True
+            self.timer_runs += timer.ours
+            callback(*args)
+
+        run.watched = True  # type: ignore[attr-defined]
+        timer.handle = arm(when, run, *args, **kwargs)
+        if len(self.timers) > 1000:
+            self.timers = [timer for timer in self.timers if timer.pending]
+        self.timers.append(timer)
+        return timer.handle  # type: ignore[return-value]
+
+
+class AsyncioTask(Task[T]):
+    def __init__(self, task: asyncio.Task[T]) -> None:
+        self._task = task
+
+    @property
+    def done(self) -> bool:
+        return self._task.done()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._task.cancelled()
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    async def join(self) -> None:
+        await asyncio.wait([self._task])
+
+    def result(self) -> T:
+        return self._task.result()
+
+
+class AsyncioHost(Host):
+    """asyncio on its own event loop."""
+
+    name = "asyncio"
+    connect = primus_io.asyncio.connect
+    serve = primus_io.asyncio.serve
+    fetch_spec = staticmethod(primus_io.asyncio.fetch_spec)
+    base: type = asyncio.SelectorEventLoop
+    transports: tuple[type, ...] = (asyncio.BaseTransport,)
+
+    def run(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:
+        with asyncio.Runner(loop_factory=self._make_loop) as runner:
+            runner.run(self._main(main, timeout))
+
+    def _make_loop(self) -> asyncio.AbstractEventLoop:
+        loop_class: Any = type("Loop", (Watching, self.base), {})
+        self.loop = loop_class()
+        self.loop.timers = []
+        return self.loop  # type: ignore[no-any-return]
+
+    async def _main(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:
+        complaints: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda loop, context: complaints.append(context))
+        self._started: set[asyncio.Task[Any]] = set()
+        before, transports = sockets(), self._open_transports()
+        try:
+            async with asyncio.timeout(timeout):
+                await main()
+        finally:
+            for task in self._started:
+                task.cancel()
+            if self._started:
+                await asyncio.wait(self._started)
+        left = [*map(repr, self._tasks()), *map(repr, self._timers())]
+        left += [f"socket {socket}" for socket in sockets() - before]
+        for task in self._started:
+            if not task.cancelled() and task.exception() is not None:
+                left.append(f"failure of a task nobody asked: {task.exception()!r}")
+        if (more := self._open_transports() - transports) > 0:
+            left.append(f"{more} open transports")
+        assert left == []
+        assert complaints == [], complaints
+
+    def leftovers(self) -> list[str]:
+        return [*map(repr, self._tasks()), *(repr(timer) for timer in self._timers() if timer.ours)]
+
+    def _tasks(self) -> set[asyncio.Task[Any]]:
+        return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} - self._started
+
+    def _timers(self) -> list[Timer]:
+        return [timer for timer in self.loop.timers if timer.pending]
+
+    def timer_runs(self) -> int:
+        return int(self.loop.timer_runs)
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
+        task = asyncio.create_task(coroutine)
+        self._started.add(task)
+        return AsyncioTask(task)
+
+    async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def _open_transports(self) -> int:
+        return sum(not transport.is_closing() for transport in instances(*self.transports))
+
+
+class UvloopHost(AsyncioHost):
+    """asyncio on uvloop."""
+
+    name = "uvloop"
+    if uvloop is not None:
+        base = uvloop.Loop
+        transports = (uvloop.loop.UVStream, asyncio.BaseTransport)
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return "uvloop is not installed" if uvloop is None else None

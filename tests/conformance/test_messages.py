@@ -1,0 +1,219 @@
+"""Messages: what goes in comes out, once, in order, however large and however many at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from primus_proto import EncodeError, Limits
+from primus_proto.events import SparkData
+from tests.conformance.conftest import Certificates
+from tests.conformance.hosts import Host, scenario
+from tests.conformance.users import Diary, echo, mebibytes, take
+
+VALUES = [0, False, None, "", [], {}, -1.5, "ü\u2028\u2029😀", {"a": [1, {"b": None}]}, 2**53, "primus:"]
+KINDS = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+
+
+def over(host: Host, tls: Certificates, secure: bool, handler: Any, **options: Any) -> Any:
+    """A server, plain or not."""
+    return host.serve(handler, "localhost", ssl=tls.server if secure else None, **options)
+
+
+def to(host: Host, tls: Certificates, secure: bool, server: Any, **options: Any) -> Any:
+    """A client of it."""
+    return host.connect(server.url, ssl=tls.client if secure else None, **options)
+
+
+@KINDS
+@scenario()
+async def test_every_value_comes_back(host: Host, tls: Certificates, secure: bool) -> None:
+    async with over(host, tls, secure, echo) as server, to(host, tls, secure, server) as primus:
+        for value in VALUES:
+            assert primus.write(value)
+        assert await take(primus, len(VALUES)) == VALUES
+        for value in (b"bytes", float("nan"), {1, 2}, "\ud800", "primus::server::close"):
+            with pytest.raises(EncodeError):
+                primus.write(value)
+            with pytest.raises(EncodeError):
+                server.write(value)
+            [spark] = server.sparks.values()
+            with pytest.raises(EncodeError):
+                await spark.send(value)
+        primus.write("still here")
+        assert await take(primus, 1) == ["still here"]
+
+
+@KINDS
+@scenario()
+async def test_order_is_kept_both_ways(host: Host, tls: Certificates, secure: bool) -> None:
+    count = 2000
+    heard: list[int] = []
+
+    async def handler(spark: Any) -> None:
+        for number in range(count):
+            await spark.send(number)
+        async for value in spark:
+            heard.append(value)
+
+    async with over(host, tls, secure, handler) as server, to(host, tls, secure, server) as primus:
+        for number in range(count):
+            await primus.send(number)
+        assert await take(primus, count) == list(range(count))
+        await host.until(lambda: len(heard) == count)
+    assert heard == list(range(count))
+
+
+@KINDS
+@pytest.mark.parametrize("size", [1, 8])
+@scenario(timeout=40)
+async def test_large_messages(host: Host, tls: Certificates, secure: bool, size: int) -> None:
+    value = mebibytes(size)
+    async with over(host, tls, secure, echo) as server, to(host, tls, secure, server) as primus:
+        for _ in range(2):
+            assert await primus.send(value)
+            assert await take(primus, 1) == [value]
+
+
+@KINDS
+@scenario(timeout=40)
+async def test_bursts_of_every_size(host: Host, tls: Certificates, secure: bool) -> None:
+    """Around the sizes of a TLS record and of every buffer there is, from both ends at once."""
+    sizes = [n + d for n in (1 << 14, 1 << 16, 1 << 17, 1 << 18, 3 << 17, 1 << 19) for d in (-300, -15, -1, 0, 1, 15)]
+    values = [str(size) + "x" * size for size in sizes] + list(range(3000))
+
+    async def handler(spark: Any) -> None:
+        for value in values:
+            await spark.send(value)
+        heard.extend(await take(spark, len(values)))
+
+    heard: list[Any] = []
+    async with over(host, tls, secure, handler) as server, to(host, tls, secure, server) as primus:
+        sending = host.start(send_all(primus, values))
+        got = await take(primus, len(values))
+        await sending.join()
+        sending.result()
+        await host.until(lambda: len(heard) == len(values))
+    assert got == values
+    assert heard == values
+
+
+async def send_all(primus: Any, values: list[Any]) -> None:
+    for value in values:
+        assert await primus.send(value)
+
+
+@scenario()
+async def test_what_was_written_before_the_end_arrives_before_it(host: Host) -> None:
+    heard: list[Any] = []
+
+    async def handler(spark: Any) -> None:
+        heard.extend([value async for value in spark])
+        heard.append("end")
+
+    async with host.serve(handler) as server:
+        async with host.connect(server.url) as primus:
+            primus.write(mebibytes(1))
+            for number in range(100):
+                primus.write(number)
+            primus.end("last words")
+        await host.until(lambda: heard and heard[-1] == "end")
+    assert heard == [mebibytes(1), *range(100), "last words", "end"]
+
+
+@scenario()
+async def test_messages_that_came_before_the_end_can_be_taken_after_it(host: Host) -> None:
+    async def handler(spark: Any) -> None:
+        for number in range(100):
+            spark.write(number)
+        spark.end("last words")
+
+    async with host.serve(handler) as server, host.connect(server.url) as primus:
+        await primus.wait_ended()
+        assert [value async for value in primus] == [*range(100), "last words"]
+        assert [value async for value in primus] == []
+
+
+@scenario(timeout=40)
+async def test_a_broadcast_reaches_everyone(host: Host) -> None:
+    crowd, rounds = 200, 5
+    async with host.serve(None) as server:
+        clients = [host.connect(server.url, ping=False) for _ in range(crowd)]
+        entered = [await client.__aenter__() for client in clients]
+        try:
+            await host.until(lambda: len(server.sparks) == crowd)
+            readers = [host.start(take(primus, rounds + 1)) for primus in entered]
+            for number in range(rounds):
+                assert server.write({"round": number}) == crowd
+            [first, *_] = server.sparks.values()
+            assert server.write("not you", but=[first]) == crowd - 1
+            first.write("you")
+            for reader in readers:
+                await reader.join()
+            results = [reader.result() for reader in readers]
+            said = [{"round": number} for number in range(rounds)]
+            assert sorted(result[-1] for result in results) == ["not you"] * (crowd - 1) + ["you"]
+            assert all(result[:-1] == said for result in results)
+        finally:
+            for client in clients:
+                await client.__aexit__(None, None, None)
+        await host.until(lambda: not server.sparks)
+        assert server.write("nobody there") == 0
+
+
+@scenario()
+async def test_a_broadcast_and_one_who_does_not_read(host: Host) -> None:
+    """The one is cut, the others get it all."""
+    async with host.serve(None, limits=Limits(backlog=64 * 1024)) as server:
+        async with host.connect(server.url) as good, host.connect(server.url, strategy=False) as bad:
+            reading = host.start(take(good, 200))
+            await host.until(lambda: len(server.sparks) == 2)
+            for _ in range(200):
+                server.write("x" * 32 * 1024)  # `bad` has stopped reading after the first few
+                await host.pause(0.001)
+            await reading.join()
+            assert len(reading.result()) == 200
+            await host.until(lambda: len(server.sparks) == 1)
+            assert bad.state == "open", "it has not read so far"
+
+
+@scenario()
+async def test_data_listeners_instead_of_iteration(host: Host) -> None:
+    async with host.serve(None) as server:
+        server.on("connection", lambda spark: spark.on("data", spark.write))
+        async with host.connect(server.url) as primus:
+            diary = Diary(host, primus, "data")
+            for number in range(1000):
+                await primus.send(number)
+            await diary.wait("data", 1000)
+            assert diary.all("data") == list(range(1000))
+
+
+@scenario()
+async def test_a_listener_of_the_whole_server_is_enough(host: Host) -> None:
+    """More than would fit between reading and handling, so that what nobody else takes must not be kept."""
+    count, heard = 40, []
+    async with host.serve(None) as server, host.connect(server.url) as primus:
+        server.on(SparkData, lambda event: heard.append(event.data[:2]))
+        for number in range(count):
+            await primus.send(f"{number:02}" + "x" * 30_000)
+        await host.until(lambda: len(heard) == count)
+    assert heard == [f"{number:02}" for number in range(count)]
+
+
+@scenario()
+async def test_what_the_server_says_first_is_heard_by_a_listener_that_comes_after_it(host: Host) -> None:
+    def greet(spark: Any) -> None:
+        for number in range(5):
+            spark.write(number)
+
+    async with host.serve(None) as server:
+        server.on("connection", greet)
+        async with host.connect(server.url) as primus:
+            await host.pause(0.05)
+            diary = Diary(host, primus, "data")
+            [spark] = server.sparks.values()
+            spark.write(5)
+            await diary.wait("data", 6)
+            assert diary.all("data") == list(range(6))

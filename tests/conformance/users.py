@@ -1,0 +1,100 @@
+"""What users of the library do in most scenarios: echo, collect, write down what happened."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+from tests.conformance.hosts import Host
+
+__all__ = ["Diary", "Emitter", "Gate", "Memory", "echo", "mebibytes", "take"]
+
+
+class Emitter(Protocol):
+    """Whatever has listeners: a client, a server, a spark."""
+
+    def on(self, event: Any, listener: Any = None) -> Any: ...
+
+
+async def echo(spark: Any) -> None:
+    """A handler."""
+    async for value in spark:
+        await spark.send(value)
+
+
+async def take(source: Any, count: int) -> list[Any]:
+    """The next so many values that a spark or client gets; fewer if it ends."""
+    taken: list[Any] = []
+    if count:
+        async for value in source:
+            taken.append(value)
+            if len(taken) == count:
+                break
+    return taken
+
+
+def mebibytes(count: int) -> str:
+    """A value of so many MiB."""
+    return "0123456789abcdef" * (count << 16)
+
+
+class Diary:
+    """What an emitter said, in order: names, and what came with them."""
+
+    def __init__(self, host: Host, emitter: Emitter, *names: str) -> None:
+        self._host = host
+        self.entries: list[tuple[str, Any]] = []
+        for name in names:
+            emitter.on(name, self._writer(name))
+
+    def _writer(self, name: str) -> Callable[..., None]:
+        return lambda *args: self.entries.append((name, args[0] if len(args) == 1 else args))
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{name}({what})" if name == "readyStateChange" and what else name for name, what in self.entries]
+
+    def all(self, name: str) -> list[Any]:
+        """What came with each event of that name."""
+        return [what for entry, what in self.entries if entry == name]
+
+    async def wait(self, name: str, count: int = 1) -> Any:
+        """Wait for the `count`th event of that name; returns what came with it."""
+        try:
+            await self._host.until(lambda: len(self.all(name)) >= count)
+        except AssertionError:
+            raise AssertionError(f"no {count} × {name!r} among {self.names}") from None
+        return self.all(name)[count - 1]
+
+
+class Memory:
+    """Measures what all of this process keeps in Python's memory, both ends and their transports included."""
+
+    def __enter__(self) -> Self:
+        tracemalloc.start()
+        self._base = self._now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        tracemalloc.stop()
+
+    def grown(self) -> int:
+        """Bytes more than at the beginning."""
+        return self._now() - self._base
+
+    def _now(self) -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+
+class Gate:
+    """Something that handlers wait for."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.open = False
+
+    async def wait(self) -> None:
+        await self._host.until(lambda: self.open, "the gate opens", 30)

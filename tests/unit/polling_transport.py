@@ -1,0 +1,346 @@
+"""A transport for the tests of the seam: plain requests only, no WebSocket anywhere.
+
+`GET` without a session opens one; `GET ?sid=` waits until the session has something to say; `POST ?sid=` tells it
+something. So a session runs over two channels at once, outlives both, and has time limits of its own. A body is a JSON
+array of packets: ``["open", sid]``, ``["text", data]``, ``["binary", base64]``, ``["close", code, reason]``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from primus_proto import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
+from primus_proto.http import Answer, Request, Response, error_response
+from primus_proto.messages import Message
+from primus_proto.transports.base import (
+    ClientHost,
+    Exchange,
+    HeaderPairs,
+    Pipe,
+    PipeHost,
+    Route,
+    ServerHost,
+    unwelcome,
+)
+from primus_proto.transports.registry import Transport
+
+__all__ = ["ABSENCE", "HOLD", "POLLING", "SESSIONS", "ClientPipe", "PollingClient", "PollingServer", "ServerPipe"]
+
+HOLD = 20.0
+"""Seconds after which a waiting GET is answered, if only with nothing: proxies lose patience."""
+ABSENCE = 5.0
+"""Seconds without a GET after which a session is lost."""
+SESSIONS = 50
+"""How many sessions a server keeps."""
+
+JSON = (("Content-Type", "application/json"),)
+
+
+def pack(packets: list[list[Any]]) -> bytes:
+    return json.dumps(packets).encode()
+
+
+def packet(message: Message) -> list[Any]:
+    payload = message.payload
+    return ["text", payload] if isinstance(payload, str) else ["binary", base64.b64encode(payload).decode()]
+
+
+def unpack(body: bytes) -> list[list[Any]] | None:
+    """The packets of a body; None where the peer sent something else."""
+    try:
+        packets = json.loads(body)
+    except ValueError:
+        return None
+    return packets if isinstance(packets, list) and all(isinstance(each, list) and each for each in packets) else None
+
+
+class PollingPipe(Pipe):
+    """What both ends' pipes have in common."""
+
+    transport = "polling"
+
+    def __init__(self, host: PipeHost, request: Request | None = None) -> None:
+        super().__init__(host.touch, request)
+        self.host = host
+        self.paused = False
+        self.over = False
+        self.linger = host.timers.new(lambda now: self.finish(now=now))
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self._touch()
+
+    def say_goodbye(self, now: float) -> None:
+        """From the session's end on, the pipe has a while to get rid of what it holds."""
+        self.paused = False
+        if self.linger.due == float("inf"):
+            self.linger.set(now + self.host.limits.close)
+
+    def outgoing(self) -> list[list[Any]]:
+        packets = []
+        while (message := self.take()) is not None:
+            packets.append(packet(message))
+        if self.ending is not None:
+            packets.append(["close", *self.ending])
+        return packets
+
+    def incoming(self, packets: list[list[Any]], now: float) -> None:
+        for each in packets:
+            if self.ending is not None:
+                return
+            match each:
+                case ["text", str(data)]:
+                    self.host.received(self, data, now=now)
+                case ["binary", str(data)]:
+                    self.host.received(self, base64.b64decode(data), now=now)
+                case ["close", int(code), str(reason)]:
+                    self.end(code, reason, None, now)
+                case _:
+                    self.end(1002, "", RemoteProtocolError(f"not a packet: {each!r}"), now)
+
+    def end(self, code: int, reason: str, error: PrimusError | None, now: float) -> None:
+        """The peer ended it, or is gone."""
+        if self.ending is None:
+            self.ending = (code, reason)
+            self.host.closed(self, code, reason, error, now=now)
+        self.finish(now=now)
+
+    def finish(self, *, now: float) -> None:
+        self.over = True
+        self.discard()
+        self.linger.cancel()
+
+
+class ServerPipe(PollingPipe):
+    """A session of the server: the GET that waits, if one does, and the POSTs that wait while nobody reads."""
+
+    def __init__(self, server: PollingServer, sid: str, request: Request) -> None:
+        super().__init__(server.host, request)
+        self.server = server
+        self.sid = sid
+        self.waiting: Exchange | None = None
+        self.posts: list[Exchange] = []
+        self.absence = self.host.timers.new(self._absent)
+        self.hold = self.host.timers.new(lambda now: self._answer([], now))
+
+    def wait(self, exchange: Exchange, now: float) -> None:
+        """A GET came."""
+        if self.waiting is not None:
+            self._answer([], now)
+        self.waiting = exchange
+        exchange.on_gone = self._gone
+        self.absence.cancel()
+        self.hold.set(now + HOLD)
+        self._touch()
+
+    def posted(self, exchange: Exchange, body: bytes, now: float) -> None:
+        """A POST came. While the session is paused it stays unanswered, which holds the next one back."""
+        packets = unpack(body)
+        if packets is None:
+            exchange.respond(400, now=now)
+            self.end(1002, "", RemoteProtocolError("not a body of packets"), now)
+            return
+        self.posts.append(exchange)
+        self.incoming(packets, now)
+        self._touch()
+
+    def flush(self, *, now: float) -> None:
+        if self.aborted:
+            self.finish(now=now)
+        if self.ending is not None and not self.over:
+            self.say_goodbye(now)
+        if not self.paused or self.over:
+            posts, self.posts = self.posts, []
+            for post in posts:
+                post.respond(204, now=now)
+        if self.over or self.waiting is None:
+            return
+        packets = self.outgoing()
+        if packets:
+            self._answer(packets, now)
+            if self.ending is not None:
+                self.finish(now=now)
+            elif self.high:
+                self.host.drained(self, now=now)
+
+    def finish(self, *, now: float) -> None:
+        super().finish(now=now)
+        self.absence.cancel()
+        self.hold.cancel()
+        self.server.sessions.pop(self.sid, None)
+        if self.waiting is not None:
+            self.waiting.abort(now=now)
+            self.waiting = None
+        self._touch()
+
+    def be_absent(self, now: float) -> None:
+        self.hold.cancel()
+        if not self.over:
+            self.absence.set(now + ABSENCE)
+
+    def _answer(self, packets: list[list[Any]], now: float) -> None:
+        exchange, self.waiting = self.waiting, None
+        assert exchange is not None
+        exchange.on_gone = None
+        self.be_absent(now)  # before the answer: the next GET may be there already
+        exchange.respond(200, JSON, pack(packets), now=now)
+
+    def _gone(self, now: float) -> None:
+        self.waiting = None
+        self.be_absent(now)
+
+    def _absent(self, now: float) -> None:
+        self.end(1006, "", ConnectionLost("the client stopped asking"), now)
+
+
+class PollingServer:
+    """The server half: sessions by id."""
+
+    def __init__(self, host: ServerHost) -> None:
+        self.host = host
+        self.sessions: dict[str, ServerPipe] = {}
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.sessions)
+
+    def route(self, request: Request) -> Route | Response:
+        if request.path != self.host.pathname:
+            return error_response(404, "no such endpoint")
+        sid = request.query.get("sid")
+        if sid is None:
+            if request.method != "GET":
+                return Response(405, (("Allow", "GET"),))
+            if len(self.sessions) >= SESSIONS:
+                return error_response(503, "too many sessions")
+            return Route(opens=True)
+        pipe = self.sessions.get(sid)
+        if pipe is None:
+            return error_response(404, "no such session")
+        if request.method == "POST":
+            return Route(opens=False, body=2 * self.host.limits.message, target=pipe)
+        return Route(opens=False, target=pipe)
+
+    def handle(self, exchange: Exchange, route: Route, body: bytes, *, now: float) -> None:
+        pipe = route.target
+        if not exchange.open:
+            return
+        if pipe is None:
+            sid = self.host.new_id()
+            pipe = self.sessions[sid] = ServerPipe(self, sid, exchange.request)
+            self.host.opened(pipe, now=now)
+            pipe.be_absent(now)
+            exchange.respond(200, JSON, pack([["open", sid]]), now=now)
+        elif pipe.over:
+            exchange.respond(404, now=now)
+        elif exchange.request.method == "POST":
+            pipe.posted(exchange, body, now)
+        else:
+            pipe.wait(exchange, now)
+
+    def close(self, *, now: float) -> None:
+        """Sessions end by themselves."""
+
+
+class ClientPipe(PollingPipe):
+    """A session of the client: one GET that waits, one POST at a time."""
+
+    def __init__(self, attempt: PollingClient, sid: str) -> None:
+        super().__init__(attempt.host)
+        self.pool = attempt.pool
+        self.target = f"{attempt.target}&sid={sid}"
+        self.headers = attempt.headers
+        self.polling = self.posting = False
+        self.sent_close = False
+
+    def flush(self, *, now: float) -> None:
+        if self.over:
+            return
+        if self.aborted:
+            self.finish(now=now)
+            return
+        if self.ending is not None:
+            self.say_goodbye(now)
+        elif not self.polling and not self.paused:
+            self.polling = True
+            self.pool.request(
+                "GET",
+                self.target,
+                self.headers,
+                b"",
+                self._polled,
+                self._failed,
+                limit=2 * self.host.limits.message,
+                now=now,
+            )
+        if not self.posting:
+            packets = self.outgoing()
+            if packets:
+                self.posting = True
+                self.sent_close = self.ending is not None
+                self.pool.request("POST", self.target, self.headers, pack(packets), self._posted, self._failed, now=now)
+
+    def finish(self, *, now: float) -> None:
+        super().finish(now=now)
+        self.pool.abort(now=now)
+
+    def _polled(self, answer: Answer, now: float) -> None:
+        self.polling = False
+        packets = unpack(answer.body) if answer.status == 200 else None
+        if packets is None:
+            self._failed(unwelcome(answer), now)
+            return
+        self.incoming(packets, now)
+        self._touch()
+
+    def _posted(self, answer: Answer, now: float) -> None:
+        self.posting = False
+        if self.sent_close:
+            self.finish(now=now)
+        elif answer.status != 204:
+            self._failed(unwelcome(answer), now)
+        else:
+            if self.high:
+                self.host.drained(self, now=now)
+            self._touch()
+
+    def _failed(self, error: ConnectError, now: float) -> None:
+        if not self.over:
+            self.end(1006, "", ConnectionLost(str(error)), now)
+
+
+class PollingClient:
+    """The client half: one attempt."""
+
+    def __init__(self, host: ClientHost, target: str, headers: HeaderPairs) -> None:
+        self.host = host
+        self.pool = host.pool
+        self.target = target
+        self.headers = tuple(headers)
+
+    def start(self, *, now: float) -> None:
+        self.pool.request("GET", self.target, self.headers, b"", self._opened, self._failed, now=now)
+
+    def abort(self, *, now: float) -> None:
+        """All there is of an attempt is its request, and the host drops that."""
+
+    def _opened(self, answer: Answer, now: float) -> None:
+        packets = unpack(answer.body) if answer.status == 200 else None
+        match packets:
+            case [["open", str(sid)]]:
+                pipe = ClientPipe(self, sid)
+                pipe._touch()
+                self.host.opened(pipe, now=now)
+            case _:
+                self._failed(unwelcome(answer), now)
+
+    def _failed(self, error: ConnectError, now: float) -> None:
+        self.host.failed(error, now=now)
+
+
+POLLING = Transport(PollingServer, PollingClient)

@@ -1,0 +1,450 @@
+"""A client while it is open, or not yet: writing, the queue, reading, its spark's id, back-pressure, misuse."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from primus_proto import (
+    Client,
+    ClientConfig,
+    ClientState,
+    DecodeError,
+    EncodeError,
+    Limits,
+    LocalProtocolError,
+)
+from primus_proto import commands as cmd
+from primus_proto import events as ev
+from tests.unit.sessions import START, ClientHost, SlowPipe, crowded, epoch_ms
+
+
+def opened(**options: Any) -> ClientHost:
+    host = ClientHost(**options)
+    host.open()
+    host.fresh()
+    host.commanded()
+    return host
+
+
+def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:
+    host = ClientHost(**options)
+    host.pump()
+    pipe = SlowPipe()
+    host.client.opened(now=host.now, pipe=pipe)
+    host.told()
+    return host, pipe
+
+
+# --- connecting ---
+
+
+def test_what_it_asks_for() -> None:
+    host = ClientHost("https://me:pw@h/?a=b", ping=5.0, pong=2.0, headers={"X-A": "1"})
+    (connect,) = host.commanded()
+    assert isinstance(connect, cmd.Connect)
+    assert connect.url.startswith("wss://h/primus?a=b&_primuscb=")
+    assert connect.url.endswith("&ping=5000&pong=2000")
+    assert connect.headers == (("X-A", "1"), ("Authorization", "Basic bWU6cHc="))
+    assert host.client.next_timeout() == START + 10.0
+
+
+def test_wall_clock_only_shows_in_what_is_written() -> None:
+    near, far = (Client(ClientConfig(url="http://h"), rng=random.Random(1), wall_offset=x) for x in (0.0, 9e9))
+    (first,), (second,) = (client.commands(now=START) for client in (near, far))
+    assert isinstance(first, cmd.Connect)
+    assert isinstance(second, cmd.Connect)
+    assert first.url != second.url
+    assert near.next_timeout() == far.next_timeout() == START + 10.0
+
+
+def test_opened_when_nobody_asked() -> None:
+    host = ClientHost(manual=True)
+    host.open()
+    assert host.told() == []
+    host = opened()
+    host.open()
+    host.client.end()
+    host.told()
+    host.open()
+    assert host.told() == []
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_opened_after_the_attempt_was_given_up(again: bool) -> None:
+    """The connection came about before the host heard that it is not wanted: it is dropped, and speaks to nobody."""
+    host = ClientHost()
+    host.pump()
+    host.client.end()
+    if again:
+        host.client.open()
+    pipe = SlowPipe()
+    host.client.opened(now=host.now, pipe=pipe)
+    assert pipe.aborted
+    assert host.client.state is (ClientState.CONNECTING if again else ClientState.ENDED)
+    assert [type(command) for command in host.commanded()[1:]] == [cmd.Abort, *([cmd.Connect] if again else [])]
+
+
+def test_the_loss_of_a_connection_that_is_not_asked_for_yet() -> None:
+    host = opened()
+    host.client.end()
+    host.client.open()
+    host.client.connection_lost("late news of the one before", now=host.now)
+    assert host.client.state is ClientState.CONNECTING
+    host.open()
+    assert host.told()[-1] == "open"
+
+
+def test_a_loss_when_there_is_nothing_to_lose() -> None:
+    host = ClientHost(manual=True)
+    host.lose("no")
+    assert host.told() == []
+
+
+# --- writing ---
+
+
+def test_write_when_open() -> None:
+    host = opened()
+    values: list[Any] = ["x", 0, False, None, "", [{}]]
+    for value in values:
+        assert host.client.write(value) is True
+    assert host.sent() == values
+    assert host.client.buffered == 0
+
+
+@pytest.mark.parametrize("manual", [False, True])
+def test_write_before_open_is_sent_in_order_before_the_open_event(manual: bool) -> None:
+    host = ClientHost(manual=manual)
+    assert host.client.write(1) is True
+    assert host.client.write(2) is True
+    assert host.client.buffered == 2
+    if manual:
+        host.client.open()
+    host.pump()
+    host.client.opened(now=host.now)
+    assert host.client.buffered == 0
+    assert host.sent() == [1, 2]
+
+
+def test_write_while_reconnecting() -> None:
+    host = opened()
+    host.lose()
+    host.client.write("waiting")
+    host.run(0.5)
+    host.client.write("attempting")
+    host.open()
+    host.client.write("open")
+    assert host.sent() == ["waiting", "attempting", "open"]
+
+
+def test_write_after_the_end_does_nothing() -> None:
+    host = opened()
+    host.client.end()
+    host.fresh()
+    assert host.client.write("lost") is False
+    host.client.open()
+    host.open()
+    assert "lost" not in host.sent()
+    host.client.destroy()
+    assert host.client.write({1}) is False
+
+
+def test_what_the_end_drops_is_reported_before_it() -> None:
+    host = ClientHost()
+    host.client.write("a")
+    host.client.end("b")
+    events = host.fresh()
+    assert events[-2] == ev.MessagesDropped(('"a"', '"b"'), "the client ended")
+    assert isinstance(events[-1], ev.Ended)
+
+
+def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
+    host = ClientHost(queue_size=2)
+    assert [host.client.write(value) for value in (1, 2, 3)] == [True, True, True]
+    assert host.fresh()[1:] == [ev.MessagesDropped(("1",), "the queue is full")]
+    host.open()
+    assert host.sent() == [2, 3]
+
+
+def test_a_queue_of_nothing() -> None:
+    host = ClientHost(queue_size=0)
+    assert host.client.write(1) is False
+    assert host.fresh()[1:] == [ev.MessagesDropped(("1",), "the queue is full")]
+    host.open()
+    assert host.client.write(2) is True
+    assert host.sent() == [2]
+
+
+def test_the_queue_is_bounded_in_bytes() -> None:
+    host = ClientHost(limits=Limits(queue=10))
+    assert host.client.write("aaaa")
+    assert host.client.write("bbbb")
+    assert host.client.write("x" * 20) is False
+    dropped = [event.payloads for event in host.fresh() if isinstance(event, ev.MessagesDropped)]
+    assert dropped == [('"aaaa"',), ('"' + "x" * 20 + '"',)]
+    assert host.client.buffered == 6
+
+
+@pytest.mark.parametrize("value", ["primus::server::close", "primus::", {1, 2}, b"x", float("nan")])
+def test_what_cannot_be_sent_raises_and_changes_nothing(value: Any) -> None:
+    """Whether it is open, waiting, or to be the last."""
+    for host in (ClientHost(), opened()):
+        host.told()
+        host.commanded()
+        before = host.client.state
+        for verb in (host.client.write, host.client.end):
+            with pytest.raises(EncodeError):
+                verb(value)
+        assert (host.told(), host.commanded(), host.client.buffered) == ([], [], 0)
+        assert host.client.state is before
+
+
+def test_a_server_that_does_not_read() -> None:
+    """Back-pressure: crowded above half, refused above the whole, drained at half again."""
+    host, pipe = slow(limits=Limits(queue=100))
+    assert host.client.write("x" * 48)  # 50 bytes with the quotes
+    assert not crowded(host.client)
+    assert host.client.write("y")
+    assert crowded(host.client)
+    assert host.client.write("z" * 70)
+    assert host.client.buffered == 125
+    assert host.client.write("refused") is False
+    assert host.told() == []
+    pipe.take()
+    host.client.drained()
+    assert crowded(host.client)
+    pipe.flush(now=host.now)
+    host.client.drained()
+    assert not crowded(host.client)
+    assert host.told() == ["drain"]
+    host.client.drained()
+    assert host.told() == []
+
+
+def test_the_protocols_own_messages_are_not_refused() -> None:
+    host, pipe = slow(limits=Limits(queue=10))
+    host.client.write("x" * 20)
+    assert host.client.write(1) is False
+    host.client.request_id()
+    host.run(25.0)
+    assert pipe.payloads()[1:] == ['"primus::id::"', f'"primus::ping::{epoch_ms(host.now)}"']
+
+
+def test_a_crowded_queue_drains_by_being_sent() -> None:
+    host = ClientHost(limits=Limits(queue=100))
+    host.client.write("x" * 80)
+    assert crowded(host.client)
+    host.open()
+    assert not crowded(host.client)
+    assert host.told() == ["rsc(opening)", "rsc(open)", "open", "drain"]
+
+
+def test_a_crowded_queue_stays_so_where_the_server_does_not_read() -> None:
+    host = ClientHost(limits=Limits(queue=100))
+    host.client.write("x" * 80)
+    host.pump()
+    pipe = SlowPipe()
+    host.client.opened(now=host.now, pipe=pipe)
+    assert crowded(host.client)
+    assert pipe.high
+    pipe.flush(now=host.now)
+    host.client.drained()
+    assert host.told()[-1] == "drain"
+
+
+def test_a_loss_drains_what_can_no_longer_be_sent() -> None:
+    """Or whoever waits for room would wait for ever."""
+    host, _ = slow(limits=Limits(queue=100))
+    host.client.write("x" * 80)
+    assert crowded(host.client)
+    host.lose()
+    assert not crowded(host.client)
+    assert host.told() == ["rsc(end)", "close", "reconnect scheduled", "drain"]
+
+
+def test_an_end_leaves_nothing_crowded() -> None:
+    host, _ = slow(limits=Limits(queue=100))
+    host.client.write("x" * 80)
+    host.client.end()
+    assert not crowded(host.client)
+    assert host.told()[-1] == "end"
+
+
+# --- reading ---
+
+
+def test_data_of_every_kind() -> None:
+    host = opened()
+    for value in (0, False, None, "", "text", [1, {"a": None}]):
+        host.receive(value)
+    host.client.receive_message(b"\x00raw", now=host.now)
+    events = host.fresh()
+    assert events == [ev.DataReceived(value) for value in (0, False, None, "", "text", [1, {"a": None}], b"\x00raw")]
+    assert [event.size for event in events if isinstance(event, ev.DataReceived)] == [1, 5, 4, 2, 6, 16, 4]
+
+
+def test_what_cannot_be_decoded_is_an_error_in_its_place() -> None:
+    host = opened()
+    host.receive(1)
+    host.client.receive_message("{", now=host.now)
+    host.receive(2)
+    first, error, second = host.fresh()
+    assert (first, second) == (ev.DataReceived(1), ev.DataReceived(2))
+    assert isinstance(error, ev.ErrorOccurred)
+    assert isinstance(error.error, DecodeError)
+    assert error.error.payload == "{"
+    assert host.client.state is ClientState.OPEN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "primus::unknown::x",
+        "primus::",
+        "primus::ping",
+        "primus::ping::1",  # the wrong way round for this dialect
+        "primus::id::",
+        "primus::id::0123",  # nobody asked
+        "primus::server::open",
+        "primus::server::close ",
+    ],
+)
+def test_unknown_protocol_messages_are_ignored_but_not_unseen(text: str) -> None:
+    """Protocol 1."""
+    host = opened()
+    host.receive(text)
+    assert host.fresh() == [ev.MessageIgnored(text)]
+    assert host.commanded() == []
+    host.lose(code=1000)
+    assert host.told()[-1] == "reconnect scheduled"
+
+
+def test_the_prefix_is_looked_for_after_decoding() -> None:
+    host = opened()
+    host.client.receive_message('"\\u0070rimus::server::close"', now=host.now)
+    assert host.told() == []
+    host.lose(code=1000)
+    assert host.told()[-1] == "end"
+
+
+def test_nothing_is_taken_in_unless_open() -> None:
+    host = ClientHost()
+    host.told()
+    host.receive("early")
+    host.open()
+    host.told()
+    host.client.end()
+    host.told()
+    for message in ("late", "primus::server::close", "primus::pong::1"):
+        host.receive(message)
+    assert host.told() == []
+
+
+def test_a_servers_close_is_forgotten_with_its_connection() -> None:
+    host = opened()
+    host.receive("primus::server::close")
+    host.lose()
+    host.client.open()
+    host.open()
+    host.told()
+    host.lose()
+    assert host.told()[-1] == "reconnect scheduled"
+
+
+def test_a_websocket_ping_means_nothing() -> None:
+    host = opened()
+    due = host.client.next_timeout()
+    host.client.receive_ping(now=host.now)
+    assert (host.told(), host.commanded(), host.client.next_timeout()) == ([], [], due)
+
+
+# --- the id ---
+
+
+def test_the_id_is_asked_for_and_answered() -> None:
+    host = opened()
+    host.client.request_id()
+    host.client.request_id()
+    assert host.sent() == ["primus::id::", "primus::id::"]
+    for _ in range(3):
+        host.receive("primus::id::a:b")
+    assert host.fresh() == [ev.IdReceived("a:b"), ev.IdReceived("a:b"), ev.MessageIgnored("primus::id::a:b")]
+
+
+def test_the_id_of_another_connection_is_no_answer() -> None:
+    host = opened()
+    host.client.request_id()
+    host.lose()
+    host.run(0.5)
+    host.open()
+    host.told()
+    host.receive("primus::id::old")
+    assert host.fresh() == [ev.MessageIgnored("primus::id::old")]
+
+
+def test_the_id_can_only_be_asked_for_when_open() -> None:
+    for host in (ClientHost(), ClientHost(manual=True)):
+        host.told()
+        with pytest.raises(LocalProtocolError, match="while the connection is open"):
+            host.client.request_id()
+        assert host.told() == []
+
+
+# --- pausing ---
+
+
+def test_pausing_is_the_pipes_and_outlives_it() -> None:
+    host, first = slow()
+    host.client.pause()
+    host.client.resume()
+    host.client.pause()
+    assert first.heard == ["pause", "resume", "pause"]
+    host.lose()
+    host.run(0.5)
+    second = SlowPipe()
+    host.client.opened(now=host.now, pipe=second)
+    host.client.resume()
+    assert second.heard == ["pause", "resume"]
+
+
+def test_pausing_before_there_is_a_connection() -> None:
+    host = ClientHost()
+    host.client.resume()
+    host.client.pause()
+    host.open()  # at the message seam, not reading is the host's own affair
+    assert host.told() == ["rsc(opening)", "rsc(open)", "open"]
+
+
+# --- parsers of one's own ---
+
+
+class Fussy:
+    """A parser that refuses the protocol's own strings."""
+
+    name = "fussy"
+
+    def encode(self, value: Any) -> bytes:
+        if isinstance(value, str):
+            raise KeyError(value)
+        return bytes([value])
+
+    def decode(self, data: str | bytes) -> Any:
+        raise ZeroDivisionError
+
+
+def test_a_failing_parser_raises_for_the_caller_and_is_an_event_elsewhere() -> None:
+    host = opened(parser=Fussy())
+    host.client.write(7)
+    assert host.commanded() == [cmd.SendMessage(b"\x07")]
+    with pytest.raises(EncodeError):
+        host.client.request_id()
+    host.client.receive_message(b"x", now=host.now)
+    host.run(25.0)
+    assert host.told() == ["error", "error"]
+    assert host.commanded() == []
+    host.client.receive_message(b"x", now=host.now)
+    host.run(10.0)
+    assert host.told() == ["error", "offline", "rsc(end)", "close", "reconnect scheduled"]

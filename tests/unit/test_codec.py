@@ -1,0 +1,68 @@
+"""Through the codec, a parser can raise what it likes: only the two documented errors come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from primus_proto import DecodeError, EncodeError
+from primus_proto.codec import decode, encode, encode_protocol
+from primus_proto.parsers import JSONParser
+
+JSON = JSONParser()
+
+
+class Broken:
+    """A parser that raises, or returns nonsense."""
+
+    name = "broken"
+
+    def __init__(self, outcome: Any) -> None:
+        self.outcome = outcome
+
+    def encode(self, value: Any) -> Any:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def decode(self, data: str | bytes) -> Any:
+        raise self.outcome
+
+
+@pytest.mark.parametrize("text", ["primus::", "primus::server::close", "primus::" + "x" * 1000])
+def test_reserved_strings_are_refused(text: str) -> None:
+    with pytest.raises(EncodeError, match="reserved") as caught:
+        encode(JSON, text)
+    assert len(str(caught.value)) < 200
+    assert encode_protocol(JSON, text).payload == f'"{text}"'
+
+
+def test_inside_a_value_they_are_data() -> None:
+    assert encode(JSON, ["primus::server::close"]).payload == '["primus::server::close"]'
+
+
+@pytest.mark.parametrize(
+    "outcome", [KeyError("k"), RecursionError(), AttributeError("a"), None, 5, {"a": 1}, "\ud800"], ids=repr
+)
+def test_whatever_a_parser_does_encoding_raises_one_error(outcome: Any) -> None:
+    for function in (encode, encode_protocol):
+        with pytest.raises(EncodeError, match="the parser failed"):
+            function(Broken(outcome), 1)
+
+
+def test_a_parsers_own_encode_error_is_kept() -> None:
+    error = EncodeError("my words")
+    with pytest.raises(EncodeError) as caught:
+        encode(Broken(error), 1)
+    assert caught.value is error
+
+
+def test_whatever_a_parser_raises_decoding_raises_one_error() -> None:
+    with pytest.raises(DecodeError, match=r"the parser failed: KeyError\('k'\)") as caught:
+        decode(Broken(KeyError("k")), "raw")
+    assert caught.value.payload == "raw"
+    error = DecodeError("my words", b"raw")
+    with pytest.raises(DecodeError) as kept:
+        decode(Broken(error), b"raw")
+    assert kept.value is error

@@ -1,0 +1,248 @@
+"""Options: defaults, what is taken, and that each refusal names the option."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from typing import Any
+
+import pytest
+
+from primus_proto import ClientConfig, ConfigError, Limits, LocalProtocolError, ServerConfig
+from primus_proto.parsers import PARSERS, JSONParser
+
+URL = "http://localhost:8080"
+ALL = {"disconnect", "online", "timeout"}
+
+
+def client(url: Any = URL, **options: Any) -> ClientConfig:
+    return ClientConfig(url=url, **options)
+
+
+def test_defaults() -> None:
+    """Protocol 2, 3.1, 3.2, 4.3, 4.4, 4.6 and 7."""
+    config = client()
+    assert (config.pathname, config.ping, config.pong, config.timeout) == ("/primus", 25.0, 10.0, 10.0)
+    assert (config.min, config.max, config.factor, config.retries) == (0.5, math.inf, 2.0, 10)
+    assert (config.reconnect_timeout, config.queue_size, config.manual) == (30.0, None, False)
+    assert config.parser is PARSERS["json"]
+    assert (set(config.strategies), config.header_pairs) == (ALL, ())
+    server = ServerConfig()
+    assert (server.pathname, server.allow_skipped_heartbeats, server.pong_skip_time) == ("/primus", 2, 1.0)
+    assert (server.authorization, server.networks()) == (False, ())
+    kib = 1024
+    assert dataclasses.astuple(Limits()) == (
+        *(16 * kib, 10.0, kib * kib, 16 * kib, 10 * kib * kib, kib, kib * kib, 16 * kib * kib),
+        *(5.0, 1.0, 600.0, 1000, 10.0),
+    )
+
+
+def test_frozen_and_replaceable() -> None:
+    config = client(strategy="online", headers={"X-A": "1"}, ping=0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.ping = 1.0  # type: ignore[misc]
+    assert config == client(strategy=["ONLINE"], headers=[("X-A", "1")], ping=False)
+    other = dataclasses.replace(config, pong=3.0)
+    assert (other.pong, other.ping) == (3.0, False)
+    assert (set(other.strategies), other.header_pairs) == ({"online"}, (("X-A", "1"),))
+
+
+@pytest.mark.parametrize("off", [0, 0.0, False])
+def test_ping_and_timeout_can_be_off(off: Any) -> None:
+    config = client(ping=off, timeout=off)
+    assert config.ping is False
+    assert config.timeout is False
+
+
+@pytest.mark.parametrize(
+    ("strategy", "names"),
+    [
+        (None, ALL),
+        (True, ALL),
+        (False, set()),
+        ("", set()),
+        ([], set()),
+        ((), set()),
+        (frozenset(), set()),
+        ("disconnect", {"disconnect"}),
+        ("Disconnect, ONLINE", {"disconnect", "online"}),
+        ("timeout,", {"timeout"}),
+        (["timeout", "Online "], {"timeout", "online"}),
+        ({"online": 1}, {"online"}),
+        (deque(["online"]), {"online"}),
+    ],
+)
+def test_strategies(strategy: Any, names: set[str]) -> None:
+    """Protocol 4.4."""
+    assert client(strategy=strategy).strategies == names
+
+
+@pytest.mark.parametrize(
+    ("url", "secure", "hostname", "port", "authority"),
+    [
+        ("http://h", False, "h", 80, "h"),
+        ("https://h", True, "h", 443, "h"),
+        ("ws://h/", False, "h", 80, "h"),
+        ("wss://h:1/", True, "h", 1, "h:1"),
+        ("HTTP://Host:8080/?a=b", False, "host", 8080, "Host:8080"),
+        ("http://[::1]:81", False, "::1", 81, "[::1]:81"),
+        ("http://me:pw@h:5/primus/", False, "h", 5, "h:5"),
+        ("http://h/primus?x", False, "h", 80, "h"),
+    ],
+)
+def test_urls(url: str, secure: bool, hostname: str, port: int, authority: str) -> None:
+    config = client(url)
+    assert (config.secure, config.hostname, config.port, config.authority) == (secure, hostname, port, authority)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (None, "url must be a string"),
+        (b"http://h", "url must be a string"),
+        ("http://[::1", "is not a URL"),
+        ("http://h:port", "is not a URL"),
+        ("http://h:99999", "is not a URL"),
+        ("localhost:8080", "must start with http://"),
+        ("ftp://h", "must start with http://"),
+        ("", "must start with http://"),
+        ("http://", "must name a host"),
+        ("http://:80", "must name a host"),
+        ("http://h:0", "must name a host"),
+        ("http://h/ x", "ASCII without spaces"),
+        ("http://h/?a\tb", "ASCII without spaces"),
+        ("http://bücher", "ASCII without spaces"),
+        ("http://h/chat", "pathname='/chat'"),
+    ],
+)
+def test_wrong_urls(url: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        client(url)
+
+
+@pytest.mark.parametrize("pathname", ["primus", "/primus", "/primus/", "primus//"])
+def test_pathnames_are_normalised(pathname: str) -> None:
+    assert client(pathname=pathname).pathname == ServerConfig(pathname=pathname).pathname == "/primus"
+    assert client(pathname="/a/b-c.d").pathname == "/a/b-c.d"
+
+
+@pytest.mark.parametrize("pathname", ["", "/", None, 5, "/a//b", "/a/../b", "/.", "/a?b", "/a#b", "/a b", "/ä"])
+def test_wrong_pathnames(pathname: Any) -> None:
+    for config in (client, ServerConfig):
+        with pytest.raises(ConfigError, match="pathname must be"):
+            config(pathname=pathname)
+
+
+WRONG_FOR_CLIENTS: list[tuple[str, Any]] = [
+    *[("ping", value) for value in (-1, True, "25", None, math.inf, math.nan, -math.inf, 10**400)],
+    *[("timeout", value) for value in (-0.1, True, "10", math.inf)],
+    *[("pong", value) for value in (0, -1, False, None, math.inf)],
+    *[("min", value) for value in (-1, None, math.inf, True)],
+    *[("max", value) for value in (0.4, math.nan, "inf", 10**400)],
+    *[("factor", value) for value in (0, -2, math.inf)],
+    *[("retries", value) for value in (-1, 1.5, True, None, math.inf)],
+    *[("reconnect_timeout", value) for value in (0, False, math.inf)],
+    *[("queue_size", value) for value in (-1, 1.0, True, math.inf)],
+    *[("strategy", value) for value in ("always", ["online", "never"], 5, 1.0, [None])],
+    *[("headers", value) for value in (5, "X-A", [("a",)], [("a", "b", "c")], [5])],
+    *[("limits", value) for value in (None, {"queue": 5})],
+    *[("transformer", value) for value in ("sockjs", None, ["websockets"])],
+    *[("parser", value) for value in ("yaml", None)],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_FOR_CLIENTS)
+def test_wrong_options_of_a_client_are_named(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=name):
+        client(**{name: value})
+
+
+def test_a_wrong_option_is_local_misuse_and_a_value_error() -> None:
+    with pytest.raises(LocalProtocolError):
+        client(ping=-1)
+    with pytest.raises(ValueError, match="ping must be a number above 0, and finite; got -1"):
+        client(ping=-1)
+
+
+def test_what_is_just_right() -> None:
+    config = client(min=0, max=0, retries=0, queue_size=0, pong=1e-3, factor=0.5)
+    assert (config.min, config.max, config.retries, config.queue_size) == (0, 0, 0, 0)
+    assert client(max=math.inf).max == math.inf
+    parser = JSONParser()
+    assert client(parser=parser).parser is parser
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Host", "h"),
+        ("connection", "close"),
+        ("Upgrade", "h2c"),
+        ("Content-Length", "0"),
+        ("transfer-encoding", "chunked"),
+        ("Sec-WebSocket-Key", "x"),
+        ("Sec-WebSocket-Protocol", "chat"),
+    ],
+)
+def test_headers_of_the_handshake_are_not_the_users(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"header {name} belongs to the connection"):
+        client(headers={name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("X-A", "a\r\nX-B: b"), ("X-A", "a\n"), ("X-A", " a"), ("X-A", "a\x00"), ("X-A", "\u20ac"), ("X-A", 5)],
+)
+def test_header_values_cannot_smuggle(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match="header X-A has a value"):
+        client(headers=[(name, value)])
+
+
+@pytest.mark.parametrize("name", ["", "X A", "X:A", "X\nA", "ü", None, b"X"])
+def test_header_names(name: Any) -> None:
+    with pytest.raises(ConfigError, match="not a header field name"):
+        client(headers=[(name, "a")])
+
+
+def test_headers_that_can_be_sent() -> None:
+    pairs = (("X-A", ""), ("x-a", "b\tc d"), ("Cookie", "caf\xe9"))
+    assert client(headers=pairs).header_pairs == pairs
+
+
+WRONG_FOR_SERVERS: list[tuple[str, Any]] = [
+    *[("allow_skipped_heartbeats", value) for value in (0, 1, 2.5, True, None)],
+    *[("pong_skip_time", value) for value in (-1, True, math.inf, None)],
+    *[("authorization", value) for value in ("some", None, 2)],
+    *[("trusted_proxies", value) for value in ("10.0.0.1", ["10.0.0.300"], ["proxy"])],
+    *[("limits", value) for value in (None, 5)],
+    *[("transformer", value) for value in ("", "uws")],
+    *[("parser", value) for value in ("", 5)],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_FOR_SERVERS)
+def test_wrong_options_of_a_server_are_named(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=name):
+        ServerConfig(**{name: value})
+
+
+def test_trusted_proxies() -> None:
+    networks = ServerConfig(trusted_proxies=["10.1.2.3/8", "::1"]).networks()
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "::1/128"]
+
+
+WRONG_LIMITS: list[tuple[str, Any]] = [
+    *[(name, 0) for name in ("head", "pipelined", "message", "fragments")],
+    *[(name, -1) for name in ("body", "backlog", "queue", "authorizations")],
+    *[(name, 1.5) for name in ("head", "queue")],
+    *[(name, 0) for name in ("handshake", "close", "heartbeat_min", "heartbeat_max", "authorization")],
+    *[(name, math.inf) for name in ("handshake", "heartbeat_max")],
+    ("heartbeat_min", 601.0),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_LIMITS)
+def test_wrong_limits_are_named(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"limits\.{name} must"):
+        Limits(**{name: value})

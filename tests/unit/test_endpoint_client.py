@@ -1,0 +1,228 @@
+"""`ByteClient` and `SpecQuery` as their drivers see them."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from primus_proto import ClientConfig, ClientState, ConnectError, Limits, SpecQuery
+from primus_proto import commands as cmd
+from primus_proto import events as ev
+from tests.unit.wires import CLOSE, OFFSET, PING, PONG, TEXT, ClientWire, Frame, Wire, close_frame, frame
+
+
+def test_a_session_from_the_first_byte_to_the_last() -> None:
+    wire = ClientWire()
+    wire.client.write("early")
+    channel = wire.open()
+    assert wire.told() == ["readyStateChange", "readyStateChange", "open"]
+    assert wire.frames() == [Frame(TEXT, b'"early"', masked=True)]
+    wire.feed(channel, frame(TEXT, '{"a":1}', mask=False) + frame(PING, "x", mask=False))
+    assert wire.told() == ["data"]
+    assert wire.frames() == [Frame(PONG, b"x", masked=True)]
+    wire.run(25)
+    (ping,) = wire.frames()
+    assert ping.payload == b'"primus::ping::%d"' % int((wire.now + OFFSET) * 1000)
+    wire.feed(channel, frame(TEXT, '"primus::server::close"', mask=False) + close_frame(1000, mask=False))
+    assert wire.frames() == [Frame(CLOSE, b"\x03\xe8", masked=True)]
+    assert wire.told() == ["readyStateChange", "close", "end"]
+    assert wire.closed == {channel: False}
+    assert (wire.endpoint.channels, wire.endpoint.next_timeout()) == (0, None)
+
+
+def test_each_attempt_has_channels_of_its_own() -> None:
+    wire = ClientWire(min=0.5, ping=False)
+    first = wire.open()
+    wire.eof(first, "reset")
+    wire.run(0.5)
+    second = wire.open()
+    assert (first, second) == (1, 2)
+    for stale in (frame(TEXT, '"stale"', mask=False), b"\xff\xff\xff"):
+        wire.feed(first, stale)
+    wire.endpoint.channel_opened(first, now=wire.now)
+    wire.eof(first, "again")
+    wire.feed(second, frame(TEXT, '"fresh"', mask=False))
+    assert [event.data for event in wire.all(ev.DataReceived)] == ["fresh"]
+    assert wire.client.state is ClientState.OPEN
+
+
+def test_the_channel_of_a_websocket_does_not_open_twice() -> None:
+    wire = ClientWire(ping=False)
+    channel = wire.open()
+    wire.endpoint.channel_opened(channel, now=wire.now)
+    wire.pump()
+    assert wire.take(channel) == b""
+
+
+@pytest.mark.parametrize("moment", ["asked", "up", "half"])
+def test_ending_at_any_moment_of_an_attempt(moment: str) -> None:
+    wire = ClientWire()
+    if moment != "asked":
+        said = wire.up()
+        if moment == "half":
+            wire.feed(wire.channel, wire.answer(said)[:30])
+    wire.client.end()
+    assert wire.told() == ["readyStateChange", "readyStateChange", "close", "end"]
+    assert wire.closed == {1: True}
+    assert wire.endpoint.next_timeout() is None
+    wire.endpoint.channel_opened(1, now=wire.now)
+    wire.eof(1)
+    assert wire.told() == []
+
+
+def test_ending_before_the_driver_was_asked_for_anything() -> None:
+    wire = ClientWire(manual=True)
+    wire.client.open()
+    wire.client.end()
+    assert wire.told() == ["readyStateChange", "readyStateChange", "close", "end"]
+    assert wire.commands == []
+
+
+def test_reconnecting_while_the_old_connection_says_goodbye() -> None:
+    """The old one has five seconds; the new one does not wait for it."""
+    wire = ClientWire(ping=False)
+    old = wire.open()
+    wire.client.end("bye")
+    wire.client.open()
+    wire.pump()
+    assert [each.payload for each in wire.frames_of(old)] == [b'"bye"', b"\x03\xe8"]
+    new = wire.open()
+    wire.feed(old, frame(TEXT, '"late"', mask=False) + close_frame(1000, mask=False))
+    assert wire.closed == {old: False}
+    wire.client.write("hello")
+    wire.pump()
+    assert wire.frames_of(new) == [Frame(TEXT, b'"hello"', masked=True)]
+    assert wire.all(ev.DataReceived) == []
+
+
+def test_a_lost_pong_drops_the_connection_at_once() -> None:
+    wire = ClientWire(ping=5.0, pong=2.0)
+    channel = wire.open()
+    wire.told()
+    wire.block(channel)  # whatever is unsent is lost with it
+    wire.run(7)
+    assert wire.told() == ["offline", "readyStateChange", "close", "reconnect scheduled"]
+    assert wire.closed == {channel: True}
+
+
+def test_blocked_and_writable() -> None:
+    wire = ClientWire(ping=False, limits=Limits(queue=1000))
+    channel = wire.open()
+    wire.told()
+    wire.block(channel)
+    assert [wire.client.write("x" * 400) for _ in range(4)] == [True, True, True, False]
+    assert wire.client.crowded
+    wire.pump()
+    wire.unblock(channel)
+    assert wire.told() == ["drain"]
+    assert len(wire.frames()) == 3
+    assert wire.client.buffered == 0
+
+
+def test_the_same_inputs_give_the_same_bytes_but_for_masks() -> None:
+    def script() -> tuple[list[bytes], list[list[Frame]], list[str]]:
+        wire = ClientWire(ping=1.0, pong=0.5, min=0.1)
+        heads, sent = [], []
+        for _ in range(5):
+            said = wire.up()
+            heads.append(said)
+            wire.feed(wire.channel, wire.answer(said))
+            wire.client.write("x")
+            wire.run(1.6)
+            sent.append(wire.frames())
+            wire.run(0.3)
+            while wire.client.state is not ClientState.RECONNECTING:
+                wire.run(0.1)
+        return heads, sent, wire.told()
+
+    assert script() == script()
+
+
+# --- the spec ---
+
+
+class SpecWire(Wire):
+    """A `SpecQuery` with sockets to nowhere."""
+
+    def __init__(self, url: str = "http://server:8080", **options: Any) -> None:
+        super().__init__(SpecQuery(ClientConfig(url=url, **options), rng=random.Random(1)))
+        self.pump()
+
+    def outcome(self) -> ev.SpecReceived | ev.ErrorOccurred:
+        """The one event there is; and nothing is left behind it."""
+        (event,) = self.fresh()
+        assert isinstance(event, ev.SpecReceived | ev.ErrorOccurred)
+        assert self.endpoint.channels == 0
+        assert self.endpoint.next_timeout() is None
+        assert set(self.closed) == {1}
+        self.run(60)
+        assert self.fresh() == []
+        return event
+
+
+def error(event: ev.SpecReceived | ev.ErrorOccurred) -> ConnectError:
+    assert isinstance(event, ev.ErrorOccurred)
+    assert isinstance(event.error, ConnectError)
+    return event.error
+
+
+def opened(**options: Any) -> tuple[SpecWire, bytes]:
+    wire = SpecWire(**options)
+    assert isinstance(wire.endpoint, SpecQuery)
+    wire.endpoint.channel_opened(1, now=wire.now)
+    wire.pump()
+    return wire, wire.take(1)
+
+
+def answer(status: str, body: bytes) -> bytes:
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(body), body)
+
+
+def test_a_spec() -> None:
+    wire, said = opened(url="https://me:secret@server", pathname="/p", headers={"X-A": "b"})
+    assert wire.commands[0] == cmd.OpenChannel(1, "server", 443, True)
+    assert said == (
+        b"GET /p/spec HTTP/1.1\r\nHost: server\r\nAccept: application/json\r\nX-A: b\r\n"
+        b"Authorization: Basic bWU6c2VjcmV0\r\n\r\n"
+    )
+    wire.feed(1, answer("200 OK", b'{"version":"6.0.1"}'))
+    event = wire.outcome()
+    assert isinstance(event, ev.SpecReceived)
+    assert (event.spec, event.args, event.name) == ({"version": "6.0.1"}, ({"version": "6.0.1"},), "spec")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        ("200 OK", b"<html>"),
+        ("200 OK", b"[]"),
+        ("200 OK", b"\xff"),
+        ("200 OK", b"[" * 100_000),
+        ("200 OK", b"9" * 5000),
+        ("404 Not Found", b"{}"),
+    ],
+)
+def test_what_is_no_spec(status: str, body: bytes) -> None:
+    wire, _ = opened()
+    wire.feed(1, answer(status, body))
+    failed = error(wire.outcome())
+    assert str(failed) == f"the server answered {status[:3]}, not with a spec: no Primus under this pathname?"
+    assert (failed.status, failed.body[:100]) == (int(status[:3]), body[:100])
+    assert failed.headers
+
+
+def test_no_answer() -> None:
+    wire, _ = opened(timeout=3.0)
+    wire.run(2.9)
+    assert wire.fresh() == []
+    wire.run(0.2)
+    assert str(error(wire.outcome())) == "no answer in time"
+
+
+def test_no_connection() -> None:
+    wire = SpecWire(timeout=False)
+    assert wire.endpoint.next_timeout() is None
+    wire.eof(1, "connection refused")
+    assert str(error(wire.outcome())) == "connection refused"

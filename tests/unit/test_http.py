@@ -1,0 +1,195 @@
+"""HTTP as data: headers, requests, whose a path is, what is answered (protocol 2, 5, 6)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from primus_proto import Address, ConfigError, Headers, Request, ServerConfig
+from primus_proto.http import (
+    Response,
+    check_status,
+    error_response,
+    is_clean,
+    owns,
+    spec_response,
+    text_response,
+)
+
+PEER = Address("10.0.0.1", 5000)
+
+
+def request(target: str = "/primus", headers: Headers | None = None, peer: Address = PEER) -> Request:
+    return Request("GET", target, headers or Headers(), peer)
+
+
+class TestHeaders:
+    pairs = (("Host", "h"), ("X-A", "1"), ("x-a", "2"), ("Via", "a, B,, c "))
+
+    def test_names_ignore_case_and_order_is_kept(self) -> None:
+        headers = Headers(self.pairs)
+        assert headers["hOST"] == "h"
+        assert headers.pairs == self.pairs
+        assert list(headers) == ["host", "x-a", "via"]
+        assert len(headers) == 3
+        assert "VIA" in headers
+        assert repr(headers) == f"Headers({list(self.pairs)!r})"
+
+    def test_repeated(self) -> None:
+        headers = Headers(self.pairs)
+        assert headers["x-a"] == "2"
+        assert headers.get_all("X-A") == ["1", "2"]
+        assert headers.get_all("absent") == []
+
+    def test_absent(self) -> None:
+        headers = Headers()
+        assert headers.get("x") is None
+        with pytest.raises(KeyError):
+            headers["x"]
+
+    def test_tokens(self) -> None:
+        headers = Headers([*self.pairs, ("VIA", "D")])
+        assert headers.tokens("via") == ["a", "b", "c", "d"]
+        assert headers.tokens("absent") == []
+
+    def test_from_a_mapping_and_compared(self) -> None:
+        assert Headers({"A": "1"}).pairs == (("A", "1"),)
+        assert Headers({"A": "1"}) == Headers([("a", "1")])
+
+
+class TestRequest:
+    def test_target_is_taken_apart(self) -> None:
+        made = request("/primus/x?a=1&b=%C3%BC&a=2&empty=&flag")
+        assert (made.path, made.query_string) == ("/primus/x", "a=1&b=%C3%BC&a=2&empty=&flag")
+        assert made.query_pairs == [("a", "1"), ("b", "ü"), ("a", "2"), ("empty", ""), ("flag", "")]
+        assert made.query == {"a": "2", "b": "ü", "empty": "", "flag": ""}
+        assert made.query_pairs is made.query_pairs
+
+    def test_no_query(self) -> None:
+        assert request("/primus").query == {}
+        assert request("/primus?").query_pairs == []
+
+    def test_repr_is_short_and_tells_who(self) -> None:
+        assert repr(request("/primus?a")) == "<Request GET '/primus?a' from 10.0.0.1:5000>"
+
+
+PROXIES = ServerConfig(trusted_proxies=["10.0.0.0/8", "fd00::/8"]).networks()
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("192.0.2.7", ["1.2.3.4"], ("192.0.2.7", 5000)),  # not a proxy of ours: believed in nothing
+        ("10.0.0.1", [], ("10.0.0.1", 5000)),
+        ("10.0.0.1", ["1.2.3.4"], ("1.2.3.4", 0)),
+        ("10.0.0.1", ["6.6.6.6, 1.2.3.4"], ("1.2.3.4", 0)),  # the left end is the client's to forge
+        ("10.0.0.1", ["6.6.6.6", "1.2.3.4, 10.9.9.9"], ("1.2.3.4", 0)),
+        ("10.0.0.1", ["10.0.0.2, 10.0.0.3"], ("10.0.0.1", 5000)),
+        ("10.0.0.1", ["1.2.3.4, nonsense"], ("10.0.0.1", 5000)),
+        ("10.0.0.1", ["nonsense, 1.2.3.4"], ("1.2.3.4", 0)),
+        ("fd00::1", ["[2001:DB8::1]"], ("2001:db8::1", 0)),
+        ("", ["1.2.3.4"], ("", 5000)),  # a Unix socket
+    ],
+)
+def test_address_behind_proxies(peer: str, forwarded: list[str], expected: tuple[str, int]) -> None:
+    """Protocol 5."""
+    headers = Headers(("X-Forwarded-For", value) for value in forwarded)
+    assert request(headers=headers, peer=Address(peer, 5000)).address(PROXIES) == expected
+
+
+def test_by_default_no_proxy_is_trusted() -> None:
+    assert request(headers=Headers({"X-Forwarded-For": "1.2.3.4"})).address(()) is PEER
+
+
+@pytest.mark.parametrize(
+    ("path", "owned"),
+    [
+        ("/primus", True),
+        ("/primus/", True),
+        ("/primus/spec", True),
+        ("/primusX", False),
+        ("/primu", False),
+        ("/", False),
+        ("/Primus", False),
+        ("/x/primus", False),
+        ("", False),
+    ],
+)
+def test_whole_segments_own_a_path(path: str, owned: bool) -> None:
+    """Protocol 2."""
+    assert owns("/primus", path) is owned
+
+
+@pytest.mark.parametrize(
+    ("rest", "clean"),
+    [
+        ("", True),
+        ("/", True),
+        ("/a", True),
+        ("/a/b/", True),
+        ("/...", True),
+        ("/a%2Fb", True),
+        ("//", False),
+        ("//a", False),
+        ("/a//b", False),
+        ("/a//", False),
+        ("/.", False),
+        ("/./", False),
+        ("/a/..", False),
+        ("/../x", False),
+        ("/%2e%2E/x", False),
+        ("/a%2F%2fb", False),
+        ("/a/%2e", False),
+    ],
+)
+def test_dot_and_empty_segments_are_not_clean(rest: str, clean: bool) -> None:
+    assert is_clean("/primus", "/primus" + rest) is clean
+
+
+def test_spec() -> None:
+    answer = spec_response(ServerConfig(pathname="chat"))
+    assert answer.status == 200
+    assert dict(answer.headers)["Content-Type"] == "application/json"
+    assert json.loads(answer.body) == {
+        "version": "6.0.1",
+        "pathname": "/chat",
+        "parser": "json",
+        "transformer": "websockets",
+        "timeout": 35000,
+    }
+
+
+def test_a_refusal() -> None:
+    """Protocol 6."""
+    answer = error_response(401, 'no "entry"', 'Basic realm="x"')
+    assert answer == Response(
+        401,
+        (("Content-Type", "application/json"), ("WWW-Authenticate", 'Basic realm="x"')),
+        b'{"error":"no \\"entry\\""}',
+    )
+    assert error_response(403, "no", "Basic").headers == (("Content-Type", "application/json"),)
+    assert error_response(401, "no").headers == (("Content-Type", "application/json"),)
+
+
+def test_a_refusal_that_cannot_be_written_as_it_is() -> None:
+    with pytest.raises(ConfigError, match="header WWW-Authenticate"):
+        error_response(401, "no", "Basic\r\nX-Evil: 1")
+    assert error_response(401, "lone \ud800 surrogate").body == b'{"error":"lone ? surrogate"}'
+
+
+def test_text_is_for_people() -> None:
+    assert text_response(404, "no", (("A", "b"),)) == Response(
+        404, (("Content-Type", "text/plain; charset=utf-8"), ("A", "b")), b"no\n"
+    )
+
+
+@pytest.mark.parametrize("status", [400, 401, 499, 500, 599])
+def test_statuses_that_refuse(status: int) -> None:
+    check_status(status)
+
+
+@pytest.mark.parametrize("status", [200, 399, 600, 0, -401, True, "401", None, 401.0])
+def test_statuses_that_do_not(status: object) -> None:
+    with pytest.raises(ConfigError, match="from 400 to 599"):
+        check_status(status)

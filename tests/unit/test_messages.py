@@ -1,0 +1,80 @@
+"""Protocol messages, and `Message` (protocol 1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from primus_proto.messages import (
+    SERVER_CLOSE,
+    Message,
+    is_reserved,
+    parse_protocol_message,
+    protocol_message,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("primus::ping::1795369060554", ("ping", "1795369060554")),
+        ("primus::ping::", ("ping", "")),
+        ("primus::pong::a::b:c", ("pong", "a::b:c")),
+        ("primus::server::close", ("server", "close")),
+        ("primus::id::", ("id", "")),
+        ("primus::::", ("", "")),
+        ("primus::ping", None),
+        ("primus::ping:1", None),
+        ("primus::", None),
+    ],
+)
+def test_parse(text: str, parsed: tuple[str, str] | None) -> None:
+    assert parse_protocol_message(text) == parsed
+    if parsed is not None:
+        assert protocol_message(*parsed) == text
+
+
+def test_server_close() -> None:
+    assert protocol_message("server", "close") == SERVER_CLOSE
+
+
+class Word(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("value", "reserved"),
+    [
+        ("primus::ping::1", True),
+        ("primus::", True),
+        ("primus::anything at all", True),
+        (Word("primus::x"), True),
+        ("primus:", False),
+        (" primus::ping::1", False),
+        ("Primus::ping::1", False),
+        ("", False),
+        (b"primus::ping::1", False),
+        (["primus::ping::1"], False),
+        (None, False),
+    ],
+)
+def test_reserved_strings(value: object, reserved: bool) -> None:
+    assert is_reserved(value) is reserved
+
+
+@pytest.mark.parametrize(("payload", "size"), [("", 0), ("abc", 3), ("é\U0001f600", 6), (b"\x00\xff", 2)])
+def test_size_is_that_on_the_wire(payload: str | bytes, size: int) -> None:
+    assert Message(payload).size == size
+
+
+def test_each_framing_is_made_once() -> None:
+    made: list[str | bytes] = []
+
+    def frame(payload: str | bytes) -> bytes:
+        made.append(payload)
+        return b"frame"
+
+    message = Message("text")
+    first = message.framed("one", frame)
+    assert message.framed("one", frame) is first
+    assert message.framed("two", frame) == b"frame"
+    assert made == ["text", "text"]

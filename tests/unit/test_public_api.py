@@ -1,0 +1,45 @@
+"""The public names, and only those; and that what is public is documented."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+
+import pytest
+
+import primus_proto as pp
+
+MODULES = ["errors", "config", "events", "commands", "http", "parsers", "states", "testing"]
+CLASSES = [value for name in pp.__all__ if inspect.isclass(value := getattr(pp, name))]
+
+
+def test_all_is_all_there_is() -> None:
+    """Besides submodules, which importing one another makes visible."""
+    names = {name for name, value in vars(pp).items() if not name.startswith("_")}
+    modules = {name for name in names if isinstance(getattr(pp, name), types.ModuleType)}
+    assert names - (modules - {"commands", "events"}) == set(pp.__all__)
+
+
+def test_version() -> None:
+    assert isinstance(pp.__version__, str)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_public_classes_and_their_verbs_are_documented(kind: type) -> None:
+    assert kind.__doc__
+    for name, member in vars(kind).items():
+        if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
+            assert inspect.getdoc(member), f"{kind.__name__}.{name}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_modules_are_documented(name: str) -> None:
+    module = importlib.import_module(f"primus_proto.{name}")
+    for promised in module.__all__:
+        assert inspect.getdoc(getattr(module, promised)), f"{name}.{promised}"
+
+
+def test_nothing_stands_for_nothing() -> None:
+    assert repr(pp.NOTHING) == "NOTHING"
+    assert pp.NOTHING is not None

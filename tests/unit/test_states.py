@@ -1,0 +1,300 @@
+"""The tables, and that client and spark are what the tables say: every state × every trigger, then random walks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from primus_proto import ClientState, ConnectError, Limits, LocalProtocolError, ReadyState, Spark, SparkState
+from primus_proto.states import CLIENT, SPARK, ClientTrigger, SparkTrigger, step
+from tests.unit.sessions import ClientHost, ServerHost, SlowPipe, ready
+
+S, T = ClientState, ClientTrigger
+
+READY = {
+    S.IDLE: {ReadyState.CLOSED},
+    S.CONNECTING: {ReadyState.OPENING},
+    S.OPEN: {ReadyState.OPEN},
+    S.WAITING: {ReadyState.CLOSED, ReadyState.OPENING},
+    S.RECONNECTING: {ReadyState.OPENING},
+    S.ENDED: {ReadyState.CLOSED},
+    S.DESTROYED: {ReadyState.CLOSED},
+}
+
+
+# --- the tables by themselves ---
+
+
+def test_every_state_is_reached_and_every_trigger_used() -> None:
+    assert set(CLIENT.values()) == set(S) - {S.IDLE}
+    assert {trigger for _, trigger in CLIENT} == set(T)
+    assert {state for state, _ in CLIENT} == set(S) - {S.DESTROYED}
+    assert {trigger for _, trigger in SPARK} == set(SparkTrigger)
+
+
+def test_every_state_but_destroyed_leads_to_the_end() -> None:
+    for state in set(S) - {S.ENDED, S.DESTROYED}:
+        assert CLIENT[state, T.END] is S.ENDED
+
+
+def test_step() -> None:
+    assert step(CLIENT, S.IDLE, T.OPEN) is S.CONNECTING
+    with pytest.raises(LocalProtocolError, match=r"^cannot do 'open\(\)' while destroyed$"):
+        step(CLIENT, S.DESTROYED, T.OPEN)
+
+
+@pytest.mark.parametrize(
+    ("state", "announced"), [(ReadyState.OPENING, "opening"), (ReadyState.OPEN, "open"), (ReadyState.CLOSED, "end")]
+)
+def test_ready_states_have_the_originals_words(state: ReadyState, announced: str) -> None:
+    assert state.announced == announced
+    assert [int(state) for state in ReadyState] == [1, 2, 3]
+
+
+# --- a client for each state, and an act for each trigger ---
+
+
+def reach(state: ClientState, retries: int = 3) -> ClientHost:
+    host = ClientHost(manual=True, retries=retries)
+    if state is S.IDLE:
+        return host
+    host.client.open()
+    host.pump()
+    if state in (S.OPEN, S.WAITING, S.RECONNECTING):
+        host.open()
+    if state in (S.WAITING, S.RECONNECTING):
+        host.lose()
+    if state is S.RECONNECTING:
+        host.run(0.5)
+    if state is S.ENDED:
+        host.client.network_offline()
+    if state is S.DESTROYED:
+        host.client.destroy()
+    host.pump()
+    assert host.client.state is state
+    return host
+
+
+def give_up(host: ClientHost) -> None:
+    if host.client.state is S.OPEN:
+        host.receive("primus::server::close")
+        host.lose()
+    elif host.client.state is S.CONNECTING:
+        host.lose(ConnectError("no", status=403))
+    else:
+        host.lose()
+
+
+def delay_over(host: ClientHost) -> None:
+    if host.client.state is S.WAITING:
+        due = host.client.next_timeout()
+        assert due is not None
+        host.run(due - host.now)
+
+
+ACTS: dict[ClientTrigger, Callable[[ClientHost], None]] = {
+    T.OPEN: lambda host: host.client.open(),
+    T.CONNECTED: lambda host: host.open(),
+    T.RETRY: lambda host: host.lose(),
+    T.GIVE_UP: give_up,
+    T.DUE: delay_over,
+    T.END: lambda host: host.client.end(),
+    T.ONLINE: lambda host: host.client.network_online(),
+    T.DESTROY: lambda host: host.client.destroy(),
+}
+
+
+@pytest.mark.parametrize("trigger", T)
+@pytest.mark.parametrize("state", S)
+def test_a_client_does_what_its_table_says(state: ClientState, trigger: ClientTrigger) -> None:
+    # Retries are used up where that is what the trigger means.
+    host = reach(state, retries=1 if (state, trigger) == (S.RECONNECTING, T.GIVE_UP) else 3)
+    host.told()
+    host.commanded()
+    due = host.client.next_timeout()
+    expected = CLIENT.get((state, trigger))
+    if (state, trigger) == (S.WAITING, T.GIVE_UP):
+        return  # only on the way back from offline; its own test is below
+    if trigger is T.DESTROY and expected is None and state is not S.DESTROYED:
+        expected = S.DESTROYED  # by way of the end, which is in the table
+    try:
+        ACTS[trigger](host)
+    except LocalProtocolError:
+        assert expected is None
+        assert trigger is T.OPEN
+    if expected is not None:
+        assert host.client.state is expected
+        assert host.client.ready_state in READY[expected]
+        assert host.told() != []
+    else:
+        assert host.client.state is state
+        assert (host.told(), host.commanded(), host.client.next_timeout()) == ([], [], due)
+
+
+def test_giving_up_while_waiting() -> None:
+    host = reach(S.ENDED, retries=0)
+    host.client.network_online()
+    assert host.client.state is S.WAITING
+    host.pump()
+    assert host.client.state is CLIENT[S.WAITING, T.GIVE_UP]
+
+
+RETRIES = 2
+
+
+class Model:
+    """What the table makes of a walk, and the little besides it that decides which trigger an act is."""
+
+    def __init__(self) -> None:
+        self.state = S.IDLE
+        self.attempt = 0
+        self.offline = False  # the host's word
+        self.ended_offline = False
+
+    def take(self, trigger: ClientTrigger) -> None:
+        self.state = CLIENT[self.state, trigger]
+        if self.state is S.ENDED:
+            self.attempt = 0
+
+    def can(self, trigger: ClientTrigger) -> bool:
+        return (self.state, trigger) in CLIENT
+
+    def retry(self) -> None:
+        if self.attempt >= RETRIES:
+            self.take(T.GIVE_UP)
+        else:
+            if self.state is not S.WAITING:
+                self.take(T.RETRY)
+            self.attempt += 1
+
+    def act(self, act: str) -> None:
+        match act:
+            case "open" if self.can(T.OPEN):
+                self.take(T.OPEN)
+                self.ended_offline = False
+            case "opened" if self.can(T.CONNECTED):
+                self.take(T.CONNECTED)
+                self.offline = False
+            case "lost" | "refused" if self.can(T.RETRY):
+                if act == "refused" and self.state is S.CONNECTING:
+                    self.take(T.GIVE_UP)
+                else:
+                    self.retry()
+            case "server ends" if self.state is S.OPEN:
+                self.take(T.GIVE_UP)
+            case "due" if self.state is S.WAITING:
+                self.take(T.DUE)
+            case "due" if self.state in (S.CONNECTING, S.RECONNECTING):
+                self.retry()
+            case "end" if self.can(T.END):
+                self.take(T.END)
+            case "destroy" if self.state is not S.DESTROYED:
+                if self.state is not S.ENDED:
+                    self.take(T.END)
+                self.take(T.DESTROY)
+            case "offline" if self.state is not S.DESTROYED:
+                self.offline = True
+                if self.state not in (S.IDLE, S.ENDED):
+                    self.take(T.END)
+                    self.ended_offline = True
+            case "online" if self.offline and self.state is not S.DESTROYED:
+                self.offline = False
+                if self.ended_offline:
+                    self.ended_offline = False
+                    self.take(T.ONLINE)
+                    self.retry()
+
+
+walks = st.lists(
+    st.sampled_from(
+        ["open", "opened", "lost", "refused", "server ends", "due", "end", "destroy", "offline", "online"] * 2
+        + ["open"]
+    ),
+    max_size=40,
+)
+
+
+@given(walks)
+def test_any_walk_of_a_client_is_one_of_its_table(walk: list[str]) -> None:
+    host, model = ClientHost(manual=True, retries=RETRIES, ping=False), Model()
+    for act in walk:
+        model.act(act)
+        match act:
+            case "open":
+                try:
+                    host.client.open()
+                except LocalProtocolError:
+                    assert host.client.state not in (S.IDLE, S.ENDED)
+            case "opened":
+                host.open()
+            case "lost":
+                host.lose()
+            case "refused":
+                host.lose(ConnectError("no", status=401))
+            case "server ends":
+                host.receive("primus::server::close")
+                if host.client.state is S.OPEN:
+                    host.lose(code=1000)
+            case "due":
+                due = host.client.next_timeout()
+                if due is not None:
+                    host.run(due - host.now)
+            case "end":
+                host.client.end()
+            case "destroy":
+                host.client.destroy()
+            case "offline":
+                host.client.network_offline()
+            case "online":
+                host.client.network_online()
+        host.pump()
+        assert host.client.state is model.state
+        assert host.client.ready_state in READY[model.state]
+        assert host.client.online is not model.offline
+        armed = model.state in (S.CONNECTING, S.WAITING, S.RECONNECTING)
+        assert (host.client.next_timeout() is not None) is armed, "a state that waits has a way out, and no other"
+
+
+# --- the spark ---
+
+
+def flatline(host: ServerHost, spark: Spark) -> None:
+    host.run(1e4)
+
+
+def cut(host: ServerHost, spark: Spark) -> None:
+    spark.write("more than the backlog may be")
+    spark.write("so this is one too many")
+
+
+SPARK_ACTS: dict[SparkTrigger, Callable[[ServerHost, Spark], None]] = {
+    SparkTrigger.END: lambda host, spark: spark.end(),
+    SparkTrigger.LOST: lambda host, spark: spark.connection_lost(now=host.now),
+    SparkTrigger.FLATLINE: flatline,
+    SparkTrigger.CUT: cut,
+}
+ENDING = ["readyStateChange", "disconnection", "end"]
+
+
+@given(st.lists(st.sampled_from(SparkTrigger), min_size=1, max_size=4))
+def test_any_walk_of_a_spark_is_one_of_its_table(walk: list[SparkTrigger]) -> None:
+    """Whatever closes it first: it closes once, in one order, and nothing comes after."""
+    host = ServerHost(limits=Limits(backlog=10))
+    spark = host.connect(pipe=SlowPipe())
+    assert ready(spark) is ReadyState.OPEN
+    state = SparkState.OPEN
+    for trigger in walk:
+        SPARK_ACTS[trigger](host, spark)
+        told = [name for name in host.told() if name not in ("heartbeat-skipped", "error", "flatline")]
+        if state is SparkState.OPEN:
+            state = SPARK[state, trigger]
+            assert told == ENDING
+        else:
+            assert told == []
+        assert ready(spark) is ReadyState.CLOSED
+        assert repr(spark) == f"<Spark {spark.id} {state.value}>"
+        assert host.server.next_timeout() is None
+        assert len(host.server) == 0

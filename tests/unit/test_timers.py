@@ -1,0 +1,126 @@
+"""Timers against a model that looks at all of them each time (the naive way, which is plainly right)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from primus_proto.timers import Timers
+
+COUNT = 4
+times = st.integers(0, 12)
+which = st.integers(0, COUNT - 1)
+changes = st.one_of(
+    st.tuples(st.just("set"), which, times),
+    st.tuples(st.just("cancel"), which, st.just(0)),
+)
+steps = st.lists(st.one_of(changes, st.tuples(st.just("fire"), st.just(0), times)), max_size=40)
+
+
+class Watched:
+    """Some timers, and the model beside them. A timer that fires makes the changes laid up for it."""
+
+    def __init__(self, reactions: list[list[tuple[str, int, int]]]) -> None:
+        self.timers = Timers()
+        self.reactions = reactions
+        self.real = [self.timers.new(lambda now, i=i: self.fired(i, now)) for i in range(COUNT)]  # type: ignore[misc]
+        self.model: dict[int, float] = {}
+        self.now = 0.0
+
+    def change(self, what: str, i: int, after: int) -> None:
+        if what == "set":
+            self.real[i].set(self.now + after)
+            self.model[i] = self.now + after
+        else:
+            self.real[i].cancel()
+            self.model.pop(i, None)
+        self.check()
+
+    def fired(self, i: int, now: float) -> None:
+        assert now == self.now
+        due = self.model.pop(i)  # armed, or it could not fire
+        assert due <= now
+        assert due <= min(self.model.values(), default=math.inf), "one that was due earlier was passed over"
+        self.check()
+        if self.reactions[i]:
+            self.change(*self.reactions[i].pop())
+
+    def check(self) -> None:
+        """At any moment, inside a callback too, the truth about the next deadline."""
+        due = min(self.model.values(), default=None)
+        assert self.timers.next() == due
+        assert self.timers.next() == due
+        assert [timer.due for timer in self.real] == [self.model.get(i, math.inf) for i in range(COUNT)]
+
+    def fire(self, after: int) -> None:
+        self.now += after
+        self.timers.fire(self.now)
+        assert all(due > self.now for due in self.model.values()), "something due was left"
+        self.check()
+
+
+@given(steps, st.lists(st.lists(changes, max_size=3), min_size=COUNT, max_size=COUNT))
+def test_as_the_naive_model(script: list[tuple[str, int, int]], reactions: list[list[tuple[str, int, int]]]) -> None:
+    watched = Watched(reactions)
+    for what, i, after in script:
+        if what == "fire":
+            watched.fire(after)
+        else:
+            watched.change(what, i, after)
+
+
+def test_nothing_is_due_at_first() -> None:
+    timers = Timers()
+    timer = timers.new(lambda now: None)
+    assert timers.next() is None
+    assert timer.due == math.inf
+    timers.fire(1e9)
+    timer.cancel()
+    assert timers.next() is None
+
+
+def test_same_instant_in_the_order_of_arming() -> None:
+    order: list[str] = []
+    timers = Timers()
+    for name in "abc":
+        timers.new(lambda now, name=name: order.append(name)).set(5.0)  # type: ignore[misc]
+    timers.fire(4.9)
+    assert order == []
+    timers.fire(5.0)
+    assert order == ["a", "b", "c"]
+
+
+def test_a_timer_set_to_never_is_off() -> None:
+    timers = Timers()
+    timer = timers.new(lambda now: None)
+    timer.set(1.0)
+    timer.set(math.inf)
+    assert timers.next() is None
+
+
+def test_rearming_to_later_does_not_grow_the_heap() -> None:
+    timers = Timers()
+    timer = timers.new(lambda now: None)
+    for due in range(1000):
+        timer.set(float(due))
+    assert timers.next() == 999.0
+    assert len(timers._heap) == 1
+
+
+def test_a_callback_that_raises_leaves_the_rest_in_order() -> None:
+    timers = Timers()
+    other = timers.new(lambda now: None)
+
+    def fail(now: float) -> None:
+        raise RuntimeError
+
+    failing = timers.new(fail)
+    failing.set(1.0)
+    other.set(1.5)
+    other.set(3.0)
+    with pytest.raises(RuntimeError):
+        timers.fire(2.0)
+    assert timers.next() == 3.0

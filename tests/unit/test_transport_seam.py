@@ -1,0 +1,442 @@
+"""The seam around a transport: the same sessions over WebSockets and over a polling transport of the tests' own.
+
+Nothing outside ``transports/`` knows which of them runs, so everything the ends see must be the same.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import primus_proto
+from primus_proto import ConnectError, Limits, Spark
+from primus_proto import events as ev
+from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from primus_proto.transports.registry import TRANSPORTS
+from tests.unit.polling_transport import POLLING
+
+OPENED = ["readyStateChange", "readyStateChange", "open"]
+ENDED = ["readyStateChange", "close", "end"]
+LOST = ["readyStateChange", "close", "reconnect scheduled"]
+REOPENED = ["reconnect", "readyStateChange", "reconnected", "readyStateChange", "open"]
+GONE = ["readyStateChange", "disconnection", "end"]
+
+
+@pytest.fixture(params=["websockets", "polling"], autouse=True)
+def transformer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The polling transport is known for the time of one test."""
+    monkeypatch.setitem(TRANSPORTS, "polling", POLLING)
+    return str(request.param)
+
+
+class World:
+    """A network with one server and one client of the transport that is tested."""
+
+    def __init__(self, transformer: str, *, on_event: Callable[..., Any] | None = None, **options: Any) -> None:
+        network = {name: options.pop(name) for name in ("latency", "cut", "seed", "window") if name in options}
+        client = {name: options.pop(name) for name in tuple(options) if name in CLIENT}
+        self.transformer = transformer
+        self.network = VirtualNetwork(**{"latency": 0.01, **network})
+        self.options = options
+        self.on_event = on_event
+        self.server = self.serve()
+        self.client = self.connect(**client)
+
+    def serve(self) -> VirtualServer:
+        return self.network.serve(transformer=self.transformer, on_event=self.on_event, **self.options)
+
+    def connect(self, **options: Any) -> VirtualClient:
+        return self.network.connect("http://server", transformer=self.transformer, **options)
+
+    def open(self) -> Spark:
+        self.network.run(0.5)
+        assert self.client.names == OPENED
+        assert self.server.names == ["initialised", "connection"]
+        self.forget()
+        (spark,) = self.server.server
+        return spark
+
+    def forget(self) -> None:
+        self.client.events.clear()
+        self.server.events.clear()
+
+    def quiet(self) -> None:
+        """Nothing is left: no channel, no timer, no session."""
+        self.network.run(60)
+        for node in (self.client, self.server):
+            assert node.endpoint.channels == 0
+            assert node.endpoint.next_timeout() is None
+            assert node.links == {}
+        assert len(self.server.server) == 0
+
+
+CLIENT = ("ping", "pong", "strategy", "min", "timeout", "retries", "reconnect_timeout")
+
+
+def data(node: VirtualClient | VirtualServer) -> list[Any]:
+    """The values that a node was given, in order."""
+    return [event.data for _, event in node.events if isinstance(event, ev.DataReceived | ev.SparkData)]
+
+
+@pytest.mark.parametrize("cut", [None, 7])
+def test_messages_both_ways_in_order(transformer: str, cut: int | None) -> None:
+    world = World(transformer, cut=cut)
+    spark = world.open()
+    assert spark.request.query["ping"] == "25000"
+    for number in range(200):
+        assert world.client.client.write({"up": number})
+        assert spark.write({"down": number})
+        if number % 10 == 0:
+            world.network.run(0.003)
+    world.network.run(5)
+    assert data(world.server) == [{"up": number} for number in range(200)]
+    assert data(world.client) == [{"down": number} for number in range(200)]
+    assert (spark.buffered, world.client.client.buffered) == (0, 0)
+
+
+def test_large_messages_and_every_character(transformer: str) -> None:
+    world = World(transformer)
+    spark = world.open()
+    value = "\u2028é€\U0001f600\x00" * 50_000
+    world.client.client.write(value)
+    spark.write([value])
+    world.network.run(1)
+    assert (data(world.server), data(world.client)) == ([value], [[value]])
+
+
+def test_an_echo_without_delay(transformer: str) -> None:
+    def echo(node: VirtualServer, event: ev.Event) -> None:
+        if isinstance(event, ev.SparkData):
+            event.spark.write(event.data)
+
+    world = World(transformer, on_event=echo)
+    world.open()
+    for number in range(20):
+        world.client.client.write(number)
+        world.network.run(0.1)
+        assert data(world.client) == list(range(number + 1))
+
+
+def test_the_server_ends_it(transformer: str) -> None:
+    world = World(transformer)
+    spark = world.open()
+    spark.end("bye", code=4001, reason="enough")
+    world.network.run(1)
+    assert data(world.client) == ["bye"]
+    assert world.client.names == ["data", *ENDED]
+    (closed,) = world.client.all(ev.Closed)
+    assert (closed.reason.kind, closed.reason.code, closed.reason.reason) == ("server", 4001, "enough")
+    assert world.server.names == GONE
+    world.quiet()
+
+
+def test_the_server_ends_it_and_wants_it_back(transformer: str) -> None:
+    world = World(transformer)
+    spark = world.open()
+    spark.end(reconnect=True)
+    world.network.run(3)
+    assert world.client.names == [*LOST, *REOPENED]
+    assert world.server.names == [*GONE, "connection"]
+    assert world.server.all(ev.SparkConnected)[0].spark.id != spark.id
+
+
+def test_the_client_ends_it(transformer: str) -> None:
+    world = World(transformer)
+    spark = world.open()
+    world.client.client.end("bye")
+    world.network.run(1)
+    assert world.client.names == ENDED
+    assert data(world.server) == ["bye"]
+    assert world.server.names == ["data", *GONE]
+    assert spark.close_reason is not None
+    assert (spark.close_reason.kind, spark.close_reason.code) == ("client", 1000)
+    world.quiet()
+
+
+def test_the_client_ends_it_and_opens_again_at_once(transformer: str) -> None:
+    """The last message of the old session is not lost to the new one."""
+    world = World(transformer)
+    world.open()
+    world.client.client.end("bye")
+    world.client.client.open()
+    world.client.client.write("hello")
+    world.network.run(1)
+    assert data(world.server) == ["bye", "hello"]
+    assert sorted(world.server.names) == sorted(["data", *GONE, "connection", "data"])
+    assert len(world.server.server) == 1
+
+
+def test_the_client_ends_it_before_it_is_open(transformer: str) -> None:
+    world = World(transformer)
+    world.network.run(0.015)
+    world.client.client.end()
+    world.network.run(1)
+    assert world.client.names == ["readyStateChange", *ENDED]
+    world.quiet()
+
+
+def test_heartbeats(transformer: str) -> None:
+    world = World(transformer, ping=5.0)
+    spark = world.open()
+    world.network.run(3600)
+    assert world.client.names == []
+    assert set(world.server.names) == {"heartbeat"}
+    assert 715 <= world.server.seen(ev.SparkHeartbeat) <= 720
+    assert spark.skipped == 0
+    assert world.client.client.latency == pytest.approx(0.02, abs=0.021)
+
+
+def test_a_client_that_hangs(transformer: str) -> None:
+    world = World(transformer, ping=10.0, pong=4.0)
+    world.open()
+    world.network.freeze(world.client)
+    world.network.run(60)
+    names = [name for name in world.server.names if name not in ("heartbeat", "heartbeat-skipped")]
+    assert names == GONE if transformer == "polling" else names == [*GONE, "flatline"]  # whoever notices first
+    assert len(world.server.server) == 0
+
+
+def test_a_server_that_hangs(transformer: str) -> None:
+    world = World(transformer, ping=10.0, pong=4.0)
+    world.open()
+    world.network.freeze(world.server)
+    world.network.run(16)
+    assert world.client.names[:4] == ["offline", *LOST]
+    world.network.thaw(world.server)
+    world.network.run(30)
+    assert world.client.names[-1] == "open"
+    assert len(world.server.server) == 1
+    assert world.client.client.online
+
+
+def test_a_server_that_dies_and_comes_back(transformer: str) -> None:
+    world = World(transformer)
+    world.open()
+    world.network.run(10)
+    world.client.client.write("first")
+    world.network.run(1)
+    world.network.kill(world.server)
+    world.network.run(0.1)
+    assert world.client.names == LOST
+    world.client.client.write("second")
+    world.network.run(2)
+    again = ["reconnect", "readyStateChange", "readyStateChange", "reconnect scheduled"]
+    assert world.client.names in ([*LOST, *again], [*LOST, *again, *again])
+    world.server = world.serve()
+    world.network.run(10)
+    assert world.client.names[-1] == "open"
+    assert data(world.server) == ["second"]
+
+
+def test_a_server_that_is_not_there(transformer: str) -> None:
+    network = VirtualNetwork()
+    client = network.connect("http://server", transformer=transformer, strategy=False)
+    network.run(1)
+    assert client.names == ["readyStateChange", "error", *ENDED]
+    assert str(client.all(ev.ErrorOccurred)[0].error) == "connection refused"
+
+
+def test_the_wrong_path(transformer: str) -> None:
+    world = World(transformer, pathname="/other", strategy=None)
+    world.network.run(1)
+    (event,) = world.client.all(ev.ErrorOccurred)
+    assert isinstance(event.error, ConnectError)
+    assert (event.error.status, event.error.final) == (404, True)
+    assert world.client.names == ["readyStateChange", "error", *ENDED]
+    world.quiet()
+
+
+def test_the_wrong_transport(transformer: str) -> None:
+    """Each end believes in another one: an error that says so, and no session."""
+    network = VirtualNetwork()
+    other = {"websockets": "polling", "polling": "websockets"}[transformer]
+    server = network.serve(transformer=transformer)
+    client = network.connect("http://server", transformer=other, strategy=False)
+    network.run(1)
+    (event,) = client.all(ev.ErrorOccurred)
+    assert "is this a Primus server with the same transformer?" in str(event.error)
+    network.run(30)
+    assert len(server.server) == 0
+    assert server.endpoint.channels == 0
+    assert server.endpoint.next_timeout() is None
+
+
+def accept(node: VirtualServer, id: int) -> None:
+    assert node.endpoint.accept(id)
+
+
+@pytest.mark.parametrize("decide", ["accept", "reject", "wait"])
+def test_authorization(transformer: str, decide: str) -> None:
+    def on_event(node: VirtualServer, event: ev.Event) -> None:
+        if isinstance(event, ev.AuthorizationRequested) and decide == "accept":
+            node.network.call_at(node.network.now + 1, lambda: accept(node, event.id))
+        elif isinstance(event, ev.AuthorizationRequested) and decide == "reject":
+            node.endpoint.reject(event.id, "no entry", status=403)
+
+    world = World(transformer, authorization=True, on_event=on_event, retries=0)
+    world.network.run(9.9)
+    if decide == "accept":
+        assert world.client.names == OPENED
+        assert world.server.names == ["initialised", "authorization", "connection"]
+        world.client.client.write(1)
+        world.network.run(1)
+        assert data(world.server) == [1]
+    elif decide == "reject":
+        (event,) = world.client.all(ev.ErrorOccurred)
+        assert isinstance(event.error, ConnectError)
+        assert (event.error.status, event.error.body) == (403, b'{"error":"no entry"}')
+        assert world.client.names == ["readyStateChange", "error", *ENDED]
+        world.quiet()
+    else:
+        assert world.client.names == ["readyStateChange"]
+        world.network.run(1)
+        assert world.client.names[1:] in (
+            ["timeout", "readyStateChange", "reconnect failed", "end"],  # ten seconds each: whoever is first
+            ["error", "readyStateChange", "reconnect failed", "end"],
+        )
+        assert len(world.server.server) == 0
+
+
+def test_authorization_of_all(transformer: str) -> None:
+    """Every request of a session is asked about: one of a WebSocket, as many as it takes of another."""
+
+    def on_event(node: VirtualServer, event: ev.Event) -> None:
+        if isinstance(event, ev.AuthorizationRequested):
+            node.endpoint.accept(event.id)
+
+    world = World(transformer, authorization="all", on_event=on_event)
+    world.network.run(1)
+    (spark,) = world.server.server
+    world.client.client.write(1)
+    spark.write(2)
+    world.network.run(1)
+    assert (data(world.server), data(world.client)) == ([1], [2])
+    questions = world.server.seen(ev.AuthorizationRequested)
+    assert questions == 1 if transformer == "websockets" else questions >= 4
+
+
+def test_a_broadcast(transformer: str) -> None:
+    world = World(transformer)
+    others = [world.connect() for _ in range(20)]
+    world.network.run(1)
+    assert world.server.server.write({"to": "all"}) == 21
+    world.network.run(1)
+    for client in (world.client, *others):
+        assert data(client) == [{"to": "all"}]
+
+
+def test_a_session_that_does_not_read(transformer: str) -> None:
+    """Back-pressure reaches the peer: what it writes stays with it, and comes in order once the session reads."""
+    world = World(transformer, window=2000)
+    spark = world.open()
+    spark.pause()
+    for number in range(100):
+        world.client.client.write(str(number) * 100)
+        world.network.run(0.1)
+    held = world.client.client.buffered
+    assert held > 5000
+    assert len(data(world.server)) < 50
+    spark.resume()
+    world.network.run(5)
+    assert data(world.server) == [str(number) * 100 for number in range(100)]
+    assert world.client.client.buffered == 0
+
+
+def test_a_client_that_does_not_read(transformer: str) -> None:
+    world = World(transformer, window=2000, limits=Limits(backlog=20_000))
+    spark = world.open()
+    world.client.client.pause()
+    sent = 0
+    while not spark.crowded:
+        assert spark.write("x" * 500)
+        sent += 1
+        world.network.run(0.01)
+    assert sent < 100
+    world.client.client.resume()
+    world.network.run(5)
+    assert len(data(world.client)) == sent
+    assert world.server.names == ["drain"]
+    assert spark.buffered == 0
+
+
+def test_a_client_that_never_reads_is_cut(transformer: str) -> None:
+    world = World(transformer, window=2000, limits=Limits(backlog=20_000), ping=False, strategy=False)
+    spark = world.open()
+    world.client.client.pause()
+    while spark.write("x" * 500):
+        world.network.run(0.001)
+    world.network.run(0.1)
+    assert world.server.names[-4:] == ["error", *GONE]
+    assert spark.close_reason is not None
+    assert spark.close_reason.kind == "backlog"
+    assert len(world.server.server) == 0
+
+
+@pytest.mark.parametrize("timeout", [0.0, 30.0])
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_the_server_closes(transformer: str, timeout: float, reconnect: bool) -> None:
+    world = World(transformer, strategy="disconnect", retries=1)
+    spark = world.open()
+    world.server.server.close("bye", reconnect=reconnect, timeout=timeout)
+    if timeout:
+        late = world.connect(strategy=False)
+        for number in range(5):
+            world.network.run(5)
+            assert spark.write(number)
+            world.client.client.write(number)
+        world.network.run(1)
+        assert data(world.client) == data(world.server) == [0, 1, 2, 3, 4]
+        assert late.names[-3:] == ENDED
+        assert len(world.server.server) == 1
+        world.forget()
+    world.network.run(6)
+    assert data(world.client) == ["bye"]
+    assert world.client.names[1:4] == (LOST if reconnect else ENDED)
+    assert world.server.names == [*GONE, "close"]
+    assert world.server.endpoint.channels == 0
+    assert world.server.endpoint.next_timeout() is None
+
+
+def test_what_the_ends_see_is_the_same() -> None:
+    """One long story over either transport: event by event, value by value."""
+
+    def story(transformer: str) -> tuple[list[str], list[str], list[Any]]:
+        def echo(node: VirtualServer, event: ev.Event) -> None:
+            if isinstance(event, ev.SparkData):
+                event.spark.write(event.data)
+
+        world = World(transformer, on_event=echo, ping=5.0)
+        for number in range(3):
+            world.network.run(7)
+            world.client.client.write(number)
+            world.client.client.request_id()
+            world.network.run(1)
+            (spark,) = world.server.server
+            if number == 0:
+                spark.end("again", reconnect=True)
+            elif number == 1:
+                world.network.drop(world.client)
+            else:
+                spark.end("enough")
+            world.network.run(1)
+        world.quiet()
+        # When a server hears of a lost client depends on the transport; that it does, does not.
+        server = sorted(name for name in world.server.names if name != "heartbeat")
+        return world.client.names, server, data(world.client)
+
+    assert story("websockets") == story("polling")
+
+
+def test_nothing_else_knows_a_transport() -> None:
+    """Only the registry names one; ``transports/websockets.py`` is imported by nobody else."""
+    root = Path(primus_proto.__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        if file.name == "registry.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                assert not node.module.endswith("transports.websockets"), file

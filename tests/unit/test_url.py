@@ -1,0 +1,99 @@
+"""The connect URL and its headers (protocol 2)."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from primus_proto import ClientConfig
+from primus_proto.url import ConnectURL
+
+NOW = 1795369060554
+
+
+def urls(url: str = "http://server:8080", **options: Any) -> ConnectURL:
+    return ConnectURL(ClientConfig(url=url, **options))
+
+
+def query(url: str) -> list[tuple[str, str]]:
+    return parse_qsl(urlsplit(url).query, keep_blank_values=True)
+
+
+def test_the_whole() -> None:
+    assert urls("http://server:8080/?a=b").make(NOW) == (
+        "ws://server:8080/primus?a=b&_primuscb=Q84LSZA&ping=25000&pong=10000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "start"),
+    [
+        ("https://server", {}, "wss://server/primus?"),
+        ("ws://server/", {}, "ws://server/primus?"),
+        ("wss://server:444/primus", {}, "wss://server:444/primus?"),
+        ("http://me:pw@[::1]:81", {"pathname": "chat/room"}, "ws://[::1]:81/chat/room?"),
+    ],
+)
+def test_scheme_host_and_path(url: str, options: dict[str, Any], start: str) -> None:
+    assert urls(url, **options).make(NOW).startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("options", "ping", "pong"),
+    [
+        ({"ping": False}, "false", "10000"),
+        ({"ping": 0}, "false", "10000"),
+        ({"ping": 1.5, "pong": 0.25}, "1500", "250"),
+        ({"ping": 100, "pong": 1000}, "100000", "1000000"),
+        ({"ping": 0.0005, "pong": 0.0125}, "0.5", "12.5"),
+    ],
+)
+def test_the_heartbeat_in_milliseconds(options: dict[str, Any], ping: str, pong: str) -> None:
+    assert query(urls(**options).make(NOW))[-2:] == [("ping", ping), ("pong", pong)]
+
+
+def test_the_users_query_is_kept_but_for_our_own_names() -> None:
+    made = query(urls("http://h?a=1&a=2&empty=&flag&u=%C3%BC%26&ping=1&pong=2&_primuscb=x").make(NOW))
+    assert made[:5] == [("a", "1"), ("a", "2"), ("empty", ""), ("flag", ""), ("u", "ü&")]
+    assert [key for key, _ in made[5:]] == ["_primuscb", "ping", "pong"]
+
+
+def buster(url: str) -> str:
+    return dict(query(url))["_primuscb"]
+
+
+@given(st.lists(st.integers(0, 3), max_size=8))
+def test_no_two_attempts_share_a_cache_buster(steps: list[int]) -> None:
+    """Not even within one millisecond."""
+    maker, now, seen = urls(), NOW, set()
+    for step in steps:
+        now += step
+        seen.add(buster(maker.make(now)))
+    assert len(seen) == len(steps)
+
+
+@pytest.mark.parametrize(("time", "digits"), [(0, "0"), (-5, "0"), (63, "_"), (64, "10"), (64**2 + 1, "101")])
+def test_cache_buster_is_the_time_in_base_64(time: int, digits: str) -> None:
+    assert buster(urls().make(time)) == digits
+
+
+def basic(userinfo: str) -> tuple[str, str]:
+    return "Authorization", "Basic " + base64.b64encode(userinfo.encode()).decode()
+
+
+def test_headers() -> None:
+    assert urls().headers() == ()
+    assert urls(headers={"X-A": "1"}).headers() == (("X-A", "1"),)
+    assert urls("http://me:p%40ss%3A@h", headers={"X-A": "1"}).headers() == (("X-A", "1"), basic("me:p@ss:"))
+    assert urls("http://me@h").headers() == (basic("me:"),)
+    assert urls("http://m%C3%BC:@h").headers() == (basic("mü:"),)
+
+
+def test_the_users_own_authorization_wins() -> None:
+    own = (("authorization", "Bearer x"),)
+    assert urls("http://me:pw@h", headers=own).headers() == own

@@ -1,0 +1,372 @@
+"""Channels: what is written when, who closes and how often, and that a broadcast is one command."""
+
+from __future__ import annotations
+
+import pytest
+
+from primus_proto import Limits, LocalProtocolError
+from primus_proto import commands as cmd
+from primus_proto import events as ev
+from primus_proto.timers import Timers
+from primus_proto.wire.channel import Channel, collect
+from tests.unit.wires import TEXT, ClientWire, Frame, ServerWire, close_frame, frame, frames
+
+
+class User:
+    """What runs on the channel: it remembers."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+        self.ended: list[str | None] = []
+
+    def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
+        self.got.append(bytes(data))
+
+    def channel_closed(self, error: str | None, *, now: float) -> None:
+        self.ended.append(error)
+
+
+class Host:
+    """An endpoint with nothing but channels."""
+
+    def __init__(self) -> None:
+        self.timers = Timers()
+        self.limits = Limits(close=5.0)
+        self.dirty: list[Channel] = []
+
+    def channel_dirty(self, channel: Channel) -> None:
+        self.dirty.append(channel)
+
+    def channel(self, number: int = 1) -> tuple[Channel, User]:
+        channel = Channel(number, self)
+        channel.user = user = User()
+        return channel, user
+
+    def commands(self, *, now: float = 0.0) -> list[cmd.Command]:
+        found: list[cmd.Command] = []
+        dirty, self.dirty = self.dirty, []
+        collect(dirty, found, now=now)
+        return found
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+def test_what_was_written_is_one_write(host: Host) -> None:
+    channel, _ = host.channel(7)
+    for data in (b"a", b"", b"bc"):
+        channel.write(data)
+    assert channel.buffered == 3
+    assert host.commands() == [cmd.Write((7,), b"abc")]
+    assert channel.buffered == 0
+    assert host.commands() == []
+
+
+def test_a_single_object_travels_as_it_is(host: Host) -> None:
+    channels = [host.channel(number)[0] for number in (1, 2, 3)]
+    data = bytes(range(256))
+    for channel in channels:
+        channel.write(data)
+    (write,) = host.commands()
+    assert isinstance(write, cmd.Write)
+    assert write.channels == (1, 2, 3)
+    assert write.data is data
+
+
+def test_equal_bytes_are_not_the_same_bytes(host: Host) -> None:
+    """What belongs together is known by identity: comparing would cost more than it saves."""
+    for number in (1, 2):
+        host.channel(number)[0].write(bytes([120] * 500))
+    assert host.commands() == [cmd.Write((1,), b"x" * 500), cmd.Write((2,), b"x" * 500)]
+
+
+def test_while_blocked_output_stays_here(host: Host) -> None:
+    channel, _ = host.channel()
+    channel.blocked = True
+    channel.write(b"one")
+    channel.write(b"two")
+    assert host.commands() == []
+    assert channel.buffered == 6
+    channel.blocked = False
+    channel.touch()
+    assert host.commands() == [cmd.Write((1,), b"onetwo")]
+
+
+def test_on_written_is_called_once_when_all_has_left(host: Host) -> None:
+    channel, _ = host.channel()
+    called: list[float] = []
+    channel.on_written = called.append
+    channel.blocked = True
+    channel.write(b"x")
+    host.commands(now=1.0)
+    assert called == []
+    channel.blocked = False
+    channel.touch()
+    host.commands(now=2.0)
+    channel.write(b"y")
+    host.commands(now=3.0)
+    assert called == [2.0]
+
+
+def test_close_comes_after_the_output_and_abort_without_it(host: Host) -> None:
+    channel, _ = host.channel()
+    channel.write(b"bye")
+    channel.close()
+    channel.write(b"too late")
+    assert host.commands() == [cmd.Write((1,), b"bye"), cmd.CloseChannel(1)]
+
+    channel, _ = host.channel(2)
+    channel.write(b"lost")
+    channel.abort()
+    assert channel.buffered == 0
+    assert host.commands() == [cmd.CloseChannel(2, abort=True)]
+
+
+def test_a_channel_is_closed_once(host: Host) -> None:
+    channel, user = host.channel()
+    channel.close()
+    assert len(host.commands()) == 1
+    channel.close()
+    channel.abort()
+    channel.pause()
+    channel.linger(now=0.0)
+    channel.write(b"x")
+    channel.channel_closed(None, now=0.0)
+    assert host.commands() == []
+    assert user.ended == []
+    assert host.timers.next() is None
+
+
+def test_a_close_that_the_peer_does_not_let_happen_has_a_deadline(host: Host) -> None:
+    """A peer that does not read must not keep a channel and its output for ever."""
+    channel, _ = host.channel()
+    channel.blocked = True
+    channel.write(b"never read")
+    channel.close()
+    assert host.commands(now=10.0) == []
+    channel.touch()
+    assert host.commands(now=12.0) == []
+    assert host.timers.next() == 15.0
+    host.timers.fire(15.0)
+    assert host.commands() == [cmd.CloseChannel(1, abort=True)]
+
+    channel, _ = host.channel(2)
+    channel.blocked = True
+    channel.write(b"read late")
+    channel.close()
+    assert host.commands(now=20.0) == []
+    channel.blocked = False
+    channel.touch()
+    assert host.commands(now=21.0) == [cmd.Write((2,), b"read late"), cmd.CloseChannel(2)]
+    assert host.timers.next() is None
+
+
+def test_lingering_reads_and_discards_and_ends(host: Host) -> None:
+    channel, user = host.channel()
+    channel.pause()
+    channel.write(b"sorry")
+    channel.linger(now=1.0)
+    channel.linger(now=2.0)
+    assert channel.closed
+    assert host.commands(now=1.0) == [cmd.Write((1,), b"sorry")]
+    channel.receive_data(b"more", now=3.0)
+    channel.write(b"nothing more is said")
+    assert host.commands(now=3.0) == []
+    assert host.timers.next() == 6.0
+    host.timers.fire(6.0)
+    assert host.commands(now=6.0) == [cmd.CloseChannel(1, abort=True)]
+    assert user.got == []
+
+
+def test_lingering_ends_with_the_peer(host: Host) -> None:
+    channel, user = host.channel()
+    channel.linger(now=1.0)
+    channel.channel_closed(None, now=2.0)
+    assert host.commands(now=2.0) == [cmd.CloseChannel(1, abort=True)]
+    assert host.timers.next() is None
+    assert user.ended == []  # it had been closed before
+
+
+def test_pause_and_resume_are_said_when_they_change_something(host: Host) -> None:
+    channel, _ = host.channel()
+    channel.pause()
+    channel.pause()
+    assert host.commands() == [cmd.PauseReading(1)]
+    channel.pause()
+    assert host.commands() == []
+    channel.resume()
+    channel.pause()
+    assert host.commands() == []
+    channel.resume()
+    assert host.commands() == [cmd.ResumeReading(1)]
+
+
+def test_what_came_too_early_waits_in_order(host: Host) -> None:
+    channel, user = host.channel()
+    channel.unread = b"first "
+    channel.receive_data(memoryview(b"second"), now=0.0)
+    assert user.got == []
+    channel.feed_unread(now=0.0)
+    channel.feed_unread(now=0.0)
+    channel.receive_data(b"third", now=0.0)
+    assert user.got == [b"first second", b"third"]
+
+
+def test_what_came_too_early_comes_before_the_end(host: Host) -> None:
+    channel, user = host.channel()
+    channel.unread = b"last words"
+    channel.channel_closed("reset", now=0.0)
+    assert user.got == [b"last words"]
+    assert user.ended == ["reset"]
+
+
+# --- the same, seen from the driver ---
+
+
+def test_numbers_are_never_reused_and_stale_ones_ignored() -> None:
+    wire = ServerWire()
+    first = wire.accept()
+    first.eof()
+    assert first.aborted()
+    second = wire.accept()
+    assert second.channel == first.channel + 1
+    endpoint = wire.endpoint
+    endpoint.receive_data(first.channel, b"GET / HTTP/1.1\r\n\r\n", now=wire.now)
+    endpoint.channel_closed(first.channel, "again", now=wire.now)
+    endpoint.channel_blocked(first.channel)
+    endpoint.channel_writable(first.channel, now=wire.now)
+    assert endpoint.events() == []
+    assert endpoint.commands(now=wire.now) == []
+    assert endpoint.channels == 1
+
+
+@pytest.mark.parametrize("number", [0, -1, 2, 99])
+def test_a_number_that_never_was_is_the_drivers_mistake(number: int) -> None:
+    server, client = ServerWire(), ClientWire()
+    server.accept()
+    for endpoint in (server.endpoint, client.endpoint):
+        with pytest.raises(LocalProtocolError, match="never was"):
+            endpoint.receive_data(number, b"x", now=0.0)
+        with pytest.raises(LocalProtocolError):
+            endpoint.channel_closed(number, now=0.0)
+        with pytest.raises(LocalProtocolError):
+            endpoint.channel_blocked(number)
+        with pytest.raises(LocalProtocolError):
+            endpoint.channel_writable(number, now=0.0)
+        assert endpoint.events() == []
+        assert endpoint.channels == 1
+    with pytest.raises(LocalProtocolError):
+        client.endpoint.channel_opened(number, now=0.0)
+
+
+def test_a_broadcast_is_one_command_and_one_object() -> None:
+    wire = ServerWire()
+    peers = [wire.connect()[0] for _ in range(5)]
+    wire.commands.clear()
+    assert wire.server.write({"to": "all"}) == 5
+    wire.pump()
+    (write,) = wire.commands
+    assert isinstance(write, cmd.Write)
+    assert write.channels == tuple(peer.channel for peer in peers)
+    assert frames(write.data) == [Frame(TEXT, b'{"to":"all"}')]
+
+
+def test_a_broadcast_joins_what_waits_already() -> None:
+    wire = ServerWire()
+    (_, one), (busy, two), (slow, _) = (wire.connect() for _ in range(3))
+    wire.block(slow.channel)
+    two.write("before")
+    wire.commands.clear()
+    wire.server.write("all")
+    wire.pump()
+    data = {write.channels: frames(write.data) for write in wire.commands if isinstance(write, cmd.Write)}
+    assert data == {(1,): [Frame(TEXT, b'"all"')], (2,): [Frame(TEXT, b'"before"'), Frame(TEXT, b'"all"')]}
+    assert one.buffered == two.buffered == 0
+    busy.frames()
+    wire.unblock(slow.channel)
+    assert slow.frames() == [Frame(TEXT, b'"all"')]
+
+
+def test_two_messages_in_one_turn_are_one_write() -> None:
+    wire = ServerWire()
+    peer, spark = wire.connect()
+    wire.commands.clear()
+    spark.write(1)
+    spark.write(2)
+    wire.pump()
+    assert [type(command) for command in wire.commands] == [cmd.Write]
+    assert peer.frames() == [Frame(TEXT, b"1"), Frame(TEXT, b"2")]
+
+
+def test_backlog_of_a_blocked_channel_counts_and_drains() -> None:
+    wire = ServerWire(limits=Limits(backlog=1000))
+    peer, spark = wire.connect()
+    wire.block(peer.channel)
+    assert spark.write("x" * 600)
+    wire.pump()
+    assert (spark.buffered, spark.crowded) == (len(frame(TEXT, "x" * 602, mask=False)), True)
+    assert wire.told() == []
+    wire.unblock(peer.channel)
+    assert (spark.buffered, spark.crowded) == (0, False)
+    assert wire.told() == ["drain"]
+    assert peer.frames() == [Frame(TEXT, b'"' + b"x" * 600 + b'"')]
+    wire.pump()
+    assert wire.told() == []
+
+
+def test_a_peer_that_does_not_read_is_cut() -> None:
+    wire = ServerWire(limits=Limits(backlog=1000))
+    peer, spark = wire.connect()
+    wire.block(peer.channel)
+    assert [spark.write("x" * 600) for _ in range(3)] == [True, True, False]
+    assert wire.told() == ["error", "readyStateChange", "disconnection", "end"]
+    assert spark.close_reason is not None
+    assert spark.close_reason.kind == "backlog"
+    assert peer.aborted()
+    assert wire.endpoint.channels == 0
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_a_peer_that_says_goodbye_and_does_not_read_the_answer_is_let_go() -> None:
+    wire = ServerWire(limits=Limits(close=5.0))
+    peer, spark = wire.connect()
+    wire.block(peer.channel)
+    spark.write("unread")
+    wire.pump()
+    peer.send(close_frame(1000))
+    assert wire.told() == ["readyStateChange", "disconnection", "end"]
+    assert not peer.closed()
+    wire.run(4.9)
+    assert not peer.closed()
+    wire.run(0.2)
+    assert peer.aborted()
+    assert wire.endpoint.channels == 0
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_writing_in_the_turn_in_which_the_peer_goes_leaves_nothing_behind() -> None:
+    """The pipe is dirty when its carrier closes: no timer is set for it any more, and the channel closes once."""
+    wire = ServerWire()
+    peer, spark = wire.connect()
+    spark.write("too late")
+    peer.eof("reset")
+    assert peer.aborted()
+    assert wire.endpoint.next_timeout() is None
+    wire.run(60)
+    assert [command for command in wire.commands if isinstance(command, cmd.CloseChannel)] == [
+        cmd.CloseChannel(1, True)
+    ]
+    assert spark.buffered == 0
+
+
+def test_events_and_commands_hand_over_and_forget() -> None:
+    wire = ServerWire()
+    peer = wire.accept()
+    wire.endpoint.receive_data(peer.channel, b"GET /primus/spec HTTP/1.1\r\nHost: x\r\n\r\n", now=wire.now)
+    assert wire.endpoint.commands(now=wire.now)
+    assert wire.endpoint.commands(now=wire.now) == []
+    wire.endpoint.receive_data(peer.channel, b"nonsense\r\n\r\n", now=wire.now)
+    assert [type(event) for event in wire.endpoint.events()] == [ev.Logged]
+    assert wire.endpoint.events() == []

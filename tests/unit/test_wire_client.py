@@ -1,0 +1,293 @@
+"""The client's side of HTTP/1.1: every request ends in one outcome, whatever the server sends."""
+
+from __future__ import annotations
+
+import pytest
+
+from primus_proto import ConnectError
+from primus_proto import commands as cmd
+from primus_proto import events as ev
+from primus_proto.transports.base import ERROR_BODY
+from tests.unit.wires import TEXT, ClientWire, frame
+
+
+def failure(wire: ClientWire) -> ConnectError:
+    """What the first connect failed with; the client gave up at once (strategy=False)."""
+    assert wire.told()[-4:] == ["error", "readyStateChange", "close", "end"]
+    (event,) = wire.all(ev.ErrorOccurred)
+    assert isinstance(event.error, ConnectError)
+    wire.run(60)
+    assert set(wire.closed) == {command.channel for command in wire.opening}
+    assert wire.endpoint.channels == 0
+    assert wire.endpoint.next_timeout() is None
+    return event.error
+
+
+@pytest.fixture
+def wire() -> ClientWire:
+    return ClientWire(strategy=False)
+
+
+# --- what it says ---
+
+
+def test_what_it_asks_of_the_driver() -> None:
+    assert ClientWire("https://[::1]:8443").opening == [cmd.OpenChannel(1, "::1", 8443, True)]
+    assert ClientWire("http://server/").opening == [cmd.OpenChannel(1, "server", 80, False)]
+
+
+def test_the_handshake() -> None:
+    wire = ClientWire("http://user:pa%20ss@server:8080/?a=b", headers={"X-One": "1", "Cookie": "\xe9"})
+    head, rest = wire.up().decode("latin-1").split("\r\n\r\n")
+    start, *lines = head.split("\r\n")
+    assert rest == ""
+    assert start.startswith("GET /primus?a=b&_primuscb=")
+    assert start.endswith("&ping=25000&pong=10000 HTTP/1.1")
+    fields = dict(line.split(": ") for line in lines)
+    key = fields.pop("Sec-WebSocket-Key")
+    assert len(key) == 24
+    assert list(fields.items()) == [
+        ("Host", "server:8080"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("X-One", "1"),
+        ("Cookie", "\xe9"),
+        ("Authorization", "Basic dXNlcjpwYSBzcw=="),
+    ]
+    other = ClientWire("http://server")
+    assert other.up() == ClientWire("http://server").up()  # the same rng, the same key
+
+
+# --- it opens ---
+
+
+def test_the_carrier_opens(wire: ClientWire) -> None:
+    wire.open()
+    assert wire.told() == ["readyStateChange", "readyStateChange", "open"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_what_comes_with_the_answer_is_not_lost(wire: ClientWire, size: int) -> None:
+    said = wire.up()
+    stream = wire.answer(said, frame(TEXT, "1", mask=False) + frame(TEXT, "2", mask=False))
+    for at in range(0, len(stream), size):
+        wire.feed(wire.channel, stream[at : at + size])
+    assert [event.data for event in wire.all(ev.DataReceived)] == [1, 2]
+    assert wire.told() == ["readyStateChange", "readyStateChange", "open", "data", "data"]
+
+
+def test_what_comes_with_the_answer_before_the_first_pump(wire: ClientWire) -> None:
+    said = wire.up()
+    wire.feed(wire.channel, wire.answer(said, frame(TEXT, "1", mask=False)), pump=False)
+    wire.feed(wire.channel, frame(TEXT, "2", mask=False), pump=False)
+    wire.eof(wire.channel)
+    assert wire.told()[2:] == ["open", "data", "data", "readyStateChange", "close", "end"]
+
+
+def test_other_interim_answers_are_passed_over(wire: ClientWire) -> None:
+    said = wire.up()
+    wire.feed(wire.channel, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+    wire.feed(wire.channel, wire.answer(said))
+    assert wire.told()[-1] == "open"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"upgrade": None},
+        {"upgrade": "h2c"},
+        {"upgrade": "websocket, h2c"},
+        {"connection": None},
+        {"connection": "keep-alive"},
+        {"sec_websocket_accept": None},
+        {"sec_websocket_accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="},
+        {"sec_websocket_extensions": "permessage-deflate"},
+        {"sec_websocket_protocol": "chat"},
+    ],
+)
+def test_bad_101s(wire: ClientWire, change: dict[str, str | None]) -> None:
+    said = wire.up()
+    wire.feed(wire.channel, wire.answer(said, frame(TEXT, "1", mask=False), **change))
+    error = failure(wire)
+    assert (str(error), error.status) == ("the server's answer is no valid WebSocket handshake", None)
+
+
+# --- it does not ---
+
+
+def test_refused(wire: ClientWire) -> None:
+    wire.eof(wire.channel, "connection refused")
+    assert str(failure(wire)) == "connection refused"
+
+
+def test_not_opened_and_no_reason(wire: ClientWire) -> None:
+    wire.eof(wire.channel)
+    assert str(failure(wire)) == "the connection could not be opened"
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "text"),
+    [
+        (b"", None, "the server closed the connection without an answer"),
+        (b"", "reset", "reset"),
+        (b"HTTP/1.1 20", None, "the server closed the connection without an answer"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", None, "the server closed the connection without an answer"),
+        (b"HTTP/1.1 200 OK\r\n\r\npart", "reset", "reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", None, "the server broke off its answer: peer closed"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None, "the server broke off its answer: peer"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", None, "the server broke off its answer: ill"),
+    ],
+)  # fmt: skip
+def test_closed_without_a_whole_answer(wire: ClientWire, said: bytes, error: str | None, text: str) -> None:
+    wire.up()
+    wire.feed(wire.channel, said)
+    if wire.channel not in wire.closed:
+        wire.eof(wire.channel, error)
+    assert str(failure(wire)).startswith(text)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        b"220 mail ESMTP\r\n\r\n",
+        b"\x00\x01\x02",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40_000,
+        b"\xff" * 40_000,
+    ],
+)
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_garbage(wire: ClientWire, said: bytes, size: int) -> None:
+    wire.up()
+    for at in range(0, len(said), size):
+        wire.feed(wire.channel, said[at : at + size])
+    error = failure(wire)
+    assert str(error).startswith("the server does not speak HTTP: ")
+    assert len(str(error)) < 300
+    assert error.status is None
+
+
+def test_a_tls_server_on_a_plain_port(wire: ClientWire) -> None:
+    wire.up()
+    wire.feed(wire.channel, b"\x15\x03\x01\x00\x02\x02\x46")
+    assert str(failure(wire)) == "the server speaks TLS here: use https://"
+
+
+def test_an_alert_is_one_only_at_the_beginning(wire: ClientWire) -> None:
+    wire.up()
+    wire.feed(wire.channel, b"HTTP/1.1 200 OK\r\nX: ")
+    wire.feed(wire.channel, b"")
+    wire.feed(wire.channel, b"\x15\r\nContent-Length: 0\r\n\r\n")
+    assert failure(wire).headers == (("X", "\x15"), ("Content-Length", "0"))
+
+
+def test_silence(wire: ClientWire) -> None:
+    wire.up()
+    wire.run(9.9)
+    assert wire.told() == ["readyStateChange"]
+    wire.run(0.2)
+    assert wire.told() == ["timeout", "readyStateChange", "close", "end"]
+    assert wire.closed == {1: True}
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_never_opened() -> None:
+    wire = ClientWire(timeout=3.0, strategy=False)
+    wire.run(3.1)
+    assert wire.told()[1:] == ["timeout", "readyStateChange", "close", "end"]
+    assert wire.closed == {1: True}
+    wire.endpoint.channel_opened(1, now=wire.now)  # it had been on its way
+    wire.pump()
+    assert wire.take(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ("200 OK", "200 OK instead of a connection: is this a Primus server with the same transformer?"),
+        ("302 Found", "302 Found: redirects are not followed, connect to the new address"),
+        ("400 Bad Request", "400 Bad Request instead of a connection: is this"),
+        ("401 Unauthorized", "401 Unauthorized"),
+        ("404 Not Found", "404 Not Found: no Primus under this pathname?"),
+        ("426 Upgrade Required", "426 Upgrade Required instead of a connection"),
+        ("503 Service Unavailable", "503 Service Unavailable"),
+        ("599 Whatever", "599"),
+    ],
+)
+def test_other_answers(wire: ClientWire, status: str, text: str) -> None:
+    wire.up()
+    wire.feed(wire.channel, f'HTTP/1.1 {status}\r\nX-One: 1\r\nContent-Length: 11\r\n\r\n{{"error":1}}'.encode())
+    error = failure(wire)
+    assert str(error).startswith(f"the server answered {text}")
+    assert error.status == int(status[:3])
+    assert error.headers == (("X-One", "1"), ("Content-Length", "11"))
+    assert error.body == b'{"error":1}'
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.0 403 No\r\n\r\n", b"HTTP/1.1 403 No\r\nConnection: close\r\n\r\n"])
+def test_an_answer_that_ends_with_the_connection(wire: ClientWire, head: bytes) -> None:
+    wire.up()
+    wire.feed(wire.channel, head + b"all ")
+    wire.feed(wire.channel, b"of it")
+    wire.eof(wire.channel)
+    error = failure(wire)
+    assert (error.status, error.body) == (403, b"all of it")
+
+
+@pytest.mark.parametrize("chunk", [1000, 300_000])
+def test_of_an_endless_answer_the_beginning_is_kept(wire: ClientWire, chunk: int) -> None:
+    wire.up()
+    wire.feed(wire.channel, b"HTTP/1.1 500 No\r\n\r\n")
+    for _ in range(300_000 // chunk):
+        wire.feed(wire.channel, b"x" * chunk)
+    error = failure(wire)
+    assert (error.status, error.body) == (500, b"x" * ERROR_BODY)
+
+
+# --- attempts that are over ---
+
+
+def test_what_comes_for_an_attempt_that_is_over_is_ignored() -> None:
+    wire = ClientWire(timeout=1.0, min=0.5)
+    said = wire.up()
+    answer = wire.answer(said)
+    wire.run(1.2)
+    assert wire.told()[1:] == ["timeout", "reconnect scheduled"]
+    assert wire.closed == {1: True}
+    wire.feed(1, answer)
+    wire.eof(1, "late")
+    wire.run(0.5)
+    assert wire.told() == ["reconnect"]
+    assert [command.channel for command in wire.opening] == [1, 2]
+    wire.feed(1, answer)
+    wire.open()
+    assert wire.told() == ["reconnected", "readyStateChange", "open"]
+
+
+def test_an_answer_in_the_turn_in_which_the_client_ends() -> None:
+    """`end` was called, and before anybody pumped the 101 came: nothing stays open."""
+    wire = ClientWire(ping=False)
+    said = wire.up()
+    wire.client.end()
+    wire.feed(wire.channel, wire.answer(said, frame(TEXT, "1", mask=False)), pump=False)
+    wire.pump()
+    assert wire.closed == {1: True}
+    assert wire.told() == ["readyStateChange", "readyStateChange", "close", "end"]
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_an_answer_in_the_turn_in_which_the_client_ends_and_opens() -> None:
+    wire = ClientWire(ping=False)
+    said = wire.up()
+    wire.client.end()
+    wire.client.open()
+    wire.feed(wire.channel, wire.answer(said, frame(TEXT, '"old"', mask=False)), pump=False)
+    wire.pump()
+    assert wire.closed == {1: True}
+    wire.open(more=frame(TEXT, '"new"', mask=False))
+    assert [event.data for event in wire.all(ev.DataReceived)] == ["new"]
+    assert wire.endpoint.channels == 1

@@ -1,0 +1,212 @@
+"""The pool by itself: what transports over plain requests use. Connections are used again where that is safe."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from primus_proto import ConnectError, Limits
+from primus_proto import commands as cmd
+from primus_proto import events as ev
+from primus_proto.http import Answer
+from primus_proto.timers import Timers
+from primus_proto.transports.base import WebSocketCarrier
+from primus_proto.wire.channel import Channel, collect
+from primus_proto.wire.client import Pool
+from tests.unit.wires import TEXT, ClientWire, Frame, frame, frames
+
+
+class Bench:
+    """A pool of one origin, and what became of each job."""
+
+    def __init__(self, **limits: int) -> None:
+        self.timers = Timers()
+        self.limits = Limits(**limits)
+        self.rng = random.Random(1)
+        self.dirty: list[Channel] = []
+        self.channels: list[Channel] = []
+        self.closed: list[int] = []
+        self.outcomes: list[object] = []
+        self.pool = Pool(self, "server:80")
+
+    def channel_dirty(self, channel: Channel) -> None:
+        self.dirty.append(channel)
+
+    def open_channel(self) -> Channel:
+        channel = Channel(len(self.channels) + 1, self)
+        self.channels.append(channel)
+        return channel
+
+    def ask(self, method: str = "GET", body: bytes = b"", *, limit: int | None = None) -> None:
+        def answered(answer: Answer, now: float) -> None:
+            self.outcomes.append((answer.status, answer.body))
+
+        def failed(error: ConnectError, now: float) -> None:
+            self.outcomes.append(str(error))
+
+        self.pool.request(method, "/x", (("X-A", "b"),), body, answered, failed, limit=limit, now=0.0)
+
+    def up(self, number: int) -> None:
+        self.channels[number - 1].user.channel_opened(now=0.0)  # type: ignore[attr-defined]  # as the endpoint does
+
+    def feed(self, number: int, data: bytes) -> None:
+        self.channels[number - 1].receive_data(data, now=0.0)
+
+    def sent(self, number: int) -> bytes:
+        commands: list[cmd.Command] = []
+        dirty, self.dirty = self.dirty, []
+        collect(dirty, commands, now=0.0)
+        self.closed += [command.channel for command in commands if isinstance(command, cmd.CloseChannel)]
+        writes = [command for command in commands if isinstance(command, cmd.Write)]
+        return b"".join(write.data for write in writes if number in write.channels)
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def test_requests() -> None:
+    bench = Bench()
+    bench.ask()
+    assert bench.sent(1) == b""
+    bench.up(1)
+    assert bench.sent(1) == b"GET /x HTTP/1.1\r\nHost: server:80\r\nX-A: b\r\n\r\n"
+    for byte in OK:
+        bench.feed(1, bytes([byte]))
+    assert bench.outcomes == [(200, b"ok")]
+    for body in (b"", b"hello"):
+        bench.ask("POST", body)
+        assert bench.sent(1).endswith(b"\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        bench.feed(1, OK)
+    assert bench.outcomes == [(200, b"ok")] * 3
+    assert (len(bench.channels), bench.closed) == (1, [])
+
+
+def test_two_at_once_need_two_channels_and_either_is_used_again() -> None:
+    bench = Bench()
+    bench.ask()
+    bench.ask()
+    assert len(bench.channels) == 2
+    bench.up(1)
+    bench.up(2)
+    bench.feed(2, b"HTTP/1.1 204 No\r\n\r\n")
+    bench.ask()
+    assert len(bench.channels) == 2
+    assert bench.sent(2).count(b"GET") == 2
+    assert bench.outcomes == [(204, b"")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        OK + OK,
+    ],
+    ids=["close", "1.0", "more than was asked for"],
+)
+def test_channels_that_are_not_used_again(answer: bytes) -> None:
+    bench = Bench()
+    bench.ask()
+    bench.up(1)
+    bench.feed(1, answer)
+    assert bench.outcomes == [(200, b"ok")]
+    bench.sent(1)
+    assert bench.closed == [1]
+    bench.ask()
+    assert len(bench.channels) == 2
+
+
+def test_what_nobody_asked_for_is_not_the_next_answer() -> None:
+    bench = Bench()
+    bench.ask()
+    bench.up(1)
+    bench.feed(1, OK)
+    bench.feed(1, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+    bench.sent(1)
+    assert bench.closed == [1]
+    bench.ask()
+    assert (bench.outcomes, len(bench.channels)) == ([(200, b"ok")], 2)
+
+
+def test_an_idle_channel_that_ends_is_forgotten() -> None:
+    bench = Bench()
+    bench.ask()
+    bench.up(1)
+    bench.feed(1, OK)
+    bench.channels[0].channel_closed(None, now=0.0)
+    bench.ask()
+    assert (bench.outcomes, len(bench.channels)) == ([(200, b"ok")], 2)
+
+
+def test_an_answer_that_is_too_large() -> None:
+    bench = Bench(body=10)
+    for limit, text in ((None, "10"), (3, "3")):
+        bench.ask(limit=limit)
+        number = len(bench.channels)
+        bench.up(number)
+        bench.feed(number, b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 11)
+        assert bench.outcomes.pop() == f"the answer is larger than {text} bytes"
+    bench.ask(limit=20)
+    bench.up(3)
+    bench.feed(3, b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 20)
+    assert bench.outcomes == [(200, b"x" * 20)]
+    bench.sent(1)
+    assert bench.closed == [1, 2]
+
+
+def test_a_101_that_was_not_asked_for() -> None:
+    bench = Bench()
+    bench.ask()
+    bench.up(1)
+    bench.feed(1, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+    (text,) = bench.outcomes
+    assert str(text).startswith("the server does not speak HTTP: ")
+
+
+def test_a_101_to_a_request_with_an_upgrade_of_its_own() -> None:
+    bench = Bench()
+    bench.pool.request(
+        "GET",
+        "/",
+        (("Upgrade", "h2c"), ("Connection", "Upgrade")),
+        b"",
+        lambda answer, now: bench.outcomes.append(answer),
+        lambda error, now: bench.outcomes.append(str(error)),
+        now=0.0,
+    )
+    bench.up(1)
+    bench.feed(1, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
+    assert bench.outcomes == ["the server's answer is no valid WebSocket handshake"]
+
+
+def test_aborted_jobs_are_told_nothing() -> None:
+    bench = Bench()
+    bench.ask()
+    bench.ask()
+    bench.up(1)
+    bench.pool.abort(now=0.0)
+    bench.feed(1, OK)
+    bench.channels[0].channel_closed("reset", now=0.0)
+    bench.up(2)
+    bench.sent(2)
+    assert (bench.outcomes, sorted(bench.closed)) == ([], [1, 2])
+    bench.ask()
+    assert len(bench.channels) == 3
+
+
+def test_a_websocket_leaves_the_pool() -> None:
+    wire = ClientWire(ping=False)
+    channel = wire.open()
+    wire.endpoint.pool.abort(now=wire.now)
+    wire.pump()
+    assert wire.closed == {}
+    carriers: list[WebSocketCarrier] = []
+    wire.endpoint.pool.websocket("/", (), lambda carrier, now: carriers.append(carrier), print, now=wire.now)
+    wire.pump()
+    assert wire.channel != channel
+    wire.feed(channel, frame(TEXT, "1", mask=False))
+    assert [event.data for event in wire.all(ev.DataReceived)] == [1]
+    wire.client.write("x")
+    wire.pump()
+    assert frames(wire.take(channel)) == [Frame(TEXT, b'"x"', masked=True)]

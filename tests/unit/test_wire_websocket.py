@@ -1,0 +1,392 @@
+"""WebSockets on a channel (RFC 6455): handshakes, messages and their limits, pings, closing."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, TextMessage
+
+from primus_proto import Limits, RemoteProtocolError
+from primus_proto import events as ev
+from primus_proto.messages import Message
+from primus_proto.wire.websocket import _frame
+from tests.unit.wires import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    ClientWire,
+    Frame,
+    Peer,
+    ServerWire,
+    close_frame,
+    frame,
+    handshake,
+    request,
+)
+
+
+@pytest.fixture
+def wire() -> ServerWire:
+    return ServerWire()
+
+
+def data(wire: ServerWire) -> list[object]:
+    """What the application was given."""
+    return [event.data for event in wire.all(ev.SparkData)]
+
+
+# --- the handshake ---
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"upgrade": None}, 426),
+        ({"upgrade": "h2c"}, 426),
+        ({"upgrade": "h2c, WebSocket"}, 101),
+        ({"connection": None}, 400),
+        ({"connection": "keep-alive"}, 400),
+        ({"connection": "keep-alive, UPGRADE"}, 101),
+        ({"sec_websocket_version": None}, 426),
+        ({"sec_websocket_version": "8"}, 426),
+        ({"sec_websocket_version": "13, 8"}, 426),
+        ({"sec_websocket_key": None}, 400),
+        ({"sec_websocket_key": ""}, 400),
+        ({"sec_websocket_key": "AAAAAAAAAAAAAAAAAAAA"}, 400),
+        ({"sec_websocket_key": "AAAAAAAAAAAAAAAAAAAAAAAA"}, 400),
+        ({"sec_websocket_key": "AAAAAAAAAAAAAAAAAAAAA==="}, 400),
+        ({"sec_websocket_key": "!!!!!!!!!!!!!!!!!!!!!!=="}, 400),
+        ({"sec_websocket_key": "\xe9" * 22 + "=="}, 400),
+        ({"sec_websocket_extensions": "permessage-deflate; client_max_window_bits"}, 101),
+        ({"sec_websocket_protocol": "chat, superchat"}, 101),
+        ({"origin": "http://elsewhere"}, 101),
+    ],
+)  # fmt: skip
+def test_handshakes(wire: ServerWire, change: dict[str, str | None], status: int) -> None:
+    peer = wire.accept()
+    peer.send(handshake(**change))
+    reply = peer.reply()
+    assert reply.status == status
+    assert "sec-websocket-extensions" not in reply.headers
+    assert "sec-websocket-protocol" not in reply.headers
+    assert ("connection" in wire.told()) == (status == 101)
+    if status == 426:
+        assert (reply.headers.get("upgrade"), reply.headers.get("sec-websocket-version")) in [
+            ("websocket", None),
+            (None, "13"),
+        ]
+    if status != 101:
+        peer.upgrade()  # the connection is as good as new
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.9"])
+def test_a_handshake_over_an_old_version(wire: ServerWire, version: str) -> None:
+    peer = wire.accept()
+    peer.send(handshake().replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
+    assert peer.reply().status == 400
+    assert peer.closed()
+
+
+@pytest.mark.parametrize(
+    "extra", [b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"Sec-WebSocket-Version: 13\r\n"]
+)
+def test_a_handshake_that_says_it_twice(wire: ServerWire, extra: bytes) -> None:
+    peer = wire.accept()
+    peer.send(handshake()[:-2] + extra + b"\r\n")
+    assert peer.reply().status in (400, 426)
+
+
+def test_a_handshake_by_another_method(wire: ServerWire) -> None:
+    peer = wire.accept()
+    peer.send(handshake().replace(b"GET", b"POST", 1))
+    assert peer.reply().status == 426
+
+
+def test_a_handshake_behind_a_request_on_one_connection(wire: ServerWire) -> None:
+    peer = wire.accept()
+    peer.send(request() + handshake() + frame(TEXT, "1"))
+    assert peer.statuses() == [200, 101]
+    assert data(wire) == [1]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5, 11])
+def test_what_comes_with_the_handshake_is_not_lost(wire: ServerWire, cut: int) -> None:
+    peer = wire.accept()
+    more = frame(TEXT, '"one"') + frame(TEXT, '"two"')
+    spark = peer.upgrade(more=more[: len(more) - cut])
+    peer.send(more[len(more) - cut :])
+    assert data(wire) == ["one", "two"]
+    assert wire.told()[:2] == ["connection", "data"]
+    assert spark.buffered == 0
+
+
+def test_what_comes_with_the_handshake_before_the_first_pump(wire: ServerWire) -> None:
+    """A driver may be given more before it gets to pump, and the end as well."""
+    peer = wire.accept()
+    wire.feed(peer.channel, handshake() + frame(TEXT, "1"), pump=False)
+    wire.feed(peer.channel, frame(TEXT, "2"), pump=False)
+    wire.eof(peer.channel)
+    assert data(wire) == [1, 2]
+    assert wire.told() == ["connection", "data", "data", "readyStateChange", "disconnection", "end"]
+
+
+# --- messages ---
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536, 200_000])
+@pytest.mark.parametrize("kind", [TEXT, BINARY])
+def test_lengths_in_and_out(length: int, kind: int) -> None:
+    wire = ServerWire(limits=Limits(message=200_002))
+    peer, spark = wire.connect()
+    text = '"' + "x" * length + '"'
+    peer.send(frame(kind, text))
+    assert data(wire) == ["x" * length if kind == TEXT else text.encode()]
+    assert spark.write("x" * length)
+    wire.pump()
+    assert peer.frames() == [Frame(TEXT, text.encode())]
+
+
+@given(st.one_of(st.text(max_size=200), st.binary(max_size=200)), st.sampled_from([1, 700, 1000]))
+def test_our_frames_are_those_of_wsproto(payload: str | bytes, times: int) -> None:
+    payload *= times
+    event = TextMessage(payload) if isinstance(payload, str) else BytesMessage(payload)
+    assert _frame(payload) == bytes(Connection(ConnectionType.SERVER).send(event))
+
+
+def session() -> tuple[bytes, list[object]]:
+    """What a peer may say, by every kind of frame, and what the application then gets."""
+    parts = [
+        frame(TEXT, '"héllo"'),
+        frame(TEXT, '"frag', fin=False),
+        frame(PING, "within"),
+        frame(0, "mén", fin=False),
+        frame(0, ""),
+        frame(BINARY, b"\x00\x01", fin=False),
+        frame(0, b"\x02"),
+        frame(PONG, "unasked"),
+        frame(TEXT, "[" + "1," * 100 + "1]"),
+        frame(TEXT, "€".encode()[:1], fin=False),
+        frame(0, "€".encode()[1:]),
+        frame(BINARY, b""),
+        frame(PING, b""),
+        close_frame(1001, "bye"),
+    ]
+    return b"".join(parts), [b"\x00\x01\x02", [1] * 101, b""]
+
+
+def test_cut_anywhere_the_events_are_the_same() -> None:
+    stream, _ = session()
+    seen = []
+    for at in range(len(stream) + 1):
+        wire = ServerWire()
+        peer, _ = wire.connect()
+        peer.send(stream[:at])
+        peer.send(stream[at:])
+        seen.append((wire.told(), data(wire), peer.frames(), dict(wire.closed)))
+    assert all(outcome == seen[0] for outcome in seen)
+    told, got, sent, closed = seen[0]
+    assert got == ["héllo", b"\x00\x01\x02", [1] * 101, b""]
+    assert told == [
+        *("data", "heartbeat", "error", "data", "data", "error", "data", "heartbeat"),
+        *("readyStateChange", "disconnection", "end"),
+    ]
+    assert sent == [Frame(PONG, b"within"), Frame(PONG, b""), Frame(CLOSE, struct.pack("!H", 1001) + b"bye")]
+    assert closed == {1: False}
+
+
+def test_byte_by_byte_as_well() -> None:
+    stream, expected = session()
+    wire = ServerWire()
+    peer, _ = wire.connect()
+    for byte in stream:
+        peer.send(bytes([byte]))
+    assert data(wire) == ["héllo", *expected]
+    assert peer.closed()
+
+
+def test_a_client_masks_and_a_server_does_not(wire: ServerWire) -> None:
+    client = ClientWire(ping=False)
+    channel = client.open()
+    client.client.write("x")
+    client.client.write("y" * 300)
+    client.pump()
+    assert client.frames() == [
+        Frame(TEXT, b'"x"', masked=True),
+        Frame(TEXT, b'"' + b"y" * 300 + b'"', masked=True),
+    ]
+    client.feed(channel, frame(TEXT, '"in"', mask=False) + frame(BINARY, b"in", mask=False))
+    assert [event.data for event in client.all(ev.DataReceived)] == ["in", b"in"]
+
+
+class BytesParser:
+    """A parser whose messages are binary."""
+
+    name = "bytes"
+
+    def encode(self, value: object) -> bytes:
+        return str(value).encode()
+
+    def decode(self, data: str | bytes) -> object:
+        return ("text" if isinstance(data, str) else "binary", data)
+
+
+def test_binary_messages_of_either_end() -> None:
+    wire = ServerWire(parser=BytesParser())
+    peer, spark = wire.connect()
+    spark.write(1)
+    wire.pump()
+    assert peer.frames() == [Frame(BINARY, b"1")]
+    client = ClientWire(parser=BytesParser(), ping=False)
+    client.open()
+    client.client.write(2)
+    client.pump()
+    assert client.frames() == [Frame(BINARY, b"2", masked=True)]
+
+
+def test_a_message_frames_itself_once() -> None:
+    message = Message("text")
+    first = message.framed("websocket", _frame)
+    assert message.framed("websocket", _frame) is first
+    assert message.framed("other", lambda payload: b"other") == b"other"
+
+
+# --- limits ---
+
+
+def ended(wire: ServerWire, peer: Peer) -> tuple[int, str]:
+    """The one way in which violations end; code and reason of our close frame."""
+    assert wire.told()[-4:] == ["error", "readyStateChange", "disconnection", "end"]
+    assert isinstance(wire.all(ev.SparkError)[-1].error, RemoteProtocolError)
+    (last,) = [each for each in peer.frames() if each.opcode == CLOSE]
+    code: int = struct.unpack("!H", last.payload[:2])[0]
+    disconnected = wire.all(ev.SparkDisconnected)[-1].reason
+    assert (disconnected.kind, disconnected.code) == ("lost", code)
+    before = len(wire.seen)
+    assert not peer.closed()
+    peer.send(frame(TEXT, '"discarded"') + frame(PING, "discarded") + b"\xff" * 1000 + close_frame(1000))
+    assert len(wire.seen) == before
+    assert peer.frames() == []
+    wire.run(5.1)
+    assert peer.aborted()
+    assert len(wire.seen) == before
+    assert wire.endpoint.next_timeout() is None
+    return code, last.payload[2:].decode()
+
+
+@pytest.mark.parametrize("declared", [11, 126, 65536, 2**36, 2**63 - 1])
+@pytest.mark.parametrize("kind", [TEXT, BINARY])
+def test_a_frame_is_refused_by_what_it_declares(declared: int, kind: int) -> None:
+    """Before any of the payload is there."""
+    wire = ServerWire(limits=Limits(message=10))
+    peer, _ = wire.connect()
+    head = frame(kind, declare=declared)
+    peer.send(head[: len(head) - 4])  # not even the mask
+    assert ended(wire, peer) == (1009, "message larger than 10 bytes")
+    assert data(wire) == []
+
+
+def test_a_message_of_just_the_limit_in_one_frame_or_many() -> None:
+    wire = ServerWire(limits=Limits(message=10))
+    peer, _ = wire.connect()
+    for _ in range(3):
+        peer.send(frame(BINARY, b"0123456789"))
+        for byte in frame(BINARY, b"0123456789"):
+            peer.send(bytes([byte]))
+        peer.send(frame(BINARY, b"01234", fin=False) + frame(PING, "x" * 100) + frame(0, b"56789"))
+    assert data(wire) == [b"0123456789"] * 9
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_fragments_count_together(size: int) -> None:
+    wire = ServerWire(limits=Limits(message=10))
+    peer, _ = wire.connect()
+    stream = frame(TEXT, "0123", fin=False) + frame(0, "4567", fin=False) + frame(0, "89x")
+    for at in range(0, len(stream), size):
+        peer.send(stream[at : at + size])
+    assert ended(wire, peer) == (1009, "message larger than 10 bytes")
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_fragments_are_counted_and_cuts_are_not(size: int) -> None:
+    wire = ServerWire(limits=Limits(fragments=4))
+    peer, _ = wire.connect()
+    fine = frame(TEXT, '"', fin=False) + frame(0, "", fin=False) * 2 + frame(0, 'abcdef"')
+    stream = fine * 3 + frame(TEXT, '"' + "x" * 100 + '"')
+    for at in range(0, len(stream), size):
+        peer.send(stream[at : at + size])
+    assert data(wire) == ["abcdef"] * 3 + ["x" * 100]
+    peer.send(frame(TEXT, '"', fin=False) + frame(0, "", fin=False) * 3 + frame(0, '"') + frame(TEXT, "1"))
+    assert ended(wire, peer) == (1009, "too many fragments")
+    assert len(data(wire)) == 4
+
+
+def test_one_fragment_at_most() -> None:
+    wire = ServerWire(limits=Limits(fragments=1))
+    peer, _ = wire.connect()
+    peer.send(frame(TEXT, "1"))
+    peer.send(frame(TEXT, "1", fin=False))
+    assert ended(wire, peer)[0] == 1009
+    assert data(wire) == [1]
+
+
+# --- violations ---
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [
+        (frame(TEXT, "x", mask=False), 1002),
+        (frame(3, "x"), 1002),
+        (frame(11, ""), 1002),
+        (frame(TEXT, "x", rsv=4), 1002),
+        (frame(PING, "x", rsv=1), 1002),
+        (frame(0, "x"), 1002),
+        (frame(TEXT, "x", fin=False) + frame(TEXT, "y"), 1002),
+        (frame(TEXT, "x", fin=False) + frame(BINARY, "y"), 1002),
+        (frame(PING, "x" * 126), 1002),
+        (frame(PING, "x", fin=False), 1002),
+        (frame(CLOSE, "x"), 1002),
+        (close_frame(999), 1002),
+        (close_frame(1004), 1002),
+        (close_frame(1005), 1002),
+        (close_frame(1006), 1002),
+        (close_frame(1015), 1002),
+        (close_frame(2999), 1002),
+        (close_frame(5000), 1002),
+        (frame(CLOSE, b"\x03\xe8\xff"), 1007),
+        (frame(TEXT, b"\xff"), 1007),
+        (frame(TEXT, b"\xed\xa0\x80"), 1007),
+        (frame(TEXT, "€".encode()[:2]), 1007),
+        (frame(TEXT, "€".encode()[:2], fin=False) + frame(0, "x"), 1007),
+        (struct.pack("!BBH", 0x81, 0xFE, 5), 1002),
+        (struct.pack("!BBQ", 0x81, 0xFF, 5), 1002),
+        (struct.pack("!BBQ", 0x81, 0xFF, 1 << 63), 1002),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000])
+def test_violations(wire: ServerWire, stream: bytes, code: int, size: int) -> None:
+    peer, _ = wire.connect()
+    peer.send(frame(TEXT, '"good"'))
+    for at in range(0, len(stream), size):
+        peer.send(stream[at : at + size])
+    assert ended(wire, peer)[0] == code
+    assert data(wire) == ["good"]
+
+
+def test_a_violation_of_the_server_is_one_too() -> None:
+    client = ClientWire(ping=False, strategy=False)
+    channel = client.open()
+    client.told()
+    client.feed(channel, frame(TEXT, "1", mask=False) + frame(TEXT, "2") + frame(TEXT, "3", mask=False))
+    assert client.told() == ["data", "error", "readyStateChange", "close", "end"]
+    (sent,) = client.frames()
+    assert sent[:2] == (CLOSE, struct.pack("!H", 1002) + b"client received unexpected masked frame")
+    assert sent.masked
+    client.run(5.1)
+    assert client.closed == {channel: True}

@@ -1,0 +1,342 @@
+"""How WebSockets end, politely or not, and what pings may do."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from primus_proto import BacklogExceeded, ConnectionLost, Limits
+from primus_proto import events as ev
+from primus_proto.commands import CloseChannel, Command, Write
+from primus_proto.errors import PrimusError
+from primus_proto.http import Address, Headers, Request
+from primus_proto.messages import Message
+from primus_proto.timers import Timers
+from primus_proto.wire.channel import Channel, collect
+from primus_proto.wire.websocket import WebSocket, accept_token, check_handshake
+from tests.unit.wires import (
+    CLOSE,
+    HANDSHAKE,
+    PING,
+    PONG,
+    TEXT,
+    ClientWire,
+    Frame,
+    ServerWire,
+    close_frame,
+    frame,
+    frames,
+)
+
+OVER = ["readyStateChange", "disconnection", "end"]
+
+
+@pytest.fixture
+def wire() -> ServerWire:
+    return ServerWire()
+
+
+def reason(wire: ServerWire) -> tuple[str, int, str]:
+    """How the last session ended."""
+    ended = wire.all(ev.SparkEnded)[-1].reason
+    return ended.kind, ended.code, ended.reason
+
+
+# --- pings ---
+
+
+def test_a_ping_is_answered_and_is_a_heartbeat(wire: ServerWire) -> None:
+    peer, _ = wire.connect()
+    peer.send(frame(PING, "hello") + frame(PING, b"\xff" * 125) + frame(PING))
+    assert peer.frames() == [Frame(PONG, b"hello"), Frame(PONG, b"\xff" * 125), Frame(PONG, b"")]
+    assert wire.told() == ["heartbeat"] * 3
+
+
+def test_a_client_answers_pings_too(wire: ServerWire) -> None:
+    client = ClientWire(ping=False)
+    channel = client.open()
+    client.told()
+    client.feed(channel, frame(PING, "hello", mask=False))
+    assert client.frames() == [Frame(PONG, b"hello", masked=True)]
+    assert client.told() == []
+
+
+def test_an_unasked_pong_is_nothing(wire: ServerWire) -> None:
+    peer, _ = wire.connect()
+    peer.send(frame(PONG, "hello") * 100)
+    assert (wire.told(), peer.frames()) == ([], [])
+
+
+def test_pings_of_a_peer_that_reads_no_pongs_are_bounded() -> None:
+    wire = ServerWire(limits=Limits(backlog=1000))
+    peer, spark = wire.connect()
+    wire.block(peer.channel)
+    for _ in range(100):
+        peer.send(frame(PING, b"x" * 50))
+        assert spark.buffered <= 1000 + 52
+    assert peer.aborted()
+    assert wire.told()[-4:] == ["error", *OVER]
+    (error,) = (event.error for event in wire.all(ev.SparkError))
+    assert isinstance(error, BacklogExceeded)
+    assert reason(wire) == ("lost", 1006, "")
+    assert wire.endpoint.next_timeout() is None
+
+
+# --- the peer closes ---
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 1013, 3000, 4999])
+def test_a_close_is_answered_in_kind(wire: ServerWire, code: int) -> None:
+    peer, _ = wire.connect()
+    peer.send(close_frame(code, "why not") + frame(TEXT, '"too late"'))
+    assert peer.frames() == [Frame(CLOSE, struct.pack("!H", code) + b"why not")]
+    assert wire.told() == OVER
+    assert reason(wire) == ("client", code, "why not")
+    assert peer.closed()
+    assert not peer.aborted()
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_a_close_without_a_code_is_1005(wire: ServerWire) -> None:
+    peer, _ = wire.connect()
+    peer.send(frame(CLOSE))
+    assert peer.frames() == [Frame(CLOSE, b"")]
+    assert reason(wire) == ("client", 1005, "")
+
+
+def test_a_channel_that_just_ends_is_1006(wire: ServerWire) -> None:
+    peer, _ = wire.connect()
+    peer.eof()
+    assert wire.told() == OVER
+    assert reason(wire) == ("lost", 1006, "")
+    error = wire.all(ev.SparkEnded)[-1].reason.error
+    assert isinstance(error, ConnectionLost)
+    assert str(error) == "the connection was closed without a closing handshake"
+
+    peer, _ = wire.connect()
+    peer.eof("connection reset by peer")
+    assert str(wire.all(ev.SparkEnded)[-1].reason.error) == "connection reset by peer"
+
+
+def test_the_end_within_a_message(wire: ServerWire) -> None:
+    peer, _ = wire.connect()
+    peer.send(frame(TEXT, '"whole"') + frame(TEXT, '"part', fin=False) + frame(0, 'ial"')[:-1])
+    peer.eof()
+    assert wire.told() == ["data", *OVER]
+
+
+# --- we close ---
+
+
+def test_our_close_waits_for_the_peers(wire: ServerWire) -> None:
+    peer, spark = wire.connect()
+    spark.end({"last": "words"}, code=4000, reason="enough")
+    assert wire.told() == OVER
+    wire.pump()
+    assert peer.frames() == [
+        Frame(TEXT, b'{"last":"words"}'),
+        Frame(TEXT, b'"primus::server::close"'),
+        Frame(CLOSE, struct.pack("!H", 4000) + b"enough"),
+    ]
+    assert not peer.closed()
+    peer.send(frame(TEXT, '"on its way"') + frame(PING) + close_frame(4000))
+    assert wire.told() == []
+    assert peer.frames() == []
+    assert peer.closed()
+    assert not peer.aborted()
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_our_close_waits_five_seconds(wire: ServerWire) -> None:
+    peer, spark = wire.connect()
+    spark.end(reconnect=True)
+    wire.pump()
+    assert peer.frames() == [Frame(CLOSE, struct.pack("!H", 1000))]
+    wire.run(4.9)
+    assert not peer.closed()
+    wire.run(0.2)
+    assert peer.aborted()
+    assert wire.endpoint.channels == 0
+    assert wire.endpoint.next_timeout() is None
+    assert len(wire.all(ev.SparkEnded)) == 1
+
+
+def test_our_close_and_the_peers_cross(wire: ServerWire) -> None:
+    peer, spark = wire.connect()
+    spark.end()
+    wire.feed(peer.channel, close_frame(1001))
+    assert [each.opcode for each in peer.frames()] == [CLOSE]
+    assert peer.closed()
+    assert reason(wire) == ("local", 1000, "")
+
+
+def test_our_close_and_a_violation(wire: ServerWire) -> None:
+    peer, spark = wire.connect()
+    spark.end()
+    wire.pump()
+    peer.frames()
+    peer.send(frame(3) + frame(TEXT, "1"))
+    assert wire.told() == OVER
+    assert peer.frames() == []  # one close frame is enough
+    wire.run(5.1)
+    assert peer.aborted()
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_our_close_and_the_channel_ends(wire: ServerWire) -> None:
+    peer, spark = wire.connect()
+    spark.end()
+    wire.pump()
+    peer.eof("reset")
+    assert wire.told() == OVER
+    assert reason(wire) == ("local", 1000, "")
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_a_paused_session_that_ends_reads_on_for_the_close(wire: ServerWire) -> None:
+    peer, spark = wire.connect()
+    spark.pause()
+    wire.pump()
+    assert peer.paused()
+    spark.end()
+    wire.pump()
+    assert not peer.paused()
+    peer.send(close_frame(1000))
+    assert peer.closed()
+
+
+def test_pause_and_resume(wire: ServerWire) -> None:
+    peer, spark = wire.connect()
+    spark.pause()
+    wire.pump()
+    assert peer.paused()
+    spark.resume()
+    wire.pump()
+    assert not peer.paused()
+
+
+def test_a_client_closes_too() -> None:
+    client = ClientWire(ping=False)
+    channel = client.open()
+    client.client.end("bye")
+    client.pump()
+    assert client.frames() == [
+        Frame(TEXT, b'"bye"', masked=True),
+        Frame(CLOSE, struct.pack("!H", 1000), masked=True),
+    ]
+    client.feed(channel, close_frame(1000, mask=False))
+    assert client.closed == {channel: False}
+    assert client.endpoint.next_timeout() is None
+
+
+def test_a_client_whose_close_is_not_answered() -> None:
+    client = ClientWire(ping=False)
+    channel = client.open()
+    client.client.end()
+    client.run(5.1)
+    assert client.closed == {channel: True}
+    assert client.endpoint.next_timeout() is None
+    assert client.endpoint.channels == 0
+
+
+# --- the carrier by itself: what a transport other than ours may do with one ---
+
+
+class Owner:
+    """An owner that remembers, and may act at once on what it is told."""
+
+    def __init__(self) -> None:
+        self.carrier: WebSocket | None = None
+        self.told: list[object] = []
+
+    def received(self, data: str | bytes, *, now: float) -> None:
+        self.told.append(data)
+        if self.carrier is not None and data == "abort":
+            self.carrier.abort(now=now)
+        elif self.carrier is not None and data == "close":
+            self.carrier.close(3000, "as you wish", now=now)
+
+    def pinged(self, *, now: float) -> None:
+        self.told.append("ping")
+
+    def drained(self, *, now: float) -> None:
+        self.told.append("drained")
+
+    def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        self.told.append((code, reason, error))
+
+
+class Bench:
+    """One channel, one carrier."""
+
+    def __init__(self) -> None:
+        self.timers = Timers()
+        self.limits = Limits()
+        self.dirty: list[Channel] = []
+        self.channel = Channel(1, self)
+        self.channel.user = self.carrier = WebSocket(self.channel, self.limits, 100, server=True)
+        self.carrier.owner = self.owner = Owner()
+        self.owner.carrier = self.carrier
+
+    def channel_dirty(self, channel: Channel) -> None:
+        self.dirty.append(channel)
+
+    def pump(self) -> tuple[list[Frame], list[CloseChannel]]:
+        commands: list[Command] = []
+        dirty, self.dirty = self.dirty, []
+        collect(dirty, commands, now=0.0)
+        sent = b"".join(command.data for command in commands if isinstance(command, Write))
+        return frames(sent), [command for command in commands if isinstance(command, CloseChannel)]
+
+
+def test_a_carrier_pings() -> None:
+    bench = Bench()
+    bench.carrier.ping(b"x" * 200, now=0.0)
+    assert bench.carrier.buffered == 127
+    assert bench.pump() == ([Frame(PING, b"x" * 125)], [])
+    assert bench.owner.told == ["drained"]
+
+
+def test_after_its_close_a_carrier_sends_nothing() -> None:
+    bench = Bench()
+    bench.carrier.close(1000, now=0.0)
+    bench.pump()
+    bench.carrier.close(1000, now=0.0)
+    bench.carrier.ping(now=0.0)
+    bench.carrier.send(Message("x"), now=0.0)
+    assert bench.pump() == ([], [])
+
+
+def test_an_owner_that_aborts_at_once_hears_nothing_more() -> None:
+    bench = Bench()
+    bench.channel.receive_data(frame(TEXT, "abort") + frame(TEXT, "x") + frame(PING) + close_frame(1000), now=0.0)
+    assert bench.owner.told == ["abort", (1006, "", None)]
+    assert bench.pump() == ([], [CloseChannel(1, abort=True)])
+
+
+def test_an_owner_that_closes_at_once_hears_of_the_rest() -> None:
+    bench = Bench()
+    bench.channel.receive_data(frame(TEXT, "close") + frame(TEXT, "x") + frame(PING) + close_frame(3000), now=0.0)
+    assert bench.owner.told == ["close", "x", (3000, "", None)]
+    sent, closed = bench.pump()
+    assert sent == [Frame(CLOSE, struct.pack("!H", 3000) + b"as you wish")]
+    assert closed == [CloseChannel(1)]
+
+
+def test_a_new_owner_gets_what_comes_next() -> None:
+    bench = Bench()
+    bench.channel.receive_data(frame(TEXT, "one")[:-1], now=0.0)
+    bench.carrier.owner = second = Owner()
+    bench.channel.receive_data(frame(TEXT, "one")[-1:], now=0.0)
+    assert (bench.owner.told, second.told) == ([], ["one"])
+
+
+def test_the_check_of_a_handshake_stands_by_itself() -> None:
+    """A host with exchanges of its own may want it."""
+    request = Request("GET", "/", Headers(HANDSHAKE), Address("", 0))
+    assert check_handshake(request) is None
+    refused = check_handshake(request, body=True)
+    assert refused is not None
+    assert refused.status == 400
+    assert accept_token(HANDSHAKE["Sec-WebSocket-Key"]) == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
