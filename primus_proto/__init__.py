@@ -20,12 +20,12 @@ from .errors import (
     Refused,
     RemoteProtocolError,
 )
-from .events import CloseReason, reserved
 from .http import Address, Headers, Request
+from .messages import NOTHING, reserved
 from .parsers import Parser
 from .server import Server
-from .spark import NOTHING, Spark
-from .states import ClientState, ReadyState, SparkState
+from .spark import Spark
+from .states import ClientState, CloseReason, ReadyState, SparkState
 
 __version__ = "0.1.0"
 

@@ -16,10 +16,9 @@ from .commands import Abort, Command, Connect
 from .config import ClientConfig
 from .errors import ConnectError, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
 from .heartbeat import ClientHeartbeat
-from .messages import PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
+from .messages import NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 from .parsers import get_parser
 from .queue import WriteQueue
-from .spark import NOTHING
 from .states import CLIENT, ClientState, ClientTrigger, ReadyState, step
 from .timers import Timers
 from .transports.base import MessagePipe, Pipe
@@ -52,7 +51,7 @@ class Client:
         """False from a missed pong, or from what the host says of the network, until the next connection."""
         self.close_reason: ev.CloseReason | None = None
         """Why the last connection closed; None where none did since `open`."""
-        self.context: Any = None
+        self.context: Any = None  # its binding's to use
         self._events: list[ev.Event] = []
         self._commands: list[Command] = []
         self._pipe: Pipe | None = None
@@ -128,6 +127,7 @@ class Client:
 
         Raises EncodeError, and does not end, where `data` cannot be sent.
         """
+        self._ended_offline = False
         if self.state in _OVER:
             return
         if data is not NOTHING:
@@ -295,7 +295,6 @@ class Client:
         self._commands.append(Connect(self._urls.make(self._epoch_ms(now)), self._urls.headers()))
 
     def _first_connect_failed(self, error: PrimusError, now: float) -> None:
-        self._attempt_timer.cancel()
         self._emit(ev.ErrorOccurred(error))
         final = isinstance(error, ConnectError) and error.final
         if "timeout" in self.config.strategies and not final:

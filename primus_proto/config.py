@@ -253,9 +253,7 @@ class ServerConfig:
         _number("pong_skip_time", self.pong_skip_time)
         if self.authorization not in (False, True, "all"):
             raise ConfigError(f"authorization must be False, True or 'all'; got {self.authorization!r}")
-        if isinstance(self.trusted_proxies, str):
-            raise ConfigError("trusted_proxies must be a collection of addresses, not one string")
-        put(self, "trusted_proxies", tuple(self.trusted_proxies))
+        put(self, "trusted_proxies", _proxies(self.trusted_proxies))
         _limits(self.limits)
         self.networks()
 
@@ -287,6 +285,12 @@ def check_header(name: object, value: object) -> None:
         raise ConfigError(f"not a header field name: {name!r}")
     if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
         raise ConfigError(f"header {name} has a value that cannot be sent: {value!r}")
+
+
+def _proxies(value: object) -> tuple[str, ...]:
+    if not isinstance(value, Collection) or isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"trusted_proxies must be a collection of addresses, as strings; got {value!r}")
+    return tuple(value)
 
 
 def _limits(value: object) -> None:

@@ -323,7 +323,7 @@ class SpecQuery(_ClientEndpoint):
         self.rng = rng
         self._events: list[ev.Event] = []
         self._timer = self.timers.new(lambda now: self._failed(ConnectError("no answer in time"), now))
-        self._asked = self._done = False
+        self._asked = False
         super().__init__(self, config)
 
     def events(self) -> list[ev.Event]:
@@ -357,8 +357,6 @@ class SpecQuery(_ClientEndpoint):
         self._finish(ev.ErrorOccurred(error), now)
 
     def _finish(self, event: ev.Event, now: float) -> None:
-        if not self._done:
-            self._done = True
-            self._timer.cancel()
-            self._events.append(event)
-            self.pool.abort(now=now)
+        self._timer.cancel()
+        self._events.append(event)
+        self.pool.abort(now=now)

@@ -1,17 +1,17 @@
 """What the application should know, in the order in which it happened.
 
-Each event class has the documented name (`name`, protocol 5) under which listeners ask for it, and gives what
-such a listener is called with (`args`). Events of a server carry the `Spark` they are about; a client has but
-one connection, so its events need not say which.
+Each event class has the documented name (`name`, protocol 5) under which listeners ask for it, and gives what such a
+listener is called with (`args`). A server's events carry their `Spark`; a client has but one connection to speak of.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .commands import message
 from .errors import PrimusError
+from .states import CloseReason
 
 if TYPE_CHECKING:
     from .http import Request
@@ -57,28 +57,7 @@ __all__ = [
     "SpecReceived",
     "WentOffline",
     "WentOnline",
-    "reserved",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class CloseReason:
-    """Why a session is over.
-
-    `kind` is ``local`` (this end ended it), ``server`` or ``client`` (the other end did, politely), ``lost``,
-    ``refused`` (the server answered the connect request with `error.status`), ``timeout``, ``retries``
-    (reconnecting was given up), ``flatline`` (too many heartbeats missed) or ``backlog`` (the peer did not read).
-    `code` and `reason` are those of the WebSocket close, 1006 where there was none.
-    """
-
-    kind: str
-    code: int = 1000
-    reason: str = ""
-    error: PrimusError | None = None
-
-    def __str__(self) -> str:
-        detail = f": {self.error}" if self.error else f": {self.reason}" if self.reason else ""
-        return f"{self.kind} ({self.code}){detail}"
 
 
 class Event:
@@ -161,8 +140,8 @@ class ReadyStateChanged(Event):
 class ReconnectEvent(Event):
     """Base of the events of a reconnect procedure.
 
-    `attempt` counts from 1 up to `retries`; `delay` is the wait before this attempt; `start` is when the
-    procedure began, on the driver's clock; `duration` is how long it has run. Seconds. `error` is what failed.
+    `attempt` counts from 1 up to `retries`; `delay` is the wait before this attempt; `start` is when the procedure
+    began, on the driver's clock; `duration` is how long it has run. Seconds. `error` is what failed.
     """
 
     attempt: int
@@ -458,15 +437,3 @@ class Logged(Event):
     @property
     def args(self) -> tuple[Any, ...]:
         return (self.level, self.text)
-
-
-RESERVED = frozenset({
-    "close", "connection", "data", "destroy", "disconnection", "end", "error", "flatline", "heartbeat",
-    "heartbeat-skipped", "initialised", "log", "offline", "online", "open", "plugin", "plugout", "readyStateChange",
-    "reconnect", "reconnect failed", "reconnect scheduled", "reconnect timeout", "reconnected", "timeout",
-})  # fmt: skip
-
-
-def reserved(name: str) -> bool:
-    """Whether an application must not emit events of this name itself (protocol 5)."""
-    return name in RESERVED or name.startswith(("incoming::", "outgoing::"))

@@ -1,13 +1,23 @@
-"""Messages: the reserved ``primus::`` strings, and `Message`, a value encoded once for every way it is sent.
+"""Messages: what is reserved to the protocol, and `Message`, a value encoded once for every way it is sent.
 
-Source of the rules: protocol 1.
+Source of the rules: protocol 1, and 5 for the names of events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-__all__ = ["PREFIX", "SERVER_CLOSE", "Message", "is_reserved", "parse_protocol_message", "protocol_message"]
+__all__ = [
+    "NOTHING",
+    "PREFIX",
+    "SERVER_CLOSE",
+    "Message",
+    "is_reserved",
+    "parse_protocol_message",
+    "protocol_message",
+    "reserved",
+]
 
 PREFIX = "primus::"
 SERVER_CLOSE = "primus::server::close"
@@ -16,9 +26,32 @@ SERVER_CLOSE = "primus::server::close"
 MAX_VALUE = 64
 
 
+EVENT_NAMES = frozenset({
+    "close", "connection", "data", "destroy", "disconnection", "end", "error", "flatline", "heartbeat",
+    "heartbeat-skipped", "initialised", "log", "offline", "online", "open", "plugin", "plugout", "readyStateChange",
+    "reconnect", "reconnect failed", "reconnect scheduled", "reconnect timeout", "reconnected", "timeout",
+})  # fmt: skip
+
+
+class _Nothing:
+    """The type of `NOTHING`."""
+
+    def __repr__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Final = _Nothing()
+"""Stands for "no last message" where None would be a message."""
+
+
 def is_reserved(value: object) -> bool:
     """Whether `value` is a string that only the protocol itself may send."""
     return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def reserved(name: str) -> bool:
+    """Whether an application must not emit events of this name itself (protocol 5)."""
+    return name in EVENT_NAMES or name.startswith(("incoming::", "outgoing::"))
 
 
 def protocol_message(name: str, value: str) -> str:
@@ -47,10 +80,12 @@ class Message:
     def __init__(self, payload: str | bytes) -> None:
         self.payload = payload
         # What counts against limits. ASCII text, nearly all there is, is as long as its UTF-8 form.
-        if isinstance(payload, bytes) or payload.isascii():
+        if isinstance(payload, str):
+            self.size = len(payload) if payload.isascii() else len(payload.encode())
+        elif isinstance(payload, bytes):
             self.size = len(payload)
         else:
-            self.size = len(payload.encode())
+            raise TypeError(f"a parser must make str or bytes, not {type(payload).__name__}")
         self._framings: dict[str, bytes] | None = None
 
     def framed(self, kind: str, make: Callable[[str | bytes], bytes]) -> bytes:

@@ -18,9 +18,9 @@ from .commands import Command
 from .config import ServerConfig
 from .errors import LocalProtocolError
 from .http import Request
-from .messages import Message
+from .messages import NOTHING, Message
 from .parsers import get_parser
-from .spark import NOTHING, Spark
+from .spark import Spark
 from .timers import Timer, Timers
 from .transports.base import MessagePipe, Pipe
 

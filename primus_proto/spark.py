@@ -7,14 +7,14 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from . import events as ev
 from .codec import decode
 from .errors import BacklogExceeded, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
 from .heartbeat import learned_heartbeat
 from .http import Address, Headers, Request
-from .messages import MAX_VALUE, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
+from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 from .states import SPARK, ReadyState, SparkState, SparkTrigger, step
 from .timers import Timer
 
@@ -22,18 +22,7 @@ if TYPE_CHECKING:
     from .server import Server
     from .transports.base import Pipe
 
-__all__ = ["NOTHING", "Spark"]
-
-
-class _Nothing:
-    """The type of `NOTHING`."""
-
-    def __repr__(self) -> str:
-        return "NOTHING"
-
-
-NOTHING: Final = _Nothing()
-"""Stands for "no last message" where None would be a message."""
+__all__ = ["Spark"]
 
 
 def check_close(code: object, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The state machines, as data: ``(state, trigger) -> state``.
+"""The state machines, as data: ``(state, trigger) -> state``; and `CloseReason`, why a session came to its end.
 
 A pair that is missing from a table cannot happen: asked for by the application it is a `LocalProtocolError`,
 and the code never asks for it otherwise. The diagrams in the documentation are these tables.
@@ -7,16 +7,18 @@ and the code never asks for it otherwise. The diagrams in the documentation are 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import TypeVar
 
-from .errors import LocalProtocolError
+from .errors import LocalProtocolError, PrimusError
 
 __all__ = [
     "CLIENT",
     "SPARK",
     "ClientState",
     "ClientTrigger",
+    "CloseReason",
     "ReadyState",
     "SparkState",
     "SparkTrigger",
@@ -76,6 +78,26 @@ class SparkTrigger(Enum):
     LOST = "lost"
     FLATLINE = "flatline"
     CUT = "backlog over the limit"
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReason:
+    """Why a session is over.
+
+    `kind` is ``local`` (this end ended it), ``server`` or ``client`` (the other end did, politely), ``lost``,
+    ``refused`` (the server answered the connect request with `error.status`), ``timeout``, ``retries``
+    (reconnecting was given up), ``flatline`` (too many heartbeats missed) or ``backlog`` (the peer did not read).
+    `code` and `reason` are those of the WebSocket close, 1006 where there was none.
+    """
+
+    kind: str
+    code: int = 1000
+    reason: str = ""
+    error: PrimusError | None = None
+
+    def __str__(self) -> str:
+        detail = f": {self.error}" if self.error else f": {self.reason}" if self.reason else ""
+        return f"{self.kind} ({self.code}){detail}"
 
 
 _C, _T = ClientState, ClientTrigger

@@ -85,11 +85,13 @@ class Connecting(ABC):
             raise self._client.failure
 
     async def _leave(self) -> None:
+        self._client._leaving = True
         self._client._core.end()
         self._io.pump()
         try:
             await self._io.close(self._config.limits.close + 1)
         finally:
+            self._client._left = True
             await self._io.release()
 
 

@@ -103,6 +103,7 @@ class AsyncClient(Session):
     _core: pp.Client
     failure: Exception | None = None
     """What a listener raised; `connect` raises it again when it is left."""
+    _leaving = _left = False
     _last_id = ""
     _ids = 0
     _opens = 0
@@ -126,10 +127,11 @@ class AsyncClient(Session):
         return self._core.close_reason
 
     def open(self) -> None:
-        """Connect, with `manual=True` or after an end."""
+        """Connect, with `manual=True` or after an end; nothing while it is being left, LocalProtocolError once it is."""
+        if self._stays_closed():
+            return
         self._core.open()
-        self._ended = False
-        self._io.schedule()
+        self._io.pump()
 
     def end(self, data: Any = pp.NOTHING) -> None:
         """Close for good, after sending `data` if given."""
@@ -148,8 +150,14 @@ class AsyncClient(Session):
 
     def network_online(self) -> None:
         """Tell the client that the network is back."""
-        self._core.network_online()
-        self._io.schedule()
+        if not self._stays_closed():
+            self._core.network_online()
+            self._io.pump()
+
+    def _stays_closed(self) -> bool:
+        if self._left:
+            raise pp.LocalProtocolError("this client has been left: enter a new `connect`")
+        return self._leaving
 
     async def id(self) -> str:
         """Ask the server for the id of this connection's spark; waits for a connection if there is none.
@@ -177,7 +185,9 @@ class AsyncClient(Session):
         elif type(event) is ev.Opened:
             self._opens += 1
         elif type(event) is ev.Ended:
-            self._ended = True  # before the listeners, who may `open` again
+            self._ended = True
+        elif type(event) is ev.ReconnectScheduled or (type(event) is ev.ReadyStateChanged and event.state == "opening"):
+            self._ended = False  # opened again
         heard = self._emit(event, event.args)
         self._changed()
         if not heard and isinstance(event, ev.ErrorOccurred | ev.MessagesDropped):

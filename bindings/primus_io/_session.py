@@ -197,13 +197,10 @@ class Session(Emitter):
         await self._until(lambda: self._ended)
 
     def on(self, event: str | type[ev.Event], listener: F | None = None) -> Any:
-        """As `Emitter.on`. What came before anybody took it goes to the first listener of ``data``, at once."""
+        """As `Emitter.on`. The first listener of ``data`` is soon given what came while nobody took it."""
         result = super().on(event, listener)
-        if listener is not None and event in DATA and not self._iterating:
-            while self._inbox:
-                waiting = self._inbox.popleft()
-                self._emit(waiting, (waiting.data,), waiting.size + OVERHEAD)
-                self._unload(waiting.size + OVERHEAD)
+        if listener is not None and event in DATA and self._inbox and not self._iterating:
+            self._io.start(self._hand_over())
         return result
 
     # --- for the binding ---
@@ -211,12 +208,19 @@ class Session(Emitter):
     def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
         """Give a message to the listeners; keep it for iteration, or where nobody `heard` it."""
         size = event.size + OVERHEAD
-        if not (self._emit(event, (event.data,), size) or heard) or self._iterating:
+        behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
+        if behind or not (self._emit(event, (event.data,), size) or heard) or self._iterating:
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append(event)
             self._add(size)
             self._changed()
+
+    async def _hand_over(self) -> None:
+        while self._inbox and not self._iterating:
+            event = self._inbox.popleft()
+            self._emit(event, (event.data,), event.size + OVERHEAD)
+            self._unload(event.size + OVERHEAD)
 
     def _deliver_end(self) -> None:
         self._ended = True

@@ -37,10 +37,10 @@ PARSERS: dict[str, Parser] = {"json": JSONParser()}
 
 def get_parser(parser: str | Parser) -> Parser:
     """The parser of that name, in any letter case, or the parser given; ConfigError where there is none."""
-    if not isinstance(parser, str):
-        if isinstance(parser, Parser):
-            return parser
+    if isinstance(parser, type) or not isinstance(parser, str | Parser):
         raise ConfigError(f"parser must be a name or have name, encode and decode; got {parser!r}")
+    if not isinstance(parser, str):
+        return parser
     try:
         return PARSERS[parser.lower()]
     except KeyError:

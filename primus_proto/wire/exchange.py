@@ -147,10 +147,9 @@ class HttpExchange:
         handler(body, now)
 
     def _gone(self, now: float) -> None:
-        if self.open:
-            self.open = False
-            if self.on_gone is not None:
-                self.on_gone(now)
+        self.open = False
+        if self.on_gone is not None:
+            self.on_gone(now)
 
     def _error(self, status: int, message: str, now: float) -> None:
         headers, body = error_parts(status, message)

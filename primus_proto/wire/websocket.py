@@ -243,6 +243,8 @@ class WebSocket:
     def _fail(self, code: int, reason: str, now: float) -> None:
         if reason == "error in extension":
             reason = f"message larger than {self._length._limit} bytes"
+        elif code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
+            reason = "not UTF-8"
         if self._ws.state is ConnectionState.OPEN:
             self._write(bytes(self._ws.send(CloseConnection(code, reason))))
         self._channel.linger(now=now)

@@ -8,9 +8,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 10.0  # seconds; bounds what would otherwise hang, is never waited out by a test that passes
@@ -18,6 +19,7 @@ WAIT = 10.0  # seconds; bounds what would otherwise hang, is never waited out by
 PRIMUS = (sys.executable, "-W", "error", "-m", "primus_io")
 
 Event = dict[str, Any]
+T = TypeVar("T")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -37,6 +39,7 @@ class Command:
         self._taken: set[int] = set()
         self._changed = threading.Condition()
         self._readers: list[threading.Thread] = []
+        self._over = 0  # readers that have come to the end
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen([*PRIMUS, *args], **{"env": environment(), **pipes, **options})
         for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.notes)):
@@ -59,11 +62,13 @@ class Command:
                 stream.close()
 
     def _read(self, stream: IO[bytes], into: list[str]) -> None:
-        with contextlib.suppress(ValueError):
-            for line in stream:
-                with self._changed:
-                    into.append(line.decode("utf-8").rstrip("\n"))
-                    self._changed.notify_all()
+        for line in stream:
+            with self._changed:
+                into.append(line.decode("utf-8").rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._over += 1
+            self._changed.notify_all()
 
     # --- what it said ---
 
@@ -76,7 +81,11 @@ class Command:
     def names(self) -> list[str]:
         """The events' names; `readyStateChange` with the state where there is one."""
         return [
-            f"rsc({event['state']})" if "state" in event else "rsc" if event["event"] == "readyStateChange" else event["event"]
+            f"rsc({event['state']})"
+            if "state" in event
+            else "rsc"
+            if event["event"] == "readyStateChange"
+            else event["event"]
             for event in self.events
         ]
 
@@ -89,32 +98,28 @@ class Command:
 
         def find() -> Event | None:
             for index, event in enumerate(self.events):
-                if index not in self._taken and event["event"] == name:
-                    if all(event.get(key) == value for key, value in fields.items()):
-                        self._taken.add(index)
-                        return event
+                wanted = {"event": name, **fields}.items()
+                if index not in self._taken and all(event.get(key) == value for key, value in wanted):
+                    self._taken.add(index)
+                    return event
             return None
 
-        found = self.until(find, f"{name!r} {fields or ''}")
-        assert found is not None
-        return found
+        return self.until(find, f"{name!r} {fields or ''}")
 
     def wait_note(self, part: str) -> str:
         """The first line on stderr with that in it."""
-        found = self.until(lambda: next((line for line in self.notes if part in line), None), f"{part!r} on stderr")
-        assert found is not None
-        return found
+        return self.until(lambda: next((line for line in self.notes if part in line), None), f"{part!r} on stderr")
 
-    def until(self, find: Callable[[], Any], wanted: str) -> Any:
+    def until(self, find: Callable[[], T | None], wanted: str) -> T:
         """The first true value of `find()`, tried after every line."""
+        deadline = time.monotonic() + WAIT
         with self._changed:
-            if self._changed.wait_for(lambda: find_or_over(find, self), WAIT):
-                if found := self.found:
-                    return found
-                raise AssertionError(f"it ended without {wanted}\n{self}")
-        raise AssertionError(f"not said in time: {wanted}\n{self}")
-
-    found: Any = None
+            while not (found := find()):
+                if self._over == len(self._readers):
+                    raise AssertionError(f"it ended without {wanted}\n{self}")
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise AssertionError(f"not said in time: {wanted}\n{self}")
+        return found
 
     def __str__(self) -> str:
         said = [line[:300] for line in self.lines]
@@ -154,12 +159,6 @@ class Command:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-
-
-def find_or_over(find: Callable[[], Any], command: Command) -> bool:
-    """Whether there is nothing more to wait for: it was found, or all output has been read."""
-    command.found = find()
-    return bool(command.found) or not any(reader.is_alive() for reader in command._readers)
 
 
 @contextlib.contextmanager

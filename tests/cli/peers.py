@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -59,6 +61,17 @@ def raw_client(url: str, query: str = "ping=false") -> Iterator[socket.socket]:
             answer += connection.recv(1)
         assert b" 101 " in answer
         yield connection
+
+
+def handshake(connection: socket.socket) -> None:
+    """Answer the connect request as a Primus server does, and then nothing more."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += connection.recv(1)
+    key = next(line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    connection.sendall(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
 
 
 def frame(opcode: int, payload: bytes) -> bytes:

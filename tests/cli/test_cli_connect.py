@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 
 from primus_io.asyncio import Spark, serve
 from tests.cli.command import PRIMUS, WAIT, Command, environment, run, serving
-from tests.cli.peers import free_port, raw_server
+from tests.cli.peers import free_port, handshake, raw_server
 
 OPENED = ["rsc(opening)", "rsc(open)", "open"]
 ENDED = ["rsc(end)", "close", "end"]
@@ -27,27 +29,21 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as 
 @contextmanager
 def own_server(handler: Any, **options: Any) -> Iterator[str]:
     """Our own server in this process, with a handler that does what `primus serve` would not."""
-    started = threading.Event()
-    url = ""
+    started: Future[tuple[str, Callable[[], object]]] = Future()
 
     async def main() -> None:
-        nonlocal url, stop
-        stop = asyncio.Event()
-        loops.append(asyncio.get_running_loop())
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
         async with serve(handler, **options) as server:
-            url = server.url
-            started.set()
+            started.set_result((server.url, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
 
-    stop: asyncio.Event
-    loops: list[asyncio.AbstractEventLoop] = []
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
+    url, stop = started.result(WAIT)
     try:
-        assert started.wait(WAIT)
         yield url
     finally:
-        loops[0].call_soon_threadsafe(lambda: stop.set())
+        stop()
         thread.join()
 
 
@@ -120,7 +116,9 @@ def test_everything_arrives_at_a_server_that_takes_its_time() -> None:
             received.append(len(value))
 
     with own_server(slow) as url:
-        client = run("connect", url, "--json", "--limit-queue", "1M", "--limit-close", "0.1", stdin="\n".join([line] * 400))
+        client = run(
+            "connect", url, "--json", "--limit-queue", "1M", "--limit-close", "0.1", stdin="\n".join([line] * 400)
+        )
         assert client.process.returncode == 0
         assert received == [50_000] * 400
     assert client.stderr == ""
@@ -148,7 +146,7 @@ def test_a_server_that_is_killed_and_comes_back() -> None:
         client.wait("close", reason="lost")
         scheduled = client.wait("reconnect scheduled")
         assert (scheduled["attempt"], scheduled["retries"], scheduled["delay"]) == (1, 10, 0.1)
-        assert abs(scheduled["start"] - asyncio.run(now())) < 60
+        assert abs(scheduled["start"] - time.time()) < 60
         client.write('"meanwhile"')
         with serving(port=port) as (again, _):
             again.wait("data", data="meanwhile")
@@ -161,12 +159,6 @@ def test_a_server_that_is_killed_and_comes_back() -> None:
     assert names[back - 2 : back + 3] == ["reconnect", "rsc(opening)", "reconnected", "rsc(open)", "open"]
 
 
-async def now() -> float:
-    import time
-
-    return time.time()
-
-
 def test_nobody_listens() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     client = run("connect", url, "--json", "--retries", "2", "--min", "0.05", stdin="1")
@@ -177,7 +169,10 @@ def test_nobody_listens() -> None:
         *("reconnect failed", "messages dropped", "end"),
     ]
     assert client.wait("messages dropped") == {
-        **{"event": "messages dropped", "count": 1, "reason": "the client ended", "messages": ["1"]}
+        "event": "messages dropped",
+        "count": 1,
+        "reason": "the client ended",
+        "messages": ["1"],
     }
     assert client.wait("reconnect failed")["error"].startswith(f"cannot connect to {url[7:]}: ")
     assert client.notes[0].endswith("Trying again; Ctrl-C ends it.")
@@ -232,38 +227,30 @@ def test_a_signal_ends_it_while_it_has_no_connection() -> None:
         client.signal(signal.SIGINT)
         assert client.status() == 0
         assert client.names[-1] == "end"
-    with raw_server(lambda connection: None) as port:
-        with Command("connect", f"http://127.0.0.1:{port}", "--json") as client:
-            client.wait("readyStateChange")
-            client.signal(signal.SIGINT)
-            assert client.status() == 0
-            assert client.names == ["rsc(opening)", *ENDED]
+
+
+@posix
+def test_a_signal_ends_it_while_it_waits_for_an_answer() -> None:
+    with (
+        raw_server(lambda connection: None) as port,
+        Command("connect", f"http://127.0.0.1:{port}", "--json") as client,
+    ):
+        client.wait("readyStateChange")
+        client.signal(signal.SIGINT)
+        assert client.status() == 0
+        assert client.names == ["rsc(opening)", *ENDED]
 
 
 @posix
 def test_a_second_signal_does_not_wait_for_a_server_that_does_not_close() -> None:
-    def accept_and_forget(connection: Any) -> None:
-        import base64
-        import hashlib
-
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += connection.recv(1)
-        key = next(line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
-        digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-        connection.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
-        )
-
-    with raw_server(accept_and_forget) as port:
-        with Command("connect", f"http://127.0.0.1:{port}", "--json", "--limit-close", "60") as client:
-            client.wait("open")
-            client.signal(signal.SIGTERM)
-            client.wait("end")
-            client.signal(signal.SIGTERM)
-            assert client.status() == 1
-            assert client.stderr == ""
+    options = ("--json", "--limit-close", "60")
+    with raw_server(handshake) as port, Command("connect", f"http://127.0.0.1:{port}", *options) as client:
+        client.wait("open")
+        client.signal(signal.SIGTERM)
+        client.wait("end")
+        client.signal(signal.SIGTERM)
+        assert client.status() == 1
+        assert client.stderr == ""
 
 
 @posix
@@ -272,31 +259,35 @@ def test_a_connection_outlives_an_output_that_nobody_reads() -> None:
     ours, theirs = os.pipe()
     text = "x" * 1_000
     options = ("--json", "--ping", "0.2", "--pong", "0.2", "--linger", "inf")
-    with serving("--mode", "relay", "--limit-heartbeat-min", "0.1") as (server, url):
-        with open(ours, "rb") as output, Command("connect", url, *options, stdout=theirs) as client:
-            os.close(theirs)
-            id = server.wait("connection")["id"]
-            writer = run("connect", url, stdin="\n".join([json.dumps(text)] * 300))  # a pipe holds 64 KiB
-            assert writer.process.returncode == 0
-            for _ in range(8):  # of which the client sends one each 0.2 s
-                server.wait("heartbeat", id=id)
-            assert not [event for event in server.events if event["event"] == "heartbeat-skipped"]
-            received = []
-            while len(received) < 300:
-                event = json.loads(output.readline())
-                received += [event["data"]] if event["event"] == "data" else []
-            assert received == [text] * 300
-            client.signal(signal.SIGTERM)
-            assert client.status() == 0
+    heartbeats = ("--mode", "relay", "--limit-heartbeat-min", "0.1")
+    with (
+        serving(*heartbeats) as (server, url),
+        open(ours, "rb") as output,
+        Command("connect", url, *options, stdout=theirs) as client,
+    ):
+        os.close(theirs)
+        id = server.wait("connection")["id"]
+        writer = run("connect", url, stdin="\n".join([json.dumps(text)] * 300))  # a pipe holds 64 KiB
+        assert writer.process.returncode == 0
+        for _ in range(8):  # of which the client sends one each 0.2 s
+            server.wait("heartbeat", id=id)
+        assert not [event for event in server.events if event["event"] == "heartbeat-skipped"]
+        received: list[str] = []
+        while len(received) < 300:
+            event = json.loads(output.readline())
+            received += [event["data"]] if event["event"] == "data" else []
+        assert received == [text] * 300
+        client.signal(signal.SIGTERM)
+        assert client.status() == 0
 
 
 @posix
 def test_a_disk_that_is_full_is_said() -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
-    with open("/dev/full", "wb") as full, Command("demo", stdout=full) as demo:
-        assert demo.status() == 1
-        assert demo.stderr == "primus demo: cannot write to the standard output: No space left on device"
+    with open("/dev/full", "wb") as full, Command("serve", "--port", "0", stdout=full) as server:
+        assert server.status() == 1
+        assert server.stderr == "primus serve: cannot write to the standard output: No space left on device"
 
 
 @posix

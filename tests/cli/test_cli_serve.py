@@ -36,7 +36,8 @@ def test_a_session_from_connection_to_end() -> None:
 
 
 def test_echo_sends_each_value_back_to_its_sender_only() -> None:
-    with serving() as (_, url), Command("connect", url, "--json") as one, Command("connect", url, "--json") as other:
+    args = ("connect", "--json")
+    with serving() as (_, url), Command(*args, url) as one, Command(*args, url) as other:
         one.wait("open")
         other.wait("open")
         one.write("1", '"two"', "[3]")
@@ -46,17 +47,17 @@ def test_echo_sends_each_value_back_to_its_sender_only() -> None:
 
 
 def test_relay_sends_each_value_to_every_other_client() -> None:
-    with serving("--mode", "relay") as (_, url):
-        with Command("connect", url, "--json") as one, Command("connect", url, "--json") as other:
-            one.wait("open")
-            other.wait("open")
-            one.write("1", "2")
-            assert [other.wait("data")["data"] for _ in range(2)] == [1, 2]
-            other.write("3")
-            assert one.wait("data")["data"] == 3
-            assert (one.finish(), other.finish()) == (0, 0)
-            assert one.names.count("data") == 1
-            assert other.names.count("data") == 2
+    args = ("connect", "--json")
+    with serving("--mode", "relay") as (_, url), Command(*args, url) as one, Command(*args, url) as other:
+        one.wait("open")
+        other.wait("open")
+        one.write("1", "2")
+        assert [other.wait("data")["data"] for _ in range(2)] == [1, 2]
+        other.write("3")
+        assert one.wait("data")["data"] == 3
+        assert (one.finish(), other.finish()) == (0, 0)
+        assert one.names.count("data") == 1
+        assert other.names.count("data") == 2
 
 
 def test_a_binary_message_is_shown_and_what_cannot_be_echoed_is_an_error() -> None:

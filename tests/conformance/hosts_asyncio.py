@@ -79,24 +79,26 @@ class Watching:
 
 class AsyncioTask(Task[T]):
     def __init__(self, task: asyncio.Task[T]) -> None:
-        self._task = task
+        self.task = task
+        self.asked = False
 
     @property
     def done(self) -> bool:
-        return self._task.done()
+        return self.task.done()
 
     @property
     def cancelled(self) -> bool:
-        return self._task.cancelled()
+        return self.task.cancelled()
 
     def cancel(self) -> None:
-        self._task.cancel()
+        self.task.cancel()
 
     async def join(self) -> None:
-        await asyncio.wait([self._task])
+        await asyncio.wait([self.task])
 
     def result(self) -> T:
-        return self._task.result()
+        self.asked = True
+        return self.task.result()
 
 
 class AsyncioHost(Host):
@@ -122,31 +124,30 @@ class AsyncioHost(Host):
     async def _main(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:
         complaints: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda loop, context: complaints.append(context))
-        self._started: set[asyncio.Task[Any]] = set()
+        self._started: list[AsyncioTask[Any]] = []
         before, transports = sockets(), self._open_transports()
         try:
             async with asyncio.timeout(timeout):
                 await main()
         finally:
-            for task in self._started:
-                task.cancel()
-            if self._started:
-                await asyncio.wait(self._started)
+            for started in self._started:
+                started.cancel()
+            await asyncio.gather(*(started.task for started in self._started), return_exceptions=True)
         left = [*map(repr, self._tasks()), *map(repr, self._timers())]
         left += [f"socket {socket}" for socket in sockets() - before]
-        for task in self._started:
-            if not task.cancelled() and task.exception() is not None:
-                left.append(f"failure of a task nobody asked: {task.exception()!r}")
         if (more := self._open_transports() - transports) > 0:
             left.append(f"{more} open transports")
-        assert left == []
+        failed = (started.task for started in self._started if not started.asked and not started.cancelled)
+        left += [f"failure of a task that nobody asked: {task.exception()!r}" for task in failed if task.exception()]
+        assert left == [], left
         assert complaints == [], complaints
 
     def leftovers(self) -> list[str]:
         return [*map(repr, self._tasks()), *(repr(timer) for timer in self._timers() if timer.ours)]
 
     def _tasks(self) -> set[asyncio.Task[Any]]:
-        return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} - self._started
+        own = {asyncio.current_task(), *(started.task for started in self._started)}
+        return {task for task in asyncio.all_tasks() if task not in own}
 
     def _timers(self) -> list[Timer]:
         return [timer for timer in self.loop.timers if timer.pending]
@@ -155,9 +156,9 @@ class AsyncioHost(Host):
         return int(self.loop.timer_runs)
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
-        task = asyncio.create_task(coroutine)
-        self._started.add(task)
-        return AsyncioTask(task)
+        started = AsyncioTask(asyncio.create_task(coroutine))
+        self._started.append(started)
+        return started
 
     async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(function, *args, **kwargs)

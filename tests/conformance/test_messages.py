@@ -217,3 +217,18 @@ async def test_what_the_server_says_first_is_heard_by_a_listener_that_comes_afte
             spark.write(5)
             await diary.wait("data", 6)
             assert diary.all("data") == list(range(6))
+
+
+@scenario()
+async def test_a_listener_beside_iteration(host: Host) -> None:
+    """Both get everything, whatever came before either."""
+
+    async def handler(spark: Any) -> None:
+        for number in range(500):
+            await spark.send(number)
+
+    async with host.serve(handler) as server, host.connect(server.url, manual=True) as primus:
+        diary = Diary(host, primus, "data")
+        primus.open()
+        assert [value async for value in primus] == list(range(500))
+        assert diary.all("data") == list(range(500))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ConfigError, ConnectError, Limits, Refused
+from primus_proto import ConfigError, ConnectError, Limits, LocalProtocolError, Refused
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.peers import raw_server, silent, unused_port
@@ -82,6 +82,30 @@ async def test_what_is_written_before_the_connection_is_there_waits_for_it(host:
         assert all(primus.write(number) for number in range(100))
         async with host.serve(echo, "127.0.0.1", port):
             assert await take(primus, 100) == list(range(100))
+
+
+@scenario()
+async def test_ended_and_opened_in_one_breath(host: Host) -> None:
+    async with host.serve(echo) as server, host.connect(server.url) as primus:
+        first = await primus.id()
+        primus.end()
+        primus.open()
+        assert await primus.id() != first
+        primus.write("again")
+        assert await take(primus, 1) == ["again"]
+
+
+@scenario()
+async def test_leaving_is_for_good(host: Host) -> None:
+    async with host.serve(echo) as server:
+        async with host.connect(server.url, min=0.01) as primus:
+            primus.on("end", primus.open)
+        await host.until(lambda: not server.sparks)
+        await host.pause(0.05)
+        assert not server.sparks
+        for call in (primus.open, primus.network_online):
+            with pytest.raises(LocalProtocolError, match="has been left"):
+                call()
 
 
 # --- authorization ---

@@ -60,22 +60,25 @@ class Address:
         self._tasks.add(task)
         self._writers.add(writer)
         try:
-            if self._mode == "silent":
-                with contextlib.suppress(ConnectionError):
-                    while await reader.read(65536):
-                        pass
-                return
-            far_reader, far_writer = await asyncio.open_connection(HOST, self._target)
-            self._writers.add(far_writer)
-            try:
-                await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
-            finally:
-                self._writers.discard(far_writer)
-                far_writer.close()
+            with contextlib.suppress(OSError):
+                await (self._ignore(reader) if self._mode == "silent" else self._join(reader, writer))
         finally:
             self._writers.discard(writer)
             self._tasks.discard(task)
             writer.close()
+
+    async def _ignore(self, reader: asyncio.StreamReader) -> None:
+        while await reader.read(65536):
+            pass
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(HOST, self._target)
+        self._writers.add(far_writer)
+        try:
+            await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
+        finally:
+            self._writers.discard(far_writer)
+            far_writer.close()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

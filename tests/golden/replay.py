@@ -80,6 +80,8 @@ class Replay:
         self.muted: str | None = self.options.get("mute")
         self.ready = ReadyState.CLOSED
         """What the events have told of the client so far: listeners are called after the core has moved on."""
+        self.began: float | None = None
+        """When the reconnect procedure under way began."""
         self.sparks: list[Spark] = []
         self.closed: set[Spark] = set()
         self.network = VirtualNetwork(latency=LATENCY)
@@ -102,11 +104,11 @@ class Replay:
     # --- options, from the original's words and milliseconds ---
 
     def client_options(self) -> dict[str, Any]:
-        given = dict(self.options.get("client", {}))
+        given: dict[str, Any] = dict(self.options.get("client", {}))
         given |= given.pop("reconnect", {})
         names = {"queueSize": "queue_size", "reconnect timeout": "reconnect_timeout"}
         durations = ("ping", "pong", "timeout", "min", "max", "reconnect timeout")
-        options = {
+        options: dict[str, Any] = {
             names.get(name, name): value / 1000 if name in durations and value is not False else value
             for name, value in given.items()
         }
@@ -164,7 +166,8 @@ class Replay:
         result: bool | None = None
         match step["do"]:
             case "end":
-                self.sparks[-1].end(*([step["value"]] if "value" in step else []), reconnect=step.get("reconnect", False))
+                last = [step["value"]] if "value" in step else []
+                self.sparks[-1].end(*last, reconnect=step.get("reconnect", False))
             case "write":
                 result = self.sparks[-1].write(step["value"])
             case "raw" | "binary":
@@ -172,7 +175,7 @@ class Replay:
             case "hear":
                 self.muted = None
             case "destroy":
-                self.server.server.close()
+                self.server.server.close(**step.get("options", {}))
             case verb:
                 raise AssertionError(f"the server cannot {verb}")
         self.caused("server", result)
@@ -209,12 +212,23 @@ class Replay:
             case ev.MessagesDropped(payloads):
                 line["payloads"] = list(payloads)
             case ev.ReconnectEvent(attempt, retries, delay, start, duration, error):
-                milliseconds = normal_delay(attempt, round(delay * 1000, 6), self.options["client"].get("reconnect", {}))
-                line |= {"attempt": attempt, "retries": retries, "delay": milliseconds}
-                assert abs(start + duration - self.network.now) < 1e-9
+                reconnect = self.options["client"].get("reconnect", {})
+                normal = normal_delay(attempt, round(delay * 1000, 6), reconnect)
+                line |= {"attempt": attempt, "retries": retries, "delay": normal}
+                self.check_times(event, start, duration)
                 if isinstance(event, ev.ReconnectTimedOut | ev.ReconnectFailed):
                     line["error"] = error is not None
+        if isinstance(event, ev.Reconnected | ev.Ended):
+            self.began = None
         self.books["client"].lines.append(line | {"readyState": int(self.ready)})
+
+    def check_times(self, event: ev.ReconnectEvent, start: float, duration: float) -> None:
+        """What recordings leave out: a procedure has one start, and a duration that runs from there."""
+        if self.began is None:
+            assert isinstance(event, ev.ReconnectScheduled)
+            self.began = self.network.now
+        assert start == self.began
+        assert abs(duration - (self.network.now - start)) < 1e-9
 
     def server_event(self, node: VirtualServer, event: ev.Event) -> None:
         line: Line = {"event": event.name}
@@ -270,5 +284,3 @@ def error_kind(error: Exception) -> str:
         case ConnectError():
             return "refused"
     raise AssertionError(f"an error that the original does not know: {error!r}")
-
-

@@ -79,7 +79,7 @@ def plain() -> Iterator[Situation]:
     said = do("client", "end", *ENDED, value={"bye": 1})
     yield Situation("end-data", "The client ends with a last value.", (OPEN, said), BOTH)
     late = do("server", "write", value="too late")
-    steps = (OPEN, do("server", "end", *ENDED), late)
+    steps: tuple[Step, ...] = (OPEN, do("server", "end", *ENDED), late)
     yield Situation("server-end", "The server ends the spark, then writes to it.", steps, BOTH)
     steps = (OPEN, do("server", "end", *ENDED, value="bye"))
     yield Situation("server-end-data", "The server ends the spark with a last value.", steps, BOTH)
@@ -90,6 +90,12 @@ def plain() -> Iterator[Situation]:
     )  # fmt: skip
     gone = do("server", "destroy", client("end"), server("close"))
     yield Situation("server-destroy", "The server closes.", (OPEN, gone), BOTH)
+    failed = (client("end"), client("reconnect failed"), RSC_END | {"times": 2})
+    gone = do("server", "destroy", *failed, server("close"), options={"reconnect": True})
+    yield Situation(
+        "server-destroy-reconnect", "The server closes, asks to reconnect, and is not there any more.",
+        (OPEN, NOBODY, gone), BOTH, client={"reconnect": STEADY | {"retries": 1}},
+    )  # fmt: skip
     yield Situation("destroy", "The client is destroyed.", (OPEN, do("client", "destroy", *ENDED)), BOTH)
     yield Situation("open-after-end", "The client ends and is opened again.", (OPEN, END, OPEN, END), BOTH)
 
@@ -179,7 +185,7 @@ def strategies() -> Iterator[Situation]:
             f"refused-{name}", f"The first connect is refused {words}.", (do("client", "open"),),
             client=options, address="nobody",
         )  # fmt: skip
-        late = (do("client", "open", client("end")), DROP)
+        late: tuple[Step, ...] = (do("client", "open", client("end")), DROP)
         if name == "timeout":
             opened = do("client", "open", client("timeout"), client("reconnect scheduled"))
             late = (opened, NOBODY | {"until": [client("end"), client("reconnect failed"), RSC_END]}, DROP)
@@ -279,6 +285,11 @@ def heartbeats() -> Iterator[Situation]:
     again = do("server", "hear", client("online"), client("open"), what="pongs")
     end = do("client", "end", client("end"))
     yield Situation("pong-timeout", "All pongs get lost.", (gone, again, end), mute="pongs", **options)
+    late = do("server", "write", client("open"), value="late")
+    yield Situation(
+        "pong-timeout-late", "All pongs get lost, and a message comes after the client has given up.",
+        (gone, do("server", "hear", what="pongs"), late, end), mute="pongs", **options,
+    )  # fmt: skip
     options["client"] = BEATS | {"strategy": False}
     gone = OPEN | {"until": [*OPENED, client("end"), server("end")]}
     yield Situation(

@@ -365,7 +365,7 @@ def test_manual() -> None:
     host = ClientHost(manual=True)
     assert host.told() == []
     assert host.commanded() == []
-    assert host.client.state is ClientState.IDLE
+    assert (host.client.state, host.client.close_reason) == (ClientState.IDLE, None)
     host.client.open()
     host.open()
     assert host.told() == OPENED

@@ -326,6 +326,28 @@ def test_the_user_may_end_what_the_network_ended() -> None:
     assert host.told() == []
 
 
+def test_the_user_may_end_what_the_network_has_ended_already() -> None:
+    host = opened()
+    host.client.network_offline()
+    host.told()
+    host.client.end()
+    host.client.network_online()
+    assert host.told() == ["online"]
+    host.run(3600)
+    assert host.told() == []
+
+
+def test_an_open_in_between_makes_it_the_users_again() -> None:
+    host = opened()
+    host.client.network_offline()
+    host.client.open()
+    host.pump()
+    host.lose(ConnectError("no", status=403))
+    host.told()
+    host.client.network_online()
+    assert host.told() == ["online"]
+
+
 def test_the_user_may_open_before_the_network_is_back() -> None:
     host = opened()
     host.client.network_offline()

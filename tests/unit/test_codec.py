@@ -43,7 +43,9 @@ def test_inside_a_value_they_are_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [KeyError("k"), RecursionError(), AttributeError("a"), None, 5, {"a": 1}, "\ud800"], ids=repr
+    "outcome",
+    [KeyError("k"), RecursionError(), AttributeError("a"), None, 5, {"a": 1}, "\ud800", bytearray(b"x")],
+    ids=repr,
 )
 def test_whatever_a_parser_does_encoding_raises_one_error(outcome: Any) -> None:
     for function in (encode, encode_protocol):

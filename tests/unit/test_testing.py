@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from primus_proto import ClientState
@@ -10,7 +12,7 @@ from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 
 
-def opened(network: VirtualNetwork, **options: object) -> tuple[VirtualServer, VirtualClient]:
+def opened(network: VirtualNetwork, **options: Any) -> tuple[VirtualServer, VirtualClient]:
     server = network.serve()
     node = network.connect("http://server", **options)
     network.run_until(lambda: node.seen(ev.Opened) == 1)

@@ -110,6 +110,20 @@ def test_rearming_to_later_does_not_grow_the_heap() -> None:
     assert len(timers._heap) == 1
 
 
+def test_a_crowd_of_timers_fires_in_order_after_most_of_them_went_off() -> None:
+    timers = Timers()
+    fired: list[int] = []
+    crowd = [timers.new(lambda now, n=n: fired.append(n)) for n in range(1000)]  # type: ignore[misc]
+    for n, timer in enumerate(crowd):
+        timer.set(float((n * 7919) % 1000))
+    for n, timer in enumerate(crowd):
+        if n % 10:
+            timer.cancel()
+    assert len(timers._heap) <= 200
+    timers.fire(1000.0)
+    assert fired == sorted(range(0, 1000, 10), key=lambda n: (n * 7919) % 1000)
+
+
 def test_a_callback_that_raises_leaves_the_rest_in_order() -> None:
     timers = Timers()
     other = timers.new(lambda now: None)

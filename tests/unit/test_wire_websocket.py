@@ -375,7 +375,9 @@ def test_violations(wire: ServerWire, stream: bytes, code: int, size: int) -> No
     peer.send(frame(TEXT, '"good"'))
     for at in range(0, len(stream), size):
         peer.send(stream[at : at + size])
-    assert ended(wire, peer)[0] == code
+    told, reason = ended(wire, peer)
+    assert told == code
+    assert (reason == "not UTF-8") == (code == 1007)
     assert data(wire) == ["good"]
 
 

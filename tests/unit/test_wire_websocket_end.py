@@ -14,7 +14,7 @@ from primus_proto.http import Address, Headers, Request
 from primus_proto.messages import Message
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
-from primus_proto.wire.websocket import WebSocket, accept_token, check_handshake
+from primus_proto.wire.websocket import WebSocket, _DeclaredLength, accept_token, check_handshake
 from tests.unit.wires import (
     CLOSE,
     HANDSHAKE,
@@ -313,6 +313,20 @@ def test_an_owner_that_aborts_at_once_hears_nothing_more() -> None:
     bench.channel.receive_data(frame(TEXT, "abort") + frame(TEXT, "x") + frame(PING) + close_frame(1000), now=0.0)
     assert bench.owner.told == ["abort", (1006, "", None)]
     assert bench.pump() == ([], [CloseChannel(1, abort=True)])
+
+
+def test_a_carrier_is_closed_once() -> None:
+    bench = Bench()
+    bench.carrier.abort(now=0.0)
+    bench.carrier.abort(now=0.0)
+    assert bench.owner.told == [(1006, "", None)]
+    assert bench.pump() == ([], [CloseChannel(1, abort=True)])
+
+
+def test_the_limit_by_declared_length_is_nothing_to_negotiate() -> None:
+    limit = _DeclaredLength(100)
+    assert limit.enabled()
+    assert not limit.offer()
 
 
 def test_an_owner_that_closes_at_once_hears_of_the_rest() -> None:

@@ -90,22 +90,22 @@ def run(argv: Sequence[str] | None = None) -> int:
         job: Job = args.prepare(args)
     except ConfigError as error:
         return _usage(args.program, in_flags(str(error)))
-    output = Output(args.program, json=args.json)
+    output = Output(args.program, json=args.json, verbose=args.verbose)
     try:
-        return _run(job, output, args.verbose)
+        return _run(job, output)
     finally:
         _close(output)
 
 
-def _run(job: Job, output: Output, verbose: bool) -> int:
-    _log_to(output, verbose)
+def _run(job: Job, output: Output) -> int:
+    _log_to(output)
     try:
         status = asyncio.run(job(output))
     except (KeyboardInterrupt, asyncio.CancelledError):  # a second signal
         return 1
     except Exception as error:
         output.note(f"internal error: {error!r}; please report it, with what --verbose says")
-        if verbose:
+        if output.verbose:
             output.trace(traceback.format_exc())
         return 1
     if output.failure is not None:
@@ -124,19 +124,17 @@ def _close(output: Output) -> None:
 class _Handler(logging.Handler):
     """What the library logs, said on stderr."""
 
-    def __init__(self, output: Output, verbose: bool) -> None:
-        super().__init__(logging.DEBUG if verbose else logging.WARNING)
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.DEBUG if output.verbose else logging.WARNING)
         self._output = output
-        self._verbose = verbose
 
     def emit(self, record: logging.LogRecord) -> None:
         self._output.note(f"{record.levelname.lower()}: {record.getMessage()}")
-        if record.exc_info and self._verbose:
+        if record.exc_info and self._output.verbose:
             self._output.trace("".join(traceback.format_exception(*record.exc_info)))
 
 
-def _log_to(output: Output, verbose: bool) -> None:
-    root = logging.getLogger()
-    root.addHandler(_Handler(output, verbose))
-    if verbose:
+def _log_to(output: Output) -> None:
+    logging.getLogger().addHandler(_Handler(output))
+    if output.verbose:
         logging.getLogger("primus_io").setLevel(logging.DEBUG)

@@ -131,6 +131,7 @@ class _Talk:
         primus.on("error", self._warn)
         primus.on("timeout", lambda: self._warn(pp.ConnectError("no answer in time")))
         primus.on("open", self._opened.set)
+        primus.on("open", lambda: output.remark(f"open after {(primus.latency or 0) * 1000:.1f} ms"))
         primus.on("close", self._opened.clear)
         primus.on(ev.Ended, self._ended)
 
@@ -181,13 +182,16 @@ class _Talk:
             async for line in source:
                 count += 1
                 await self._send(count, line)
+        self._output.remark(f"end of the input: {self._sent} messages")
         if self._started:
             await self._flush()
+            self._output.remark(f"nothing is left to send; staying for {self._args.linger:g} s")
             await asyncio.sleep(self._args.linger)
 
     def _start(self) -> None:
         if not self._started:
             self._started = True
+            self._output.remark(f"connecting to {self._config.url}, path {self._config.pathname}")
             self._primus.open()
 
     async def _until_ended(self) -> None:
@@ -254,6 +258,7 @@ class _Talk:
     def status(self) -> int:
         """The exit status, with a last word if it is not 0."""
         if self._stop:
+            self._output.remark(f"ended by {self._stop.reason or 'an output that nobody reads'}")
             return 0
         note = self._output.note
         end = self._end

@@ -42,9 +42,10 @@ class Row(Protocol):
 class Output:
     """Prints for one command, as text or as JSON lines; used from the loop's thread only."""
 
-    def __init__(self, program: str, *, json: bool = False) -> None:
+    def __init__(self, program: str, *, json: bool = False, verbose: bool = False) -> None:
         self.program = program
         self.json = json
+        self.verbose = verbose
         self.row: Row | None = None
         self.on_gone: Callable[[], None] = lambda: None
         """Called on the loop when stdout cannot be written to any more."""
@@ -75,6 +76,11 @@ class Output:
         """Say something on stderr."""
         self._line(sys.stderr, f"{self.program}: {printable(text)}")
 
+    def remark(self, text: str) -> None:
+        """A note for whoever asked for more of them."""
+        if self.verbose:
+            self.note(text)
+
     def trace(self, text: str) -> None:
         """Print a traceback on stderr, line by line."""
         for line in text.splitlines():
@@ -102,8 +108,8 @@ class Output:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(1)  # in slices, between which Windows takes notice of Ctrl-C
 
     # --- inside ---
 

@@ -105,6 +105,7 @@ async def _serve(starting: serving, args: argparse.Namespace, output: Output) ->
             output.event("listening", url=server.url)
             _Host(server, output, relay=args.mode == "relay").listen()
             await stop.wait()
+            output.remark(f"ending ({stop.reason or 'nobody reads the output'}); open sparks: {len(server.sparks)}")
         finally:
             await starting.__aexit__(None, None, None)
     return 0

@@ -1,0 +1,159 @@
+"""A server that is not there, or is no Primus: one clear sentence, no traceback, exit status 1."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.cli.command import run, serving
+from tests.cli.peers import free_port, handshake, raw_server
+
+ONCE = ("--strategy", "none")
+
+
+@contextmanager
+def web_server() -> Iterator[str]:
+    """A plain web server without Primus."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"//127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with server.pem (chain and key), key.pem and ca.pem, for localhost."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    return folder
+
+
+def one_sentence(*args: str, stdin: str = "") -> str:
+    """What the command says on stderr: one line, after which it ends with status 1."""
+    failed = run(*args, stdin=stdin)
+    assert failed.process.returncode == 1, failed
+    assert len(failed.notes) == 1, failed
+    return failed.notes[0].removeprefix(f"primus {args[0]}: ")
+
+
+@pytest.mark.parametrize("command", [("connect", *ONCE), ("spec",)], ids=["connect", "spec"])
+def test_nobody_listens(command: tuple[str, ...]) -> None:
+    said = one_sentence(*command, f"http://127.0.0.1:{free_port()}")
+    assert said.startswith("cannot connect to 127.0.0.1:")
+    assert said.endswith("; is the server running, and are host and port right?")
+
+
+def test_a_host_that_does_not_exist() -> None:
+    said = one_sentence("connect", "http://nothing.invalid", *ONCE)
+    assert said.startswith("cannot connect to nothing.invalid:80: ")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_somebody_takes_the_connection_and_stays_silent(scheme: str) -> None:
+    with raw_server(lambda connection: None) as port:
+        said = one_sentence("connect", f"{scheme}://127.0.0.1:{port}", "--timeout", "0.2", *ONCE)
+    assert said.startswith("no answer in time; ")
+    assert said.endswith("is it a Primus server?")
+
+
+def test_a_spec_from_somebody_who_stays_silent() -> None:
+    with raw_server(lambda connection: None) as port:
+        assert one_sentence("spec", f"http://127.0.0.1:{port}", "--timeout", "0.2").startswith("no answer in time; ")
+
+
+@pytest.mark.parametrize("command", [("connect",), ("spec",)], ids=["connect", "spec"])
+def test_a_plain_web_server(command: tuple[str, ...]) -> None:
+    """A first connect answered with 404 is final, whatever the strategy."""
+    with web_server() as place:
+        said = one_sentence(*command, f"http:{place}")
+    assert said.startswith("the server answered 404")
+    assert said.endswith("See --pathname.")
+
+
+@pytest.mark.parametrize("garbage", [b"SSH-2.0-nonsense\r\n\r\n", b"\x00\xff" * 40_000], ids=["banner", "bytes"])
+def test_garbage_before_the_handshake(garbage: bytes) -> None:
+    with raw_server(lambda connection: connection.sendall(garbage)) as port:
+        said = one_sentence("connect", f"http://127.0.0.1:{port}", *ONCE, stdin="1")
+    assert said.startswith("the server does not speak HTTP")
+    assert said.endswith("For a server with TLS use https://.")
+
+
+def test_garbage_during_the_session() -> None:
+    def talk(connection: socket.socket) -> None:
+        handshake(connection)
+        connection.sendall(b"\x81\x011" + b"\xff" * 1000)
+
+    options = ("--linger", "10", *ONCE)
+    with raw_server(talk) as port:
+        client = run("connect", f"http://127.0.0.1:{port}", "--json", "--limit-close", "0.2", *options, stdin="1")
+    assert client.process.returncode == 1
+    assert client.names == ["rsc(opening)", "rsc(open)", "open", "data", "error", "rsc(end)", "close", "end"]
+    assert len(client.notes) == 1
+    assert client.stderr.startswith("primus connect: the connection is lost for good: ")
+
+
+def test_a_connection_closed_without_a_word() -> None:
+    def close(connection: socket.socket) -> None:
+        connection.recv(10_000)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with raw_server(close) as port:
+        said = one_sentence("connect", f"http://127.0.0.1:{port}", *ONCE)
+    assert "is this the port of a Primus server?" in said
+
+
+def test_tls_both_ways(certificate: Path) -> None:
+    with serving("--cert", str(certificate / "server.pem")) as (server, url):
+        assert url.startswith("https://")
+        trusting = run("connect", url, "--json", "--ca", str(certificate / "ca.pem"), stdin='"' + "x" * 200_000 + '"')
+        assert trusting.process.returncode == 0
+        assert server.wait("data")["data"] == "x" * 200_000
+        assert run("connect", url, "--insecure").process.returncode == 0
+        assert run("spec", url, "--ca", str(certificate / "ca.pem")).process.returncode == 0
+        said = one_sentence("connect", url, *ONCE)
+        assert "certificate" in said
+        assert "--ca FILE" in said
+
+
+def test_https_to_a_server_without_tls() -> None:
+    with serving() as (server, url):
+        said = one_sentence("connect", url.replace("http", "https"), *ONCE)
+        assert "http://" in said
+        server.wait("log", level="warning")
+
+
+def test_http_to_a_server_with_tls(certificate: Path) -> None:
+    files = ("--cert", str(certificate / "server.pem"), "--key", str(certificate / "key.pem"))
+    with serving(*files) as (_, url):
+        assert "https://" in one_sentence("connect", url.replace("https", "http"), *ONCE)
+
+
+def test_a_refusal_is_an_event_with_status_and_body() -> None:
+    with web_server() as place:
+        for command in ("connect", "spec"):
+            refused = run(command, f"http:{place}", "--json")
+            error = refused.wait("error")
+            assert error["status"] == 404
+            assert "<html" in error["body"].lower()

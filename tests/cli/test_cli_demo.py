@@ -1,0 +1,62 @@
+"""`primus demo`: all of it happens, in under ten seconds; what does not is said."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.command import Command, environment, run
+
+STEPS = ("listens", "two clients", "sends the server", "server sends ben", "broadcasts", "heartbeat", "cuts anna off")
+
+
+def test_all_of_it_happens_and_a_newcomer_can_read_it() -> None:
+    started = time.monotonic()
+    demo = run("demo")
+    assert time.monotonic() - started < 10
+    assert demo.process.returncode == 0
+    assert demo.stderr == ""
+    text = "\n".join(demo.lines)
+    for step in (*STEPS, "reconnected by herself", "says goodbye", "All of it happened"):
+        assert step.lower() in text.lower()
+    assert max(map(len, demo.lines)) <= 100
+
+
+def test_as_json() -> None:
+    demo = run("demo", "--json")
+    assert demo.process.returncode == 0
+    *steps, done = demo.events
+    assert [step["step"] for step in steps] == list(range(1, 10))
+    assert {step["event"] for step in steps} == {"step"}
+    assert (done["event"], done["steps"]) == ("done", 9)
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ("demo.PING = 60.0", "step 6 did not happen: not seen within 0.5 s: server heartbeat anna"),
+        ("demo.AWAY = 60.0", "step 8 did not happen: not seen within 0.5 s: anna reconnected"),
+    ],
+)
+def test_what_is_missing_is_said(change: str, missing: str) -> None:
+    code = f"from primus_io.cli import demo; demo.STEP = 0.5; {change}"
+    code = f"{code}\nif 'PING' not in {change!r}: demo.PING = 0.1\nfrom primus_io.__main__ import main"
+    code = f"{code}\nraise SystemExit(main(['demo', '--json']))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"primus demo: {missing}"
+    assert json.loads(done.stdout.splitlines()[-1])["event"] == "missing"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
+def test_it_can_be_stopped() -> None:
+    with Command("demo", "--json") as demo:
+        demo.wait("step", step=3)
+        demo.signal(signal.SIGINT)
+        assert demo.status() == 1
+        assert demo.stderr == "primus demo: stopped before the end"

@@ -1,0 +1,350 @@
+"""Listeners and handlers: who is called, when, in which order, and what becomes of what they raise."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from primus_proto import DecodeError, LocalProtocolError
+from primus_proto import events as ev
+from tests.conformance.hosts import Host, scenario
+from tests.conformance.peers import CLOSE, RawPeer, frame
+from tests.conformance.users import Diary, Gate, echo, take
+from tests.conformance.test_sessions import stay
+
+
+@scenario()
+async def test_by_name_by_class_as_decorator_and_no_longer(host: Host) -> None:
+    said: list[Any] = []
+
+    def connected(spark: Any) -> None:
+        said.append(("connection", spark))
+
+        @spark.on("data")
+        def data(value: Any) -> None:
+            said.append(("name", value))
+            if value == 1:
+                spark.off("data", data)
+                spark.off("data", data)  # harmless
+                spark.off("heartbeat", print)
+
+        @spark.on(ev.SparkData)
+        def typed(event: ev.SparkData) -> None:
+            said.append(("class", event.data))
+            assert event.spark is spark._core
+
+    async with host.serve(stay) as server:
+        assert server.on("connection", connected) is connected
+        async with host.connect(server.url) as primus:
+            [spark] = server.sparks.values()
+            for number in range(3):
+                primus.write(number)
+            await host.until(lambda: ("class", 2) in said)
+        assert said == [
+            ("connection", spark),
+            *(("name", 0), ("class", 0)),
+            *(("name", 1), ("class", 1)),
+            ("class", 2),
+        ]
+
+
+@scenario()
+async def test_a_name_that_does_not_exist_is_an_error_that_names_those_that_do(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url) as primus:
+        [spark] = server.sparks.values()
+        for emitter, wrong, right in (
+            (primus, "connection", "reconnect scheduled"),
+            (primus, "mesage", "data"),
+            (server, "data", "connection"),
+            (spark, "flatline", "heartbeat"),
+        ):
+            with pytest.raises(LocalProtocolError, match=f"there is no event '{wrong}' here; there are: .*{right}"):
+                emitter.on(wrong, print)
+            with pytest.raises(LocalProtocolError):
+                emitter.on(wrong)(print)
+
+
+@scenario()
+async def test_the_servers_own_events(host: Host) -> None:
+    said: list[str] = []
+    async with host.serve(stay) as server:
+        server.on("initialised", lambda: said.append("initialised"))
+
+        @server.on("close")
+        async def closed() -> None:
+            await host.pause(0.02)
+            said.append("close")
+
+        async with host.connect(server.url):
+            pass
+        assert said == ["initialised"]
+    assert said == ["initialised", "close"], "a listener that waits is waited for"
+
+
+@scenario()
+async def test_coroutine_listeners_run_in_order_for_each_spark_and_beside_each_other_for_all(host: Host) -> None:
+    said: list[tuple[str, Any]] = []
+    gate = Gate(host)
+
+    def connected(spark: Any) -> None:
+        name = spark.query["name"]
+
+        @spark.on("data")
+        async def data(value: Any) -> None:
+            if name == "slow":
+                await gate.wait()
+            await host.pause(0.002 * (3 - value))  # the first takes longest
+            said.append((name, value))
+
+        @spark.on("end")
+        async def ended() -> None:
+            said.append((name, "end"))
+
+    async with host.serve(None) as server:
+        server.on("connection", connected)
+        async with host.connect(f"{server.url}?name=slow") as slow:
+            for number in range(3):
+                slow.write(number)
+            async with host.connect(f"{server.url}?name=fast") as fast:
+                for number in range(3):
+                    fast.write(number)
+                await host.until(lambda: len(said) == 3)
+            await host.until(lambda: len(said) == 4)
+            assert said == [("fast", 0), ("fast", 1), ("fast", 2), ("fast", "end")]
+        gate.open = True
+        await host.until(lambda: len(said) == 8)
+        assert said[4:] == [("slow", 0), ("slow", 1), ("slow", 2), ("slow", "end")]
+
+
+@scenario()
+async def test_coroutine_listeners_of_the_server_keep_the_order_of_a_spark_too(host: Host) -> None:
+    said: list[str] = []
+    async with host.serve(None) as server:
+
+        @server.on("connection")
+        async def connected(spark: Any) -> None:
+            await host.pause(0.05)
+            said.append("connection")
+
+        @server.on("disconnection")
+        async def disconnected(spark: Any) -> None:
+            said.append("disconnection")
+
+        async with host.connect(server.url):
+            pass
+        await host.until(lambda: len(said) == 2)
+    assert said == ["connection", "disconnection"]
+
+
+@scenario()
+async def test_coroutine_listeners_of_a_client(host: Host) -> None:
+    said: list[Any] = []
+    async with host.serve(echo) as server:
+        async with host.connect(server.url, manual=True) as primus:
+
+            @primus.on("open")
+            async def opened() -> None:
+                await host.pause(0.02)
+                said.append("open")
+
+            @primus.on("data")
+            async def data(value: Any) -> None:
+                said.append(value)
+
+            primus.open()
+            primus.write(1)
+            await host.until(lambda: len(said) == 2)
+    assert said == ["open", 1]
+
+
+# --- faults on the server ---
+
+
+def broken(spark: Any) -> None:
+    """A listener of `connection` whose spark's listeners raise at the word."""
+
+    def data(value: Any) -> None:
+        if value == "raise":
+            raise ZeroDivisionError("in a listener")
+        spark.write(value)
+
+    spark.on("data", data)
+
+
+def broken_later(spark: Any) -> None:
+    async def data(value: Any) -> None:
+        if value == "raise":
+            raise ZeroDivisionError("in a coroutine listener")
+        await spark.send(value)
+
+    spark.on("data", data)
+
+
+async def broken_handler(spark: Any) -> None:
+    async for value in spark:
+        if value == "raise":
+            raise ZeroDivisionError("in a handler")
+        await spark.send(value)
+
+
+class Strange(BaseException):
+    """No Exception."""
+
+
+def strange(spark: Any) -> None:
+    def data(value: Any) -> None:
+        if value == "raise":
+            raise Strange("in a listener")
+        spark.write(value)
+
+    spark.on("data", data)
+
+
+FAULTS = [broken, broken_later, strange, broken_handler]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
+@scenario()
+async def test_a_fault_is_no_intention(host: Host, caplog: pytest.LogCaptureFixture, fault: Any) -> None:
+    """What raises ends its spark with 1011 and without `primus::server::close`; the others do not notice."""
+    async with host.serve(fault if fault is broken_handler else None) as server:
+        if fault is not broken_handler:
+            server.on("connection", fault)
+        async with host.connect(server.url) as other:
+            with RawPeer(server.port) as peer:
+                await host.thread(peer.open)
+                peer.send(frame(b'"raise"') + frame(b'"after"'))
+                opcode, payload = await host.thread(peer.frame)
+                assert (opcode, payload) == (CLOSE, b"\x03\xf3internal error")
+                peer.send(frame(payload, CLOSE))
+                assert await host.thread(peer.rest) == b""
+            async with host.connect(server.url, min=0.01) as primus:
+                diary = Diary(host, primus, "close", "reconnected", "end")
+                primus.write("raise")
+                await diary.wait("reconnected")
+                assert diary.names == ["close", "reconnected"]
+                primus.write("again")
+                assert await take(primus, 1) == ["again"]
+            other.write("fine")
+            assert await take(other, 1) == ["fine"]
+            assert list(server.sparks) == [await other.id()]
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 2
+    assert all("raised; ending it" in record.getMessage() and record.exc_info for record in errors)
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+@scenario()
+async def test_a_connection_listener_that_raises(host: Host, caplog: pytest.LogCaptureFixture, awaits: bool) -> None:
+    """It stands in for a handler, so what it raises ends the spark like one's, and nobody is left unserved."""
+
+    def connected(spark: Any) -> None:
+        if spark.query["name"] == "bad":
+            raise ZeroDivisionError
+        spark.on("data", spark.write)
+
+    async def connected_later(spark: Any) -> None:
+        connected(spark)
+
+    async with host.serve(None) as server:
+        server.on("connection", connected_later if awaits else connected)
+        async with host.connect(f"{server.url}?name=good") as good:
+            async with host.connect(f"{server.url}?name=bad", strategy="timeout") as bad:
+                await bad.wait_ended()
+                assert bad.close_reason is not None
+                assert (bad.close_reason.kind, bad.close_reason.code) == ("lost", 1011)
+            good.write(1)
+            assert await take(good, 1) == [1]
+    assert "ZeroDivisionError" in caplog.text
+
+
+@scenario()
+async def test_a_handler_that_raises_when_its_spark_is_gone(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(spark: Any) -> None:
+        async for value in spark:
+            await spark.send(value)
+        raise ZeroDivisionError
+
+    async with host.serve(handler) as server:
+        async with host.connect(server.url) as primus:
+            primus.write(1)
+            assert await take(primus, 1) == [1]
+        await host.until(lambda: "ZeroDivisionError" in caplog.text)
+        async with host.connect(server.url) as primus:
+            assert primus.state == "open"
+
+
+@scenario()
+async def test_listeners_that_end_and_write_from_inside(host: Host) -> None:
+    """Everything may be called from a listener, and its events come after the one that is under way."""
+    said: list[str] = []
+
+    def connected(spark: Any) -> None:
+        said.append("connection")
+        spark.on("end", lambda: said.append("end"))
+        spark.on("data", lambda value: (spark.write("not yet"), spark.end("bye"), said.append("data")))
+        server.write("hello")
+        said.append("wrote")
+
+    async with host.serve(None) as server:
+        server.on("connection", connected)
+        server.on("disconnection", lambda spark: said.append("disconnection"))
+        async with host.connect(server.url, manual=True) as primus:
+            primus.on("data", lambda value: value == "hello" and primus.write("go"))
+            primus.open()
+            assert [value async for value in primus] == ["hello", "not yet", "bye"]
+        assert said == ["connection", "wrote", "data", "disconnection", "end"]
+
+
+# --- faults on the client ---
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+@scenario()
+async def test_what_a_clients_listener_raises_comes_out_on_leaving(host: Host, awaits: bool) -> None:
+    def data(value: Any) -> None:
+        raise ZeroDivisionError(value)
+
+    async def data_later(value: Any) -> None:
+        await host.pause(0.01)
+        data(value)
+
+    async with host.serve(echo) as server:
+        with pytest.raises(ZeroDivisionError, match="first"):
+            async with host.connect(server.url) as primus:
+                primus.on("data", data_later if awaits else data)
+                primus.write("first")
+                primus.write("second")
+                await primus.wait_ended()
+                assert isinstance(primus.failure, ZeroDivisionError)
+                assert primus.close_reason is not None
+                assert primus.close_reason.kind == "local"
+        with pytest.raises(KeyError, match="mine"):
+            async with host.connect(server.url) as primus:
+                primus.on("data", data_later if awaits else data)
+                primus.write("first")
+                await primus.wait_ended()
+                raise KeyError("mine")
+        await host.until(lambda: not server.sparks)
+
+
+@scenario()
+async def test_what_is_no_message_is_an_error_and_the_connection_lives_on(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with host.serve(echo) as server:
+        with RawPeer(server.port) as peer:
+            await host.thread(peer.open)
+            await host.until(lambda: server.sparks)
+            [spark] = server.sparks.values()
+            peer.send(frame(b"nonsense"))
+            await host.until(lambda: "not JSON" in caplog.text)
+            diary = Diary(host, spark, "error", "message ignored")
+            peer.send(frame(b'[1e999]') + frame(b'"primus::what::ever"') + frame(b"1"))
+            assert await host.thread(peer.frame) == (1, b"1")
+            [error] = diary.all("error")
+            assert isinstance(error, DecodeError)
+            assert error.payload == "[1e999]"
+            assert diary.all("message ignored") == ["primus::what::ever"]

@@ -1,0 +1,330 @@
+"""A session's life: heartbeats, being lost and found, ids, and every way to end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from primus_proto import ConnectionLost, Limits, LocalProtocolError
+from tests.conformance.hosts import Host, scenario
+from tests.conformance.peers import RawPeer
+from tests.conformance.users import Diary, echo, take
+
+EVENTS = (
+    *("open", "close", "end", "error", "offline", "online", "timeout", "readyStateChange"),
+    *("reconnect scheduled", "reconnect", "reconnected", "reconnect timeout", "reconnect failed"),
+)
+OPENED = ["readyStateChange(opening)", "readyStateChange(open)", "open"]
+LOST = ["readyStateChange(end)", "close", "reconnect scheduled"]
+FOUND = ["reconnect", "readyStateChange(opening)", "reconnected", "readyStateChange(open)", "open"]
+ENDED = ["readyStateChange(end)", "close", "end"]
+
+
+async def stay(spark: Any) -> None:
+    """A handler that never ends its spark."""
+    await spark.wait_ended()
+
+
+# --- heartbeats ---
+
+
+@scenario()
+async def test_a_heartbeat_every_second(host: Host) -> None:
+    async with host.serve(stay) as server:
+        beats: list[float] = []
+        server.on("connection", lambda spark: spark.on("heartbeat", lambda: beats.append(time.monotonic())))
+        started = time.monotonic()
+        async with host.connect(server.url, ping=1, pong=1) as primus:
+            assert primus.latency is not None
+            assert 0 < primus.latency < 0.5, "the time the open took"
+            [spark] = server.sparks.values()
+            assert spark.heartbeat_timeout == 1.5
+            diary = Diary(host, primus, *EVENTS)
+            await host.until(lambda: len(beats) == 2)
+            await host.pause(0.05)
+            assert 0 <= primus.latency < 0.2, "the time the pong took"
+            assert diary.names == []
+    assert [round(beat - started) for beat in beats] == [1, 2]
+
+
+@scenario()
+async def test_a_client_without_heartbeat(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url, ping=False):
+        [spark] = server.sparks.values()
+        assert spark.heartbeat_timeout is None
+
+
+@scenario()
+async def test_a_peer_that_does_not_ping_flatlines(host: Host) -> None:
+    reasons: list[Any] = []
+
+    async def handler(spark: Any) -> None:
+        await spark.wait_ended()
+        reasons.append(spark.close_reason.kind)
+
+    async with host.serve(handler, limits=Limits(heartbeat_min=0.1, close=0.3)) as server:
+        diary = Diary(host, server, "connection", "heartbeat-skipped", "disconnection", "flatline")
+        with RawPeer(server.port) as peer:
+            await host.thread(peer.open, "/primus?ping=66&pong=66")
+            await diary.wait("flatline")
+            assert diary.names == ["connection", *["heartbeat-skipped"] * 2, "disconnection", "flatline"]
+            spark = diary.all("connection")[0]
+            assert diary.all("heartbeat-skipped") == [(spark, 1), (spark, 2)]
+            assert diary.all("flatline") == [(spark, 3)]
+            frames = [await host.thread(peer.frame) for _ in range(3)]
+            assert [payload[:15] for _, payload in frames[:2]] == [b'"primus::pong::'] * 2
+            assert frames[2] == (8, b"\x03\xe8"), "closed without primus::server::close: the client may come back"
+        await host.until(lambda: reasons == ["flatline"])
+
+
+@scenario()
+async def test_a_server_that_does_not_answer_pings_is_lost(host: Host) -> None:
+    """It is there, but its pongs do not come: a pong skip time far above the client's patience."""
+    async with host.serve(stay, limits=Limits(heartbeat_min=0.1)) as server:
+        async with host.connect(server.url, ping=0.1, pong=0.2, min=0.01, manual=True) as primus:
+            diary = Diary(host, primus, *EVENTS)
+            primus.open()
+            await diary.wait("open")
+            [spark] = server.sparks.values()
+            spark._core._last_pong = 1e12  # it believes that it has just sent one
+            await diary.wait("open", 2)
+            at = diary.names.index("offline")
+            assert diary.names[at:] == ["offline", *LOST, *FOUND[:3], "online", *FOUND[3:]]
+
+
+# --- lost and found ---
+
+
+@scenario()
+async def test_the_server_ends_and_wants_the_client_back(host: Host) -> None:
+    async with host.serve(stay) as server:
+        async with host.connect(server.url, min=0.01, manual=True) as primus:
+            diary = Diary(host, primus, *EVENTS, "data")
+            primus.open()
+            first = await primus.id()
+            spark = server.spark(first)
+            assert spark is not None
+            spark.end({"see": "you"}, reconnect=True)
+            assert spark.state == "closed"
+            await diary.wait("close")
+            assert primus.close_reason is not None
+            assert primus.close_reason.kind == "lost"
+            for number in range(50):
+                assert primus.write(number), "kept for the next connection"
+            second = await primus.id()
+            assert second != first
+            [spark] = server.sparks.values()
+            assert spark.id == second
+            assert await take(spark, 50) == list(range(50))
+            await diary.wait("open", 2)
+            assert diary.names == [*OPENED, "data", *LOST, *FOUND]
+            [scheduled] = diary.all("reconnect scheduled")
+            assert (scheduled.attempt, scheduled.retries, scheduled.delay) == (1, 10, 0.01)
+            assert isinstance(scheduled.error, ConnectionLost)
+
+
+@scenario()
+async def test_a_server_that_went_away_and_came_back_misses_nothing_written_meanwhile(host: Host) -> None:
+    got: list[Any] = []
+
+    async def handler(spark: Any) -> None:
+        async for value in spark:
+            got.append(value)
+
+    async with host.serve(handler) as server:
+        port = server.port
+        async with host.connect(server.url, min=0.05, factor=1, retries=50) as primus:
+            diary = Diary(host, primus, *EVENTS)
+            primus.write("before")
+            await host.until(lambda: got)
+            await server.close(reconnect=True)
+            await diary.wait("close")
+            for number in range(100):
+                primus.write(number)
+            await diary.wait("reconnect scheduled", 2)  # nobody is there
+            for number in range(100, 200):
+                primus.write(number)
+            async with host.serve(handler, "127.0.0.1", port):
+                await host.until(lambda: len(got) == 201)
+            await host.until(lambda: primus.state != "open")
+    assert got == ["before", *range(200)]
+
+
+@scenario()
+async def test_iteration_goes_on_over_reconnects_and_ends_with_the_end(host: Host) -> None:
+    async def handler(spark: Any) -> None:
+        sessions.append(spark)
+        spark.write(len(sessions))
+        spark.end(reconnect=len(sessions) < 4)
+
+    sessions: list[Any] = []
+    async with host.serve(handler) as server, host.connect(server.url, min=0.01, factor=1) as primus:
+        assert [value async for value in primus] == [1, 2, 3, 4]
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "server"
+
+
+@scenario()
+async def test_retries_are_used_up(host: Host) -> None:
+    async with host.serve(stay) as server:
+        async with host.connect(server.url, min=0.01, retries=2) as primus:
+            diary = Diary(host, primus, *EVENTS)
+            await server.close(reconnect=True)
+            await diary.wait("end")
+            assert diary.names[-3:] == ["readyStateChange(end)", "reconnect failed", "end"] or diary.names[-2:] == [
+                "reconnect failed",
+                "end",
+            ]
+            assert primus.close_reason is not None
+            assert primus.close_reason.kind == "retries"
+            assert "cannot connect" in str(primus.close_reason.error)
+            assert not primus.write("too late")
+
+
+@scenario()
+async def test_without_the_strategy_a_lost_connection_is_the_end(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url, strategy="timeout") as primus:
+        diary = Diary(host, primus, *EVENTS)
+        [spark] = server.sparks.values()
+        spark.end(reconnect=True)
+        assert [value async for value in primus] == []
+        assert diary.names == ENDED
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "lost"
+
+
+# --- ends ---
+
+
+@scenario()
+async def test_the_client_ends(host: Host) -> None:
+    async with host.serve(echo) as server, host.connect(server.url) as primus:
+        spark_diary = Diary(host, list(server.sparks.values())[0], "readyStateChange", "end", "error")
+        server_diary = Diary(host, server, "disconnection")
+        diary = Diary(host, primus, *EVENTS)
+        primus.end("bye")
+        primus.end("a second time")
+        assert primus.state == "closed"
+        await diary.wait("end")
+        assert diary.names == ENDED
+        await spark_diary.wait("end")
+        assert spark_diary.names == ["readyStateChange", "end"]
+        assert len(server_diary.entries) == 1
+        assert primus.close_reason is not None
+        assert (primus.close_reason.kind, str(primus.close_reason)) == ("local", "local (1000)")
+
+
+@scenario()
+async def test_the_server_ends(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url) as primus:
+        diary = Diary(host, primus, *EVENTS)
+        [spark] = server.sparks.values()
+        spark.end("bye")
+        assert not server.sparks
+        assert not spark.write("too late")
+        assert not await spark.send("too late")
+        assert [value async for value in primus] == ["bye"]
+        assert diary.names == ENDED
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "server"
+        assert spark.close_reason is not None
+        assert spark.close_reason.kind == "local"
+
+
+@scenario()
+async def test_a_handler_that_returns_ends_its_spark(host: Host) -> None:
+    async def handler(spark: Any) -> None:
+        spark.write("only this")
+
+    async with host.serve(handler) as server, host.connect(server.url) as primus:
+        assert [value async for value in primus] == ["only this"]
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "server"
+
+
+@pytest.mark.parametrize("way", ["reset", "close"])
+@scenario()
+async def test_a_peer_that_vanishes(host: Host, way: str) -> None:
+    ended: list[Any] = []
+
+    async def handler(spark: Any) -> None:
+        assert [value async for value in spark] == []
+        ended.append(spark.close_reason)
+
+    async with host.serve(handler) as server:
+        with RawPeer(server.port) as peer:
+            await host.thread(peer.open)
+            await host.until(lambda: server.sparks)
+            getattr(peer, way)()
+            await host.until(lambda: ended)
+    assert (ended[0].kind, ended[0].code) == ("lost", 1006)
+
+
+@scenario()
+async def test_destroyed_is_for_good(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url) as primus:
+        diary = Diary(host, primus, "end", "destroy")
+        primus.destroy()
+        await diary.wait("destroy")
+        assert diary.names == ["end", "destroy"]
+        with pytest.raises(LocalProtocolError, match="destroyed"):
+            primus.open()
+
+
+@scenario()
+async def test_the_network_goes_and_comes(host: Host) -> None:
+    async with host.serve(echo) as server, host.connect(server.url, min=0.01) as primus:
+        diary = Diary(host, primus, *EVENTS)
+        primus.network_offline()
+        await diary.wait("end")
+        primus.network_online()
+        await diary.wait("open")
+        await primus.send("back")
+        assert await take(primus, 1) == ["back"]
+
+
+# --- ids ---
+
+
+@scenario()
+async def test_the_id_is_the_sparks(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url, wait=False) as primus:
+        asking = [host.start(primus.id()) for _ in range(20)]
+        for task in asking:
+            await task.join()
+        assert {task.result() for task in asking} == set(server.sparks)
+        assert await primus.id() == asking[0].result()
+
+
+@scenario()
+async def test_the_id_asked_for_while_the_connection_is_lost_is_the_next_ones(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url, min=0.05) as primus:
+        [spark] = server.sparks.values()
+        asking = [host.start(primus.id()) for _ in range(3)]
+        spark.end(reconnect=True)  # before any answer
+        for task in asking:
+            await task.join()
+        assert {task.result() for task in asking} == set(server.sparks)
+        assert spark.id not in server.sparks
+
+
+@scenario()
+async def test_no_id_after_the_end(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url) as primus:
+        [spark] = server.sparks.values()
+        asking = host.start(primus.id())
+        primus.end()
+        await asking.join()
+        with pytest.raises(ConnectionLost, match="ended before the server told the id"):
+            asking.result()
+        with pytest.raises(ConnectionLost):
+            await primus.id()
+    with pytest.raises(ConnectionLost):
+        await primus.id()
+    assert not primus.write("left")
+    assert not await primus.send("left")
+    assert [value async for value in primus] == []
+    with pytest.raises(LocalProtocolError):
+        primus.open()

@@ -1,0 +1,268 @@
+"""A server that stops while it is in use: everyone is told, nobody can hold it up for longer than it said."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from primus_proto import ConnectError, EncodeError, Limits, LocalProtocolError
+from tests.conformance.conftest import Certificates
+from tests.conformance.hosts import Host, scenario
+from tests.conformance.peers import RawPeer, frame
+from tests.conformance.test_sessions import stay
+from tests.conformance.users import Diary, echo, mebibytes, take
+
+CLOSE = 0.3
+LIMITS = Limits(close=CLOSE)
+GRACE = CLOSE + 1  # what `close` allows for all that hangs
+
+
+class Clock:
+    """How long something took, seconds."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def __call__(self) -> float:
+        return time.monotonic() - self._start
+
+
+@scenario()
+async def test_clients_are_told_and_stay_away(host: Host) -> None:
+    ended: list[str] = []
+
+    async def handler(spark: Any) -> None:
+        async for value in spark:
+            await spark.send(value)
+        ended.append(spark.close_reason.kind)
+
+    async with host.serve(handler) as server:
+        async with host.connect(server.url) as one, host.connect(server.url) as two:
+            clock = Clock()
+            diary = Diary(host, server, "disconnection", "close")
+            closing = host.start(server.close())
+            for primus in (one, two):
+                assert [value async for value in primus] == []
+                assert primus.close_reason is not None
+                assert primus.close_reason.kind == "server"
+            await closing.join()
+            assert diary.names == ["disconnection", "disconnection", "close"]
+            assert ended == ["local", "local"]
+            assert clock() < CLOSE
+            with pytest.raises(ConnectError):
+                async with host.connect(server.url, strategy=False):
+                    pass
+            await server.close()  # again
+            await server.serve_forever()
+
+
+@scenario()
+async def test_with_last_words(host: Host) -> None:
+    async with host.serve(echo) as server, host.connect(server.url) as primus:
+        [spark] = server.sparks.values()
+        spark.write(mebibytes(1))
+        closing = host.start(server.close({"bye": "all"}))
+        assert [value async for value in primus] == [mebibytes(1), {"bye": "all"}]
+        await closing.join()
+
+
+@scenario()
+async def test_words_that_cannot_be_said_close_nothing(host: Host) -> None:
+    async with host.serve(echo) as server, host.connect(server.url) as primus:
+        with pytest.raises(EncodeError):
+            await server.close(b"bytes")
+        with pytest.raises(LocalProtocolError):
+            await server.close(timeout=-1)
+        primus.write(1)
+        assert await take(primus, 1) == [1]
+        async with host.connect(server.url) as another:
+            assert another.state == "open"
+
+
+@scenario()
+async def test_and_wants_them_back(host: Host) -> None:
+    async with host.serve(echo) as server, host.connect(server.url, min=0.02, factor=1, retries=99) as primus:
+        diary = Diary(host, primus, "close", "reconnected", "end")
+        await server.close(reconnect=True)
+        await diary.wait("close")
+        async with host.serve(echo, "127.0.0.1", server.port):
+            await diary.wait("reconnected")
+            primus.write("here again")
+            assert await take(primus, 1) == ["here again"]
+            assert diary.names == ["close", "reconnected"]
+
+
+@scenario()
+async def test_later(host: Host) -> None:
+    async with host.serve(echo) as server, host.connect(server.url) as primus:
+        clock = Clock()
+        closing = host.start(server.close(timeout=0.3))
+        await host.pause(0.05)
+        with pytest.raises(ConnectError):
+            async with host.connect(server.url, strategy=False):
+                pass
+        primus.write("still served")
+        assert await take(primus, 1) == ["still served"]
+        assert [value async for value in primus] == []
+        await closing.join()
+        assert 0.3 <= clock() < 0.6
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("flood", [0, 1, 2], ids=["idle", "full", "overfull"])
+@scenario()
+async def test_a_peer_that_never_answers_the_close(host: Host, tls: Certificates, secure: bool, flood: int) -> None:
+    """Nor reads: with nothing to read, with the kernel full, and with the transport full and the rest in the core."""
+    async with host.serve(stay, "localhost", ssl=tls.server if secure else None, limits=LIMITS) as server:
+        with RawPeer(server.port, "localhost", tls=tls.client if secure else None, receive_buffer=4096) as peer:
+            await host.thread(peer.open)
+            await host.until(lambda: server.sparks)
+            [spark] = server.sparks.values()
+            if flood:
+                while not spark.buffered:
+                    spark.write("x" * 10_000)
+                    await host.pause(0)
+            for _ in range(flood - 1):
+                spark.write(mebibytes(1))
+            clock = Clock()
+            await server.close()
+            assert clock() < CLOSE + 0.5
+
+
+@scenario()
+async def test_a_tls_peer_that_says_goodbye_and_does_not_read(host: Host, tls: Certificates) -> None:
+    """Its close_notify must not be the end of the patience with what it never reads."""
+    async with host.serve(stay, "localhost", ssl=tls.server, limits=LIMITS) as server:
+        with RawPeer(server.port, "localhost", tls=tls.client, receive_buffer=4096) as peer:
+            await host.thread(peer.open)
+            await host.until(lambda: server.sparks)
+            [spark] = server.sparks.values()
+            while not spark.buffered:
+                spark.write("x" * 10_000)
+                await host.pause(0)
+            peer.send(frame(b"\x03\xe8", 8))
+            await host.until(lambda: not server.sparks)
+            clock = Clock()
+        # The sockets of the peer are closed here, by the way of the context; before that it was all up to the server.
+        await server.close()
+        assert clock() < CLOSE + 0.5
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("said", [b"", b"GET /primus HTTP/1.1\r\nHos", b"GET /primus/spec HTTP/1.1\r\nHost: x\r\n\r\n"])
+@scenario()
+async def test_who_has_no_session_does_not_count(host: Host, tls: Certificates, secure: bool, said: bytes) -> None:
+    """Nothing said yet, half a request, kept alive after a whole one."""
+    async with host.serve(stay, "localhost", ssl=tls.server if secure else None, limits=LIMITS) as server:
+        with RawPeer(server.port, "localhost", tls=tls.client if secure else None) as peer:
+            await host.thread(peer.connect)
+            peer.send(said)
+            if said.endswith(b"\r\n\r\n"):
+                assert (await host.thread(peer.head)).startswith(b"HTTP/1.1 200")
+            await host.pause(0.02)
+            clock = Clock()
+            await server.close()
+            assert clock() < 0.5
+            assert host.leftovers() == []
+
+
+@scenario()
+async def test_who_is_amid_the_tls_handshake_does_not_count_either(host: Host, tls: Certificates) -> None:
+    async with host.serve(stay, "localhost", ssl=tls.server, limits=LIMITS) as server:
+        with RawPeer(server.port, "localhost") as peer:
+            await host.thread(peer.connect)
+            await host.pause(0.05)
+            clock = Clock()
+            await server.close()
+            assert clock() < 0.5
+            assert host.leftovers() == []
+            assert await host.thread(peer.rest) == b"", "it was cut off"
+
+
+@scenario()
+async def test_a_handler_that_does_not_return_is_cancelled(host: Host) -> None:
+    said: list[str] = []
+
+    async def handler(spark: Any) -> None:
+        try:
+            await host.pause(60)
+        finally:
+            said.append("cancelled")
+
+    async with host.serve(handler, limits=LIMITS) as server, host.connect(server.url, ping=False) as primus:
+        await host.until(lambda: server.sparks)
+        clock = Clock()
+        await server.close()
+        assert CLOSE < clock() < GRACE + 0.5
+        assert said == ["cancelled"]
+        await primus.wait_ended()
+
+
+@scenario()
+async def test_a_handler_that_takes_its_time_may_finish(host: Host) -> None:
+    said: list[Any] = []
+
+    async def handler(spark: Any) -> None:
+        said.extend([value async for value in spark])
+        await host.pause(0.1)
+        said.append("cleaned up")
+
+    async with host.serve(handler) as server:
+        async with host.connect(server.url) as primus:
+            await host.until(lambda: server.sparks)
+            primus.write("something")
+    assert said == ["something", "cleaned up"]
+
+
+@scenario()
+async def test_closed_from_inside(host: Host) -> None:
+    """By a handler, by a listener, by several at once: it is all the same end."""
+
+    async def handler(spark: Any) -> None:
+        async for value in spark:
+            if value == "close":
+                await server.close("closing")
+
+    async with host.serve(handler, limits=LIMITS) as server:
+        clock = Clock()
+        async with host.connect(server.url) as one, host.connect(server.url) as two:
+            one.write("close")
+            two.write("close")
+            assert [value async for value in one] == ["closing"]
+            assert [value async for value in two] == ["closing"]
+        await server.serve_forever()
+    assert clock() < 2 * GRACE + 0.5
+
+    async with host.serve(None, limits=LIMITS) as server:
+
+        @server.on("connection")
+        async def connected(spark: Any) -> None:
+            await server.close("closing")
+
+        async with host.connect(server.url) as primus:
+            assert [value async for value in primus] == ["closing"]
+
+
+@scenario()
+async def test_an_error_in_the_block_closes_it_too(host: Host) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with host.serve(echo) as server, host.connect(server.url) as primus:
+            serving = host.start(server.serve_forever())
+            raise ZeroDivisionError
+    assert primus.state == "closed"
+    await serving.join()
+    assert not server.sparks
+
+
+@scenario()
+async def test_one_end_of_the_block_before_the_other(host: Host) -> None:
+    """The server leaves first, its client afterwards."""
+    async with host.connect("http://127.0.0.1:9", manual=True):
+        pass
+    serving = host.serve(echo)
+    server = await serving.__aenter__()
+    async with host.connect(server.url, min=0.02) as primus:
+        await serving.__aexit__(None, None, None)
+        await primus.wait_ended()
