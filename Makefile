@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-interop test-all lint types format coverage docs-check clean
+.PHONY: help venv setup node demo test test-unit test-interop test-all lint types format coverage docs-check golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -114,7 +114,10 @@ coverage: $(VENV)/.group-test ## branches of primus_proto that its own tests rea
 	$(BIN)/python -m coverage report
 
 docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links
-	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_docs_api.py $(ARGS)
+
+golden: setup ## record the original's behaviour again and say whether it is still what tests/golden has
+	$(BIN)/python -m tests.golden.record --check
 
 clean: ## remove all that was made here
 	rm -rf .venv .venv-* tests/interop/node_modules build dist htmlcov .coverage .coverage.* \

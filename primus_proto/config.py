@@ -141,7 +141,7 @@ class ClientConfig:
     transformer: str = "websockets"
     """The transport's name; the same as the server's."""
     ping: float | Literal[False] = 25.0
-    """Seconds of silence before a ping is sent; False or 0: no heartbeat."""
+    """Seconds from the open, and from each pong, to the next ping; False or 0: no heartbeat."""
     pong: float = 10.0
     """Seconds the server has to answer a ping."""
     timeout: float | Literal[False] = 10.0

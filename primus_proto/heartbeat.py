@@ -36,7 +36,7 @@ def _milliseconds(request: Request, key: str, default: float) -> float:
 
 
 class ClientHeartbeat:
-    """Sends a ping whenever the server was silent for long enough, and tells when the answer does not come.
+    """Sends a ping some time after each pong, and tells when the answer does not come.
 
     `ping(now)` sends one and returns the value that identifies its pong; `missed(now)` is called when that did not
     come in time.

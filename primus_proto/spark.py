@@ -42,6 +42,7 @@ class Spark:
         "__weakref__",
         "_excused",
         "_last_pong",
+        "_owed",
         "_paused",
         "_pong_skip",
         "_server",
@@ -76,6 +77,7 @@ class Spark:
         """Seconds without a ping after which a heartbeat counts as skipped; None: the client has no heartbeat."""
         self.skipped = 0
         """Heartbeats skipped in a row."""
+        self._owed: dict[str, Message] | None = None  # answers that wait for the backlog to fall, by name
         self._last_pong = -math.inf
         self._pong_skip = server.config.pong_skip_time
         self._timer: Timer | None = None
@@ -220,6 +222,9 @@ class Spark:
         if self.crowded and self.pipe.buffered <= self._server.limits.backlog // 2:
             self.pipe.high = False
             self._server.emit(ev.SparkDrained(self))
+            owed, self._owed = self._owed, None
+            for message in owed.values() if owed else ():
+                self.send_message(message)
 
     # --- inside ---
 
@@ -230,7 +235,7 @@ class Spark:
                 if self._state is SparkState.OPEN:
                     self._heartbeat(now)
             case ("id", ""):
-                self._say(protocol_message("id", self.id))
+                self._say("id", self.id)
             case _:
                 self._server.emit(ev.SparkMessageIgnored(self, text))
 
@@ -244,11 +249,19 @@ class Spark:
     def _pong(self, value: str, now: float) -> None:
         if now - self._last_pong >= self._pong_skip:
             self._last_pong = now
-            self._say(protocol_message("pong", value))
+            self._say("pong", value)
 
-    def _say(self, text: str) -> None:
-        message = self._encode_protocol(text)
-        if message is not None:
+    def _say(self, name: str, value: str) -> None:
+        """Answer the peer. It is slow, not dead, if it asks while much is on its way to it: then it is answered later.
+
+        One answer of each kind is kept for that, so a peer that asks and does not read costs no more.
+        """
+        message = self._encode_protocol(protocol_message(name, value))
+        if message is None:
+            return
+        if self.pipe.buffered > self._server.limits.backlog:
+            self._owed = {**(self._owed or {}), name: message}
+        else:
             self.send_message(message)
 
     def _encode_protocol(self, text: str) -> Message | None:

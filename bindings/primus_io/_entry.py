@@ -110,11 +110,13 @@ class Serving(ABC):
     ) -> None:
         if handler is not None:
             check_handler(handler)
-        if authorize is not None:
-            options.setdefault("authorization", True)
+        options.setdefault("authorization", authorize is not None)
         self._config = pp.ServerConfig(**options)
-        if self._config.authorization and authorize is None:
-            raise pp.ConfigError("authorization= needs authorize=: a function that is given the request")
+        if bool(self._config.authorization) != (authorize is not None):
+            raise pp.ConfigError(
+                "authorize= is the function that decides, authorization= says for which requests (True or 'all'): "
+                "give both, or authorize= alone"
+            )
         self._handler, self._authorize = handler, authorize
         self._host, self._port, self._tls = host, port, ssl
 

@@ -307,8 +307,8 @@ class AsyncServer(Emitter):
         `data` is sent to each spark as it ends; `reconnect` tells the clients to come back. Handlers that have not
         returned some seconds (`Limits.close`) after their spark ended are cancelled.
         """
-        self._stop_listening()
         self._core.close(data, reconnect=reconnect, timeout=timeout)
+        self._stop_listening()
         self._io.pump()
         grace = self._core.limits.close + 1
         try:

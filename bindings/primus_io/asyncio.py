@@ -7,9 +7,10 @@ does what the endpoint commands.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, cast
 
 import primus_proto as pp
@@ -36,6 +37,7 @@ class Channel(asyncio.BufferedProtocol):
     """One byte stream: asyncio's callbacks, passed on."""
 
     transport: asyncio.Transport
+    deadline: asyncio.TimerHandle | None = None  # of a close that the peer has a part in
 
     def __init__(self, driver: Driver, number: int | None = None) -> None:
         self._driver = driver
@@ -72,6 +74,8 @@ class Channel(asyncio.BufferedProtocol):
         self._driver.channel_closed(self.number, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
         self._driver.open.discard(self)
         self._driver.channel_closed(self.number, str(exc) if exc is not None else None)
         if not self._driver.open:
@@ -107,6 +111,7 @@ class Driver(BaseDriver):
         eyeballs = isinstance(self.loop, asyncio.BaseEventLoop)
         self._options: dict[str, Any] = {"happy_eyeballs_delay": 0.25} if eyeballs else {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closers: list[asyncio.Task[Any] | None] = []
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -141,26 +146,39 @@ class Driver(BaseDriver):
 
     async def finish(self) -> None:
         """Wait for the tasks to end by themselves."""
-        if tasks := self._others(self._tasks):
-            await asyncio.wait(tasks)
+        with self._closing():
+            if tasks := self._others(self._tasks):
+                await asyncio.wait(tasks)
 
     async def close(self, grace: float) -> None:
         """Wait for the sockets to close, `grace` seconds at the most, then stop everything."""
+        with self._closing():
+            try:
+                await self.within(grace, self._emptied)
+            finally:
+                tasks = self._others((*self._tasks, *self.opening.values()))
+                for task in tasks:
+                    task.cancel()
+                for channel in self.open:
+                    channel.transport.abort()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await self._emptied()
+                self._arm(None)
+
+    @contextlib.contextmanager
+    def _closing(self) -> Iterator[None]:
+        """A task of ours that closes us is not waited for by another that does so too: each would wait for the other."""
+        current = asyncio.current_task()
+        self._closers += [current]
         try:
-            await self.within(grace, self._emptied)
+            yield
         finally:
-            tasks = self._others((*self._tasks, *self.opening.values()))
-            for task in tasks:
-                task.cancel()
-            for channel in self.open:
-                channel.transport.abort()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._emptied()
-            self._arm(None)
+            self._closers.remove(current)
 
     def _others(self, tasks: Iterable[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
         current = asyncio.current_task()
-        return [task for task in tasks if task is not current]
+        spared = self._closers if current in self._tasks else [current]
+        return [task for task in tasks if task not in spared]
 
     async def _emptied(self) -> None:
         while self.open or self.opening:
@@ -192,13 +210,14 @@ class Driver(BaseDriver):
         channel = self.channels.pop(number, None)
         if channel is None:
             return
+        transport = channel.transport
         if abort:
-            channel.transport.abort()
-            return
-        channel.transport.close()
-        if channel.transport.get_write_buffer_size():
-            # asyncio would wait for ever on a peer that does not read.
-            self.loop.call_later(self.endpoint.limits.close, channel.transport.abort)
+            transport.abort()
+        elif not transport.is_closing():  # a second close() would break a TLS transport
+            if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
+                # asyncio would wait for ever on a peer that does not read. Below TLS one cannot see what is unsent.
+                channel.deadline = self.loop.call_later(self.endpoint.limits.close, transport.abort)
+            transport.close()
 
     def _open(self, command: cmd.OpenChannel) -> None:
         self.opening[command.channel] = self.loop.create_task(self._connect(command))

@@ -117,6 +117,13 @@ class RawPeer:
             size = struct.unpack("!Q", self.receive(8))[0]
         return head[0] & 0x0F, self.receive(size)
 
+    def goodbye(self) -> None:
+        """TLS's, without waiting for the other end's."""
+        assert isinstance(self.sock, ssl.SSLSocket)
+        self.sock.settimeout(0)
+        with contextlib.suppress(ssl.SSLError):
+            self.sock.unwrap()
+
     def reset(self) -> None:
         """Close so that the other end gets a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

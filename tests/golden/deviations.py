@@ -12,14 +12,12 @@ from dataclasses import replace
 
 from tests.golden.lines import Line, Recording, load
 
-__all__ = ["DECIDED", "DEVIATIONS", "UNDECIDED", "expected"]
+__all__ = ["DECIDED", "DEVIATIONS", "expected"]
 
 Deviation = Callable[[Recording], list[Line]]
 
 DECIDED: dict[str, Deviation] = {}
 """Allowed by the protocol page: by an "Ours" of the section that each names, or by its table of both orders."""
-UNDECIDED: dict[str, Deviation] = {}
-"""Differences that no paragraph decides. What ours does is written down here until one does."""
 
 CLOSED, OPENING = 2, 1
 RECOVERY = {"reconnect scheduled", "reconnect", "reconnect timeout", "reconnect failed", "readyStateChange", "end"}
@@ -27,11 +25,6 @@ RECOVERY = {"reconnect scheduled", "reconnect", "reconnect timeout", "reconnect 
 
 def decided(deviation: Deviation) -> Deviation:
     DECIDED[deviation.__name__] = deviation
-    return deviation
-
-
-def undecided(deviation: Deviation) -> Deviation:
-    UNDECIDED[deviation.__name__] = deviation
     return deviation
 
 
@@ -272,19 +265,16 @@ def unknown_is_no_data(recording: Recording) -> list[Line]:
     return lines
 
 
-# --- not decided ---
-
-
-@undecided
+@decided
 def end_unopened_is_an_end(recording: Recording) -> list[Line]:
-    """`end()` before the first `open()` emits `end`; in the original it does nothing."""
+    """`end()` before the first `open()` emits `end`; in the original it does nothing (protocol 4.2)."""
     lines = list(recording.lines)
     return [lines[0], END, *lines[1:]] if is_step(lines[0], "end") and is_step(lines[1], "open") else lines
 
 
-@undecided
+@decided
 def ended_stays_ended(recording: Recording) -> list[Line]:
-    """The network that is back does not revive a client that its application has ended; in the original it does."""
+    """The network that is back does not revive a client that its application has ended; in the original it does (protocol 4.4)."""
     lines: list[Line] = []
     ended = False
     for line in recording.lines:
@@ -297,9 +287,9 @@ def ended_stays_ended(recording: Recording) -> list[Line]:
     return lines
 
 
-@undecided
+@decided
 def undecodable_is_not_logged(recording: Recording) -> list[Line]:
-    """A message that the server cannot decode is its spark's `error` only; the original emits `log` besides."""
+    """A message that the server cannot decode is its spark's `error` only; the original emits `log` besides (protocol 4.2)."""
     lines = recording.lines
     logged = {i + 1 for i, line in enumerate(lines) if is_event(line, "error") and line["error"] == "decode"}
     return [line for i, line in enumerate(lines) if not (i in logged and is_event(line, "log"))]

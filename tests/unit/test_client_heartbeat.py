@@ -46,6 +46,27 @@ def test_a_pong_sets_the_ping_timer_anew_and_tells_the_latency() -> None:
     assert host.told() == []
 
 
+def test_a_pong_that_comes_twice_tells_the_latency_once() -> None:
+    host = opened()
+    host.run(25.0)
+    value = ping_of(host)
+    host.run(0.25)
+    host.receive(f"primus::pong::{value}")
+    host.run(5.0)
+    host.receive(f"primus::pong::{value}")
+    assert host.client.latency == 0.25
+
+
+@pytest.mark.parametrize("outstanding", [False, True])
+def test_the_end_of_the_connection_is_the_end_of_its_timers(outstanding: bool) -> None:
+    host = opened()
+    host.run(26.0 if outstanding else 24.0)
+    host.lose()
+    assert host.client.next_timeout() == host.now + 0.5
+    host.client.end()
+    assert host.client.next_timeout() is None
+
+
 def test_before_the_first_pong_the_latency_is_what_opening_took() -> None:
     host = ClientHost()
     assert host.client.latency is None

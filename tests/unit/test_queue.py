@@ -33,6 +33,18 @@ def test_by_count_the_oldest_goes() -> None:
     assert held(queue) == ["c", "d"]
 
 
+def test_a_queue_of_one_keeps_the_newest() -> None:
+    queue = WriteQueue(1, 100)
+    assert fill(queue, "a", "b") == ["a"]
+    assert held(queue) == ["b"]
+
+
+def test_what_just_fits_is_kept() -> None:
+    queue = WriteQueue(None, 5)
+    assert fill(queue, "a", "bbbbb") == ["a"]
+    assert held(queue) == ["bbbbb"]
+
+
 def test_by_bytes_the_oldest_go() -> None:
     queue = WriteQueue(None, 10)
     assert fill(queue, "aaaa", "bbbb", "cc") == []

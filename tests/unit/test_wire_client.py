@@ -129,10 +129,10 @@ def test_not_opened_and_no_reason(wire: ClientWire) -> None:
 @pytest.mark.parametrize(
     ("said", "error", "text"),
     [
-        (b"", None, "the server closed the connection without an answer"),
+        (b"", None, "the server closed without an answer"),
         (b"", "reset", "reset"),
-        (b"HTTP/1.1 20", None, "the server closed the connection without an answer"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n", None, "the server closed the connection without an answer"),
+        (b"HTTP/1.1 20", None, "the server closed without an answer"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", None, "the server closed without an answer"),
         (b"HTTP/1.1 200 OK\r\n\r\npart", "reset", "reset"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", None, "the server broke off its answer: peer closed"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None, "the server broke off its answer: peer"),

@@ -162,7 +162,7 @@ class _Tour:
         if anna.latency is None or anna.latency == opened:
             raise Missing("an answer to anna's heartbeat")
         self._done(
-            f"anna's heartbeat, after {PING:g} s of silence, is answered.", f"latency {anna.latency * 1000:.2f} ms"
+            f"anna's heartbeat, {PING:g} s after she connected, is answered.", f"latency {anna.latency * 1000:.2f} ms"
         )
 
     async def _reconnect(self, server: Server, anna: Client) -> None:

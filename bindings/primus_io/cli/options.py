@@ -37,7 +37,7 @@ HELP = {
     "parser": Words("NAME", f"how messages are encoded, the same at both ends: {', '.join(sorted(PARSERS))}"),
     "transformer": Words("NAME", f"what carries messages, the same at both ends: {', '.join(sorted(TRANSPORTS))}"),
     # of a client
-    "ping": Words("S", "seconds of silence before a heartbeat is sent, or 'off'"),
+    "ping": Words("S", "seconds from a pong to the next ping, or 'off'"),
     "pong": Words("S", "seconds the server has to answer a heartbeat"),
     "timeout": Words("S", "seconds the first connect may take, or 'off'"),
     "strategy": Words("WHEN", f"when to reconnect: 'all', 'none', or a list of {', '.join(STRATEGIES)}"),

@@ -1,0 +1,322 @@
+"""Cancelled at every point where anything waits: it ends there and then, and leaves everything whole."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from primus_proto import Limits
+from tests.conformance.conftest import Certificates
+from tests.conformance.hosts import Host, scenario
+from tests.conformance.peers import RawPeer, accept_websocket, raw_server, silent
+from tests.conformance.test_sessions import stay
+from tests.conformance.users import Memory, echo, mebibytes, take
+
+CLOSE = 0.3
+LIMITS = Limits(close=CLOSE)
+
+
+async def enter(manager: Any) -> None:
+    async with manager:
+        raise AssertionError("it was entered")
+
+
+@contextlib.contextmanager
+def full_port() -> Iterator[int]:
+    """A port that answers no further TCP handshake."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("stage", ["tcp", "answer"])
+@scenario()
+async def test_connecting(host: Host, tls: Certificates, scheme: str, stage: str) -> None:
+    """While TCP is on its way; while TLS is, or the answer to the handshake."""
+    heard: list[bytes] = []
+    ssl = tls.client if scheme == "https" else None
+
+    def talk(peer: socket.socket) -> None:
+        heard.append(peer.recv(10))
+        silent(peer)
+
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(full_port() if stage == "tcp" else raw_server(talk))
+        url = f"{scheme}://localhost:{port}"
+        started = time.monotonic()
+        ready = lambda: heard if stage == "answer" else time.monotonic() > started + 0.05  # noqa: E731
+        await host.cancelled(enter(host.connect(url, ssl=ssl)), ready)
+        heard.clear()
+        started = time.monotonic()
+        await host.cancelled(host.fetch_spec(url, ssl=ssl), ready)
+        assert host.leftovers() == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@scenario()
+async def test_connecting_at_any_moment(host: Host, tls: Certificates, scheme: str) -> None:
+    """A server that answers: cancelled after 0, 1, 2, … turns of the loop, until it gets through."""
+    async with host.serve(echo, "localhost", ssl=tls.server if scheme == "https" else None) as server:
+        turns = 0
+        while True:
+            task = host.start(enter(host.connect(server.url, ssl=tls.client)))
+            for _ in range(turns):
+                await host.pause(0)
+            task.cancel()
+            await task.join()
+            if not task.cancelled:
+                with pytest.raises(AssertionError, match="it was entered"):
+                    task.result()
+                break
+            assert [left for left in host.leftovers() if "accept" not in left and "Server" not in left] == []
+            turns += 1
+            assert turns < 1000
+        assert turns > 3
+        await host.until(lambda: not server.sparks)
+
+
+@scenario()
+async def test_reconnecting(host: Host) -> None:
+    """While it waits for the next attempt, and during one."""
+    async with host.serve(stay) as server:
+
+        async def use() -> None:
+            async with host.connect(server.url, min=30) as primus:
+                states.append(primus)
+                await primus.wait_ended()
+
+        states: list[Any] = []
+        task = host.start(use())
+        await host.until(lambda: server.sparks)
+        [spark] = server.sparks.values()
+        spark.end(reconnect=True)
+        await host.until(lambda: states and states[0].state == "closed")
+        task.cancel()
+        await task.join()
+        assert task.cancelled
+        assert host.leftovers() == []
+
+
+@scenario()
+async def test_iterating(host: Host) -> None:
+    """It goes on afterwards as if nothing had been, and forgets who waited."""
+    async with host.serve(echo) as server, host.connect(server.url) as primus:
+        iterator = aiter(primus)
+
+        async def following() -> Any:
+            return await anext(iterator)
+
+        async def wait_in_vain(coroutine: Any) -> None:
+            task = host.start(coroutine)
+            await host.pause(0)
+            await host.pause(0)
+            assert not task.done
+            task.cancel()
+            await task.join()
+            assert task.cancelled
+
+        await wait_in_vain(following())
+        primus.write(1)
+        assert await following() == 1
+        before = None
+        with Memory() as memory:
+            for count in range(2000):
+                await wait_in_vain(following())
+                await wait_in_vain(primus.wait_ended())
+                if count == 1000:
+                    before = memory.grown()
+            assert before is not None
+            assert memory.grown() - before < 600_000, "2,000 who waited are remembered"
+        [spark] = server.sparks.values()
+        spark.write(2)
+        assert await following() == 2
+        await wait_in_vain(server.serve_forever())
+
+
+@scenario()
+async def test_sending(host: Host) -> None:
+    async with host.serve(echo, limits=Limits(backlog=100_000)) as server:
+        with RawPeer(server.port) as peer:
+            await host.thread(peer.open)
+            await host.until(lambda: server.sparks)
+            [spark] = server.sparks.values()
+
+            async def send() -> None:
+                while await spark.send("x" * 10_000):
+                    pass
+
+            await host.cancelled(send(), lambda: spark.crowded)
+            buffered = spark.buffered
+            assert buffered > 0
+            assert spark.state == "open"
+            again = host.start(spark.send("last"))
+            await host.pause(0.01)
+            assert not again.done
+            said = []
+            while not said or said[-1] != (1, b'"last"'):
+                said.append(await host.thread(peer.frame))
+            assert {len(payload) for _, payload in said[:-1]} == {10_002}
+            await again.join()
+            assert again.result() is True
+
+
+@scenario()
+async def test_asking_for_the_id(host: Host) -> None:
+    async with host.serve(stay) as server:
+        async with host.connect(server.url, manual=True) as primus:
+            await host.cancelled(primus.id(), lambda: True)
+            primus.open()
+            tasks = [host.start(primus.id()) for _ in range(3)]
+            await host.pause(0)
+            tasks[1].cancel()
+            for task in tasks:
+                await task.join()
+            assert tasks[1].cancelled
+            assert {tasks[0].result(), tasks[2].result()} == set(server.sparks)
+
+
+@scenario()
+async def test_the_body_of_a_client_and_of_a_server(host: Host) -> None:
+    """Whoever is cancelled inside leaves politely."""
+    servers: list[Any] = []
+
+    async def serve() -> None:
+        async with host.serve(echo) as server:
+            servers.append(server)
+            await server.serve_forever()
+
+    async def use() -> None:
+        async with host.connect(servers[0].url) as primus:
+            primus.write(mebibytes(1))
+            async for _ in primus:
+                pass
+
+    serving = host.start(serve())
+    await host.until(lambda: servers)
+    using = host.start(use())
+    await host.until(lambda: servers[0].sparks)
+    [spark] = servers[0].sparks.values()
+    using.cancel()
+    await using.join()
+    assert using.cancelled
+    await host.until(lambda: not servers[0].sparks)
+    assert spark.close_reason.kind == "client"
+    async with host.connect(servers[0].url) as primus:
+        serving.cancel()
+        assert [value async for value in primus] == []
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "server"
+    await serving.join()
+    assert serving.cancelled
+
+
+@scenario()
+async def test_leaving(host: Host) -> None:
+    """A server that does not answer the close: leaving waits for it, and can be cancelled out of that."""
+
+    def talk(peer: socket.socket) -> None:
+        accept_websocket(peer)
+        silent(peer)
+
+    async def use() -> None:
+        async with host.connect(f"http://127.0.0.1:{port}", limits=Limits(close=30)):
+            inside.append(1)
+        raise AssertionError("it was left")
+
+    inside: list[int] = []
+    with raw_server(talk) as port:
+        task = host.start(use())
+        await host.until(lambda: inside)
+        await host.pause(0.05)
+        task.cancel()
+        await task.join()
+        assert task.cancelled
+        assert host.leftovers() == []
+
+
+@pytest.mark.parametrize("how", ["while sparks are left alone", "while a handler hangs", "while a peer hangs"])
+@scenario()
+async def test_closing_a_server(host: Host, how: str) -> None:
+    said: list[str] = []
+
+    async def handler(spark: Any) -> None:
+        try:
+            await host.pause(60 if "handler" in how else 0)
+            await spark.wait_ended()
+        finally:
+            said.append("ended")
+
+    async def serve() -> None:
+        async with host.serve(handler, limits=Limits(close=30)) as server:
+            servers.append(server)
+            await entered
+            await server.close(timeout=30 if "alone" in how else 0)
+
+    servers: list[Any] = []
+    opened: list[int] = []
+    entered = host.until(lambda: opened)
+    serving = host.start(serve())
+    await host.until(lambda: servers)
+    with RawPeer(servers[0].port) as peer:
+        await host.thread(peer.open)
+        await host.until(lambda: servers[0].sparks)
+        await host.pause(0.02)
+        opened.append(1)
+        await host.pause(0.05)
+        started = time.monotonic()
+        serving.cancel()
+        await serving.join()
+        assert serving.cancelled
+        assert time.monotonic() - started < 1, "whoever cancels does not want to wait"
+        assert said == ["ended"]
+        assert host.leftovers() == []
+
+
+@scenario()
+async def test_beginning_to_serve(host: Host) -> None:
+    """While the name is looked up."""
+    task = host.start(enter(host.serve(echo, "localhost")))
+    await host.pause(0)
+    task.cancel()
+    await task.join()
+    assert task.cancelled
+    assert host.leftovers() == []
+
+
+@scenario()
+async def test_handlers_and_listeners(host: Host) -> None:
+    """Those that the end of the server cuts off may clean up, waiting included."""
+    said: list[str] = []
+
+    async def handler(spark: Any) -> None:
+        try:
+            await host.pause(60)
+        finally:
+            await host.pause(0.01)
+            said.append("handler")
+
+    async def listener(*_: object) -> None:
+        try:
+            await host.pause(60)
+        finally:
+            said.append("listener")
+
+    async with host.serve(handler, limits=LIMITS) as server:
+        server.on("connection", listener)
+        server.on("connection", lambda spark: spark.on("end", listener))
+        async with host.connect(server.url) as primus:
+            primus.on("end", listener)
+    assert sorted(said) == ["handler", "listener", "listener"]
+    assert host.leftovers() == []
