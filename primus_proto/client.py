@@ -7,6 +7,7 @@ the application are synchronous; what needs the time happens in `commands(now=)`
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from . import events as ev
@@ -15,12 +16,12 @@ from .codec import decode, encode, encode_protocol
 from .commands import Abort, Command, Connect
 from .config import ClientConfig
 from .errors import ConnectError, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
-from .heartbeat import ClientHeartbeat
-from .messages import NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
+from .heartbeat import PING_INTERVAL_MS, client_heartbeat, learned_from_spec
+from .machine import Machine
+from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 from .parsers import get_parser
 from .queue import WriteQueue
 from .states import CLIENT, ClientState, ClientTrigger, ReadyState, step
-from .timers import Timers
 from .transports.base import MessagePipe, Pipe
 from .url import ConnectURL
 
@@ -30,30 +31,27 @@ _S, _T = ClientState, ClientTrigger
 _OVER = frozenset((_S.ENDED, _S.DESTROYED))
 
 
-class Client:
+class Client(Machine):
     """A Primus client, from its first `open` to its end, over as many connections as that takes.
 
     This is the message seam of a client: a host that has one WebSocket calls `opened`, `receive_message`,
     `receive_ping` and `connection_lost`, and does what `commands` says; after a `Close` or `Abort` it says nothing more
-    of that connection. `ByteClient` drives the same object from bytes. `rng` and `wall_offset` are as for `Server`.
+    of that connection. `ByteClient` drives the same object from bytes. `rng` and `wall_offset` are as for `Machine`.
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
+        super().__init__(config.limits, rng, wall_offset)
         self.config = config
-        self.limits = config.limits
-        self.rng = rng
-        self.wall_offset = wall_offset
         self.parser = get_parser(config.parser)
-        self.timers = Timers()
         self.state = ClientState.IDLE
         self.ready_state = ReadyState.CLOSED
         self.online = True
         """False from a missed pong, or from what the host says of the network, until the next connection."""
         self.close_reason: ev.CloseReason | None = None
         """Why the last connection closed; None where none did since `open`."""
+        self.latency: float | None = None
+        """Seconds the last ping took to be answered; before any was, seconds the open took."""
         self.context: Any = None  # its binding's to use
-        self._events: list[ev.Event] = []
-        self._commands: list[Command] = []
         self._pipe: Pipe | None = None
         self._queue = WriteQueue(config.queue_size, config.limits.queue)
         self._urls = ConnectURL(config)
@@ -67,18 +65,13 @@ class Client:
         self._started = 0.0  # when this attempt began
         self._opened_at = 0.0
         self._recovery = Recovery(config, rng)
-        self._heartbeat = ClientHeartbeat(config, self.timers, self._ping, self._pong_missed)
+        self._heartbeat = client_heartbeat(self)
         self._attempt_timer = self.timers.new(self._attempt_expired)
         self._delay_timer = self.timers.new(self._delay_over)
         if not config.manual:
             self.open()
 
     # --- the application's side ---
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds the last ping took to be answered; before any was, seconds the open took."""
-        return self._heartbeat.latency
 
     @property
     def buffered(self) -> int:
@@ -145,7 +138,7 @@ class Client:
         if self.state is not _S.DESTROYED:
             self.end()
             self.state = step(CLIENT, self.state, _T.DESTROY)
-            self._emit(ev.Destroyed())
+            self.emit(ev.Destroyed())
 
     def network_offline(self) -> None:
         """The host's word that the network is gone: the client ends until `network_online` (protocol 4.4)."""
@@ -153,7 +146,7 @@ class Client:
             return
         if self.online:
             self.online = False
-            self._emit(ev.WentOffline())
+            self.emit(ev.WentOffline())
         if self.state not in (_S.IDLE, _S.ENDED):
             self.end()
             self._ended_offline = True
@@ -163,7 +156,7 @@ class Client:
         if self.online or self.state is _S.DESTROYED:
             return
         self.online = True
-        self._emit(ev.WentOnline())
+        self.emit(ev.WentOnline())
         if self._ended_offline and "online" in self.config.strategies:
             self._ended_offline = False
             self.state = step(CLIENT, self.state, _T.ONLINE)
@@ -201,17 +194,17 @@ class Client:
         if self._paused:
             self._pipe.pause()
         if reconnecting:
-            self._emit(ev.Reconnected(*self._recovery.progress(now)))
+            self.emit(ev.Reconnected(*self._recovery.progress(now)))
         if not self.online:
             self.online = True
-            self._emit(ev.WentOnline())
+            self.emit(ev.WentOnline())
         self._ready(ReadyState.OPEN)
-        self._heartbeat.latency = now - self._started
+        self.latency = now - self._started
         self._heartbeat.start(now)
         for message in self._queue.take_all():
             self._pipe.send(message)
         self._note_crowding()
-        self._emit(ev.Opened())
+        self.emit(ev.Opened())
         self.drained()
 
     def receive_message(self, data: str | bytes, *, now: float) -> None:
@@ -221,12 +214,12 @@ class Client:
         try:
             value = decode(self.parser, data)
         except DecodeError as error:
-            self._emit(ev.ErrorOccurred(error))
+            self.emit(ev.ErrorOccurred(error))
             return
         if type(value) is str and value.startswith(PREFIX):
             self._protocol(value, now)
         else:
-            self._emit(ev.DataReceived(value, len(data)))
+            self.emit(ev.DataReceived(value, len(data)))
 
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came: nothing to a client of this dialect, the heartbeat is its own."""
@@ -253,26 +246,24 @@ class Client:
             self._ready(ReadyState.CLOSED)
             self._schedule(now)
 
+    def learn(self, spec: Mapping[str, Any], *, now: float) -> None:
+        """What the server's ``/spec`` says of its heartbeat (protocol 3.5). Ignored unless the dialect is ``auto``."""
+        heartbeat = learned_from_spec(self, spec) if self.config.dialect == "auto" else None
+        if heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = heartbeat
+            if self._paused:
+                heartbeat.pause()
+            if self._pipe is not None:
+                heartbeat.start(now)
+
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
         if self._crowded and self.buffered <= self.limits.queue // 2:
             self._crowded = False
             if self._pipe is not None:
                 self._pipe.high = False
-            self._emit(ev.Drained())
-
-    def next_timeout(self) -> float | None:
-        """When `handle_timeout` is due, on the clock of `now`; None: nothing is."""
-        return self.timers.next()
-
-    def handle_timeout(self, *, now: float) -> None:
-        """Do what is due; early and extra calls are harmless."""
-        self.timers.fire(now)
-
-    def events(self) -> list[ev.Event]:
-        """What happened since the last call, in order; hands over and forgets."""
-        taken, self._events = self._events, []
-        return taken
+            self.emit(ev.Drained())
 
     def commands(self, *, now: float) -> list[Command]:
         """What the host must do since the last call, in order; hands over and forgets."""
@@ -282,9 +273,7 @@ class Client:
         if self._wants_reconnect:
             self._wants_reconnect = False
             self._reconnect(None, now)
-        taken = self._commands.copy()
-        self._commands.clear()  # the pipe of the message seam holds this very list
-        return taken
+        return super().commands(now=now)
 
     # --- connecting ---
 
@@ -292,10 +281,10 @@ class Client:
         self._started = now
         if limit is not False:
             self._attempt_timer.set(now + limit)
-        self._commands.append(Connect(self._urls.make(self._epoch_ms(now)), self._urls.headers()))
+        self._commands.append(Connect(self._urls.make(self.epoch_ms(now)), self._urls.headers()))
 
     def _first_connect_failed(self, error: PrimusError, now: float) -> None:
-        self._emit(ev.ErrorOccurred(error))
+        self.emit(ev.ErrorOccurred(error))
         final = isinstance(error, ConnectError) and error.final
         if "timeout" in self.config.strategies and not final:
             self._ready(ReadyState.CLOSED)
@@ -307,14 +296,14 @@ class Client:
     def _lost(self, error: PrimusError, reason: ev.CloseReason, now: float) -> None:
         """An open connection is gone, and not because anybody wanted it."""
         if not isinstance(error, ConnectionLost):
-            self._emit(ev.ErrorOccurred(error))
+            self.emit(ev.ErrorOccurred(error))
         if "disconnect" not in self.config.strategies:
             self._give_up(reason)
             return
         self._let_go()
         self.close_reason = reason
         self._ready(ReadyState.CLOSED)
-        self._emit(ev.Closed(reason))
+        self.emit(ev.Closed(reason))
         self._reconnect(error, now, lasted=now - self._opened_at)
         self.drained()
 
@@ -332,17 +321,17 @@ class Client:
         error = self._recovery.error
         if delay is None:
             self._ready(ReadyState.CLOSED)
-            self._emit(ev.ReconnectFailed(*self._recovery.progress(now), error))
+            self.emit(ev.ReconnectFailed(*self._recovery.progress(now), error))
             self._give_up(ev.CloseReason("retries", 1006, "", error))
             return
         if self.state is not _S.WAITING:
             self.state = step(CLIENT, self.state, _T.RETRY)
         self._delay_timer.set(now + delay)
-        self._emit(ev.ReconnectScheduled(*self._recovery.progress(now), error))
+        self.emit(ev.ReconnectScheduled(*self._recovery.progress(now), error))
 
     def _delay_over(self, now: float) -> None:
         self.state = step(CLIENT, self.state, _T.DUE)
-        self._emit(ev.ReconnectStarted(*self._recovery.progress(now)))
+        self.emit(ev.ReconnectStarted(*self._recovery.progress(now)))
         self._ready(ReadyState.OPENING)
         self._connect(now, self.config.reconnect_timeout)
 
@@ -352,10 +341,10 @@ class Client:
         error = ConnectError("no answer in time")
         if self.state is _S.RECONNECTING:
             self._recovery.error = error
-            self._emit(ev.ReconnectTimedOut(*self._recovery.progress(now), error))
+            self.emit(ev.ReconnectTimedOut(*self._recovery.progress(now), error))
             self._schedule(now)
             return
-        self._emit(ev.ConnectTimedOut())
+        self.emit(ev.ConnectTimedOut())
         if "timeout" in self.config.strategies:
             self._reconnect(error, now)
         else:
@@ -381,32 +370,47 @@ class Client:
 
     def _report_dropped(self, messages: list[Message], why: str) -> None:
         if messages:
-            self._emit(ev.MessagesDropped(tuple(message.payload for message in messages), why))
+            self.emit(ev.MessagesDropped(tuple(message.payload for message in messages), why))
 
     def _protocol(self, text: str, now: float) -> None:
         match parse_protocol_message(text):
-            case ("pong", value):
-                self._heartbeat.pong(value, now)
+            case ("pong", value) if self._heartbeat.pong(value, now):
+                pass
+            case ("ping", value) if len(value) <= MAX_VALUE and self._pinged(value, now):
+                pass
             case ("id", value) if value and self._ids_asked:
                 self._ids_asked -= 1
-                self._emit(ev.IdReceived(value))
+                self.emit(ev.IdReceived(value))
             case _ if text == SERVER_CLOSE:
                 self._server_closing = True
             case _:
-                self._emit(ev.MessageIgnored(text))
+                self.emit(ev.MessageIgnored(text))
 
-    def _ping(self, now: float) -> str:
+    def _pinged(self, value: str, now: float) -> bool:
+        if self._heartbeat.ping(value, now):
+            return True
+        if self.config.dialect == "auto":
+            self.learn({"pingInterval": PING_INTERVAL_MS}, now=now)  # only a server of that dialect pings
+        return self._heartbeat.ping(value, now)
+
+    # --- for its heartbeat ---
+
+    def say(self, name: str, value: str) -> None:
+        """Send ``primus::<name>::<value>``."""
         assert self._pipe is not None
-        value = str(self._epoch_ms(now))
         try:
-            self._transmit(self._pipe, encode_protocol(self.parser, protocol_message("ping", value)))
+            self._transmit(self._pipe, encode_protocol(self.parser, protocol_message(name, value)))
         except EncodeError as error:
-            self._emit(ev.ErrorOccurred(error))
-        return value
+            self.emit(ev.ErrorOccurred(error))
 
-    def _pong_missed(self, now: float) -> None:
+    def bounded(self, seconds: float) -> float:
+        """A duration that the server asks for, held within the limits."""
+        return min(max(seconds, self.limits.heartbeat_min), self.limits.heartbeat_max)
+
+    def silence(self, now: float) -> None:
+        """The server is taken for dead."""
         self.online = False
-        self._emit(ev.WentOffline())
+        self.emit(ev.WentOffline())
         assert self._pipe is not None
         self._pipe.abort()
         self.connection_lost(ConnectionLost("the server did not answer a ping in time"), now=now)
@@ -428,22 +432,16 @@ class Client:
         was_up = self.ready_state is not ReadyState.CLOSED
         self._ready(ReadyState.CLOSED)
         if was_up:
-            self._emit(ev.Closed(reason))
+            self.emit(ev.Closed(reason))
         self._let_go()
         self._wants_attempt = self._wants_reconnect = False
         self._recovery.reset()
         self.close_reason = reason
         self._report_dropped(self._queue.take_all(), "the client ended")
         self._crowded = False
-        self._emit(ev.Ended(reason))
+        self.emit(ev.Ended(reason))
 
     def _ready(self, state: ReadyState) -> None:
         if state is not self.ready_state:
             self.ready_state = state
-            self._emit(ev.ReadyStateChanged(state.announced))
-
-    def _emit(self, event: ev.Event) -> None:
-        self._events.append(event)
-
-    def _epoch_ms(self, now: float) -> int:
-        return int((now + self.wall_offset) * 1000)
+            self.emit(ev.ReadyStateChanged(state.announced))

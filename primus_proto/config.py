@@ -19,6 +19,7 @@ from .parsers import Parser, get_parser
 
 __all__ = ["ClientConfig", "Limits", "ServerConfig"]
 
+DIALECTS = ("auto", "happn", "primus6", "primus")
 STRATEGIES = ("disconnect", "online", "timeout")
 # Header fields by which the connect request is what it is.
 HANDSHAKE = frozenset(("host", "connection", "upgrade", "content-length", "transfer-encoding"))
@@ -140,10 +141,15 @@ class ClientConfig:
     """A parser's name or a `Parser`; the same as the server's."""
     transformer: str = "websockets"
     """The transport's name; the same as the server's."""
-    ping: float | Literal[False] = 25.0
-    """Seconds from the open, and from each pong, to the next ping; False or 0: no heartbeat."""
+    dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
+    """Who sends the heartbeats: ``happn``, ``primus6`` or ``primus`` (7 and later); ``auto``: what the server is."""
+    ping: float | Literal[False] | None = None
+    """Seconds from the open, and from each pong, to the next ping; False or 0: no heartbeat; None: 25, or what suits
+    the server. Not in dialect ``primus``."""
     pong: float = 10.0
-    """Seconds the server has to answer a ping."""
+    """Seconds the server has to answer a ping. Not in dialect ``primus``."""
+    ping_timeout: float | Literal[False] | None = None
+    """Dialect ``primus``: seconds without a ping of the server's; False or 0: no limit; None: 45, or what suits it."""
     timeout: float | Literal[False] = 10.0
     """Seconds the first connect may take; False or 0: no limit."""
     strategy: str | Collection[str] | bool | None = None
@@ -172,11 +178,9 @@ class ClientConfig:
         _url(self.url, self.pathname)
         put(self, "parser", get_parser(self.parser))
         _transformer(self.transformer)
-        for name in ("ping", "timeout"):
-            if getattr(self, name) in (0, False):
-                put(self, name, False)
-            else:
-                _number(name, getattr(self, name), above=True)
+        _dialect(self.dialect)
+        for name in ("ping", "ping_timeout", "timeout"):
+            _off(self, name, unset=name != "timeout")
         _number("pong", self.pong, above=True)
         _number("min", self.min)
         _number("max", self.max, least=self.min, infinite=True)
@@ -236,6 +240,14 @@ class ServerConfig:
     """The transport's name."""
     allow_skipped_heartbeats: int = 2
     """How many heartbeat timeouts in a row a spark survives; at least 2."""
+    dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
+    """Who sends the heartbeats: ``happn``, ``primus6`` or ``primus`` (7 and later); ``auto``: what each client is."""
+    timeout: float | Literal[False] = 35.0
+    """Dialect ``primus6``: seconds without a message after which a spark is ended; False or 0: never."""
+    ping_interval: float | Literal[False] = 30.0
+    """Dialect ``primus``: seconds between the server's pings; False or 0: none."""
+    detect_after: float = 35.0
+    """Dialect ``auto``: seconds without a ping after which a client is taken for ``primus``."""
     pong_skip_time: float = 1.0
     """Seconds within which pings of one spark get one pong together."""
     authorization: Literal[False, True, "all"] = False
@@ -251,6 +263,10 @@ class ServerConfig:
         _transformer(self.transformer)
         _count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
         _number("pong_skip_time", self.pong_skip_time)
+        _dialect(self.dialect)
+        _off(self, "timeout")
+        _off(self, "ping_interval")
+        _number("detect_after", self.detect_after, above=True)
         if self.authorization not in (False, True, "all"):
             raise ConfigError(f"authorization must be False, True or 'all'; got {self.authorization!r}")
         put(self, "trusted_proxies", _proxies(self.trusted_proxies))
@@ -296,6 +312,20 @@ def _proxies(value: object) -> tuple[str, ...]:
 def _limits(value: object) -> None:
     if not isinstance(value, Limits):
         raise ConfigError(f"limits must be a Limits; got {value!r}")
+
+
+def _dialect(name: object) -> None:
+    if name not in DIALECTS:
+        raise ConfigError(f"unknown dialect {name!r}; known: {', '.join(DIALECTS)}")
+
+
+def _off(config: object, name: str, *, unset: bool = False) -> None:
+    """Check a duration that False or 0 switches off, and, where it may be `unset`, None leaves to be found out."""
+    value = getattr(config, name)
+    if isinstance(value, int | float) and value == 0:
+        object.__setattr__(config, name, False)
+    elif not (unset and value is None):
+        _number(name, value, above=True)
 
 
 def _transformer(name: object) -> None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 from . import events as ev
 from .client import Client
 from .commands import Command, Connect, OpenChannel
-from .config import ClientConfig, Limits, ServerConfig
+from .config import ClientConfig, ServerConfig
 from .errors import ConnectError, LocalProtocolError, PrimusError
 from .gate import Gate
 from .http import Address, Answer
+from .machine import Machine
 from .server import Server
-from .timers import Timers
+from .states import ReadyState
 from .transports.base import ClientTransport, Exchange, Pipe
 from .transports.registry import TRANSPORTS
 from .url import ConnectURL
@@ -31,21 +33,10 @@ __all__ = ["ByteClient", "ByteServer", "SpecQuery"]
 Data = bytes | bytearray | memoryview
 
 
-class _Session(Protocol):
-    """What an endpoint needs of the session side it composes."""
-
-    timers: Timers
-    limits: Limits
-    rng: random.Random
-
-    def events(self) -> list[ev.Event]:
-        """What happened since the last call."""
-
-
 class _Endpoint:
     """What both ends share: the channels, the dirty pipes, the driver's verbs."""
 
-    def __init__(self, session: _Session) -> None:
+    def __init__(self, session: Machine) -> None:
         self._session = session
         self.timers = session.timers
         self.limits = session.limits
@@ -163,7 +154,7 @@ class _Endpoint:
 class ByteServer(_Endpoint):
     """A Primus server over byte streams. `server` is the session side: sparks, broadcast, closing.
 
-    `rng` and `wall_offset` are as for `Server`.
+    `rng` and `wall_offset` are as for `Machine`.
     """
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
@@ -251,7 +242,7 @@ class ByteServer(_Endpoint):
 class _ClientEndpoint(_Endpoint):
     """What connects: channels are opened towards the one origin of `config`."""
 
-    def __init__(self, session: _Session, config: ClientConfig) -> None:
+    def __init__(self, session: Machine, config: ClientConfig) -> None:
         super().__init__(session)
         self._config = config
         self.pool = Pool(self, config.authority)
@@ -273,13 +264,16 @@ class _ClientEndpoint(_Endpoint):
 class ByteClient(_ClientEndpoint):
     """A Primus client over byte streams. `client` is the session side: write, end, state.
 
-    `rng` and `wall_offset` are as for `Client`.
+    `rng` and `wall_offset` are as for `Machine`.
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         self.client = Client(config, rng=rng, wall_offset=wall_offset)
         super().__init__(self.client, config)
         self._attempt: ClientTransport | None = None
+        self._question: Pool | None = None  # for /spec, beside the connection
+        self._question_timer = self.timers.new(self._stop_asking)
+        self._wants_spec = config.dialect == "auto"
 
     # --- for channels and transports ---
 
@@ -288,6 +282,8 @@ class ByteClient(_ClientEndpoint):
         pipe.session = self.client
         self._attempt = None
         self.client.opened(now=now, pipe=pipe)
+        if self._wants_spec and self._question is None:
+            self._ask(now)
 
     def failed(self, error: ConnectError, *, now: float) -> None:
         """See `ClientHost`."""
@@ -309,6 +305,27 @@ class ByteClient(_ClientEndpoint):
                 target = command.url[command.url.index("/", command.url.index("//") + 2) :]
                 self._attempt = TRANSPORTS[self._config.transformer].client(self, target, command.headers)
                 self._attempt.start(now=now)
+        if self._question is not None and self.client.ready_state is not ReadyState.OPEN:
+            self._stop_asking(now)  # the connection is gone: the next one asks again
+
+    def _ask(self, now: float) -> None:
+        """Ask what dialect the server speaks (protocol 3.5). Nothing waits for the answer."""
+        self._question = Pool(self, self._config.authority)
+        self._question_timer.set(now + self.limits.handshake)
+        _ask_spec(self._question, self._config, self._told, lambda error, now: self._stop_asking(now), now)
+
+    def _told(self, answer: Answer, now: float) -> None:
+        self._wants_spec = False
+        self._stop_asking(now)
+        spec = _read_spec(answer)
+        if spec is not None:
+            self.client.learn(spec, now=now)
+
+    def _stop_asking(self, now: float) -> None:
+        self._question_timer.cancel()
+        question, self._question = self._question, None
+        if question is not None:
+            question.abort(now=now)
 
 
 class SpecQuery(_ClientEndpoint):
@@ -318,18 +335,10 @@ class SpecQuery(_ClientEndpoint):
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random) -> None:
-        self.timers = Timers()
-        self.limits = config.limits
-        self.rng = rng
-        self._events: list[ev.Event] = []
-        self._timer = self.timers.new(lambda now: self._failed(ConnectError("no answer in time"), now))
+        self._machine = Machine(config.limits, rng)
+        self._timer = self._machine.timers.new(lambda now: self._failed(ConnectError("no answer in time"), now))
         self._asked = False
-        super().__init__(self, config)
-
-    def events(self) -> list[ev.Event]:
-        """What the application should know; hands over and forgets."""
-        taken, self._events = self._events, []
-        return taken
+        super().__init__(self._machine, config)
 
     def _prepare(self, now: float) -> None:
         if self._asked:
@@ -337,16 +346,11 @@ class SpecQuery(_ClientEndpoint):
         self._asked = True
         if self._config.timeout is not False:
             self._timer.set(now + self._config.timeout)
-        target = self._config.pathname + "/spec"
-        headers = (("Accept", "application/json"), *ConnectURL(self._config).headers())
-        self.pool.request("GET", target, headers, b"", self._answered, self._failed, now=now)
+        _ask_spec(self.pool, self._config, self._answered, self._failed, now)
 
     def _answered(self, answer: Answer, now: float) -> None:
-        try:
-            spec = json.loads(answer.body) if answer.status == 200 else None
-        except (ValueError, RecursionError):
-            spec = None
-        if isinstance(spec, dict):
+        spec = _read_spec(answer)
+        if spec is not None:
             self._finish(ev.SpecReceived(spec), now)
         else:
             text = f"the server answered {answer.status}, not with a spec: no Primus under this pathname?"
@@ -358,5 +362,25 @@ class SpecQuery(_ClientEndpoint):
 
     def _finish(self, event: ev.Event, now: float) -> None:
         self._timer.cancel()
-        self._events.append(event)
+        self._machine.emit(event)
         self.pool.abort(now=now)
+
+
+def _ask_spec(
+    pool: Pool,
+    config: ClientConfig,
+    answered: Callable[[Answer, float], None],
+    failed: Callable[[ConnectError, float], None],
+    now: float,
+) -> None:
+    headers = (("Accept", "application/json"), *ConnectURL(config).headers())
+    pool.request("GET", config.pathname + "/spec", headers, b"", answered, failed, now=now)
+
+
+def _read_spec(answer: Answer) -> dict[str, Any] | None:
+    """The spec in an answer to ``GET <pathname>/spec``; None where it is none."""
+    try:
+        spec = json.loads(answer.body) if answer.status == 200 else None
+    except (ValueError, RecursionError):
+        return None
+    return spec if isinstance(spec, dict) else None

@@ -15,8 +15,9 @@ from .parsers import get_parser
 
 __all__ = ["Address", "Answer", "Headers", "Request", "Response", "error_response", "owns", "spec_response"]
 
-# What `/spec` reports: the release of happn-primus whose protocol this is (protocol 2).
+# What `/spec` reports: the release of happn-primus, or of primus, whose protocol this is (protocol 2).
 SPEC_VERSION = "6.0.1"
+SPEC_VERSION_PRIMUS = "8.0.9"
 SPEC_TIMEOUT_MS = 35000
 
 
@@ -176,17 +177,20 @@ def error_response(status: int, message: str, authenticate: str | None = None) -
 
 
 def spec_response(config: ServerConfig) -> Response:
-    """What ``GET <pathname>/spec`` answers (protocol 2)."""
-    return _json(
-        200,
-        {
-            "version": SPEC_VERSION,
-            "pathname": config.pathname,
-            "parser": get_parser(config.parser).name.lower(),
-            "transformer": config.transformer,
-            "timeout": SPEC_TIMEOUT_MS,
-        },
-    )
+    """What ``GET <pathname>/spec`` answers (protocol 2); its last member tells a client the dialect (protocol 3.5)."""
+    spec: dict[str, object] = {
+        "version": SPEC_VERSION_PRIMUS if config.dialect == "primus" else SPEC_VERSION,
+        "pathname": config.pathname,
+        "parser": get_parser(config.parser).name.lower(),
+        "transformer": config.transformer,
+    }
+    if config.dialect == "primus":
+        spec["pingInterval"] = config.ping_interval and round(config.ping_interval * 1000)
+    elif config.dialect == "primus6":
+        spec["timeout"] = config.timeout and round(config.timeout * 1000)
+    else:
+        spec["timeout"] = SPEC_TIMEOUT_MS  # where each client brings its own, this is for show
+    return _json(200, spec)
 
 
 def check_status(status: object) -> None:

@@ -18,37 +18,30 @@ from .commands import Command
 from .config import ServerConfig
 from .errors import LocalProtocolError
 from .http import Request
+from .machine import Machine
 from .messages import NOTHING, Message
 from .parsers import get_parser
 from .spark import Spark
-from .timers import Timer, Timers
+from .timers import Timer
 from .transports.base import MessagePipe, Pipe
 
 __all__ = ["Server"]
 
 
-class Server:
-    """All sparks of one server, and the verbs that concern them all.
-
-    `rng` gives ids their randomness: a `random.SystemRandom` in production, a seeded `random.Random` where
-    runs must repeat. `wall_offset` is Unix time minus the driver's clock, in seconds.
-    """
+class Server(Machine):
+    """All sparks of one server, and the verbs that concern them all. `rng` and `wall_offset` are as for `Machine`."""
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         self.config = config or ServerConfig()
-        self.limits = self.config.limits
-        self.rng = rng
-        self.wall_offset = wall_offset
+        super().__init__(self.config.limits, rng, wall_offset)
         self.parser = get_parser(self.config.parser)
         self.networks = self.config.networks()
-        self.timers = Timers()
         self.sparks: dict[str, Spark] = {}
         """The open sparks by id; read it, do not change it."""
-        self._events: list[ev.Event] = [ev.Initialised()]
-        self._commands: list[Command] = []
         self._farewell: _Farewell | None = None
         self._closed = False
         self._busy: Callable[[], bool] = lambda: False
+        self.emit(ev.Initialised())
 
     # --- the application's side ---
 
@@ -107,43 +100,16 @@ class Server:
             spark.end_with(self._farewell.message, reconnect=self._farewell.reconnect)
         return spark
 
-    def next_timeout(self) -> float | None:
-        """When `handle_timeout` is due, on the clock of `now`; None: nothing is."""
-        return self.timers.next()
-
-    def handle_timeout(self, *, now: float) -> None:
-        """Do what is due; early and extra calls are harmless."""
-        self.timers.fire(now)
-
-    def events(self) -> list[ev.Event]:
-        """What happened since the last call, in order; hands over and forgets."""
-        taken, self._events = self._events, []
-        return taken
-
     def commands(self, *, now: float) -> list[Command]:
         """What the host must do since the last call, in order; hands over and forgets."""
         self._continue_closing(now)
-        taken = self._commands.copy()
-        self._commands.clear()  # the pipes of the message seam hold this very list
-        return taken
+        return super().commands(now=now)
 
     # --- for sparks and endpoints ---
-
-    def emit(self, event: ev.Event) -> None:
-        """Queue an event."""
-        self._events.append(event)
 
     def new_id(self) -> str:
         """32 hexadecimal digits, 128 random bits."""
         return f"{self.rng.getrandbits(128):032x}"
-
-    def epoch(self, now: float) -> float:
-        """Unix time in seconds."""
-        return now + self.wall_offset
-
-    def epoch_ms(self, now: float) -> int:
-        """Unix time in milliseconds, as the wire has it."""
-        return int((now + self.wall_offset) * 1000)
 
     def encode(self, value: Any) -> Message:
         """Encode an application's value."""

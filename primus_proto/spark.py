@@ -6,17 +6,15 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from . import events as ev
 from .codec import decode
 from .errors import BacklogExceeded, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
-from .heartbeat import learned_heartbeat
+from .heartbeat import spark_heartbeat
 from .http import Address, Headers, Request
 from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 from .states import SPARK, ReadyState, SparkState, SparkTrigger, step
-from .timers import Timer
 
 if TYPE_CHECKING:
     from .server import Server
@@ -40,29 +38,23 @@ class Spark:
 
     __slots__ = (
         "__weakref__",
-        "_excused",
-        "_last_pong",
         "_owed",
         "_paused",
-        "_pong_skip",
-        "_server",
         "_state",
-        "_timer",
         "address",
         "close_reason",
         "context",
-        "heartbeat_timeout",
+        "heartbeat",
         "id",
         "pipe",
         "request",
-        "skipped",
+        "server",
     )
 
     def __init__(self, server: Server, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
-        self._server = server
+        self.server = server
         self._state = SparkState.OPEN
         self._paused = False
-        self._excused = False  # there was a pause since the timer was set: a ping may be there, unread
         self.pipe = pipe
         self.request = request
         """The request that opened the session."""
@@ -73,28 +65,35 @@ class Spark:
         self.context: Any = None
         self.close_reason: ev.CloseReason | None = None
         """Why the spark closed; None while it is open."""
-        self.heartbeat_timeout: float | None = None
-        """Seconds without a ping after which a heartbeat counts as skipped; None: the client has no heartbeat."""
-        self.skipped = 0
-        """Heartbeats skipped in a row."""
         self._owed: dict[str, Message] | None = None  # answers that wait for the backlog to fall, by name
-        self._last_pong = -math.inf
-        self._pong_skip = server.config.pong_skip_time
-        self._timer: Timer | None = None
-        learned = learned_heartbeat(request)
-        if learned is not None:
-            ping, pong = learned
-            limits = server.limits
-            self.heartbeat_timeout = min(max(ping + pong / 2, limits.heartbeat_min), limits.heartbeat_max)
-            # De-duplicating over more than the client's own interval would kill healthy clients.
-            self._pong_skip = min(self._pong_skip, ping / 2)
-            self._timer = server.timers.new(self._heartbeat_missed)
-            self._timer.set(now + self.heartbeat_timeout)
+        self.heartbeat = spark_heartbeat(self)
+        """Who pings whom, and what silence means: its `dialect`, `timeout` and `skipped` may be read."""
+        self.heartbeat.start(now)
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self._state.value}>"
 
     # --- the application's side ---
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session is not over."""
+        return self._state is SparkState.OPEN
+
+    @property
+    def dialect(self) -> str:
+        """``happn``, ``primus6`` or ``primus``; ``auto`` while that is not known (protocol 3.5)."""
+        return self.heartbeat.dialect
+
+    @property
+    def heartbeat_timeout(self) -> float | None:
+        """Seconds of silence that count as one missed heartbeat; None: the client has no heartbeat."""
+        return self.heartbeat.timeout
+
+    @property
+    def skipped(self) -> int:
+        """Heartbeats missed in a row."""
+        return self.heartbeat.skipped
 
     @property
     def ready_state(self) -> ReadyState:
@@ -129,7 +128,7 @@ class Spark:
         """
         if self._state is not SparkState.OPEN:
             return False
-        return self.send_message(self._server.encode(data))
+        return self.send_message(self.server.encode(data))
 
     def end(self, data: Any = NOTHING, *, reconnect: bool = False, code: int = 1000, reason: str = "") -> None:
         """Close the session, after sending `data` if given; harmless on a closed spark (protocol 4.5).
@@ -139,7 +138,7 @@ class Spark:
         """
         if self._state is SparkState.OPEN:
             check_close(code, reason)
-            message = None if data is NOTHING else self._server.encode(data)
+            message = None if data is NOTHING else self.server.encode(data)
             self.end_with(message, reconnect=reconnect, code=code, reason=reason)
 
     def end_with(
@@ -158,13 +157,15 @@ class Spark:
     def pause(self) -> None:
         """Stop reading from the peer: back-pressure. While paused, missing pings are not held against it."""
         if self._state is SparkState.OPEN and not self._paused:
-            self._paused = self._excused = True
+            self._paused = True
+            self.heartbeat.pause()
             self.pipe.pause()
 
     def resume(self) -> None:
         """Read again."""
         if self._paused:
             self._paused = False
+            self.heartbeat.resume()
             if self._state is SparkState.OPEN:
                 self.pipe.resume()
 
@@ -174,7 +175,7 @@ class Spark:
             return False
         pipe = self.pipe
         buffered = pipe.buffered
-        limit = self._server.limits.backlog
+        limit = self.server.limits.backlog
         if buffered > limit:
             self._cut(buffered)
             return False
@@ -189,7 +190,9 @@ class Spark:
         """A WebSocket message came: str for a text message, bytes for a binary one."""
         if self._state is not SparkState.OPEN:
             return
-        server = self._server
+        server = self.server
+        if self.heartbeat.hears_all:
+            self.heartbeat.heard(now)
         try:
             value = decode(server.parser, data)
         except DecodeError as error:
@@ -203,7 +206,7 @@ class Spark:
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came; it counts as a heartbeat and has had its WebSocket pong (protocol 3.2)."""
         if self._state is SparkState.OPEN:
-            self._heartbeat(now)
+            self.heartbeat.beat(now)
 
     def connection_lost(
         self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
@@ -213,95 +216,73 @@ class Spark:
             if isinstance(error, str):
                 error = ConnectionLost(error, code=code)
             if error is not None and not isinstance(error, ConnectionLost):
-                self._server.emit(ev.SparkError(self, error))
+                self.server.emit(ev.SparkError(self, error))
             kind = "lost" if error is not None or code == 1006 else "client"
             self._close(SparkTrigger.LOST, ev.CloseReason(kind, code, reason, error))
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
-        if self.crowded and self.pipe.buffered <= self._server.limits.backlog // 2:
+        if self.crowded and self.pipe.buffered <= self.server.limits.backlog // 2:
             self.pipe.high = False
-            self._server.emit(ev.SparkDrained(self))
+            self.server.emit(ev.SparkDrained(self))
             owed, self._owed = self._owed, None
             for message in owed.values() if owed else ():
                 self.send_message(message)
+
+    # --- for its heartbeat ---
+
+    def say(self, name: str, value: str) -> None:
+        """Send ``primus::<name>::<value>``.
+
+        A peer that asks while much is on its way to it is slow, not dead: it is answered later. One answer of each kind
+        is kept for that, so a peer that asks and does not read costs no more.
+        """
+        message = self._encode_protocol(protocol_message(name, value))
+        if message is None:
+            return
+        if self.pipe.buffered > self.server.limits.backlog:
+            self._owed = {**(self._owed or {}), name: message}
+        else:
+            self.send_message(message)
+
+    def flatline(self, count: int | None) -> None:
+        """The client is taken for dead: it may come back. `count` of missed heartbeats, where the dialect counts."""
+        self.pipe.close()
+        self._close(SparkTrigger.FLATLINE, ev.CloseReason("flatline"))
+        if count is not None:
+            self.server.emit(ev.Flatlined(self, count))
 
     # --- inside ---
 
     def _protocol(self, text: str, now: float) -> None:
         match parse_protocol_message(text):
-            case ("ping", value) if len(value) <= MAX_VALUE:
-                self._pong(value, now)
-                if self._state is SparkState.OPEN:
-                    self._heartbeat(now)
+            case ("ping", value) if len(value) <= MAX_VALUE and self.heartbeat.ping(value, now):
+                pass
+            case ("pong", value) if self.heartbeat.pong(value, now):
+                pass
             case ("id", ""):
-                self._say("id", self.id)
+                self.say("id", self.id)
             case _:
-                self._server.emit(ev.SparkMessageIgnored(self, text))
-
-    def _heartbeat(self, now: float) -> None:
-        self.skipped = 0
-        self._excused = self._paused
-        if self._timer is not None and self.heartbeat_timeout is not None:
-            self._timer.set(now + self.heartbeat_timeout)
-        self._server.emit(ev.SparkHeartbeat(self))
-
-    def _pong(self, value: str, now: float) -> None:
-        if now - self._last_pong >= self._pong_skip:
-            self._last_pong = now
-            self._say("pong", value)
-
-    def _say(self, name: str, value: str) -> None:
-        """Answer the peer. It is slow, not dead, if it asks while much is on its way to it: then it is answered later.
-
-        One answer of each kind is kept for that, so a peer that asks and does not read costs no more.
-        """
-        message = self._encode_protocol(protocol_message(name, value))
-        if message is None:
-            return
-        if self.pipe.buffered > self._server.limits.backlog:
-            self._owed = {**(self._owed or {}), name: message}
-        else:
-            self.send_message(message)
+                self.server.emit(ev.SparkMessageIgnored(self, text))
 
     def _encode_protocol(self, text: str) -> Message | None:
         try:
-            return self._server.encode_protocol(text)
+            return self.server.encode_protocol(text)
         except EncodeError as error:
-            self._server.emit(ev.SparkError(self, error))
+            self.server.emit(ev.SparkError(self, error))
             return None
-
-    def _heartbeat_missed(self, now: float) -> None:
-        timer, timeout = self._timer, self.heartbeat_timeout
-        assert timer is not None
-        assert timeout is not None
-        server = self._server
-        if self._excused:
-            self._excused = self._paused
-        else:
-            self.skipped += 1
-            if self.skipped > server.config.allow_skipped_heartbeats:
-                count = self.skipped
-                self.pipe.close()
-                self._close(SparkTrigger.FLATLINE, ev.CloseReason("flatline"))
-                server.emit(ev.Flatlined(self, count))
-                return
-            server.emit(ev.HeartbeatSkipped(self, self.skipped))
-        timer.set(now + timeout)
-        self._pong(str(server.epoch_ms(now)), now)
 
     def _cut(self, buffered: int) -> None:
         error = BacklogExceeded(f"{buffered} bytes wait unsent: the peer does not read")
         self.pipe.abort()
-        self._server.emit(ev.SparkError(self, error))
+        self.server.emit(ev.SparkError(self, error))
         self._close(SparkTrigger.CUT, ev.CloseReason("backlog", 1006, "", error))
 
     def _close(self, trigger: SparkTrigger, reason: ev.CloseReason) -> None:
         self._state = step(SPARK, self._state, trigger)
         self.close_reason = reason
-        if self._timer is not None:
-            self._timer.cancel()
-        server = self._server
+        self.heartbeat.stop()
+        server = self.server
         server.emit(ev.SparkReadyStateChanged(self))
         server.release(self)
         server.emit(ev.SparkDisconnected(self, reason))

@@ -6,6 +6,7 @@ import base64
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from .config import ClientConfig
+from .heartbeat import DEFAULT_PING
 
 __all__ = ["ConnectURL"]
 
@@ -27,8 +28,10 @@ class ConnectURL:
         parts = config.parts()
         query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in _OURS]
         query.append(("_primuscb", self._cache_buster(epoch_ms)))
-        query.append(("ping", "false" if config.ping is False else _milliseconds(config.ping)))
-        query.append(("pong", _milliseconds(config.pong)))
+        if config.dialect in ("auto", "happn"):  # the others' servers learn nothing from the URL
+            ping = DEFAULT_PING if config.ping is None else config.ping
+            query.append(("ping", _milliseconds(ping) if ping else "false"))
+            query.append(("pong", _milliseconds(config.pong)))
         scheme = "wss" if config.secure else "ws"
         return f"{scheme}://{config.authority}{config.pathname}?{urlencode(query)}"
 

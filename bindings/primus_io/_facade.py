@@ -313,6 +313,9 @@ class AsyncServer(Emitter):
         grace = self._core.limits.close + 1
         try:
             await self._io.within(timeout + grace, self._wind_down)
+        except BaseException:
+            grace = 0.0  # whoever cancels does not want to wait
+            raise
         finally:
             await self._io.close(grace)
 

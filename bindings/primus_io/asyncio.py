@@ -220,15 +220,18 @@ class Driver(BaseDriver):
             transport.close()
 
     def _open(self, command: cmd.OpenChannel) -> None:
-        self.opening[command.channel] = self.loop.create_task(self._connect(command))
+        task = self.loop.create_task(self._connect(command))
+        if not task.done():  # as it may be with eager tasks
+            self.opening[command.channel] = task
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
         number = command.channel
+        channel = Channel(self, number)
         tls = (self._tls or ssl.create_default_context()) if command.tls else None
         error: str | None = None
         try:
             await self.loop.create_connection(
-                lambda: Channel(self, number),
+                lambda: channel,
                 command.host,
                 command.port,
                 ssl=tls,
@@ -237,6 +240,14 @@ class Driver(BaseDriver):
             )
         except (OSError, UnicodeError) as failure:
             error = connect_failure(command, failure)
+        except asyncio.CancelledError:
+            with contextlib.suppress(asyncio.CancelledError):
+                for _ in range(3):
+                    await asyncio.sleep(0)  # asyncio cancels the attempts it had begun, and does not wait for them
+            if channel in self.open:  # connected even so; uvloop closes the transport without a word to the channel
+                channel.transport.abort()
+                channel.connection_lost(None)
+            raise
         finally:
             self.opening.pop(number, None)
             self.emptied.set()

@@ -11,7 +11,7 @@ import pytest
 
 from primus_io.__main__ import main
 from primus_io.cli.app import make_parser
-from primus_io.cli.options import HELP, LIMIT_HELP, given_options, size
+from primus_io.cli.options import CLIENT_HELP, LIMIT_HELP, SERVER_HELP, Words, given_options, size
 from primus_proto import ClientConfig, Limits, ServerConfig, __version__
 from tests.cli.command import run
 
@@ -44,10 +44,11 @@ def test_every_option_has_a_flag_and_shows_its_default(
     assert "--header" in text or command == "serve"
 
 
-def test_no_help_for_what_is_no_option() -> None:
-    known = {field.name for config in (ClientConfig, ServerConfig) for field in fields(config)}
-    assert HELP.keys() == known - {"url", "limits"}
-    assert LIMIT_HELP.keys() == {field.name for field in fields(Limits)}
+@pytest.mark.parametrize(
+    ("words", "config"), [(CLIENT_HELP, ClientConfig), (SERVER_HELP, ServerConfig), (LIMIT_HELP, Limits)]
+)
+def test_every_flag_has_its_words_in_the_help(words: dict[str, Words], config: type[Any]) -> None:
+    assert words.keys() == {field.name for field in fields(config)} - {"url", "limits"}
 
 
 def test_nothing_given_leaves_every_default() -> None:
@@ -60,6 +61,8 @@ def test_nothing_given_leaves_every_default() -> None:
     [
         (["--ping", "2.5"], "ping", 2.5),
         (["--ping", "off"], "ping", False),
+        (["--ping", "auto"], "ping", None),
+        (["--dialect", "happn"], "dialect", "happn"),
         (["--timeout", "0"], "timeout", False),
         (["--strategy", "none"], "strategy", frozenset()),
         (["--strategy", "all"], "strategy", frozenset(("disconnect", "online", "timeout"))),
@@ -91,6 +94,9 @@ def test_values_of_a_client(args: list[str], option: str | None, value: Any) -> 
         (["--pong-skip-time", "0"], "pong_skip_time", 0),
         (["--authorization", "all"], "authorization", "all"),
         (["--authorization", "off"], "authorization", False),
+        (["--authorization", "On"], "authorization", True),
+        (["--dialect", "primus6"], "dialect", "primus6"),
+        (["--timeout", "off"], "timeout", False),
         (["--trusted-proxies", "10.0.0.0/8, ::1"], "trusted_proxies", ("10.0.0.0/8", "::1")),
         (["--limit-heartbeat-max", "60"], "limits", Limits(heartbeat_max=60)),
     ],
@@ -132,6 +138,7 @@ def test_sizes() -> None:
         (["connect", URL, "--ca", __file__], f"primus connect: --ca {__file__}: not usable"),
         (["spec", "ftp://x"], "primus spec: url must start with http://"),
         (["serve", "--port", "70000"], "primus serve: argument --port: not a port from 0 to 65535: '70000'"),
+        (["serve", "--dialect", "klingon"], "primus serve: argument --dialect: 'klingon' is none of: auto, happn"),
         (["serve", "--mode", "mirror"], "primus serve: argument --mode: invalid choice: 'mirror'"),
         (["serve", "--pathname", "a?b"], "primus serve: --pathname must be a URL path"),
         (

@@ -342,7 +342,7 @@ async def test_what_is_no_message_is_an_error_and_the_connection_lives_on(
             peer.send(frame(b"nonsense"))
             await host.until(lambda: "not JSON" in caplog.text)
             diary = Diary(host, spark, "error", "message ignored")
-            peer.send(frame(b'[1e999]') + frame(b'"primus::what::ever"') + frame(b"1"))
+            peer.send(frame(b"[1e999]") + frame(b'"primus::what::ever"') + frame(b"1"))
             assert await host.thread(peer.frame) == (1, b"1")
             [error] = diary.all("error")
             assert isinstance(error, DecodeError)

@@ -288,10 +288,18 @@ STRANGERS = {
     "silent": (silent, "no answer in time", None),
     "web server": (web, "the server answered 200 OK instead of a ", 200),
     "garbage": (lambda peer: (peer.sendall(b"\x00\xff" * 500), silent(peer)), "does not speak HTTP", None),
-    "mail server": (lambda peer: (peer.sendall(b"220 mail.example ESMTP\r\n"), silent(peer)), "no answer in time", None),
+    "mail server": (
+        lambda peer: (peer.sendall(b"220 mail.example ESMTP\r\n"), silent(peer)),
+        "no answer in time",
+        None,
+    ),
     "leaves": (lambda peer: peer.recv(10), "closed without an answer|reset by peer", None),
     "endless": (lambda peer: [peer.sendall(b"HTTP/1.1 200 " + b"x" * 9999) for _ in range(9)], "speak HTTP", None),
-    "tls alert": (lambda peer: (peer.sendall(b"\x15\x03\x01\x00\x02\x02\x0a"), silent(peer)), "speaks TLS here: use https", None),
+    "tls alert": (
+        lambda peer: (peer.sendall(b"\x15\x03\x01\x00\x02\x02\x0a"), silent(peer)),
+        "speaks TLS here: use https",
+        None,
+    ),
 }
 
 

@@ -267,14 +267,14 @@ def unknown_is_no_data(recording: Recording) -> list[Line]:
 
 @decided
 def end_unopened_is_an_end(recording: Recording) -> list[Line]:
-    """`end()` before the first `open()` emits `end`; in the original it does nothing (protocol 4.2)."""
+    """`end()` before the first `open()` emits `end`; the original does nothing (protocol 4.2)."""
     lines = list(recording.lines)
     return [lines[0], END, *lines[1:]] if is_step(lines[0], "end") and is_step(lines[1], "open") else lines
 
 
 @decided
 def ended_stays_ended(recording: Recording) -> list[Line]:
-    """The network that is back does not revive a client that its application has ended; in the original it does (protocol 4.4)."""
+    """The network that is back does not revive a client that its application has ended (protocol 4.4)."""
     lines: list[Line] = []
     ended = False
     for line in recording.lines:
@@ -289,7 +289,7 @@ def ended_stays_ended(recording: Recording) -> list[Line]:
 
 @decided
 def undecodable_is_not_logged(recording: Recording) -> list[Line]:
-    """A message that the server cannot decode is its spark's `error` only; the original emits `log` besides (protocol 4.2)."""
+    """A message that the server cannot decode is its spark's `error` only, and not also a `log` (protocol 4.2)."""
     lines = recording.lines
     logged = {i + 1 for i, line in enumerate(lines) if is_event(line, "error") and line["error"] == "decode"}
     return [line for i, line in enumerate(lines) if not (i in logged and is_event(line, "log"))]

@@ -143,7 +143,7 @@ def test_what_cannot_be_decoded_is_an_error_in_its_place() -> None:
 )
 def test_unknown_protocol_messages_are_ignored_but_not_unseen(text: str) -> None:
     """Protocol 1."""
-    host = opened()
+    host = opened(dialect="happn")
     host.receive(text)
     assert host.fresh() == [ev.MessageIgnored(text)]
     assert host.commanded() == []

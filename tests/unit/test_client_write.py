@@ -146,6 +146,17 @@ def test_a_server_that_does_not_read() -> None:
     assert host.told() == []
 
 
+def test_half_the_limit_is_room_enough() -> None:
+    host, pipe = slow(limits=Limits(queue=100))
+    host.client.write("y")
+    host.client.write("x" * 48)
+    assert crowded(host.client)
+    pipe.take()
+    assert host.client.buffered == 50
+    host.client.drained()
+    assert not crowded(host.client)
+
+
 def test_the_protocols_own_messages_are_not_refused() -> None:
     host, pipe = slow(limits=Limits(queue=10))
     host.client.write("x" * 20)

@@ -23,7 +23,8 @@ def client(url: Any = URL, **options: Any) -> ClientConfig:
 def test_defaults() -> None:
     """Protocol 2, 3.1, 3.2, 4.3, 4.4, 4.6 and 7."""
     config = client()
-    assert (config.pathname, config.ping, config.pong, config.timeout) == ("/primus", 25.0, 10.0, 10.0)
+    assert (config.pathname, config.ping, config.pong, config.timeout) == ("/primus", None, 10.0, 10.0)
+    assert (config.dialect, config.ping_timeout) == ("auto", None)
     assert (config.min, config.max, config.factor, config.retries) == (0.5, math.inf, 2.0, 10)
     assert (config.reconnect_timeout, config.queue_size, config.manual) == (30.0, None, False)
     assert config.parser is PARSERS["json"]
@@ -31,6 +32,7 @@ def test_defaults() -> None:
     server = ServerConfig()
     assert (server.pathname, server.allow_skipped_heartbeats, server.pong_skip_time) == ("/primus", 2, 1.0)
     assert (server.authorization, server.networks()) == (False, ())
+    assert (server.dialect, server.timeout, server.ping_interval, server.detect_after) == ("auto", 35.0, 30.0, 35.0)
     kib = 1024
     assert dataclasses.astuple(Limits()) == (
         *(16 * kib, 10.0, kib * kib, 16 * kib, 10 * kib * kib, kib, kib * kib, 16 * kib * kib),
@@ -135,7 +137,7 @@ def test_wrong_pathnames(pathname: Any) -> None:
 
 
 WRONG_FOR_CLIENTS: list[tuple[str, Any]] = [
-    *[("ping", value) for value in (-1, True, "25", None, math.inf, math.nan, -math.inf, 10**400)],
+    *[("ping", value) for value in (-1, True, "25", math.inf, math.nan, -math.inf, 10**400)],
     *[("timeout", value) for value in (-0.1, True, "10", math.inf)],
     *[("pong", value) for value in (0, -1, False, None, math.inf)],
     *[("min", value) for value in (-1, None, math.inf, True)],

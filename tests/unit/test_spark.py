@@ -371,6 +371,19 @@ def test_crowded_and_drained() -> None:
     assert host.told() == []
 
 
+def test_half_the_limit_is_room_enough() -> None:
+    host = ServerHost(limits=Limits(backlog=100))
+    pipe = SlowPipe()
+    spark = host.connect(pipe=pipe)
+    spark.write("y")
+    spark.write("x" * 48)
+    assert crowded(spark)
+    pipe.take()
+    assert spark.buffered == 50
+    spark.drained()
+    assert not crowded(spark)
+
+
 def test_a_closed_spark_is_not_crowded_and_does_not_drain() -> None:
     host = ServerHost(limits=Limits(backlog=100))
     pipe = SlowPipe()

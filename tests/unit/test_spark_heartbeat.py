@@ -33,7 +33,7 @@ ENDING = ["readyStateChange", "disconnection", "end"]
     ],
 )
 def test_the_timeout_is_learned_and_held_within_limits(query: str, timeout: float | None) -> None:
-    host = ServerHost()
+    host = ServerHost(dialect="happn")
     spark = host.connect(query)
     assert spark.heartbeat_timeout == timeout
     assert host.server.next_timeout() == (None if timeout is None else START + timeout)
@@ -151,6 +151,19 @@ def test_pings_that_come_together_get_one_answer() -> None:
     host.run(0.001)
     host.ping(spark, "e")
     assert host.sent() == ["primus::pong::e"]
+
+
+@pytest.mark.parametrize(("ping", "skip", "least"), [(25.0, 1.0, 1.0), (1.0, 1.0, 0.5), (2.0, 0.25, 0.25)])
+def test_the_smaller_of_the_option_and_half_the_clients_ping(ping: float, skip: float, least: float) -> None:
+    host = ServerHost(pong_skip_time=skip)
+    spark = host.connect(f"ping={ping * 1000:.0f}&pong=10000")
+    host.ping(spark)
+    host.run(least - 0.0625)
+    host.ping(spark)
+    assert len(host.sent()) == 1
+    host.run(0.0625)
+    host.ping(spark)
+    assert len(host.sent()) == 1
 
 
 def test_unsolicited_pongs_count() -> None:

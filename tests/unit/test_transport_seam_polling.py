@@ -29,7 +29,7 @@ def _polling(monkeypatch: pytest.MonkeyPatch) -> None:
 def world(**options: Any) -> tuple[VirtualNetwork, VirtualServer, VirtualClient]:
     network = VirtualNetwork(latency=0.01)
     server = network.serve(transformer="polling", **options)
-    client = network.connect("http://server", transformer="polling", ping=False)
+    client = network.connect("http://server", transformer="polling", ping=False, dialect="happn")
     network.run(0.5)
     assert client.names[-1] == "open"
     return network, server, client

@@ -379,6 +379,7 @@ class ClientWire(Wire):
     endpoint: ByteClient
 
     def __init__(self, url: str = "http://server:8080", **options: Any) -> None:
+        options.setdefault("dialect", "happn")  # one channel, unless a test wants the question for the spec
         super().__init__(ByteClient(ClientConfig(url=url, **options), rng=random.Random(4), wall_offset=OFFSET))
         self.client = self.endpoint.client
         self.pump()

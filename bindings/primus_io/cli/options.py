@@ -1,7 +1,7 @@
 """Flags made from the options of `primus_proto`.
 
-The law kept here: each field of `ClientConfig`, `ServerConfig` and `Limits` has a flag, named after it; a field
-without one keeps the parser from being made at all, so none can be forgotten.
+The law kept here: each field of `ClientConfig`, `ServerConfig` and `Limits` has a flag, named after it and read by its
+type, so none can be forgotten; only the words about it are written here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import Field, fields
-from typing import Any, Literal, NamedTuple, get_type_hints
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from primus_proto import ClientConfig, Limits, Parser, ServerConfig
+from primus_proto import ClientConfig, Limits, ServerConfig
 from primus_proto.config import STRATEGIES
 from primus_proto.parsers import PARSERS
 from primus_proto.transports.registry import TRANSPORTS
@@ -25,34 +26,46 @@ LIMIT = "limit_"
 
 
 class Words(NamedTuple):
-    """What the help says of an option: what stands for its value, and what it is for."""
+    """What the help says of an option: what stands for its value, and what it is for; and what None is called."""
 
     metavar: str
     text: str
+    none: str = "auto"
 
 
-HELP = {
-    # of both ends
+BOTH_HELP = {
     "pathname": Words("PATH", "the path that Primus has on the server"),
     "parser": Words("NAME", f"how messages are encoded, the same at both ends: {', '.join(sorted(PARSERS))}"),
     "transformer": Words("NAME", f"what carries messages, the same at both ends: {', '.join(sorted(TRANSPORTS))}"),
-    # of a client
-    "ping": Words("S", "seconds from a pong to the next ping, or 'off'"),
+}
+
+CLIENT_HELP = {
+    **BOTH_HELP,
+    "dialect": Words("NAME", "who sends heartbeats; 'auto' asks the server"),
+    "ping": Words("S", "seconds of silence before a heartbeat is sent, 'off', or 'auto': what suits the server, or 25"),
     "pong": Words("S", "seconds the server has to answer a heartbeat"),
+    "ping_timeout": Words("S", "in dialect primus: seconds without a heartbeat of the server's, 'off', or 'auto'"),
     "timeout": Words("S", "seconds the first connect may take, or 'off'"),
-    "strategy": Words("WHEN", f"when to reconnect: 'all', 'none', or a list of {', '.join(STRATEGIES)}"),
+    "strategy": Words("WHEN", f"when to reconnect: 'all', 'none', or a list of {', '.join(STRATEGIES)}", "all"),
     "min": Words("S", "seconds before the first reconnect attempt"),
     "max": Words("S", "the longest delay between reconnect attempts, seconds or 'inf'"),
     "factor": Words("X", "how fast that delay grows"),
     "retries": Words("N", "how many reconnect attempts are made before giving up"),
     "reconnect_timeout": Words("S", "seconds one reconnect attempt may take"),
-    "queue_size": Words("N", "how many messages are kept while not connected, or 'unlimited'"),
+    "queue_size": Words("N", "how many messages are kept while not connected, or 'unlimited'", "unlimited"),
     "manual": Words("", "connect only once the first line of input is there"),
     "headers": Words("'NAME: VALUE'", "a header field to send with the connect request; may be repeated"),
-    # of a server
+}
+
+SERVER_HELP = {
+    **BOTH_HELP,
     "allow_skipped_heartbeats": Words(
         "N", "heartbeats in a row that may be missed before a spark is ended; at least 2"
     ),
+    "dialect": Words("NAME", "who sends heartbeats; 'auto': as each client does it"),
+    "timeout": Words("S", "in dialect primus6: seconds without a message after which a spark is ended, or 'off'"),
+    "ping_interval": Words("S", "in dialect primus: seconds between the server's heartbeats, or 'off'"),
+    "detect_after": Words("S", "in dialect auto: seconds without a heartbeat after which a client is taken for primus"),
     "pong_skip_time": Words("S", "seconds within which the heartbeats of one spark get one answer together"),
     "authorization": Words("WHICH", "what --require is asked of: 'off', 'on' (new sessions) or 'all' (every request)"),
     "trusted_proxies": Words("LIST", "addresses or networks, with commas, whose X-Forwarded-For is believed"),
@@ -80,12 +93,12 @@ SPEC_OPTIONS = frozenset({"pathname", "timeout", "headers"})
 
 def add_client_options(parser: argparse.ArgumentParser, only: frozenset[str] | None = None) -> None:
     """A flag for each field of `ClientConfig` but the URL, which is an argument, or for those named."""
-    _add_options(parser, ClientConfig, only)
+    _add_options(parser, ClientConfig, CLIENT_HELP, only)
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """A flag for each field of `ServerConfig`."""
-    _add_options(parser, ServerConfig, None)
+    _add_options(parser, ServerConfig, SERVER_HELP, None)
 
 
 def given_options(args: argparse.Namespace, config: Config) -> dict[str, Any]:
@@ -107,28 +120,30 @@ def in_flags(message: str) -> str:
     message = re.sub(r"\blimits\.(\w+)", lambda match: _flag(LIMIT + match[1]), message)
     message = re.sub(r"give (\w+)='([^']*)'", lambda match: f"give {_flag(match[1])} {match[2]}", message)
     name = message.partition(" ")[0]
-    return _flag(name) + message[len(name) :] if name in HELP and " must " in message else message
+    known = name in CLIENT_HELP or name in SERVER_HELP
+    return _flag(name) + message[len(name) :] if known and " must " in message else message
 
 
 def _flag(name: str) -> str:
     return "--header" if name == "headers" else "--" + name.replace("_", "-")
 
 
-def _add_options(parser: argparse.ArgumentParser, config: Config, only: frozenset[str] | None) -> None:
+def _add_options(
+    parser: argparse.ArgumentParser, config: Config, help: dict[str, Words], only: frozenset[str] | None
+) -> None:
     hints = get_type_hints(config)
     session = parser.add_argument_group("options of Primus (durations in seconds)")
     for field in fields(config):
         if field.name not in ("url", "limits") and (only is None or field.name in only):
-            _add(session, field, hints[field.name], HELP[field.name], field.name)
+            _add(session, field, hints[field.name], help, field.name)
     hints = get_type_hints(Limits)
-    limits = parser.add_argument_group(
-        "limits on what the other end may use (sizes in bytes; 64K and 10M are understood)"
-    )
+    limits = parser.add_argument_group("limits on the other end (sizes in bytes; 64K and 10M are understood)")
     for field in fields(Limits):
-        _add(limits, field, hints[field.name], LIMIT_HELP[field.name], LIMIT + field.name)
+        _add(limits, field, hints[field.name], LIMIT_HELP, LIMIT + field.name)
 
 
-def _add(group: argparse._ArgumentGroup, field: Field[Any], hint: object, words: Words, dest: str) -> None:
+def _add(group: argparse._ArgumentGroup, field: Field[Any], hint: object, help: dict[str, Words], dest: str) -> None:
+    words = help.get(field.name, Words("VALUE", ""))  # no words yet: a test says so
     common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS}
     text = words.text.replace("%", "%%")
     if hint is bool:
@@ -136,44 +151,59 @@ def _add(group: argparse._ArgumentGroup, field: Field[Any], hint: object, words:
     elif dest == "headers":
         group.add_argument(_flag(dest), action="append", type=header, metavar=words.metavar, help=text, **common)
     else:
-        text += f" (default: {_shown(field, limit=dest.startswith(LIMIT), unit=words.metavar)})"
-        group.add_argument(_flag(dest), type=_reader(dest, hint), metavar=words.metavar, help=text, **common)
+        text += f" (default: {_shown(field, words, limit=dest.startswith(LIMIT))})"
+        group.add_argument(
+            _flag(dest), type=_reader(dest, hint, words.none), metavar=words.metavar, help=text, **common
+        )
 
 
-def _shown(field: Field[Any], *, limit: bool, unit: str) -> str:
+def _shown(field: Field[Any], words: Words, *, limit: bool) -> str:
     value: Any = field.default
+    if value is None:
+        return words.none
     if value is False:
         return "off"
-    if value is None:
-        return "all" if field.name == "strategy" else "unlimited"
     if value == ():
         return "none"
-    if limit and unit == "BYTES":
+    if limit and words.metavar == "BYTES":
         return f"{value // 2**20}M" if value % 2**20 == 0 else f"{value // 2**10}K"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _reader(dest: str, hint: object) -> Callable[[str], Any]:
-    """What turns a flag's text into its value."""
-    by_name: dict[str, Callable[[str], Any]] = {
-        "strategy": strategy,
-        "authorization": authorization,
-        "trusted_proxies": proxies,
-    }
-    if dest in by_name:
-        return by_name[dest]
-    by_hint: list[tuple[object, Callable[[str], Any]]] = [
-        (str, str),
-        (str | Parser, str),
-        (float, number),
-        (float | Literal[False], number_or_off),
-        (int, size if dest.startswith(LIMIT) else whole),
-        (int | None, whole_or_unlimited),
-    ]
-    for known, reader in by_hint:
-        if hint == known:
-            return reader
-    raise TypeError(f"no way to read {_flag(dest)} from a command line: {hint}")
+def _reader(dest: str, hint: object, none: str) -> Callable[[str], Any]:
+    """What turns a flag's text into its value: words that stand for None, off and so on, and what is left."""
+    if dest == "strategy":
+        return strategy
+    if dest == "trusted_proxies":
+        return proxies
+    words: dict[str, Any] = {}
+    kinds: list[object] = []
+    for member in get_args(hint) or (hint,):
+        if member is NoneType:
+            words[none] = None
+        elif get_origin(member) is Literal or get_origin(hint) is Literal:
+            for value in get_args(member) or (member,):
+                words[{False: "off", True: "on"}.get(value, value)] = value
+        else:
+            kinds.append(member)
+    rest: Callable[[str], Any] | None = None
+    if float in kinds:
+        rest = number
+    elif int in kinds:
+        rest = size if dest.startswith(LIMIT) else whole
+    elif str in kinds:
+        rest = str
+    elif kinds:
+        raise TypeError(f"no way to read {_flag(dest)} from a command line: {hint}")
+
+    def read(text: str) -> Any:
+        if text.lower() in words:
+            return words[text.lower()]
+        if rest is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(words)}")
+        return rest(text)
+
+    return read
 
 
 # --- readers of values; argparse names the flag in front of what they raise ---
@@ -190,21 +220,11 @@ def number(text: str) -> float:
     return value
 
 
-def number_or_off(text: str) -> float | Literal[False]:
-    """A number, or False for ``off`` and zero."""
-    return False if text.lower() in ("off", "false") else number(text) or False
-
-
 def whole(text: str) -> int:
     """A whole number."""
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError(f"not a whole number: {text!r}")
     return int(text)
-
-
-def whole_or_unlimited(text: str) -> int | None:
-    """A whole number, or None."""
-    return None if text.lower() == "unlimited" else whole(text)
 
 
 def size(text: str) -> int:
@@ -225,15 +245,6 @@ def strategy(text: str) -> str | Literal[False] | None:
         known = ", ".join(STRATEGIES)
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of: {known}; 'all' and 'none' stand alone")
     return ",".join(names)
-
-
-def authorization(text: str) -> bool | Literal["all"]:
-    """``off``, ``on`` or ``all``."""
-    if text.lower() == "all":
-        return "all"
-    if text.lower() not in ("on", "off"):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of: off, on, all")
-    return text.lower() == "on"
 
 
 def proxies(text: str) -> tuple[str, ...]:
