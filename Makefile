@@ -1,4 +1,4 @@
-# Everything happens in $(VENV) and tests/interop/node_modules; `make clean` removes both. `make help` lists the targets.
+# Everything happens in $(VENV) and the node_modules of tests/interop; `make clean` removes them. `make help` lists the targets.
 #
 #   make test PYTHON=python3.12      that interpreter instead of the first one found
 #   make test ARGS="-k heartbeat"    more arguments for pytest
@@ -13,6 +13,8 @@ CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.15 python3.14 python3.1
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Two releases of one package cannot share a node_modules.
+NODE_FOLDERS := tests/interop tests/interop/primus6 tests/interop/primus8
 NODE_READY := tests/interop/node_modules/.ready
 FAST_TESTS := tests/unit tests/scenarios
 
@@ -50,9 +52,11 @@ $(VENV)/.group-%: $(READY)
 	@$(BIN)/python -m pip install --quiet --group $*
 	@touch $@
 
-$(NODE_READY): $(wildcard tests/interop/package.json tests/interop/package-lock.json)
+$(NODE_READY): $(foreach folder,$(NODE_FOLDERS),$(wildcard $(folder)/package.json $(folder)/package-lock.json))
 	@echo "installing the npm packages of tests/interop"
-	@cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@for folder in $(NODE_FOLDERS); do \
+	  (cd $$folder && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) || exit 1; \
+	done
 	@touch $@
 
 venv: $(READY) ## the environment with the package in it, editable
@@ -120,6 +124,6 @@ golden: setup ## record the original's behaviour again and say whether it is sti
 	$(BIN)/python -m tests.golden.record --check
 
 clean: ## remove all that was made here
-	rm -rf .venv .venv-* tests/interop/node_modules build dist htmlcov .coverage .coverage.* \
+	rm -rf .venv .venv-* $(addsuffix /node_modules,$(NODE_FOLDERS)) build dist htmlcov .coverage .coverage.* \
 	  .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

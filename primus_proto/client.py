@@ -222,7 +222,7 @@ class Client(Machine):
             self.emit(ev.DataReceived(value, len(data)))
 
     def receive_ping(self, *, now: float) -> None:
-        """A WebSocket ping came: nothing to a client of this dialect, the heartbeat is its own."""
+        """A WebSocket ping came: nothing to a client in any dialect, the heartbeat is Primus's own."""
 
     def connection_lost(
         self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
@@ -250,12 +250,11 @@ class Client(Machine):
         """What the server's ``/spec`` says of its heartbeat (protocol 3.5). Ignored unless the dialect is ``auto``."""
         heartbeat = learned_from_spec(self, spec) if self.config.dialect == "auto" else None
         if heartbeat is not None:
-            self._heartbeat.stop()
-            self._heartbeat = heartbeat
+            before, self._heartbeat = self._heartbeat, heartbeat
             if self._paused:
                 heartbeat.pause()
             if self._pipe is not None:
-                heartbeat.start(now)
+                heartbeat.replace(before, now)
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
@@ -402,10 +401,6 @@ class Client(Machine):
             self._transmit(self._pipe, encode_protocol(self.parser, protocol_message(name, value)))
         except EncodeError as error:
             self.emit(ev.ErrorOccurred(error))
-
-    def bounded(self, seconds: float) -> float:
-        """A duration that the server asks for, held within the limits."""
-        return min(max(seconds, self.limits.heartbeat_min), self.limits.heartbeat_max)
 
     def silence(self, now: float) -> None:
         """The server is taken for dead."""

@@ -253,10 +253,12 @@ class UndecidedHeartbeat(SparkHeartbeat):
     def beat(self, now: float) -> None:
         self._spark.server.emit(ev.SparkHeartbeat(self._spark))
 
-    def missed(self, now: float) -> None:
+    def _expired(self, now: float) -> None:
+        # A pause puts nothing off: whoever's ping is still unread has given up by now, whoever waits for one soon will.
         heartbeat = PrimusHeartbeat(self._spark)
         self._become(heartbeat, now)
-        heartbeat.send(now)
+        if heartbeat.timeout is not None:
+            heartbeat.send(now)
 
     def _become(self, heartbeat: SparkHeartbeat, now: float) -> None:
         self.stop()
@@ -288,21 +290,22 @@ def client_heartbeat(client: Client) -> ClientHeartbeat:
 def learned_from_spec(client: Client, spec: Mapping[str, Any]) -> ClientHeartbeat | None:
     """The heartbeat that a server's ``/spec`` asks for (protocol 3.5); None where it does not tell.
 
-    What the user has set wins, and the server's word is held within the limits.
+    What the user has set wins, and a server cannot ask for a storm of pings.
     """
     config = client.config
     if "pingInterval" in spec:
         interval = _seconds(spec["pingInterval"])
         if interval is None:
             return None
-        learned = client.bounded(interval * 1.5) if interval else 0.0
+        learned = max(interval * 1.5, client.limits.heartbeat_min) if interval else 0.0
         return AnsweringHeartbeat(client, learned if config.ping_timeout is None else config.ping_timeout)
     timeout = _seconds(spec.get("timeout"))
     if timeout is None or config.ping is not None:
         return None
     if timeout == 0:
         return PingingHeartbeat(client, False)
-    return PingingHeartbeat(client, client.bounded(min(DEFAULT_PING, timeout - 10 if timeout > 20 else timeout / 2)))
+    ping = min(DEFAULT_PING, timeout - 10 if timeout > 20 else timeout / 2)
+    return PingingHeartbeat(client, max(ping, client.limits.heartbeat_min))
 
 
 def _seconds(milliseconds: object) -> float | None:
@@ -325,6 +328,11 @@ class ClientHeartbeat:
     def start(self, now: float) -> None:
         """The connection is open."""
         raise NotImplementedError
+
+    def replace(self, other: ClientHeartbeat, now: float) -> None:
+        """Take over from another one on an open connection."""
+        other.stop()
+        self.start(now)
 
     def stop(self) -> None:
         """The connection is gone."""
@@ -356,12 +364,20 @@ class PingingHeartbeat(ClientHeartbeat):
         self._ping_timer = client.timers.new(self._ping_due)
         self._pong_timer = client.timers.new(self._pong_due)
         self._sent: tuple[str, float] | None = None  # value and time of the outstanding ping
+        self._since = 0.0  # from when on the ping timer counts
 
     def start(self, now: float) -> None:
         self._sent = None
+        self._since = now
         self._pong_timer.cancel()
         if self._interval:
             self._ping_timer.set(now + self._interval)
+
+    def replace(self, other: ClientHeartbeat, now: float) -> None:
+        super().replace(other, now)
+        if self._interval and isinstance(other, PingingHeartbeat):
+            # The server has counted all along: what was learned late must not make the ping late.
+            self._ping_timer.set(max(now, other._since + self._interval))
 
     def stop(self) -> None:
         self._ping_timer.cancel()
@@ -414,7 +430,11 @@ class AnsweringHeartbeat(ClientHeartbeat):
         return True
 
     def _expired(self, now: float) -> None:
-        if self._excused:
+        if self._paused:
+            # No ping will be seen, but the server must go on hearing from us, before each second one of its own.
+            self._client.say("pong", str(self._client.epoch_ms(now)))
+            self._timer.set(now + self._timeout / 2)
+        elif self._excused:
             self.start(now)
         else:
             self._client.silence(now)

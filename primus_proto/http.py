@@ -16,8 +16,8 @@ from .parsers import get_parser
 __all__ = ["Address", "Answer", "Headers", "Request", "Response", "error_response", "owns", "spec_response"]
 
 # What `/spec` reports: the release of happn-primus, or of primus, whose protocol this is (protocol 2).
+SPEC_VERSIONS = {"primus6": "6.1.0", "primus": "8.0.9"}
 SPEC_VERSION = "6.0.1"
-SPEC_VERSION_PRIMUS = "8.0.9"
 SPEC_TIMEOUT_MS = 35000
 
 
@@ -179,7 +179,7 @@ def error_response(status: int, message: str, authenticate: str | None = None) -
 def spec_response(config: ServerConfig) -> Response:
     """What ``GET <pathname>/spec`` answers (protocol 2); its last member tells a client the dialect (protocol 3.5)."""
     spec: dict[str, object] = {
-        "version": SPEC_VERSION_PRIMUS if config.dialect == "primus" else SPEC_VERSION,
+        "version": SPEC_VERSIONS.get(config.dialect, SPEC_VERSION),
         "pathname": config.pathname,
         "parser": get_parser(config.parser).name.lower(),
         "transformer": config.transformer,

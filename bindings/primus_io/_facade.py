@@ -56,6 +56,11 @@ class AsyncSpark(Session):
         return self._core.address
 
     @property
+    def dialect(self) -> str:
+        """Whose heartbeat it is: ``happn``, ``primus6`` or ``primus``; ``auto`` while that is not known."""
+        return self._core.dialect
+
+    @property
     def heartbeat_timeout(self) -> float | None:
         """Seconds, learned from the client; None where it has no heartbeat."""
         return self._core.heartbeat_timeout

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 import primus_proto as pp
 from primus_proto import events as ev
@@ -75,7 +75,13 @@ class Emitter:
     def __init__(self) -> None:
         self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
 
-    def on(self, event: str | type[ev.Event], listener: F | None = None) -> Any:
+    @overload
+    def on(self, event: str | type[ev.Event], listener: F) -> F: ...
+
+    @overload
+    def on(self, event: str | type[ev.Event]) -> Callable[[F], F]: ...
+
+    def on(self, event: str | type[ev.Event], listener: F | None = None) -> F | Callable[[F], F]:
         """Call `listener` at each `event`; usable as a decorator. Returns the listener.
 
         Under a documented name it gets what the documentation says; under an event class, the event. A coroutine
@@ -87,7 +93,11 @@ class Emitter:
         if listener is None:
             return lambda function: self.on(event, function)
         self._listeners.setdefault(event, []).append(listener)
+        self._heeded(event)
         return listener
+
+    def _heeded(self, event: str | type[ev.Event]) -> None:
+        """There is a new listener."""
 
     def off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         """Undo one `on`; harmless where there was none."""
@@ -196,12 +206,10 @@ class Session(Emitter):
         """Wait for the `end` event."""
         await self._until(lambda: self._ended)
 
-    def on(self, event: str | type[ev.Event], listener: F | None = None) -> Any:
-        """As `Emitter.on`. The first listener of ``data`` is soon given what came while nobody took it."""
-        result = super().on(event, listener)
-        if listener is not None and event in DATA and self._inbox and not self._iterating:
+    def _heeded(self, event: str | type[ev.Event]) -> None:
+        """The first listener of ``data`` is soon given what came while nobody took it."""
+        if event in DATA and self._inbox and not self._iterating:
             self._io.start(self._hand_over())
-        return result
 
     # --- for the binding ---
 

@@ -107,9 +107,6 @@ class Driver(BaseDriver):
         self.emptied = asyncio.Event()
         self.event = asyncio.Event
         self._tls = tls
-        # uvloop has no such option.
-        eyeballs = isinstance(self.loop, asyncio.BaseEventLoop)
-        self._options: dict[str, Any] = {"happy_eyeballs_delay": 0.25} if eyeballs else {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closers: list[asyncio.Task[Any] | None] = []
         self._scheduled = False
@@ -223,6 +220,8 @@ class Driver(BaseDriver):
         task = self.loop.create_task(self._connect(command))
         if not task.done():  # as it may be with eager tasks
             self.opening[command.channel] = task
+            # Cancelled before it began, it cannot say itself that it is over.
+            task.add_done_callback(lambda _: self._opened(command.channel))
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
         number = command.channel
@@ -230,29 +229,32 @@ class Driver(BaseDriver):
         tls = (self._tls or ssl.create_default_context()) if command.tls else None
         error: str | None = None
         try:
+            # Without happy_eyeballs_delay: uvloop has no such option, and asyncio's leaks sockets when it is cancelled.
             await self.loop.create_connection(
                 lambda: channel,
                 command.host,
                 command.port,
                 ssl=tls,
-                **self._options,
                 **_tls_options(tls, self.endpoint.limits),
             )
         except (OSError, UnicodeError) as failure:
             error = connect_failure(command, failure)
         except asyncio.CancelledError:
             with contextlib.suppress(asyncio.CancelledError):
-                for _ in range(3):
-                    await asyncio.sleep(0)  # asyncio cancels the attempts it had begun, and does not wait for them
-            if channel in self.open:  # connected even so; uvloop closes the transport without a word to the channel
+                for _ in range(2):
+                    await asyncio.sleep(0)  # the time asyncio takes to say that a connection was made, and is closed
+            if channel in self.open:  # uvloop does not say so
                 channel.transport.abort()
                 channel.connection_lost(None)
             raise
         finally:
-            self.opening.pop(number, None)
-            self.emptied.set()
+            self._opened(number)
         if error is not None:
             self.channel_closed(number, error)
+
+    def _opened(self, number: int) -> None:
+        self.opening.pop(number, None)
+        self.emptied.set()
 
 
 def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any]:

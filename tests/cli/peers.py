@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -64,12 +65,18 @@ def raw_client(url: str, query: str = "ping=false") -> Iterator[socket.socket]:
 
 
 def handshake(connection: socket.socket) -> None:
-    """Answer the connect request as a Primus server does, and then nothing more."""
+    """Answer the connect request as a Primus server does, and then nothing more.
+
+    Another request, as for the spec, is answered 404, and raises ConnectionError: there is nothing more to say.
+    """
     head = b""
     while b"\r\n\r\n" not in head:
         head += connection.recv(1)
-    key = next(line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
-    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    key = re.search(rb"sec-websocket-key: *(\S+)", head, re.IGNORECASE)
+    if key is None:
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        raise ConnectionError("no handshake")
+    accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     connection.sendall(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
 

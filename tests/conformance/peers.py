@@ -5,8 +5,10 @@ They know as much of HTTP and WebSocket as it takes to get in and then misbehave
 
 from __future__ import annotations
 
+import base64
 import contextlib
-
+import hashlib
+import re
 import socket
 import ssl
 import struct
@@ -14,14 +16,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Self
 
-__all__ = ["CLOSE", "TEXT", "RawPeer", "frame", "raw_server", "silent", "unused_port"]
+__all__ = ["CLOSE", "TEXT", "RawPeer", "accept_websocket", "frame", "raw_server", "silent", "unused_port"]
 
 TEXT, CLOSE = 1, 8
 DEADLINE = 10.0  # seconds; for everything that blocks
-ACCEPTED = (  # the answer that RFC 6455 gives as its example, for KEY
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-)
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -190,19 +188,18 @@ def raw_server(talk: Callable[[socket.socket], object], *, receive_buffer: int =
 
 
 def accept_websocket(peer: socket.socket) -> None:
-    """Read a handshake and accept it; any key."""
-    import base64
-    import hashlib
-
+    """Read a handshake and accept it."""
     head = b""
     while b"\r\n\r\n" not in head:
         data = peer.recv(4096)
-        assert data, "no whole handshake came"
+        if not data:
+            raise ConnectionError("no whole handshake came")
         head += data
-    fields = dict(line.lower().split(b": ", 1)[0:1] + [line.split(b": ", 1)[1]] for line in head.split(b"\r\n")[1:-2])
-    token = hashlib.sha1(fields[b"sec-websocket-key"] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-    answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    peer.sendall(f"{answer}Sec-WebSocket-Accept: {base64.b64encode(token).decode()}\r\n\r\n".encode())
+    key = re.search(rb"(?i)\r\nsec-websocket-key: *(\S+)", head)
+    assert key is not None
+    token = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    peer.sendall(answer + b"Sec-WebSocket-Accept: " + token + b"\r\n\r\n")
 
 
 def unused_port() -> int:

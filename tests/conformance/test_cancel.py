@@ -16,7 +16,7 @@ from tests.conformance.hosts import Host, scenario
 from tests.conformance.peers import CLOSE as CLOSING
 from tests.conformance.peers import RawPeer, accept_websocket, frame, raw_server, silent
 from tests.conformance.test_sessions import stay
-from tests.conformance.users import Memory, echo, mebibytes, take
+from tests.conformance.users import Memory, echo, mebibytes
 
 CLOSE = 0.3
 LIMITS = Limits(close=CLOSE)
@@ -195,17 +195,16 @@ async def test_sending(host: Host) -> None:
 
 @scenario()
 async def test_asking_for_the_id(host: Host) -> None:
-    async with host.serve(stay) as server:
-        async with host.connect(server.url, manual=True) as primus:
-            await host.cancelled(primus.id(), lambda: True)
-            primus.open()
-            tasks = [host.start(primus.id()) for _ in range(3)]
-            await host.pause(0)
-            tasks[1].cancel()
-            for task in tasks:
-                await task.join()
-            assert tasks[1].cancelled
-            assert {tasks[0].result(), tasks[2].result()} == set(server.sparks)
+    async with host.serve(stay) as server, host.connect(server.url, manual=True) as primus:
+        await host.cancelled(primus.id(), lambda: True)
+        primus.open()
+        tasks = [host.start(primus.id()) for _ in range(3)]
+        await host.pause(0)
+        tasks[1].cancel()
+        for task in tasks:
+            await task.join()
+        assert tasks[1].cancelled
+        assert {tasks[0].result(), tasks[2].result()} == set(server.sparks)
 
 
 @scenario()
@@ -252,7 +251,7 @@ async def test_leaving(host: Host) -> None:
         silent(peer)
 
     async def use() -> None:
-        async with host.connect(f"http://127.0.0.1:{port}", limits=Limits(close=30)):
+        async with host.connect(f"http://127.0.0.1:{port}", limits=Limits(close=30), dialect="happn"):
             inside.append(1)
         raise AssertionError("it was left")
 

@@ -11,8 +11,8 @@ from primus_proto import DecodeError, LocalProtocolError
 from primus_proto import events as ev
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.peers import CLOSE, RawPeer, frame
-from tests.conformance.users import Diary, Gate, echo, take
 from tests.conformance.test_sessions import stay
+from tests.conformance.users import Diary, Gate, echo, take
 
 
 @scenario()
@@ -141,21 +141,20 @@ async def test_coroutine_listeners_of_the_server_keep_the_order_of_a_spark_too(h
 @scenario()
 async def test_coroutine_listeners_of_a_client(host: Host) -> None:
     said: list[Any] = []
-    async with host.serve(echo) as server:
-        async with host.connect(server.url, manual=True) as primus:
+    async with host.serve(echo) as server, host.connect(server.url, manual=True) as primus:
 
-            @primus.on("open")
-            async def opened() -> None:
-                await host.pause(0.02)
-                said.append("open")
+        @primus.on("open")
+        async def opened() -> None:
+            await host.pause(0.02)
+            said.append("open")
 
-            @primus.on("data")
-            async def data(value: Any) -> None:
-                said.append(value)
+        @primus.on("data")
+        async def data(value: Any) -> None:
+            said.append(value)
 
-            primus.open()
-            primus.write(1)
-            await host.until(lambda: len(said) == 2)
+        primus.open()
+        primus.write(1)
+        await host.until(lambda: len(said) == 2)
     assert said == ["open", 1]
 
 

@@ -406,7 +406,7 @@ async def test_mistakes_are_named_at_once(host: Host) -> None:
         (lambda: host.connect("http://localhost", strategy="never"), "unknown strategy"),
         (lambda: host.serve(lambda spark: None), "the handler must be an async function"),
         (lambda: host.serve(42), "the handler must be an async function"),
-        (lambda: host.serve(handler, authorization=True), "authorization= needs authorize="),
+        (lambda: host.serve(handler, authorization=True), "authorization= says for which"),
         (lambda: host.serve(handler, pathname="?"), "pathname must be"),
     ):
         with pytest.raises(ConfigError, match=words):

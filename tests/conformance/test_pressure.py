@@ -107,23 +107,22 @@ async def test_a_client_that_is_slow_blocks_the_servers_send(host: Host, reader:
         await pumps[0].run()
 
     with Memory() as memory:
-        async with host.serve(handler, limits=limits) as server:
-            async with host.connect(server.url, ping=False) as primus:
-                reading = host.start(reader(primus, gate, heard))
-                await host.until(lambda: pumps)
-                [pump] = pumps
-                sent = await host.settled(lambda: pump.sent)
-                assert sent < MOST
-                [spark] = server.sparks.values()
-                assert spark.crowded
-                assert pump.highest <= LIMIT // 2 + len(MESSAGE) + 100
-                grown = memory.grown()
-                print("sent", sent, "grown", grown)
-                assert grown < BOTH
-                gate.open = True
-                await host.until(lambda: len(heard) >= sent + 50, "it goes on")
-                pump._most = pump.sent
-                await reading.join()
+        async with host.serve(handler, limits=limits) as server, host.connect(server.url, ping=False) as primus:
+            reading = host.start(reader(primus, gate, heard))
+            await host.until(lambda: pumps)
+            [pump] = pumps
+            sent = await host.settled(lambda: pump.sent)
+            assert sent < MOST
+            [spark] = server.sparks.values()
+            assert spark.crowded
+            assert pump.highest <= LIMIT // 2 + len(MESSAGE) + 100
+            grown = memory.grown()
+            print("sent", sent, "grown", grown)
+            assert grown < BOTH
+            gate.open = True
+            await host.until(lambda: len(heard) >= sent + 50, "it goes on")
+            pump._most = pump.sent
+            await reading.join()
     assert len(heard) == pump.sent
 
 
@@ -226,7 +225,7 @@ async def test_a_server_that_never_reads(host: Host) -> None:
 
     with raw_server(talk, receive_buffer=64 * KIB) as port, Memory() as memory:
         try:
-            async with host.connect(f"http://127.0.0.1:{port}", limits=limits, ping=False) as primus:
+            async with host.connect(f"http://127.0.0.1:{port}", limits=limits, ping=False, dialect="happn") as primus:
                 pump = Pump(primus)
                 sending = host.start(pump.run())
                 assert await host.settled(lambda: pump.sent) < MOST

@@ -88,7 +88,7 @@ async def test_a_server_that_does_not_answer_pings_is_lost(host: Host) -> None:
             primus.open()
             await diary.wait("open")
             [spark] = server.sparks.values()
-            spark._core._last_pong = 1e12  # it believes that it has just sent one
+            spark._core.heartbeat._last_pong = 1e12  # it believes that it has just sent one
             await diary.wait("open", 2)
             at = diary.names.index("offline")
             assert diary.names[at:] == ["offline", *LOST, *FOUND[:3], "online", *FOUND[3:]]
@@ -99,30 +99,29 @@ async def test_a_server_that_does_not_answer_pings_is_lost(host: Host) -> None:
 
 @scenario()
 async def test_the_server_ends_and_wants_the_client_back(host: Host) -> None:
-    async with host.serve(stay) as server:
-        async with host.connect(server.url, min=0.01, manual=True) as primus:
-            diary = Diary(host, primus, *EVENTS, "data")
-            primus.open()
-            first = await primus.id()
-            spark = server.spark(first)
-            assert spark is not None
-            spark.end({"see": "you"}, reconnect=True)
-            assert spark.state == "closed"
-            await diary.wait("close")
-            assert primus.close_reason is not None
-            assert primus.close_reason.kind == "lost"
-            for number in range(50):
-                assert primus.write(number), "kept for the next connection"
-            second = await primus.id()
-            assert second != first
-            [spark] = server.sparks.values()
-            assert spark.id == second
-            assert await take(spark, 50) == list(range(50))
-            await diary.wait("open", 2)
-            assert diary.names == [*OPENED, "data", *LOST, *FOUND]
-            [scheduled] = diary.all("reconnect scheduled")
-            assert (scheduled.attempt, scheduled.retries, scheduled.delay) == (1, 10, 0.01)
-            assert isinstance(scheduled.error, ConnectionLost)
+    async with host.serve(stay) as server, host.connect(server.url, min=0.01, manual=True) as primus:
+        diary = Diary(host, primus, *EVENTS, "data")
+        primus.open()
+        first = await primus.id()
+        spark = server.spark(first)
+        assert spark is not None
+        spark.end({"see": "you"}, reconnect=True)
+        assert spark.state == "closed"
+        await diary.wait("close")
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "lost"
+        for number in range(50):
+            assert primus.write(number), "kept for the next connection"
+        second = await primus.id()
+        assert second != first
+        [spark] = server.sparks.values()
+        assert spark.id == second
+        assert await take(spark, 50) == list(range(50))
+        await diary.wait("open", 2)
+        assert diary.names == [*OPENED, "data", *LOST, *FOUND]
+        [scheduled] = diary.all("reconnect scheduled")
+        assert (scheduled.attempt, scheduled.retries, scheduled.delay) == (1, 10, 0.01)
+        assert isinstance(scheduled.error, ConnectionLost)
 
 
 @scenario()
@@ -168,19 +167,18 @@ async def test_iteration_goes_on_over_reconnects_and_ends_with_the_end(host: Hos
 
 @scenario()
 async def test_retries_are_used_up(host: Host) -> None:
-    async with host.serve(stay) as server:
-        async with host.connect(server.url, min=0.01, retries=2) as primus:
-            diary = Diary(host, primus, *EVENTS)
-            await server.close(reconnect=True)
-            await diary.wait("end")
-            assert diary.names[-3:] == ["readyStateChange(end)", "reconnect failed", "end"] or diary.names[-2:] == [
-                "reconnect failed",
-                "end",
-            ]
-            assert primus.close_reason is not None
-            assert primus.close_reason.kind == "retries"
-            assert "cannot connect" in str(primus.close_reason.error)
-            assert not primus.write("too late")
+    async with host.serve(stay) as server, host.connect(server.url, min=0.01, retries=2) as primus:
+        diary = Diary(host, primus, *EVENTS)
+        await server.close(reconnect=True)
+        await diary.wait("end")
+        assert diary.names[-3:] == ["readyStateChange(end)", "reconnect failed", "end"] or diary.names[-2:] == [
+            "reconnect failed",
+            "end",
+        ]
+        assert primus.close_reason is not None
+        assert primus.close_reason.kind == "retries"
+        assert "cannot connect" in str(primus.close_reason.error)
+        assert not primus.write("too late")
 
 
 @scenario()

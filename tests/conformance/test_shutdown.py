@@ -38,24 +38,23 @@ async def test_clients_are_told_and_stay_away(host: Host) -> None:
             await spark.send(value)
         ended.append(spark.close_reason.kind)
 
-    async with host.serve(handler) as server:
-        async with host.connect(server.url) as one, host.connect(server.url) as two:
-            clock = Clock()
-            diary = Diary(host, server, "disconnection", "close")
-            closing = host.start(server.close())
-            for primus in (one, two):
-                assert [value async for value in primus] == []
-                assert primus.close_reason is not None
-                assert primus.close_reason.kind == "server"
-            await closing.join()
-            assert diary.names == ["disconnection", "disconnection", "close"]
-            assert ended == ["local", "local"]
-            assert clock() < CLOSE
-            with pytest.raises(ConnectError):
-                async with host.connect(server.url, strategy=False):
-                    pass
-            await server.close()  # again
-            await server.serve_forever()
+    async with host.serve(handler) as server, host.connect(server.url) as one, host.connect(server.url) as two:
+        clock = Clock()
+        diary = Diary(host, server, "disconnection", "close")
+        closing = host.start(server.close())
+        for primus in (one, two):
+            assert [value async for value in primus] == []
+            assert primus.close_reason is not None
+            assert primus.close_reason.kind == "server"
+        await closing.join()
+        assert diary.names == ["disconnection", "disconnection", "close"]
+        assert ended == ["local", "local"]
+        assert clock() < CLOSE
+        with pytest.raises(ConnectError):
+            async with host.connect(server.url, strategy=False):
+                pass
+        await server.close()  # again
+        await server.serve_forever()
 
 
 @scenario()
@@ -237,10 +236,9 @@ async def test_a_handler_that_takes_its_time_may_finish(host: Host) -> None:
         await host.pause(0.1)
         said.append("cleaned up")
 
-    async with host.serve(handler) as server:
-        async with host.connect(server.url) as primus:
-            await host.until(lambda: server.sparks)
-            primus.write("something")
+    async with host.serve(handler) as server, host.connect(server.url) as primus:
+        await host.until(lambda: server.sparks)
+        primus.write("something")
     assert said == ["something", "cleaned up"]
 
 

@@ -3,6 +3,8 @@
 // The wire between pytest and a peer: one JSON object a line, commands on stdin, reports on stdout.
 // stdout carries nothing else; whatever a package prints goes to stderr, which the harness keeps as well.
 
+const path = require('path');
+
 const started = Date.now();
 let count = 0;
 
@@ -65,4 +67,14 @@ function options() {
   return JSON.parse(process.argv[2] || '{}');
 }
 
-module.exports = { report, portable, describeError, listen, options };
+/** The package to run: happn-primus, or the `primus` that a folder beside this file has: "primus8" or "primus6". */
+function load(folder) {
+  return require(folder ? path.join(__dirname, folder, 'node_modules', 'primus') : 'happn-primus');
+}
+
+/** Whether an encoded message is a heartbeat, in either direction. */
+function isHeartbeat(text) {
+  return /^"primus::p[io]ng::/.test(String(text));
+}
+
+module.exports = { load, isHeartbeat, report, portable, describeError, listen, options };

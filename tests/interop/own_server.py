@@ -18,10 +18,11 @@ def connected(spark: Any) -> None:
     identity = spark.id
     report(event="connection", id=identity, query=spark.query)
     spark.on("data", lambda value: report(event="data", id=identity, value=value))
+    spark.on("heartbeat", lambda: report(event="heartbeat", id=identity, dialect=spark.dialect))
 
 
 async def main(options: dict[str, Any]) -> None:
-    async with serve(None, "127.0.0.1", options.get("port", 0)) as server:
+    async with serve(None, "127.0.0.1", options.get("port", 0), **options.get("serve", {})) as server:
         server.on("connection", connected)
         report(event="ready", port=server.port)
         # End of input: whoever started this process is done with it, or gone.

@@ -1,19 +1,20 @@
 'use strict';
 
-// The real happn-primus client, driven by JSON lines (lines.js).
+// A real client, by default that of happn-primus, driven by JSON lines (lines.js).
 //
 // Options: url, primus: {...options of the client...}, library: {...options of Primus.createSocket...},
-//   mutePings: swallow every primus::ping:: (the client believes that it sent it), manual: do not open by itself,
+//   package: "primus8" or "primus6" in place of happn-primus,
+//   mutePings: swallow every heartbeat (the client believes that it sent it), manual: do not open by itself,
 //   network: give the client a browser's `navigator` and `window`, so that the command `network` can tell it that the
 //   network is gone or back.
 // Every public event is reported in order under its own name with `state` (readyState); what happens below Primus is
 // reported too, marked `internal`, so that a list of the public ones stays exact.
 
 const http = require('http');
-const Primus = require('happn-primus');
-const { report, portable, describeError, listen, options } = require('./lines');
+const { load, report, portable, describeError, listen, options } = require('./lines');
 
 const given = options();
+const Primus = load(given.package);
 let mutePings = Boolean(given.mutePings);
 
 // The client looks for these two while it is compiled, in a context that is given the globals of this one.
@@ -29,7 +30,7 @@ const Socket = Primus.createSocket({ transformer: 'websockets', parser: 'JSON', 
 
 const write = Socket.prototype._write;
 Socket.prototype._write = function muted(value) {
-  if (mutePings && typeof value === 'string' && value.startsWith('primus::ping::')) return true;
+  if (mutePings && typeof value === 'string' && /^primus::p[io]ng::/.test(value)) return true;
   return write.call(this, value);
 };
 
@@ -64,6 +65,7 @@ function below(event, fields) {
   report({ event, internal: true, ...fields });
 }
 socket.on('outgoing::ping', (time) => below('ping', { time, muted: mutePings }));
+socket.on('incoming::ping', (time) => below('server-ping', { time, muted: mutePings }));
 socket.on('incoming::pong', (time) => below('pong', { time, latency: socket.latency }));
 socket.on('outgoing::url', () => below('connecting'));
 

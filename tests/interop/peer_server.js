@@ -1,18 +1,19 @@
 'use strict';
 
-// A real happn-primus server, driven by JSON lines (lines.js).
+// A real server, by default that of happn-primus, driven by JSON lines (lines.js).
 //
 // Options: host, port, mode ("record" | "echo"), hello (a value written to every new spark), mutePongs,
+//   package: "primus8" or "primus6" in place of happn-primus; their heartbeats are muted like pongs,
 //   primus: {...options of the Primus constructor...},
 //   authorization: {"token": t} lets pass whoever's query has token=t, {"accept": true} everyone, otherwise nobody;
 //   a refusal answers with {status, message, authenticate} of the same object, after `delay` ms.
 // Reports: see `report(` below; replies to commands have `reply` in place of `event`.
 
 const http = require('http');
-const Primus = require('happn-primus');
-const { report, portable, describeError, listen, options } = require('./lines');
+const { load, isHeartbeat, report, portable, describeError, listen, options } = require('./lines');
 
 const given = options();
+const Primus = load(given.package);
 let mutePongs = Boolean(given.mutePongs);
 
 const application = http.createServer((request, response) => {
@@ -45,12 +46,17 @@ service.handleUpgrade = function handleUpgrade(request, socket, head, accepted) 
     carrier.on('ping', (payload) => report({ event: 'ws-ping', payload: String(payload || '') }));
     carrier.on('pong', (payload) => report({ event: 'ws-pong', payload: String(payload || '') }));
     request.carrier = carrier;
+    const send = carrier.send;
+    carrier.send = function muted(message, ...rest) {
+      if (!mutePongs || !isHeartbeat(message)) return send.call(this, message, ...rest);
+      rest.filter((argument) => typeof argument === 'function').forEach((sent) => sent());
+    };
     accepted(carrier);
   });
 };
 
 // Healthy TCP, silent server: the client must notice by itself.
-const sendPong = primus.Spark.prototype.sendPong;
+const sendPong = primus.Spark.prototype.sendPong; // of happn-primus only
 Object.defineProperty(primus.Spark.prototype, 'sendPong', {
   value(time) {
     if (!mutePongs) sendPong.call(this, time);
@@ -71,6 +77,8 @@ primus.on('connection', (spark) => {
     if (given.mode === 'echo') spark.write(value);
   });
   spark.on('heartbeat', () => report({ event: 'heartbeat', id, state: spark.readyState }));
+  spark.on('incoming::pong', (time) => report({ event: 'client-pong', id, time: portable(time) }));
+  spark.on('outgoing::ping', (time) => report({ event: 'server-ping', id, time }));
   spark.on('incoming::ping', (time) => report({ event: 'ping', id, time: portable(time) }));
   spark.on('outgoing::pong', (time) => report({ event: 'pong', id, time }));
   spark.on('readyStateChange', () => report({ event: 'readyStateChange', id, state: spark.readyState }));

@@ -49,9 +49,10 @@ def missing() -> str | None:
     """Why the real peers cannot run here, or None if they can."""
     if shutil.which("node") is None:
         return "interop: node is not installed"
-    for package in ("happn-primus", "ws"):
-        if not (HERE / "node_modules" / package / "package.json").is_file():
-            return f"interop: {package} is not installed; run `npm ci` in {HERE}"
+    for folder, package in ((".", "happn-primus"), ("primus8", "primus"), ("primus6", "primus")):
+        place = HERE / folder
+        if not all((place / "node_modules" / name / "package.json").is_file() for name in (package, "ws")):
+            return f"interop: {package} is not installed; run `npm ci` in {place}"
     return None
 
 
@@ -221,14 +222,14 @@ class Peers:
         return await peer.wait("ready")
 
     async def server(self, **options: Any) -> ServerPeer:
-        """A real happn-primus server; the options are those of peer_server.js."""
+        """A real server; the options are those of peer_server.js."""
         peer = ServerPeer(f"their server {len(self.logs)}", self.logs)
         ready = await self._start(peer, "node", str(HERE / "peer_server.js"), json.dumps(options))
         peer.port = ready["port"]
         return peer
 
     async def client(self, url: str, **options: Any) -> Peer:
-        """A real happn-primus client; the options are those of peer_client.js."""
+        """A real client; the options are those of peer_client.js."""
         peer = Peer(f"their client {len(self.logs)}", self.logs)
         await self._start(peer, "node", str(HERE / "peer_client.js"), json.dumps({"url": url, **options}))
         return peer

@@ -176,16 +176,17 @@ def test_last_words_are_encoded_once_when_close_is_called() -> None:
     assert taken[0].payload == '["bye"]'
 
 
-def test_close_after_a_time() -> None:
+@pytest.mark.parametrize("seconds", [0.5, 5.0])
+def test_close_after_a_time(seconds: float) -> None:
     host = ServerHost()
     spark = host.connect("ping=false")
-    host.server.close("bye", timeout=5.0)
+    host.server.close("bye", timeout=seconds)
     assert host.told() == []
-    assert host.server.next_timeout() == START + 5.0
+    assert host.server.next_timeout() == START + seconds
     assert spark.write("still here")
-    host.run(4.9)
+    host.run(seconds - 0.25)
     assert host.told() == []
-    host.run(0.1)
+    host.run(0.25)
     assert host.told() == [*ENDING, "close"]
     assert host.sent() == ["still here", "bye", "primus::server::close"]
     assert host.server.next_timeout() is None

@@ -21,7 +21,7 @@ HINTS = (
     ("unreachable", "is the host right, and the network up?"),
     ("no route to host", "is the host right, and the network up?"),
     ("does not speak http", "is this the port of a Primus server? For a server with TLS use https://."),
-    ("without an answer", "is this the port of a Primus server? For a server with TLS use https://."),
+    ("without an answer", "for a server with TLS use https://."),
     ("no answer in time", "something takes connections there but does not answer: is it a Primus server?"),
     ("websocket handshake", "is this a Primus server?"),
     ("no primus under this pathname", "see --pathname."),
@@ -34,14 +34,21 @@ LONGEST_BODY = 200
 def advice(error: PrimusError) -> str:
     """The error in a sentence or two, with what to do about it where that is known."""
     text = str(error).partition(NOT_FOR_HERE)[0]
-    hint = ""
-    if isinstance(error, ConnectError):
-        hint = next((hint for sign, hint in HINTS if sign in text.lower()), "")
-        if error.status in (401, 403):
-            hint = "give what the server asks for in the URL's query, or with --header."
-        text += _said(error.body)
-    if hint:
-        return f"{text} {hint[0].upper()}{hint[1:]}" if "?" in text else f"{text}; {hint}"
+    if not isinstance(error, ConnectError):
+        return _sentence(text)
+    hint = next((hint for sign, hint in HINTS if sign in text.lower()), "")
+    if error.status in (401, 403):
+        hint = "give what the server asks for in the URL's query, or with --header."
+    asks = "?" in text
+    text += _said(error.body)
+    if asks and not hint.endswith("."):  # it has a question of its own, and one is enough
+        return _sentence(text)
+    if asks:
+        return f"{text} {hint[0].upper()}{hint[1:]}"
+    return f"{text}; {hint}" if hint else _sentence(text)
+
+
+def _sentence(text: str) -> str:
     return text if text.endswith(("?", ".")) else f"{text}."
 
 

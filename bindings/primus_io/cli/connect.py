@@ -12,7 +12,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -110,38 +110,40 @@ class _Talk:
 
     def listen(self) -> None:
         """Print every event there is."""
-        primus, output = self._primus, self._output
+        primus, event = self._primus, self._output.event
         wall_offset = time.time() - asyncio.get_running_loop().time()
-        for name in ("open", "close", "end", "timeout", "online", "offline", "destroy", "drain"):
-            fields = self._closing if name == "close" else dict
-            primus.on(name, lambda name=name, fields=fields: output.event(name, **fields()))
-        for event in (
-            ev.ReconnectScheduled,
-            ev.ReconnectStarted,
-            ev.Reconnected,
-            ev.ReconnectTimedOut,
-            ev.ReconnectFailed,
-        ):
-            primus.on(event, lambda event: output.event(event.name, **report.attempt(event, wall_offset)))
-        primus.on("readyStateChange", lambda state: output.event("readyStateChange", state=state))
-        primus.on("message ignored", lambda text: output.event("message ignored", text=text))
-        primus.on("messages dropped", self._dropped)
-        primus.on("data", self._received)
-        primus.on("error", lambda error: output.event("error", **report.fault(error)))
+        listeners: dict[str, Callable[..., object]] = {
+            "close": lambda: event("close", **report.closing(primus.close_reason)),
+            "data": self._received,
+            "error": lambda error: event("error", **report.fault(error)),
+            "message ignored": lambda text: event("message ignored", text=text),
+            "messages dropped": self._dropped,
+            "readyStateChange": lambda state: event("readyStateChange", state=state),
+        }
+
+        def attempted(attempt: ev.ReconnectEvent) -> None:
+            event(attempt.name, **report.attempt(attempt, wall_offset))
+
+        def happened(name: str, *_: object) -> None:
+            event(name)
+
+        for name in sorted(primus.NAMES):
+            other = attempted if name.startswith("reconnect") else partial(happened, name)
+            primus.on(name, listeners.get(name, other))
         primus.on("error", self._warn)
         primus.on("timeout", lambda: self._warn(pp.ConnectError("no answer in time")))
-        primus.on("open", self._opened.set)
-        primus.on("open", lambda: output.remark(f"open after {(primus.latency or 0) * 1000:.1f} ms"))
+        primus.on("open", self._open)
         primus.on("close", self._opened.clear)
         primus.on(ev.Ended, self._ended)
+
+    def _open(self) -> None:
+        self._opened.set()
+        self._output.remark(f"open after {(self._primus.latency or 0) * 1000:.1f} ms")
 
     def _received(self, data: Any) -> Coroutine[Any, Any, None] | None:
         self._output.event("data", **report.value(data))
         # While that waits the server is not read from, past a bound.
         return self._output.room() if self._output.crowded else None
-
-    def _closing(self) -> dict[str, Any]:
-        return report.closing(self._primus.close_reason)
 
     def _ended(self, event: ev.Ended) -> None:
         if event.reason.kind != "local":

@@ -42,7 +42,7 @@ BOTH_HELP = {
 CLIENT_HELP = {
     **BOTH_HELP,
     "dialect": Words("NAME", "who sends heartbeats; 'auto' asks the server"),
-    "ping": Words("S", "seconds of silence before a heartbeat is sent, 'off', or 'auto': what suits the server, or 25"),
+    "ping": Words("S", "seconds between heartbeats, 'off', or 'auto': what suits the server, or 25"),
     "pong": Words("S", "seconds the server has to answer a heartbeat"),
     "ping_timeout": Words("S", "in dialect primus: seconds without a heartbeat of the server's, 'off', or 'auto'"),
     "timeout": Words("S", "seconds the first connect may take, or 'off'"),

@@ -12,7 +12,7 @@ import errno
 import hmac
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -132,16 +132,16 @@ class _Host:
         self.slow: set[Spark] = set()  # waited for in vain; not again until they have caught up
 
     def listen(self) -> None:
-        server, event = self.server, self.output.event
-        server.on("initialised", lambda: event("initialised"))
-        server.on("connection", lambda spark: _Guest(self, spark).listen())
-        server.on("heartbeat-skipped", lambda spark, count: event("heartbeat-skipped", id=spark.id, count=count))
-        server.on("flatline", lambda spark, count: event("flatline", id=spark.id, count=count))
-        server.on(
-            "disconnection", lambda spark: event("disconnection", id=spark.id, **report.closing(spark.close_reason))
-        )
-        server.on("log", lambda level, text: event("log", level=level, message=text))
-        server.on("close", lambda: event("close"))
+        event = self.output.event
+        listeners: dict[str, Callable[..., object]] = {
+            "connection": lambda spark: _Guest(self, spark).listen(),
+            "disconnection": lambda spark: event("disconnection", id=spark.id, **report.closing(spark.close_reason)),
+            "flatline": lambda spark, count: event("flatline", id=spark.id, count=count),
+            "heartbeat-skipped": lambda spark, count: event("heartbeat-skipped", id=spark.id, count=count),
+            "log": lambda level, text: event("log", level=level, message=text),
+        }
+        for name in sorted(self.server.NAMES):
+            self.server.on(name, listeners.get(name, lambda *_, name=name: event(name)))
 
 
 class _Guest:
@@ -156,13 +156,15 @@ class _Guest:
     def listen(self) -> None:
         spark, event = self._spark, self._event
         event("connection", query=spark.query, ip=spark.address.ip)
-        spark.on("data", self._received)
-        spark.on("error", lambda error: event("error", **report.fault(error)))
-        for name in ("heartbeat", "readyStateChange", "drain", "end"):
-            spark.on(name, partial(event, name))
+        listeners: dict[str, Callable[..., object]] = {
+            "data": self._received,
+            "error": lambda error: event("error", **report.fault(error)),
+            "message ignored": lambda text: event("message ignored", text=text),
+        }
+        for name in sorted(spark.NAMES):
+            spark.on(name, listeners.get(name, lambda *_, name=name: event(name)))
         for name in ("drain", "end"):
             spark.on(name, lambda: self._host.slow.discard(spark))
-        spark.on("message ignored", lambda text: event("message ignored", text=text))
 
     def _received(self, data: Any) -> Coroutine[Any, Any, None] | None:
         """Print and answer; what has to wait is left to the spark's own task, in order.

@@ -1,0 +1,185 @@
+"""What the virtual network is strung with: byte streams, each of two ways.
+
+The law kept here: a way is first in, first out, whatever latency, jitter and bandwidth do while it is in use.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .network import VirtualNetwork
+    from .nodes import Node
+
+__all__ = ["Link", "Way"]
+
+
+class Way:
+    """One direction of a link: what is on its way, in order."""
+
+    def __init__(self, link: Link, receiver: Node, channel: int) -> None:
+        self.link = link
+        self.receiver = receiver
+        self.channel = channel
+        self.paused = False
+        self.over = False
+        self.held: deque[bytes | None] = deque()  # arrived, but the receiver does not read; None: EOF
+        self.unread = 0  # bytes sent that the receiver has not read
+        self.blocked = False  # the sender was told so
+        self.free = 0.0  # when the last byte given to the line has left the sender
+        self.latest = 0.0  # when what was sent last arrives: nothing overtakes
+
+    def carry(self, data: bytes) -> None:
+        """Bytes are there: take them, as far as the connection lasts."""
+        lasts = self.link.spend(self, len(data))
+        self.arrive(data[:lasts])
+        if lasts is not None:
+            self.link.network.note(self.receiver.name, "the connection breaks here")
+            self.link.lose()
+
+    def arrive(self, data: bytes | None) -> None:
+        if self.over:
+            return
+        if self.paused:
+            self.held.append(data)
+            return
+        endpoint, now = self.receiver.endpoint, self.receiver.network.now
+        if data is None:
+            self.over = True
+            self.receiver.links.pop(self.channel, None)
+            endpoint.channel_closed(self.channel, now=now)
+        else:
+            self.unread -= len(data)
+            endpoint.receive_data(self.channel, data, now=now)
+            self.link.relieve(self)
+
+    def break_off(self) -> None:
+        """The receiver is told at once that the stream is gone; what it has not read is lost."""
+        self.paused = False
+        self.held.clear()
+        self.arrive(None)
+
+
+class Link:
+    """One byte stream between a client and a server."""
+
+    def __init__(self, network: VirtualNetwork, client: Node, number: int) -> None:
+        self.network = network
+        self.client = client
+        self.ways: dict[Node, Way] = {client: Way(self, client, number)}  # by receiver
+        self.parties: set[Node] = {client}
+        self.waiting: list[tuple[Node, Callable[[], None]]] = []
+        self.dead = False  # one end is gone, and the other is not told
+
+    @property
+    def over(self) -> bool:
+        return all(way.over for way in self.ways.values())
+
+    @property
+    def frozen(self) -> bool:
+        return self.network._apart(self.parties)
+
+    def other(self, node: Node) -> Way | None:
+        """The way that `node` sends on; None while the far end is not there yet."""
+        return next((way for receiver, way in self.ways.items() if receiver is not node), None)
+
+    def send(self, sender: Node, data: bytes) -> None:
+        way = self.other(sender)
+        assert way is not None, "written to before it was open"
+        for piece in self.network._cut(data):
+            self.network.note(f"{sender.name} -> {way.receiver.name}", f"{len(piece)} bytes")
+            self.carry(way.receiver, lambda piece=piece: way.carry(piece), len(piece))  # type: ignore[misc]
+        way.unread += len(data)
+        window = self.network._window
+        if window is not None and way.unread > window and not way.blocked:
+            way.blocked = True
+            sender.endpoint.channel_blocked(self.ways[sender].channel)
+
+    def carry(self, receiver: Node, deliver: Callable[[], None], size: int = 0, *, up: bool | None = None) -> None:
+        """Have something happen at the receiver once it has come all the way, in its turn."""
+        network = self.network
+        way = self.ways[receiver]
+        up = receiver is not self.client if up is None else up
+        rate = network._of_way(network.bandwidth, up)
+        way.free = max(network.now, way.free) + (size / rate if rate else 0.0)
+        way.latest = max(way.free + network._delay(up), way.latest)
+        self.carry_at(way.latest, receiver, deliver)
+
+    def carry_at(self, when: float, receiver: Node, deliver: Callable[[], None]) -> None:
+        def arrive() -> None:
+            if self.dead:
+                return
+            if self.frozen:
+                self.waiting.append((receiver, deliver))
+            else:
+                deliver()
+                receiver.pump()
+
+        self.network.call_at(when, arrive)
+
+    def release(self) -> None:
+        """What was held up is delivered; what is still on its way comes after it."""
+        waiting, self.waiting = self.waiting, []
+        for receiver, deliver in waiting:
+            self.carry_at(self.network.now, receiver, deliver)
+
+    def relieve(self, way: Way) -> None:
+        """The sender can go on once half the window is free."""
+        window = self.network._window
+        if window is None or not way.blocked or way.unread > window // 2:
+            return
+        way.blocked = False
+        sender = next(node for node in self.ways if node is not way.receiver)
+
+        def tell() -> None:
+            sender.endpoint.channel_writable(self.ways[sender].channel, now=self.network.now)
+
+        self.network.call_at(self.network.now, tell)
+
+    def close(self, sender: Node, abort: bool) -> None:
+        self.ways[sender].over = True
+        way = self.other(sender)
+        if way is not None:
+            self.carry(way.receiver, lambda: self._end(way, abort))
+
+    def _end(self, way: Way, abort: bool) -> None:
+        if abort:
+            way.break_off()
+        else:
+            way.arrive(None)
+
+    def pause(self, receiver: Node, paused: bool) -> None:
+        way = self.ways[receiver]
+        way.paused = paused
+        while way.held and not way.paused:
+            way.arrive(way.held.popleft())
+
+    def lose(self) -> None:
+        """The stream is gone, and both ends are told."""
+        self.waiting.clear()
+        for way in list(self.ways.values()):
+            way.break_off()
+
+    def abandon(self, node: Node) -> None:
+        """The stream is gone for `node`, which is told; the other end is not, and hears nothing more."""
+        self.waiting.clear()
+        if node in self.ways:
+            self.ways[node].break_off()
+        self.dead = True
+
+    def spend(self, way: Way, size: int) -> int | None:
+        """How many of these bytes arrive before the connection is lost; None: all, and it is not."""
+        if way.over:
+            return None
+        quotas = [(node._quota, "received" if node is way.receiver else "sent") for node in self.ways]
+        quotas = [(quota, kind) for quota, kind in quotas if kind in quota]
+        lasts = min((quota[kind] for quota, kind in quotas), default=None)
+        if lasts is None:
+            return None
+        for quota, kind in quotas:
+            quota[kind] -= min(lasts, size)
+            if quota[kind] == 0:
+                del quota[kind]
+        return lasts if lasts <= size else None

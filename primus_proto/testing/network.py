@@ -1,0 +1,307 @@
+"""The network itself: its clock, what is on it, and the trouble it can make."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any, TypeVar
+
+from .. import events as ev
+from ..config import ClientConfig, ServerConfig
+from ..endpoint import ByteClient, ByteServer
+from .lines import Link, Way
+from .nodes import Node, VirtualClient, VirtualServer
+
+__all__ = ["VirtualNetwork"]
+
+T = TypeVar("T")
+
+LONGEST_LINE = 200  # of the trace
+PATIENCE = 100_000  # steps without any time passing, after which something must be going round in circles
+
+
+class VirtualNetwork:
+    """The network, its clock, and everything on it.
+
+    Of what a delivery takes, three may be changed at any time: `latency`, seconds; `jitter`, up to so many more
+    seconds, drawn anew for each delivery, though nothing overtakes; `bandwidth`, bytes per second of each connection
+    (None: no limit), so that a large message delays what is behind it. Latency and bandwidth may also be pairs: from
+    client to server, from server to client.
+
+    `cut` limits how many bytes arrive at once (None: as written; a number: random pieces of at most that size);
+    `window` is how many bytes may be on their way to a node before the sender is blocked (None: any number);
+    `wall_offset` is Unix time minus the virtual clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        latency: float | tuple[float, float] = 0.0,
+        jitter: float = 0.0,
+        bandwidth: float | tuple[float | None, float | None] | None = None,
+        cut: int | None = None,
+        window: int | None = None,
+        wall_offset: float = 1_700_000_000.0,
+    ) -> None:
+        self.now = 0.0
+        self.latency = latency
+        self.jitter = jitter
+        self.bandwidth = bandwidth
+        self.rng = random.Random(seed)
+        self.trace: list[str] = []
+        """What happened, readable, one line each."""
+        self._cut_size = cut
+        self._window = window
+        self._wall_offset = wall_offset
+        self._nodes: list[Node] = []
+        self._servers: dict[tuple[str, int], VirtualServer] = {}
+        self._links: list[Link] = []
+        self._frozen: set[Node] = set()
+        self._islands: list[set[Node]] = []
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = 0
+        self._steps = 0  # since time last passed
+
+    # --- building ---
+
+    def serve(
+        self,
+        config: ServerConfig | None = None,
+        *,
+        host: str = "server",
+        port: int = 80,
+        skew: float = 0.0,
+        on_event: Callable[[VirtualServer, ev.Event], object] | None = None,
+        **options: Any,
+    ) -> VirtualServer:
+        """A server listening at `host`:`port`. Options are those of `ServerConfig`.
+
+        `on_event(server, event)` is the application: it may call any verb. `skew` is how many seconds its wall clock
+        is ahead of the others. A server at the same address is replaced.
+        """
+        config = config or ServerConfig(**options)
+        endpoint = ByteServer(config, rng=self._fork(), wall_offset=self._wall_offset + skew)
+        server = VirtualServer(self, host, endpoint)
+        server._on_event = on_event
+        self._servers[host, port] = server
+        self._add(server)
+        return server
+
+    def connect(
+        self,
+        url: str,
+        *,
+        skew: float = 0.0,
+        on_event: Callable[[VirtualClient, ev.Event], object] | None = None,
+        **options: Any,
+    ) -> VirtualClient:
+        """A client of the server at `url`. Options are those of `ClientConfig`; the others are as for `serve`."""
+        config = ClientConfig(url=url, **options)
+        endpoint = ByteClient(config, rng=self._fork(), wall_offset=self._wall_offset + skew)
+        number = sum(isinstance(node, VirtualClient) for node in self._nodes) + 1
+        client = VirtualClient(self, f"client{number}", endpoint)
+        client.ip = f"10.0.{number >> 8}.{number & 255}"
+        client._on_event = on_event
+        self._add(client)
+        return client
+
+    # --- time ---
+
+    def run(self, seconds: float) -> None:
+        """Let this much time pass; whatever is due in it happens at its exact time."""
+        end = self.now + seconds
+        self._settle()
+        while (due := self._next()) is not None and due <= end:
+            self._advance(due)
+        self.now = end
+
+    def run_until(self, condition: Callable[[], bool], limit: float = 3600.0) -> None:
+        """Let time pass until `condition()` holds; AssertionError, with the end of the trace, if it never does."""
+        end = self.now + limit
+        self._settle()
+        while not condition():
+            due = self._next()
+            if due is None or due > end:
+                raise AssertionError(f"the condition never held:\n{self.story()}")
+            self._advance(due)
+
+    def call_at(self, when: float, call: Callable[[], None]) -> None:
+        """Have something done at a time."""
+        self._serial += 1
+        heappush(self._due, (when, self._serial, call))
+
+    def jump(self, seconds: float, node: Node | None = None) -> None:
+        """The wall clock of `node`, or of all, is set forward, or back: only timestamps may show it."""
+        self.note(node.name if node is not None else "network", f"the wall clock jumps by {seconds:g} s")
+        for one in self._nodes if node is None else [node]:
+            one.endpoint._session.wall_offset += seconds
+        if node is None:
+            self._wall_offset += seconds
+
+    # --- trouble ---
+
+    def freeze(self, node: Node) -> None:
+        """Nothing reaches or leaves `node` until `thaw`, new connections included: a hung process, a pulled cable."""
+        self.note(node.name, "frozen")
+        self._frozen.add(node)
+
+    def thaw(self, node: Node) -> None:
+        """What was held up is delivered, in order."""
+        self.note(node.name, "thawed")
+        self._frozen.discard(node)
+        self._release()
+
+    def partition(self, *nodes: Node) -> None:
+        """Nothing passes between these nodes and the others until `heal`; without any, between no two at all."""
+        self.note("network", f"parted from the rest: {', '.join(node.name for node in nodes) or 'everyone'}")
+        self._islands.append(set(nodes))
+
+    def heal(self) -> None:
+        """All partitions end; what was held up is delivered, in order."""
+        self.note("network", "healed")
+        self._islands.clear()
+        self._release()
+
+    def drop(self, node: Node) -> None:
+        """Every connection of `node` is lost at once, and both ends are told."""
+        self.note(node.name, "its connections are lost")
+        for link in self._links_of(node):
+            link.lose()
+        self._settle()
+
+    def half_open(self, node: Node) -> None:
+        """`node` loses its connections, and the far ends are not told: what they say goes nowhere.
+
+        As if `node` had been restarted, or something in between had forgotten the connection.
+        """
+        self.note(node.name, "its connections are lost, and nobody else is told")
+        for link in self._links_of(node):
+            link.abandon(node)
+        self._settle()
+
+    def break_after(self, node: Node, *, sent: int | None = None, received: int | None = None) -> None:
+        """Lose a connection of `node` once so many more of its bytes, on whatever connection, have arrived.
+
+        Both ends are told, after the last of those bytes. Happens once; None takes it back.
+        """
+        given = {"sent": sent, "received": received}
+        node._quota = {kind: count for kind, count in given.items() if count is not None}
+
+    def kill(self, server: VirtualServer) -> None:
+        """The server is gone, with its connections; its address refuses until something serves there again."""
+        self.note(server.name, "killed")
+        self.drop(server)
+        server.listening = False
+
+    # --- what happened ---
+
+    def note(self, who: str, what: str) -> None:
+        """Add a line to the trace."""
+        if len(what) > LONGEST_LINE:
+            what = f"{what[:LONGEST_LINE]}… ({len(what)} characters)"
+        self.trace.append(f"{self.now:12.3f}  {who}: {what}")
+
+    def story(self, lines: int = 40) -> str:
+        """The end of the trace, for the message of a failed assertion."""
+        return "\n".join(self.trace[-lines:])
+
+    # --- inside ---
+
+    def _add(self, node: Node) -> None:
+        self._nodes.append(node)
+        node.pump()
+
+    def _fork(self) -> random.Random:
+        return random.Random(self.rng.getrandbits(64))
+
+    def _next(self) -> float | None:
+        times = [time for node in self._nodes if (time := node.endpoint.next_timeout()) is not None]
+        if self._due:
+            times.append(self._due[0][0])
+        return min(times) if times else None
+
+    def _advance(self, due: float) -> None:
+        if due > self.now:
+            self.now = due
+            self._steps = 0
+        self._step()
+        for node in self._nodes:
+            timeout = node.endpoint.next_timeout()
+            if timeout is not None and timeout <= self.now:
+                node.wakes += 1
+                node.endpoint.handle_timeout(now=self.now)
+                node.pump()
+        while self._due and self._due[0][0] <= self.now:
+            self._step()
+            heappop(self._due)[2]()
+            self._settle()
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps > PATIENCE:
+            raise AssertionError(f"time stands still:\n{self.story()}")
+
+    def _settle(self) -> None:
+        for node in self._nodes:
+            node.pump()
+
+    def _links_of(self, node: Node) -> list[Link]:
+        return [link for link in self._links if node in link.parties]
+
+    def _apart(self, parties: set[Node]) -> bool:
+        """Whether nothing passes between these."""
+        if not parties.isdisjoint(self._frozen):
+            return True
+        return any(not island or (parties & island and parties - island) for island in self._islands)
+
+    def _release(self) -> None:
+        for link in self._links:
+            if not link.frozen:
+                link.release()
+        self._settle()
+
+    def _cut(self, data: bytes) -> list[bytes]:
+        pieces = []
+        while self._cut_size is not None and len(data) > 1:
+            size = self.rng.randint(1, min(self._cut_size, len(data)))
+            pieces.append(data[:size])
+            data = data[size:]
+        return [*pieces, data] if data else pieces
+
+    def _of_way(self, value: T | tuple[T, T], up: bool) -> T:
+        return value[not up] if isinstance(value, tuple) else value
+
+    def _delay(self, up: bool) -> float:
+        latency = self._of_way(self.latency, up)
+        return latency + self.rng.uniform(0.0, self.jitter) if self.jitter else latency
+
+    def _open(self, client: VirtualClient, channel: int, host: str, port: int) -> None:
+        link = Link(self, client, channel)
+        self._links = [other for other in self._links if not other.over]
+        self._links.append(link)
+        client.links[channel] = link
+
+        def reach() -> None:
+            server = self._servers.get((host, port))
+            if server is not None and self._apart({client, server}):
+                link.parties.add(server)
+                link.waiting.append((client, reach))
+            elif server is None or not server.listening:
+                link.carry(client, lambda: self._refuse(client, channel))
+            elif not link.ways[client].over:
+                number = server.endpoint.channel_accepted((client.ip, 1024 + channel), now=self.now)
+                link.ways[server] = Way(link, server, number)
+                link.parties.add(server)
+                server.links[number] = link
+                server.pump()
+                link.carry(client, lambda: client.endpoint.channel_opened(channel, now=self.now))
+
+        link.carry(client, reach, up=True)
+
+    def _refuse(self, client: VirtualClient, channel: int) -> None:
+        link = client.links.pop(channel, None)
+        if link is not None:
+            link.ways[client].over = True
+            client.endpoint.channel_closed(channel, "connection refused", now=self.now)

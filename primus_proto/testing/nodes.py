@@ -1,0 +1,156 @@
+"""The endpoints on a virtual network: each runs the driver's pump, and keeps what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import commands as cmd
+from .. import events as ev
+from ..client import Client
+from ..endpoint import ByteClient, ByteServer
+from ..messages import NOTHING
+from ..server import Server
+from ..spark import Spark
+from .listeners import CLIENT_NAMES, SERVER_NAMES, Listeners, VirtualSpark
+
+if TYPE_CHECKING:
+    from .lines import Link
+    from .network import VirtualNetwork
+
+__all__ = ["Node", "VirtualClient", "VirtualServer"]
+
+E = TypeVar("E", bound=ev.Event)
+
+
+class Node(Listeners):
+    """One endpoint on the network."""
+
+    def __init__(self, network: VirtualNetwork, name: str, endpoint: ByteClient | ByteServer) -> None:
+        super().__init__()
+        self.network = network
+        self.name = name
+        self.endpoint = endpoint
+        self.events: list[tuple[float, ev.Event]] = []
+        """Every event with the time it was delivered at."""
+        self.links: dict[int, Link] = {}
+        self.wakes = 0
+        """How often a timer of this endpoint fired."""
+        self._on_event: Callable[[Any, ev.Event], object] | None = None
+        self._quota: dict[str, int] = {}  # bytes that may still be "sent" or "received" before the connection is lost
+
+    def seen(self, kind: type[ev.Event]) -> int:
+        """How many events of this class there were."""
+        return len(self.all(kind))
+
+    def all(self, kind: type[E]) -> list[E]:
+        """The events of this class, in order."""
+        return [event for _, event in self.events if isinstance(event, kind)]
+
+    @property
+    def names(self) -> list[str]:
+        """The documented names of all events, in order."""
+        return [event.name for _, event in self.events]
+
+    def pump(self) -> None:
+        """What every driver does after a call into the core; `commands` may have added events, so they are last too."""
+        while self._deliver() or self._obey() or self._deliver():
+            pass
+
+    def _deliver(self) -> bool:
+        events = self.endpoint.events()
+        for event in events:
+            self.events.append((self.network.now, event))
+            self.network.note(self.name, str(event))
+            if self._on_event is not None:
+                self._on_event(self, event)
+            self._tell(event)
+        return bool(events)
+
+    def _tell(self, event: ev.Event) -> None:
+        """Call the listeners."""
+        self._hear(event, event.args)
+
+    def _obey(self) -> bool:
+        commands = self.endpoint.commands(now=self.network.now)
+        for command in commands:
+            self._run(command)
+        return bool(commands)
+
+    def _run(self, command: cmd.Command) -> None:
+        match command:
+            case cmd.Write(channels, data):
+                for channel in channels:
+                    self.links[channel].send(self, data)
+            case cmd.CloseChannel(channel, abort):
+                if channel in self.links:  # the core has the last word on a channel, also on one that is gone
+                    self.links.pop(channel).close(self, abort)
+            case cmd.PauseReading(channel):
+                self.links[channel].pause(self, True)
+            case cmd.ResumeReading(channel):
+                self.links[channel].pause(self, False)
+            case cmd.OpenChannel(channel, host, port, _):
+                assert isinstance(self, VirtualClient)
+                self.network._open(self, channel, host, port)
+            case _:
+                raise AssertionError(f"a byte endpoint gave {command}")
+
+
+class VirtualServer(Node):
+    """A server on the network; `server` is its session side, `on` hears its events."""
+
+    _NAMES = frozenset(SERVER_NAMES)
+    endpoint: ByteServer
+    listening = True
+
+    def __init__(self, network: VirtualNetwork, name: str, endpoint: ByteServer) -> None:
+        super().__init__(network, name, endpoint)
+        self._sparks: dict[Spark, VirtualSpark] = {}
+
+    @property
+    def server(self) -> Server:
+        """Sparks, broadcast, closing."""
+        return self.endpoint.server
+
+    @property
+    def sparks(self) -> list[VirtualSpark]:
+        """The open sparks, as listeners get them."""
+        return [self.spark(core) for core in self.server]
+
+    def spark(self, core: Spark) -> VirtualSpark:
+        """A spark of the core's, as listeners get it: always the same object."""
+        return self._sparks.setdefault(core, VirtualSpark(core))
+
+    def write(self, data: Any) -> int:
+        """Broadcast to all open sparks; returns how many took it."""
+        return self.server.write(data)
+
+    def _tell(self, event: ev.Event) -> None:
+        if not isinstance(event, ev.SparkEvent):
+            super()._tell(event)
+            return
+        spark = self.spark(event.spark)
+        spark._hear(event, event.args)
+        self._hear(event, tuple(spark if arg is event.spark else arg for arg in event.args))
+
+
+class VirtualClient(Node):
+    """A client on the network; `client` is its session side, `on` hears its events."""
+
+    _NAMES = frozenset(CLIENT_NAMES)
+    endpoint: ByteClient
+    ip = ""
+    """The address that servers see."""
+
+    @property
+    def client(self) -> Client:
+        """Write, end, state."""
+        return self.endpoint.client
+
+    def write(self, data: Any) -> bool:
+        """Send one value, or keep it for when the connection is open."""
+        return self.client.write(data)
+
+    def end(self, data: Any = NOTHING) -> None:
+        """Close for good, after sending `data` if given."""
+        self.client.end(data)

@@ -1,0 +1,391 @@
+"""What the virtual network can do to a connection: jitter, bandwidth, breaks, partitions, half-open ends, clocks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from primus_proto import LocalProtocolError
+from primus_proto import events as ev
+from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer, VirtualSpark
+
+
+def pair(network: VirtualNetwork, **options: Any) -> tuple[VirtualServer, VirtualClient]:
+    server = network.serve()
+    client = network.connect("http://server", **options)
+    network.run_until(lambda: client.seen(ev.Opened) == 1)
+    return server, client
+
+
+def data(node: VirtualServer | VirtualClient) -> list[Any]:
+    return [event.data for _, event in node.events if isinstance(event, ev.DataReceived | ev.SparkData)]
+
+
+# --- latency, jitter, bandwidth ---
+
+
+def test_latency_may_differ_by_direction() -> None:
+    network = VirtualNetwork(latency=(0.25, 1.0))
+    _, client = pair(network, timeout=False)
+    assert network.now == 2 * 1.25
+    client.write("x")
+    network.run(0.25)
+    assert network._servers["server", 80].seen(ev.SparkData) == 1
+
+
+def test_jitter_is_seeded_bounded_and_never_reorders() -> None:
+    def times(seed: int) -> list[float]:
+        network = VirtualNetwork(seed=seed, latency=0.1, jitter=0.5)
+        server, client = pair(network)
+        for number in range(50):
+            client.write(number)
+            network.run(0.125)
+        network.run(1.0)
+        assert data(server) == list(range(50))
+        arrived = [when for when, event in server.events if isinstance(event, ev.SparkData)]
+        sent = arrived[0]
+        assert all(later >= earlier for earlier, later in pairwise(arrived))
+        assert len({round(when - sent - 0.125 * number, 6) for number, when in enumerate(arrived)}) > 10
+        return arrived
+
+    assert times(1) == times(1) != times(2)
+
+
+def test_bandwidth_makes_a_large_message_delay_what_is_behind_it() -> None:
+    network = VirtualNetwork(latency=0.5, bandwidth=(1000.0, None))
+    server, client = pair(network, ping=False)
+    (spark,) = server.server
+    start = network.now
+    client.write("x" * 9984)  # with its quotes and the frame's head of 14 bytes, 10,000
+    client.write("y")
+    spark.write("z")
+    network.run(60.0)
+    (large, small) = [when - start for when, event in server.events if isinstance(event, ev.SparkData)]
+    assert large == small == pytest.approx(0.5 + 10.0, abs=0.05)  # written in one breath
+    (down,) = [when - start for when, event in client.events if isinstance(event, ev.DataReceived)]
+    assert down == 0.5, "the other direction has no limit"
+    network.bandwidth = None
+    start = network.now
+    client.write("x" * 100_000)
+    network.run(60.0)
+    assert max(when for when, _ in server.events) == start + 0.5
+
+
+def test_a_line_that_rested_is_free() -> None:
+    network = VirtualNetwork(bandwidth=1000.0)
+    server, client = pair(network, ping=False)
+    for number in range(3):
+        network.run(100.0 - network.now % 100.0)
+        client.write(str(number) * (1000 - 10))
+    network.run(60.0)
+    arrived = [when for when, event in server.events if isinstance(event, ev.SparkData)]
+    assert [round(when % 100.0, 2) for when in arrived] == [1.0, 1.0, 1.0]
+
+
+# --- breaks ---
+
+
+@pytest.mark.parametrize("kind", ["sent", "received"])
+def test_a_connection_breaks_after_any_byte(kind: str) -> None:
+    """From the first byte of the handshake to the last message: it opens again, and both ends were told."""
+    opened = set()
+    for count in range(0, 500, 7):
+        network = VirtualNetwork(latency=0.01, cut=50)
+        server = network.serve()
+        client = network.connect("http://server", dialect="happn")
+        network.break_after(client, **{kind: count})
+        client.write("a" * 100)
+        network.run(0.4)
+        opened.add(client.seen(ev.Opened))
+        assert client._quota == {}
+        network.run(10.0)
+        assert client.names[-1] == "open"
+        assert (client.seen(ev.ReconnectScheduled), len(server.server)) == (1, 1)
+        assert server.endpoint.channels == client.endpoint.channels == 1
+        assert any("breaks here" in line for line in network.trace)
+    assert opened == {0, 1}
+
+
+def test_a_break_counts_the_bytes_that_arrive() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network, dialect="happn")
+    network.break_after(client, sent=100)
+    network.run(0.1)
+    client.write("x" * 20)  # 22 bytes with its quotes, 28 with the frame's head and mask
+    network.run(0.1)
+    assert client._quota == {"sent": 72}
+    network.break_after(server, received=71, sent=5)
+    client.write("x" * 62)
+    client.write("x")
+    network.run(0.1)
+    assert data(server) == ["x" * 20, "x" * 62]
+    assert client.names[-1] == "reconnect scheduled"
+    assert (client._quota, server._quota) == ({"sent": 1}, {"sent": 5})
+    network.break_after(client)
+    network.break_after(server)
+    network.run(10.0)
+    assert client.names[-1] == "open"
+
+
+# --- partitions ---
+
+
+def test_a_partition_divides_some_from_the_others() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, near = pair(network)
+    far = network.connect("http://server")
+    network.run(1.0)
+    network.partition(server, near)
+    near.write("near")
+    far.write("far")
+    late = network.connect("http://server", timeout=False)
+    network.run(5.0)
+    assert data(server) == ["near"]
+    assert late.names == ["readyStateChange"]
+    network.heal()
+    network.run(1.0)
+    assert data(server) == ["near", "far"]
+    assert late.names[-1] == "open"
+
+
+def test_a_partition_of_all() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network)
+    network.partition()
+    client.write("x")
+    other = network.connect("http://server", timeout=False)
+    nobody = network.connect("http://nobody", strategy=False)
+    network.run(5.0)
+    assert (data(server), other.names, nobody.names) == ([], ["readyStateChange"], ["readyStateChange"])
+    network.heal()
+    network.run(1.0)
+    assert data(server) == ["x"]
+    assert (other.names[-1], nobody.names[-1]) == ("open", "end")
+
+
+def test_healing_does_not_thaw() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network)
+    network.partition(client)
+    network.freeze(server)
+    client.write("x")
+    network.run(1.0)
+    network.heal()
+    network.run(1.0)
+    assert data(server) == []
+    network.thaw(server)
+    network.run(1.0)
+    assert data(server) == ["x"]
+
+
+# --- half-open ---
+
+
+def test_a_client_that_was_restarted_leaves_a_half_open_server() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network, ping=4.0, pong=2.0)
+    network.half_open(client)
+    assert client.names[-1] == "reconnect scheduled"
+    network.run(2.0)
+    assert len(server.server) == 2, "the old spark does not know"
+    network.run(20.0)
+    assert len(server.server) == 1
+    assert (server.seen(ev.Flatlined), client.seen(ev.WentOffline)) == (1, 0)
+    assert server.endpoint.channels == 1
+
+
+def test_a_server_that_was_restarted_leaves_a_half_open_client() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network, ping=4.0, pong=2.0)
+    client.write("lost on the way")
+    network.half_open(server)
+    assert len(server.server) == 0
+    assert client.names[-1] == "open"
+    client.write("nobody gets this")
+    network.run(6.5)
+    assert client.seen(ev.WentOffline) == 1
+    network.run(5.0)
+    assert client.names[-1] == "open"
+    assert data(server) == []
+    network.drop(client)
+    network.run(5.0)
+    assert client.names[-1] == "open"
+
+
+def test_half_open_before_it_was_open() -> None:
+    network = VirtualNetwork(latency=1.0)
+    server = network.serve()
+    network.freeze(server)
+    client = network.connect("http://server")
+    network.run(1.5)
+    network.half_open(server)
+    network.thaw(server)
+    network.run(5.0)
+    assert client.names == ["readyStateChange"]
+    network.run(60.0)
+    assert client.names[-1] == "open"
+
+
+# --- clocks ---
+
+
+def test_wall_clocks_that_differ_and_jump_change_only_timestamps() -> None:
+    def told(*jumps: float, skew: float = 0.0) -> list[tuple[float, str]]:
+        network = VirtualNetwork(latency=0.05)
+        server = network.serve(skew=skew)
+        client = network.connect("http://server", ping=4.0, pong=2.0)
+        network.run(3.0)
+        network.freeze(client)
+        for jump in jumps:
+            network.jump(jump, client)
+            network.run(6.0 / len(jumps))
+        network.thaw(client)
+        network.run(5.0)
+        for jump in jumps:
+            network.jump(-jump)
+            network.run(100.0 / len(jumps))
+        return [(round(when, 6), event.name) for node in (server, client) for when, event in node.events]
+
+    plain = told(0.0)
+    assert ("offline" in [name for _, name in plain]) is True
+    assert told(1e6) == told(-1e6) == told(0.001, -3600.0, 1e9) == told(-3e9, skew=-2e9) == plain
+
+
+def test_a_jump_is_for_nodes_to_come_too() -> None:
+    network = VirtualNetwork(wall_offset=0.0)
+    early = network.connect("http://server", skew=2.0)
+    network.jump(100.0)
+    late = network.connect("http://server", skew=1.0)
+    assert (early.client.epoch(0.0), late.client.epoch(0.0)) == (102.0, 101.0)
+
+
+# --- listeners ---
+
+
+def chat(server: VirtualServer) -> None:
+    """An application as it is written with listeners."""
+
+    @server.on("connection")  # type: ignore[untyped-decorator]
+    def connection(spark: VirtualSpark) -> None:
+        spark.write(f"welcome, {spark.query['name']}")
+
+        def said(text: str) -> None:
+            server.write(f"{spark.query['name']}: {text}")
+
+        spark.on("data", said)
+        spark.on("end", lambda: server.write(f"{spark.query['name']} is gone"))
+
+
+def test_listener_style_code_runs() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server = network.serve()
+    chat(server)
+    ann, bob = (network.connect(f"http://server/?name={name}") for name in ("ann", "bob"))
+    heard: list[str] = []
+    bob.on("data", heard.append)
+    ann.on(ev.Opened, lambda event: ann.write("hi"))
+    network.run(1.0)
+    assert len(server.sparks) == 2
+    ann.end("bye")
+    network.run(1.0)
+    assert heard == ["welcome, bob", "ann: hi", "ann: bye", "ann is gone"]
+    (spark,) = server.sparks
+    assert spark.core is next(iter(server.server))
+    assert repr(spark) == repr(spark.core)
+    bob.off("data", heard.append)
+    bob.off("open", print)
+    spark.write("x")
+    network.run(1.0)
+    assert len(heard) == 4
+
+
+def test_events_of_a_server_come_with_their_sparks() -> None:
+    network = VirtualNetwork()
+    server = network.serve()
+    seen: list[Any] = []
+    server.on("connection", seen.append)
+    server.on("disconnection", seen.append)
+    server.on("heartbeat-skipped", lambda spark, count: seen.append((spark, count)))
+    server.on(ev.SparkEnded, seen.append)
+    server.on("close", lambda: seen.append("close"))
+    client = network.connect("http://server", ping=1.0, pong=1.0)
+    network.run(0.5)
+    (spark,) = server.sparks
+    network.partition(client)
+    network.run(2.0)
+    server.server.close()
+    network.run(10.0)
+    assert seen[:3] == [spark, (spark, 1), spark]
+    assert isinstance(seen[3], ev.SparkEnded)
+    assert seen[4:] == ["close"]
+
+
+def test_listeners_for_what_there_is_not() -> None:
+    network = VirtualNetwork()
+    server, client = pair(network)
+    for node in (server, client, server.sparks[0]):
+        with pytest.raises(LocalProtocolError, match="there is no event 'dta' here; there are: "):
+            node.on("dta", print)
+
+    async def waits() -> None: ...
+
+    with pytest.raises(LocalProtocolError, match="plain function"):
+        client.on("data", waits)
+
+
+def test_what_a_listener_raises_fails_the_test() -> None:
+    network = VirtualNetwork()
+    _, client = pair(network)
+    client.on("end", lambda: 1 // 0)
+    client.end()
+    with pytest.raises(ZeroDivisionError):
+        network.run(1.0)
+
+
+# --- the trace ---
+
+
+def test_the_trace_tells_of_trouble_and_is_readable() -> None:
+    network = VirtualNetwork()
+    server, client = pair(network)
+    client.write("x" * 1000)
+    network.freeze(client)
+    network.thaw(client)
+    network.partition()
+    network.partition(client)
+    network.heal()
+    network.half_open(client)
+    network.drop(client)
+    network.jump(-1.0, server)
+    network.kill(server)
+    network.run(1.0)
+    story = network.story(1000)
+    assert max(map(len, story.splitlines())) < 260
+    for line in (
+        "client1: frozen",
+        "client1: thawed",
+        "network: parted from the rest: everyone",
+        "network: parted from the rest: client1",
+        "network: healed",
+        "client1: its connections are lost, and nobody else is told",
+        "server: the wall clock jumps by -1 s",
+        "server: killed",
+    ):
+        assert line in story
+    assert network.story(2).splitlines() == network.trace[-2:]
+
+
+def test_going_round_in_circles_is_noticed() -> None:
+    network = VirtualNetwork()
+
+    def again() -> None:
+        network.call_at(network.now, again)
+
+    def alive() -> bool:
+        return False
+
+    again()
+    with pytest.raises(AssertionError, match="time stands still"):
+        network.run_until(alive)
