@@ -61,8 +61,13 @@ class AsyncSpark(Session):
         return self._core.dialect
 
     @property
+    def dialect(self) -> str:
+        """``happn``, ``primus6`` or ``primus``; ``auto`` while that is not known."""
+        return self._core.dialect
+
+    @property
     def heartbeat_timeout(self) -> float | None:
-        """Seconds, learned from the client; None where it has no heartbeat."""
+        """Seconds of silence that count as one missed heartbeat; None: silence is no fault."""
         return self._core.heartbeat_timeout
 
     @property
@@ -132,7 +137,7 @@ class AsyncClient(Session):
         return self._core.close_reason
 
     def open(self) -> None:
-        """Connect, with `manual=True` or after an end; nothing while it is being left, LocalProtocolError once it is."""
+        """Connect, with `manual=True` or after an end. Ignored while it is being left, LocalProtocolError afterwards."""
         if self._stays_closed():
             return
         self._core.open()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ssl
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, cast
 
@@ -27,10 +28,24 @@ Client = AsyncClient
 Server = AsyncServer
 Spark = AsyncSpark
 
-# A selector loop fills the buffer and hands it over in one go, so one buffer serves every connection of a loop.
-# Windows' proactor loop reads in the background, into a buffer that must then be the connection's own.
+# A selector loop fills the buffer and hands it over in one go, so one buffer serves every connection of a loop, which
+# is the only one that runs in its thread. Windows' proactor loop reads in the background, into a buffer that must then
+# be the connection's own.
 SHARED = sys.platform != "win32"
 BUFFER = 256 * 1024 if SHARED else 64 * 1024
+
+# uvloop rounds timers to whole milliseconds; one that ran early would have to be set again, and that many times over.
+ROUNDING = 0.0005
+
+
+class Receiving(threading.local):
+    """What the loop of this thread receives into."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(BUFFER))
+
+
+RECEIVING = Receiving() if SHARED else None
 
 
 class Channel(asyncio.BufferedProtocol):
@@ -42,7 +57,7 @@ class Channel(asyncio.BufferedProtocol):
     def __init__(self, driver: Driver, number: int | None = None) -> None:
         self._driver = driver
         self._number = number
-        self._buffer = driver.buffer if SHARED else memoryview(bytearray(BUFFER))
+        self._buffer = RECEIVING.buffer if RECEIVING is not None else memoryview(bytearray(BUFFER))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         driver = self._driver
@@ -100,7 +115,6 @@ class Driver(BaseDriver):
     def __init__(self, endpoint: Endpoint, deliver: Deliver, tls: ssl.SSLContext | None) -> None:
         super().__init__(endpoint, deliver)
         self.loop = asyncio.get_running_loop()
-        self.buffer = memoryview(bytearray(BUFFER if SHARED else 0))
         self.channels: dict[int, Channel] = {}
         self.open: set[Channel] = set()  # those whose socket is not closed yet
         self.opening: dict[int, asyncio.Task[None]] = {}  # those that no connection was made for yet
@@ -110,6 +124,7 @@ class Driver(BaseDriver):
         self._tasks: set[asyncio.Task[None]] = set()
         self._closers: list[asyncio.Task[Any] | None] = []
         self._scheduled = False
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
@@ -122,7 +137,10 @@ class Driver(BaseDriver):
             self.loop.call_soon(self._scheduled_pump)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine until it ends or the driver closes."""
+        """Run a coroutine until it ends or the driver closes; not at all once it has."""
+        if self._closed:
+            coroutine.close()
+            return
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -153,6 +171,7 @@ class Driver(BaseDriver):
             try:
                 await self.within(grace, self._emptied)
             finally:
+                self._closed = True
                 tasks = self._others((*self._tasks, *self.opening.values()))
                 for task in tasks:
                     task.cancel()
@@ -164,7 +183,7 @@ class Driver(BaseDriver):
 
     @contextlib.contextmanager
     def _closing(self) -> Iterator[None]:
-        """A task of ours that closes us is not waited for by another that does so too: each would wait for the other."""
+        """Of two tasks of ours that both close us neither waits for the other: each would do so for ever."""
         current = asyncio.current_task()
         self._closers += [current]
         try:
@@ -189,7 +208,7 @@ class Driver(BaseDriver):
     def _arm(self, due: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if due is None else self.loop.call_at(due, self.timeout)
+        self._timer = None if due is None or self._closed else self.loop.call_at(due + ROUNDING, self.timeout)
 
     def _write(self, number: int, data: bytes) -> None:
         self.channels[number].transport.write(data)

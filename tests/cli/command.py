@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import IO, Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 10.0  # seconds; bounds what would otherwise hang, is never waited out by a test that passes
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 # Whatever is not closed, awaited or cleaned up shows on stderr, which most tests want empty.
 PRIMUS = (sys.executable, "-W", "error", "-m", "primus_io")
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from primus_io.asyncio import Spark, serve
-from tests.cli.command import PRIMUS, WAIT, Command, environment, run, serving
+from tests.cli.command import PRIMUS, SIGNALS, WAIT, Command, environment, run, serving
 from tests.cli.peers import free_port, handshake, raw_server
 
 OPENED = ["rsc(opening)", "rsc(open)", "open"]
@@ -189,6 +189,17 @@ def test_lost_for_good_without_a_strategy() -> None:
         assert client.stderr.startswith("primus connect: the connection is lost for good: ")
 
 
+def test_what_the_queue_does_not_keep_is_said_and_counts() -> None:
+    with serving() as (server, url):
+        client = run("connect", url, "--json", "--queue-size", "1", stdin="1\n2\n3")
+        server.wait("end")
+    assert client.process.returncode == 1
+    assert [event["data"] for event in server.events if event["event"] == "data"] == [3]
+    dropped = [event for event in client.events if event["event"] == "messages dropped"]
+    assert [text for event in dropped for text in event["messages"]] == ["1", "2"]
+    assert client.stderr.startswith("primus connect: not everything was sent: 2 of the messages were dropped")
+
+
 def test_manual_connects_with_the_first_line() -> None:
     with serving() as (server, url), Command("connect", url, "--json", "--manual") as client:
         client.write("", "nonsense")
@@ -209,7 +220,7 @@ def test_headers_queries_and_paths_reach_the_server() -> None:
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_it_politely_while_open(number: int) -> None:
     with serving() as (server, url), Command("connect", url, "--json") as client:
         client.wait("open")

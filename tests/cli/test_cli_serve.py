@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.cli.command import Command, run, serving
+from tests.cli.command import SIGNALS, Command, run, serving
 from tests.cli.peers import frame, raw_client
 
 SESSION = ["connection", "data", "rsc", "disconnection", "end"]
@@ -120,7 +120,7 @@ def test_a_peer_that_does_not_read_holds_up_nobody_for_long_and_is_cut() -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_tells_the_clients_not_to_come_back(number: int) -> None:
     with serving() as (server, url), Command("connect", url, "--json", "--linger", "inf") as client:
         id = server.wait("connection")["id"]

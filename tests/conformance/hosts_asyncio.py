@@ -50,6 +50,7 @@ class Watching:
 
     timers: list[Timer]
     timer_runs = 0
+    many = 100
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
         return self._watch(super().call_at, when, callback, args, kwargs)  # type: ignore[misc]
@@ -71,10 +72,16 @@ class Watching:
 
         run.watched = True  # type: ignore[attr-defined]
         timer.handle = arm(when, run, *args, **kwargs)
-        if len(self.timers) > 1000:
-            self.timers = [timer for timer in self.timers if timer.pending]
         self.timers.append(timer)
+        if len(self.timers) > self.many:
+            self.forget()
         return timer.handle  # type: ignore[return-value]
+
+
+    def forget(self) -> None:
+        """Let go of the timers that are over, and of whatever they would have called."""
+        self.timers = [timer for timer in self.timers if timer.pending]
+        self.many = 100 + 2 * len(self.timers)
 
 
 class AsyncioTask(Task[T]):
@@ -149,7 +156,8 @@ class AsyncioHost(Host):
         return {task for task in asyncio.all_tasks() if task not in own}
 
     def _timers(self) -> list[Timer]:
-        return [timer for timer in self.loop.timers if timer.pending]
+        self.loop.forget()
+        return list(self.loop.timers)
 
     def timer_runs(self) -> int:
         return int(self.loop.timer_runs)

@@ -281,8 +281,12 @@ async def test_closing_a_server(host: Host, how: str) -> None:
     async def serve() -> None:
         async with host.serve(handler, limits=Limits(close=30)) as server:
             servers.append(server)
+            server.on("disconnection", late)
             await entered
             await server.close(timeout=30 if "alone" in how else 0)
+
+    async def late(spark: Any) -> None:
+        await host.pause(60)
 
     servers: list[Any] = []
     opened: list[int] = []

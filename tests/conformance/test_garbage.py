@@ -77,7 +77,7 @@ async def test_before_the_handshake(host: Host, what: str) -> None:
             answer = await host.thread(peer.rest)
             assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer[:200]
 
-    async with host.serve(echo, limits=Limits(handshake=0.3)) as server:
+    async with host.serve(echo, limits=Limits(handshake=0.3, close=0.3)) as server:
         await served_meanwhile(host, server, Work(do))
 
 
@@ -94,7 +94,7 @@ async def test_on_a_tls_port(host: Host, tls: Certificates) -> None:
             peer.send(BEFORE["a TLS hello"][:8])
             peer.reset()
 
-    async with host.serve(echo, "localhost", ssl=tls.server, limits=Limits(handshake=0.3)) as server:
+    async with host.serve(echo, "localhost", ssl=tls.server, limits=Limits(handshake=0.3, close=0.3)) as server:
         await served_meanwhile(host, server, Work(do, tls.client))
 
 

@@ -17,7 +17,7 @@ from tests.interop.peers import EventLog, Peer, Peers, interop
 
 # Real servers: their package and options; what a client of ours needs to know where it does not ask; what they report
 # at each heartbeat.
-PRIMUS8: dict[str, Any] = {"package": "primus8", "primus": {"pingInterval": 300}}
+PRIMUS8: dict[str, Any] = {"package": "primus8", "primus": {"pingInterval": 250}}
 PRIMUS6: dict[str, Any] = {"package": "primus6", "primus": {"timeout": 700}}
 QUICK = Limits(heartbeat_min=0.1)
 TOLD: list[Any] = [
@@ -70,11 +70,11 @@ async def test_a_session_at_their_server(
         assert await primus.id() == first["id"]
         primus.write({"a": [1, "ü"]})
         await log.wait("data", value={"a": [1, "ü"]})
-        await several(server, beat, 4)
-        await several(server, "heartbeat", 4)
+        await several(server, beat)
+        await several(server, "heartbeat")
         server.send("end-reconnect")
         second = await server.wait("connection")
-        await several(server, beat, id=second["id"])
+        await several(server, beat, 2, id=second["id"])
         assert log.public() == [*OPENED, "data", *LOST, *REOPENED]
         server.send("end", value="bye")
         await log.wait("end")
@@ -86,7 +86,7 @@ async def test_a_session_at_their_server(
     assert not strays(server, log)
 
 
-@pytest.mark.parametrize(("theirs", "options", "beat"), TOLD)
+@pytest.mark.parametrize(("theirs", "options", "beat"), TOLD[::2])
 @interop()
 async def test_their_server_restarts(peers: Peers, theirs: dict[str, Any], options: dict[str, Any], beat: str) -> None:
     server = await peers.server(**theirs)
@@ -122,7 +122,7 @@ async def test_their_server_falls_silent(
 
 @interop()
 async def test_their_specs(peers: Peers) -> None:
-    for theirs, member in ((PRIMUS8, ("pingInterval", 300)), (PRIMUS6, ("timeout", 700))):
+    for theirs, member in ((PRIMUS8, ("pingInterval", 250)), (PRIMUS6, ("timeout", 700))):
         server = await peers.server(**theirs)
         spec = await fetch_spec(server.url)
         assert spec.pop("version") == {"primus8": "8.0.9", "primus6": "6.1.0"}[theirs["package"]]
@@ -147,7 +147,7 @@ async def session(peers: Peers, url: str, log: EventLog, dialect: str) -> Peer:
     spark.end(reconnect=True)
     await client.wait("reconnected")
     again = (await log.wait("connection"))["spark"]
-    await several(client, BEATS[dialect])
+    await several(client, BEATS[dialect], 2)
     assert again.dialect == dialect
     assert client.public().count("open") == 2
     again.end("bye")
@@ -203,7 +203,7 @@ async def test_our_server_restarts_under_all_three_kinds(peers: Peers) -> None:
     again = await peers.own_server(port=server.port, **options)
     for dialect, client in clients.items():
         await client.wait("reconnected")
-        await several(again, "heartbeat", dialect=dialect)
+        await several(again, "heartbeat", 2, dialect=dialect)
         assert client.values() == []
     assert not strays(server, again)
 

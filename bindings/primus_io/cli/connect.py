@@ -193,7 +193,7 @@ class _Talk:
     def _start(self) -> None:
         if not self._started:
             self._started = True
-            self._output.remark(f"connecting to {self._config.url}, path {self._config.pathname}")
+            self._output.remark(f"connecting to {self._config.authority}, path {self._config.pathname}")
             self._primus.open()
 
     async def _until_ended(self) -> None:
@@ -210,9 +210,11 @@ class _Talk:
             output.row = PlainPrompt()
             output.draw(output.row.shown())
         chunks = Chunks(sys.stdin)
-        async for line in lines(chunks):
-            yield line
-        output.row = None
+        try:
+            async for line in lines(chunks):
+                yield line
+        finally:
+            output.row = None
         if chunks.error is not None:
             output.note(f"cannot read the input: {chunks.error.strerror or chunks.error}")
 
@@ -232,7 +234,8 @@ class _Talk:
             self._refuse(number, str(error))
             return
         self._sent += taken
-        self._unsent += not taken
+        # After the end; what did not fit into the queue is said by `messages dropped`.
+        self._unsent += not taken and self._end is not None
 
     def _refuse(self, number: int, why: str) -> None:
         self._wrong += 1
@@ -271,7 +274,7 @@ class _Talk:
             note(how + advice(error))
             return 1
         if self._unsent:
-            note(f"the connection ended before everything was sent: {self._unsent} of the messages were not")
+            note(f"not everything was sent: {self._unsent} of the messages were dropped, or came after the end")
             return 1
         return 2 if self._wrong and not self._typed else 0
 
