@@ -271,7 +271,8 @@ class ByteClient(_ClientEndpoint):
         self.client = Client(config, rng=rng, wall_offset=wall_offset)
         super().__init__(self.client, config)
         self._attempt: ClientTransport | None = None
-        self._question: Pool | None = None  # for /spec, beside the connection
+        self._question = self.pool  # for /spec, beside the connection
+        self._asking = False
         self._question_timer = self.timers.new(self._stop_asking)
         self._wants_spec = config.dialect == "auto"
 
@@ -282,7 +283,7 @@ class ByteClient(_ClientEndpoint):
         pipe.session = self.client
         self._attempt = None
         self.client.opened(now=now, pipe=pipe)
-        if self._wants_spec and self._question is None:
+        if self._wants_spec and not self._asking:
             self._ask(now)
 
     def failed(self, error: ConnectError, *, now: float) -> None:
@@ -305,11 +306,12 @@ class ByteClient(_ClientEndpoint):
                 target = command.url[command.url.index("/", command.url.index("//") + 2) :]
                 self._attempt = TRANSPORTS[self._config.transformer].client(self, target, command.headers)
                 self._attempt.start(now=now)
-        if self._question is not None and self.client.ready_state is not ReadyState.OPEN:
+        if self._asking and self.client.ready_state is not ReadyState.OPEN:
             self._stop_asking(now)  # the connection is gone: the next one asks again
 
     def _ask(self, now: float) -> None:
         """Ask what dialect the server speaks (protocol 3.5). Nothing waits for the answer."""
+        self._asking = True
         self._question = Pool(self, self._config.authority)
         self._question_timer.set(now + self.limits.handshake)
         _ask_spec(self._question, self._config, self._told, lambda error, now: self._stop_asking(now), now)
@@ -322,10 +324,9 @@ class ByteClient(_ClientEndpoint):
             self.client.learn(spec, now=now)
 
     def _stop_asking(self, now: float) -> None:
+        self._asking = False
         self._question_timer.cancel()
-        question, self._question = self._question, None
-        if question is not None:
-            question.abort(now=now)
+        self._question.abort(now=now)
 
 
 class SpecQuery(_ClientEndpoint):

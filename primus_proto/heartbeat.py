@@ -100,7 +100,7 @@ class SparkHeartbeat:
 
     def ping(self, value: str, now: float) -> bool:
         """A ``primus::ping::`` came. False: it means nothing in this dialect."""
-        raise NotImplementedError
+        return False
 
     def pong(self, value: str, now: float) -> bool:
         """A ``primus::pong::`` came. False: it means nothing in this dialect."""
@@ -150,8 +150,7 @@ class HappnHeartbeat(SparkHeartbeat):
 
     def ping(self, value: str, now: float) -> bool:
         self._pong(value, now)
-        if self._spark.is_open:
-            self.beat(now)
+        self.beat(now)
         return True
 
     def excuse(self, now: float) -> None:
@@ -206,9 +205,6 @@ class PrimusHeartbeat(SparkHeartbeat):
         super().__init__(spark)
         self.timeout = spark.server.config.ping_interval or None
         self._alive = True
-
-    def ping(self, value: str, now: float) -> bool:
-        return False
 
     def pong(self, value: str, now: float) -> bool:
         self.beat(now)
@@ -318,7 +314,7 @@ def _seconds(milliseconds: object) -> float | None:
 
 
 class ClientHeartbeat:
-    """A client's heartbeat."""
+    """A client's heartbeat. By itself it waits for nothing; the dialects add their timers."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -327,7 +323,6 @@ class ClientHeartbeat:
 
     def start(self, now: float) -> None:
         """The connection is open."""
-        raise NotImplementedError
 
     def replace(self, other: ClientHeartbeat, now: float) -> None:
         """Take over from another one on an open connection."""
@@ -336,7 +331,6 @@ class ClientHeartbeat:
 
     def stop(self) -> None:
         """The connection is gone."""
-        raise NotImplementedError
 
     def pause(self) -> None:
         """Nothing is read from the server until `resume`."""
@@ -364,7 +358,7 @@ class PingingHeartbeat(ClientHeartbeat):
         self._ping_timer = client.timers.new(self._ping_due)
         self._pong_timer = client.timers.new(self._pong_due)
         self._sent: tuple[str, float] | None = None  # value and time of the outstanding ping
-        self._since = 0.0  # from when on the ping timer counts
+        self._since = 0.0  # from when on the next ping counts: the open, the last pong, a ping since then
 
     def start(self, now: float) -> None:
         self._sent = None
@@ -374,10 +368,8 @@ class PingingHeartbeat(ClientHeartbeat):
             self._ping_timer.set(now + self._interval)
 
     def replace(self, other: ClientHeartbeat, now: float) -> None:
-        super().replace(other, now)
-        if self._interval and isinstance(other, PingingHeartbeat):
-            # The server has counted all along: what was learned late must not make the ping late.
-            self._ping_timer.set(max(now, other._since + self._interval))
+        # The server has counted all along: what was learned late must not make the ping late.
+        super().replace(other, other._since if isinstance(other, PingingHeartbeat) else now)
 
     def stop(self) -> None:
         self._ping_timer.cancel()
@@ -387,12 +379,14 @@ class PingingHeartbeat(ClientHeartbeat):
         # Only the pong for the outstanding ping says anything of the latency.
         if self._sent is not None and self._sent[0] == value:
             self._client.latency = now - self._sent[1]
-        self.start(now)
+        # A pong that waited unread says nothing of now: with it as the start, the next ping could come too late.
+        self.start(self._since if self._excused else now)
         return True
 
     def _ping_due(self, now: float) -> None:
         value = str(self._client.epoch_ms(now))
         self._sent = (value, now)
+        self._since = now
         self._client.say("ping", value)
         if self._paused:
             # No pong will be seen, but the server must go on hearing from us.

@@ -6,7 +6,7 @@ import ipaddress
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from .config import Network, ServerConfig, check_header
@@ -73,7 +73,7 @@ class Address(NamedTuple):
 class Request:
     """The head of one HTTP request."""
 
-    __slots__ = ("_pairs", "headers", "http_version", "method", "path", "peer", "query_string", "target")
+    __slots__ = ("_pairs", "context", "headers", "http_version", "method", "path", "peer", "query_string", "target")
 
     def __init__(
         self,
@@ -91,6 +91,8 @@ class Request:
         self.peer = peer
         """The other end of the socket; behind a proxy, the proxy."""
         self.http_version = http_version
+        self.context: Any = None
+        """The application's to use: what authorization found out, say."""
         self.path, _, self.query_string = target.partition("?")
         self._pairs: list[tuple[str, str]] | None = None
 

@@ -178,7 +178,7 @@ async def fetch_spec_with(
         while not answers:
             await answered.wait()
     finally:
-        await io.close(1)
+        await io.close(0)  # the answer has been read, or nobody wants it any longer
         await io.release()
     answer = answers[0]
     if isinstance(answer, ev.SpecReceived):

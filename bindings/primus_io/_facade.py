@@ -26,6 +26,7 @@ class AsyncSpark(Session):
 
     NAMES = frozenset({"data", "error", "end", "heartbeat", "readyStateChange", "drain", "message ignored"})
     _core: pp.Spark
+    _server: AsyncServer
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state}>"
@@ -34,6 +35,11 @@ class AsyncSpark(Session):
     def id(self) -> str:
         """Unique for this one connection."""
         return self._core.id
+
+    @property
+    def server(self) -> AsyncServer:
+        """The server it is a spark of."""
+        return self._server
 
     @property
     def request(self) -> pp.Request:
@@ -58,11 +64,6 @@ class AsyncSpark(Session):
     @property
     def dialect(self) -> str:
         """Whose heartbeat it is: ``happn``, ``primus6`` or ``primus``; ``auto`` while that is not known."""
-        return self._core.dialect
-
-    @property
-    def dialect(self) -> str:
-        """``happn``, ``primus6`` or ``primus``; ``auto`` while that is not known."""
         return self._core.dialect
 
     @property
@@ -271,6 +272,7 @@ class AsyncServer(Emitter):
         elif type(event) is ev.SparkConnected:
             spark = event.spark.context = AsyncSpark(event.spark)
             spark._io = self._io
+            spark._server = self
             self._emit(event, (spark,), owner=spark)
             if self._handler is not None:
                 self._io.start(self._handle(self._handler, spark))

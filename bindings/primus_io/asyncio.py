@@ -171,14 +171,18 @@ class Driver(BaseDriver):
             try:
                 await self.within(grace, self._emptied)
             finally:
+                while True:
+                    await asyncio.sleep(0)  # what was started just now begins, so that it can clean up
+                    tasks = self._others((*self._tasks, *self.opening.values()))
+                    if not tasks and not self.open:
+                        break
+                    for task in tasks:
+                        task.cancel()
+                    for channel in self.open:
+                        channel.transport.abort()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+                    await self._emptied()
                 self._closed = True
-                tasks = self._others((*self._tasks, *self.opening.values()))
-                for task in tasks:
-                    task.cancel()
-                for channel in self.open:
-                    channel.transport.abort()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                await self._emptied()
                 self._arm(None)
 
     @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from primus_io.asyncio import Spark, serve
-from tests.cli.command import PRIMUS, SIGNALS, WAIT, Command, environment, run, serving
+from tests.cli.command import PRIMUS, WAIT, Command, environment, run, serving
 from tests.cli.peers import free_port, handshake, raw_server
 
 OPENED = ["rsc(opening)", "rsc(open)", "open"]
@@ -175,7 +175,8 @@ def test_nobody_listens() -> None:
         "messages": ["1"],
     }
     assert client.wait("reconnect failed")["error"].startswith(f"cannot connect to {url[7:]}: ")
-    assert client.notes[0].endswith("Trying again; Ctrl-C ends it.")
+    advice = "is the server running, and are host and port right?"
+    assert client.notes[0].endswith(f"{advice} Trying again; Ctrl-C ends it.")
     assert client.notes[-1].startswith("primus connect: gave up after 2 more attempts: cannot connect to ")
 
 
@@ -220,7 +221,7 @@ def test_headers_queries_and_paths_reach_the_server() -> None:
 
 
 @posix
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_politely_while_open(number: int) -> None:
     with serving() as (server, url), Command("connect", url, "--json") as client:
         client.wait("open")
@@ -304,7 +305,7 @@ def test_a_disk_that_is_full_is_said() -> None:
 @posix
 def test_streams_that_are_closed() -> None:
     with serving() as (server, url):
-        for streams in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        for streams in (">&-", "<&- >&- 2>&-"):
             command = " ".join([*PRIMUS, "connect", url, "--ping", "off"])
             done = subprocess.run(
                 ["sh", "-c", f"{command} {streams}"], env=environment(), stdin=subprocess.DEVNULL, capture_output=True

@@ -16,6 +16,7 @@ import pytest
 
 from primus_io.cli.terminal import Editor
 from tests.cli.command import WAIT, Command, environment, serving
+from tests.cli.peers import frame, raw_client
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals", allow_module_level=True)
@@ -144,13 +145,15 @@ def terminal(*args: str, width: int = 80, term: str = "xterm") -> Iterator[Termi
 
 
 @contextmanager
-def talking(*args: str, **options: Any) -> Iterator[tuple[Command, Command, Terminal]]:
-    """A relaying server, a client to speak through, and a client on a terminal that is open."""
-    with serving("--mode", "relay") as (server, url), Command("connect", url, "--json") as other:
-        other.wait("open")
-        with terminal("connect", url, *args, **options) as on:
-            on.above("* open")
-            yield server, other, on
+def talking(*args: str, **options: Any) -> Iterator[tuple[Command, Callable[[str], None], Terminal]]:
+    """A relaying server, somebody else who says things there, and a client on a terminal that is open."""
+    with (
+        serving("--mode", "relay") as (server, url),
+        raw_client(url) as other,
+        terminal("connect", url, *args, **options) as on,
+    ):
+        on.above("* open")
+        yield server, lambda text: other.sendall(frame(1, text.encode())), on
 
 
 def test_lines_appear_above_what_is_being_typed() -> None:
@@ -159,7 +162,8 @@ def test_lines_appear_above_what_is_being_typed() -> None:
         on.row("> ")
         on.type('{"a": 1')
         on.row('> {"a": 1')
-        other.write('"\\u001b[2J\\u0007 evil \\u009b31m"', "[1]")
+        other('"\\u001b[2J\\u0007 evil \\u009b31m"')
+        other("[1]")
         on.above('< "\\u001b[2J\\u0007 evil \\u009b31m"', "< [1]")
         on.row('> {"a": 1')  # as it was
         on.type("}\r")
@@ -213,7 +217,7 @@ def test_more_than_fits_in_the_row() -> None:
     with talking(width=20) as (server, other, on):
         on.type(text)
         on.row(f"> {text[-17:]}")
-        other.write("1")
+        other("1")
         on.above("< 1")
         on.row(f"> {text[-17:]}")
         on.type("\r")
@@ -225,7 +229,7 @@ def test_more_than_fits_in_the_row() -> None:
 def test_a_terminal_that_cannot_do_this() -> None:
     """It echoes itself; a line takes the place of the prompt, and there is a new one."""
     with talking(term="dumb") as (server, other, on):
-        other.write("[1]")
+        other("[1]")
         on.above("< [1]")
         on.row("> ")
         on.type("5\n")

@@ -107,7 +107,7 @@ class Host(ABC):
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {timeout:g} s: {what or inspect.getsource(condition).strip()}")  # type: ignore[arg-type]
+                raise AssertionError(f"not within {timeout:g} s: {what or inspect.getsource(condition).strip()}")
             await self.pause(TICK)
 
     async def settled(self, value: Callable[[], T], quiet: float = 0.15, timeout: float = WAIT) -> T:
@@ -146,7 +146,7 @@ def scenario(timeout: float = 20.0) -> Callable[[Callable[Concatenate[Host, P], 
 
 def sockets() -> set[str]:
     """The sockets this process has open, by their inodes; none where the system does not tell."""
-    found = set()
+    found: set[str] = set()
     try:
         numbers = os.listdir("/proc/self/fd")
     except OSError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -10,10 +12,9 @@ from typing import Any, ParamSpec, TypeVar
 import primus_io.asyncio
 from tests.conformance.hosts import Host, Task, instances, sockets
 
-try:
-    import uvloop
-except ImportError:
-    uvloop = None  # type: ignore[assignment]
+uvloop: Any = None
+with contextlib.suppress(ImportError):
+    uvloop = importlib.import_module("uvloop")
 
 __all__ = ["AsyncioHost", "UvloopHost"]
 
@@ -75,8 +76,7 @@ class Watching:
         self.timers.append(timer)
         if len(self.timers) > self.many:
             self.forget()
-        return timer.handle  # type: ignore[return-value]
-
+        return timer.handle
 
     def forget(self) -> None:
         """Let go of the timers that are over, and of whatever they would have called."""

@@ -196,7 +196,8 @@ def accept_websocket(peer: socket.socket) -> None:
             raise ConnectionError("no whole handshake came")
         head += data
     key = re.search(rb"(?i)\r\nsec-websocket-key: *(\S+)", head)
-    assert key is not None
+    if key is None:
+        raise ConnectionError("that is no handshake")
     token = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     peer.sendall(answer + b"Sec-WebSocket-Accept: " + token + b"\r\n\r\n")

@@ -106,7 +106,7 @@ async def test_after_the_handshake(host: Host, what: str) -> None:
             await host.thread(peer.open)
             data, code = AFTER[what]
             peer.send(data)
-            frames = []
+            frames: list[tuple[int, bytes]] = []
             while not frames or frames[-1][0] not in (0, CLOSE):
                 frames.append(await host.thread(peer.frame))
             assert frames[-1][0] == CLOSE

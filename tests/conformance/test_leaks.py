@@ -17,8 +17,8 @@ from tests.conformance.users import Memory, echo, take
 
 CYCLES = 2000
 AT_ONCE = 20
-# What 2,000 connections may leave behind altogether: asyncio keeps up to a hundred timers that were cancelled, or as many
-# as are armed, until their time has come.
+# What 2,000 connections may leave behind altogether: asyncio keeps a hundred timers that were cancelled, or as many as
+# are armed, until their time has come.
 KEPT = 512 * 1024
 IDLE = 60.0 if LONG else 3.0
 
@@ -130,7 +130,7 @@ def test_the_checks_themselves_see_what_they_should(host: Host) -> None:
     async def leave_a_timer() -> None:
         server = await host.serve(stay).__aenter__()
         server._stop_listening()
-        server._io._arm(1e12)
+        server._io._arm(1e12)  # type: ignore[attr-defined]
 
     async def leave_a_socket() -> None:
         left.append(socket.socket())

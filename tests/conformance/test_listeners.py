@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
+from primus_io._facade import AsyncSpark
 from primus_proto import DecodeError, LocalProtocolError
 from primus_proto import events as ev
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.peers import CLOSE, RawPeer, frame
 from tests.conformance.test_sessions import stay
-from tests.conformance.users import Diary, Gate, echo, take
+from tests.conformance.users import Diary, Gate, echo, take, why
 
 
 @scenario()
 async def test_by_name_by_class_as_decorator_and_no_longer(host: Host) -> None:
     said: list[Any] = []
 
-    def connected(spark: Any) -> None:
+    def connected(spark: AsyncSpark) -> None:
         said.append(("connection", spark))
 
         @spark.on("data")
@@ -88,7 +89,7 @@ async def test_coroutine_listeners_run_in_order_for_each_spark_and_beside_each_o
     said: list[tuple[str, Any]] = []
     gate = Gate(host)
 
-    def connected(spark: Any) -> None:
+    def connected(spark: AsyncSpark) -> None:
         name = spark.query["name"]
 
         @spark.on("data")
@@ -280,10 +281,16 @@ async def test_listeners_that_end_and_write_from_inside(host: Host) -> None:
     """Everything may be called from a listener, and its events come after the one that is under way."""
     said: list[str] = []
 
-    def connected(spark: Any) -> None:
+    def connected(spark: AsyncSpark) -> None:
         said.append("connection")
         spark.on("end", lambda: said.append("end"))
-        spark.on("data", lambda value: (spark.write("not yet"), spark.end("bye"), said.append("data")))
+
+        @spark.on("data")
+        def data(value: Any) -> None:
+            spark.write("not yet")
+            spark.end("bye")
+            said.append("data")
+
         server.write("hello")
         said.append("wrote")
 
@@ -310,22 +317,22 @@ async def test_what_a_clients_listener_raises_comes_out_on_leaving(host: Host, a
         await host.pause(0.01)
         data(value)
 
+    async def use(server: Any, error: Exception | None) -> None:
+        async with host.connect(server.url) as primus:
+            primus.on("data", data_later if awaits else data)
+            primus.write("first")
+            primus.write("second")
+            await primus.wait_ended()
+            assert isinstance(primus.failure, ZeroDivisionError)
+            assert why(primus) == "local"
+            if error is not None:
+                raise error
+
     async with host.serve(echo) as server:
         with pytest.raises(ZeroDivisionError, match="first"):
-            async with host.connect(server.url) as primus:
-                primus.on("data", data_later if awaits else data)
-                primus.write("first")
-                primus.write("second")
-                await primus.wait_ended()
-                assert isinstance(primus.failure, ZeroDivisionError)
-                assert primus.close_reason is not None
-                assert primus.close_reason.kind == "local"
+            await use(server, None)
         with pytest.raises(KeyError, match="mine"):
-            async with host.connect(server.url) as primus:
-                primus.on("data", data_later if awaits else data)
-                primus.write("first")
-                await primus.wait_ended()
-                raise KeyError("mine")
+            await use(server, KeyError("mine"))
         await host.until(lambda: not server.sparks)
 
 

@@ -12,7 +12,7 @@ from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.users import Diary, echo, mebibytes, take
 
-VALUES = [0, False, None, "", [], {}, -1.5, "ü\u2028\u2029😀", {"a": [1, {"b": None}]}, 2**53, "primus:"]
+VALUES: list[Any] = [0, False, None, "", [], {}, -1.5, "ü\u2028\u2029😀", {"a": [1, {"b": None}]}, 2**53, "primus:"]
 KINDS = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 
 
@@ -33,14 +33,14 @@ async def test_every_value_comes_back(host: Host, tls: Certificates, secure: boo
         for value in VALUES:
             assert primus.write(value)
         assert await take(primus, len(VALUES)) == VALUES
-        for value in (b"bytes", float("nan"), {1, 2}, "\ud800", "primus::server::close"):
+        [spark] = server.sparks.values()
+        for wrong in (b"bytes", float("nan"), {1, 2}, "\ud800", "primus::server::close"):
             with pytest.raises(EncodeError):
-                primus.write(value)
+                primus.write(wrong)
             with pytest.raises(EncodeError):
-                server.write(value)
-            [spark] = server.sparks.values()
+                server.write(wrong)
             with pytest.raises(EncodeError):
-                await spark.send(value)
+                await spark.send(wrong)
         primus.write("still here")
         assert await take(primus, 1) == ["still here"]
 
@@ -165,8 +165,10 @@ async def test_a_broadcast_reaches_everyone(host: Host) -> None:
 @scenario()
 async def test_a_broadcast_and_one_who_does_not_read(host: Host) -> None:
     """The one is cut, the others get it all."""
-    async with host.serve(None, limits=Limits(backlog=64 * 1024)) as server:
-        async with host.connect(server.url) as good, host.connect(server.url, strategy=False) as bad:
+    limits = Limits(backlog=64 * 1024)
+    async with host.serve(None, limits=limits) as server, host.connect(server.url) as good:
+        await host.until(lambda: server.sparks)
+        async with host.connect(server.url, strategy=False) as bad:
             reading = host.start(take(good, 200))
             await host.until(lambda: len(server.sparks) == 2)
             for _ in range(200):

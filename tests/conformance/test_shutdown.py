@@ -12,7 +12,7 @@ from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, scenario, sockets
 from tests.conformance.peers import RawPeer, frame
 from tests.conformance.test_sessions import stay
-from tests.conformance.users import Diary, echo, mebibytes, take
+from tests.conformance.users import Diary, echo, mebibytes, take, why
 
 CLOSE = 0.3
 LIMITS = Limits(close=CLOSE)
@@ -44,8 +44,7 @@ async def test_clients_are_told_and_stay_away(host: Host) -> None:
         closing = host.start(server.close())
         for primus in (one, two):
             assert [value async for value in primus] == []
-            assert primus.close_reason is not None
-            assert primus.close_reason.kind == "server"
+            assert why(primus) == "server"
         await closing.join()
         assert diary.names == ["disconnection", "disconnection", "close"]
         assert ended == ["local", "local"]
@@ -273,10 +272,16 @@ async def test_closed_from_inside(host: Host) -> None:
 
 @scenario()
 async def test_an_error_in_the_block_closes_it_too(host: Host) -> None:
-    with pytest.raises(ZeroDivisionError):
+    entered: list[Any] = []
+
+    async def use() -> None:
         async with host.serve(echo) as server, host.connect(server.url) as primus:
-            serving = host.start(server.serve_forever())
+            entered.extend([server, primus, host.start(server.serve_forever())])
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await use()
+    server, primus, serving = entered
     assert primus.state == "closed"
     await serving.join()
     assert not server.sparks

@@ -9,6 +9,7 @@ and back takes less than 5 seconds: connecting and asking once within 10.
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http import Response
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from tests.unit.sessions import ServerHost
 
 HOUR = 3600.0
 KINDS = ("happn", "primus6", "primus")
@@ -78,17 +80,21 @@ def test_all_kinds_on_one_port_below_the_bound(network: dict[str, Any]) -> None:
     assert server.seen(ev.SparkHeartbeat) >= 3 * HOUR // 35 + HOUR // 31
 
 
-def test_above_the_bound_a_primus6_client_is_shown_a_ping() -> None:
+def test_above_the_bound_a_primus6_client_is_taken_for_another_and_gives_up() -> None:
     server, client = world("primus6", latency=5.01)
-    server.network.run(60.0)
-    assert taken_for(server) == ["primus"]
-    assert strays(client)[0].startswith("primus::ping::")
-
-
-def test_above_the_bound_a_happn_client_gives_up() -> None:
-    server, client = world("happn", latency=5.01)
-    server.network.run(60.0)
+    server.network.run_until(lambda: taken_for(server) == ["primus"], 60.0)
+    server.network.run(10.0)
     assert client.seen(ev.WentOffline) == 1
+
+
+def test_above_the_bound_a_more_patient_one_is_shown_a_ping() -> None:
+    network = VirtualNetwork(latency=5.01)
+    server = network.serve(limits=PATIENT)
+    client = network.connect("http://server", dialect="primus6", timeout=False, pong=11.0)
+    network.run(60.0)
+    assert taken_for(server) == ["primus"]
+    (stray,) = strays(client)
+    assert stray.startswith("primus::ping::")
 
 
 @pytest.mark.parametrize(("longer", "lives"), [(9.9, True), (10.1, False)])
@@ -112,7 +118,6 @@ def test_a_dialect_that_is_named(dialect: str, latency: float) -> None:
 
 def test_nothing_unasked_before_it_is_decided() -> None:
     server, client = world("primus")
-    sent: list[tuple[float, int]] = []
     network = server.network
     network.run(34.999)
     assert taken_for(server) == ["auto"]
@@ -120,7 +125,6 @@ def test_nothing_unasked_before_it_is_decided() -> None:
     network.run(0.002)
     assert taken_for(server) == ["primus"]
     assert any("server -> client1" in line for line in network.trace[before:])
-    assert not sent
     assert not any("server -> client1" in line for line in network.trace[:before] if float(line.split()[0]) > 0.0)
 
 
@@ -204,7 +208,6 @@ def test_it_asks_once_and_on_a_connection_that_it_closes() -> None:
     network = server.network
     network.run(10.0)
     assert client.endpoint.channels == 1
-    assert sum("GET" in line or "open" in line for line in network.trace) >= 1
     asked = client.endpoint._last_channel
     network.drop(client)
     network.run(10.0)
@@ -238,7 +241,8 @@ def test_a_question_that_is_refused_is_asked_again_next_time() -> None:
     server = network.serve(dialect="primus")
 
     def shut(client: VirtualClient, event: ev.Event) -> None:
-        server.listening = client.seen(ev.Opened) != 1
+        if isinstance(event, ev.Opened):
+            server.listening = client.seen(ev.Opened) != 1
 
     client = network.connect("http://server", on_event=shut, min=5.0)
     network.run(20.0)
@@ -331,6 +335,21 @@ def test_whoever_does_not_read_is_not_cut_and_cuts_nobody(dialect: str, who: str
         network.run(900.0)
         reader.resume()
         network.run(100.0)
+    if (dialect, who) == ("primus6", "spark"):
+        # Nothing but the answer to its ping keeps such a client, and that is unread; it comes back.
+        assert {event.reason.kind for event in server.all(ev.SparkDisconnected)} <= {"lost", "client"}
+        assert client.names[-1] == "open"
+    else:
+        unharmed(server, client)
+
+
+def test_a_primus6_client_is_not_lost_by_a_pause_shorter_than_its_pong() -> None:
+    network, server, client, spark = opened("primus6")
+    for _ in range(100):
+        spark.pause()
+        network.run(9.8)
+        spark.resume()
+        network.run(7.0)
     unharmed(server, client)
 
 
@@ -355,8 +374,6 @@ def test_a_server_that_does_not_read_for_a_while_still_decides_in_time(
 
 def test_a_client_of_primus_that_pings_by_websocket_is_alive() -> None:
     """At the message seam: it answers no ping, but its library sends pings of its own."""
-    from tests.unit.sessions import ServerHost
-
     host = ServerHost(dialect="primus")
     spark = host.connect("_primuscb=1")
     for _ in range(20):
@@ -380,8 +397,6 @@ def test_off_means_off(dialect: str) -> None:
 def test_the_url_tells_times_in_dialects_whose_servers_learn_from_it() -> None:
     for dialect, told in {"auto": True, "happn": True, "primus6": False, "primus": False}.items():
         config = ClientConfig(url="http://server/?ping=1&a=b", dialect=dialect)  # type: ignore[arg-type]
-        import random
-
         (connect,) = Client(config, rng=random.Random(1)).commands(now=0.0)
         assert isinstance(connect, cmd.Connect)
         assert ("ping=25000&pong=10000" in connect.url) is told

@@ -41,7 +41,7 @@ BOTH_HELP = {
 
 CLIENT_HELP = {
     **BOTH_HELP,
-    "dialect": Words("NAME", "who sends heartbeats; 'auto' asks the server"),
+    "dialect": Words("NAME", "who sends heartbeats: happn, primus6, primus, or 'auto': what the server is"),
     "ping": Words("S", "seconds between heartbeats, 'off', or 'auto': what suits the server, or 25"),
     "pong": Words("S", "seconds the server has to answer a heartbeat"),
     "ping_timeout": Words("S", "in dialect primus: seconds without a heartbeat of the server's, 'off', or 'auto'"),
@@ -62,7 +62,7 @@ SERVER_HELP = {
     "allow_skipped_heartbeats": Words(
         "N", "heartbeats in a row that may be missed before a spark is ended; at least 2"
     ),
-    "dialect": Words("NAME", "who sends heartbeats; 'auto': as each client does it"),
+    "dialect": Words("NAME", "who sends heartbeats: happn, primus6, primus, or 'auto': what each client is"),
     "timeout": Words("S", "in dialect primus6: seconds without a message after which a spark is ended, or 'off'"),
     "ping_interval": Words("S", "in dialect primus: seconds between the server's heartbeats, or 'off'"),
     "detect_after": Words("S", "in dialect auto: seconds without a heartbeat after which a client is taken for primus"),

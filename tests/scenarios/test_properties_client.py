@@ -1,0 +1,230 @@
+"""Properties of a client alone, driven at random by its application and its host: the laws it never breaks."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from primus_proto import Client, ClientConfig, ClientState, LocalProtocolError, PrimusError, ReadyState
+from primus_proto import commands as cmd
+from primus_proto import events as ev
+
+MESSAGES = [
+    *('"data"', "7", "{", '"primus::server::close"', '"primus::pong::1"', '"primus::ping::1"'),
+    *('"primus::id::x"', '"primus::id::"', '"primus::unknown::x"', '"primus::"', b"\xff"),
+]
+SPECS: list[Any] = [{"timeout": 35000}, {"pingInterval": 30000}, {"pingInterval": False}, {}, {"timeout": []}]
+OVER = (ClientState.ENDED, ClientState.DESTROYED)
+
+
+class Driven(RuleBasedStateMachine):
+    """`log` is the readable trace: what was done to the client, and what came out of it."""
+
+    @initialize(
+        strategy=st.sampled_from([None, False, "disconnect", "timeout", "online,disconnect"]),
+        dialect=st.sampled_from(["auto", "happn", "primus6", "primus"]),
+        retries=st.integers(0, 4),
+        timeout=st.sampled_from([5.0, 10.0]),
+        queue_size=st.sampled_from([None, 0, 2]),
+        manual=st.booleans(),
+    )
+    def begin(self, **options: Any) -> None:
+        self.now = 0.0
+        self.log: list[str] = []
+        config = ClientConfig(url="http://server", max=8.0, **options)
+        self.client = Client(config, rng=random.Random(1), wall_offset=1e9)
+        self.attempt = False
+        """Whether a connection is being made, or is there, as the host sees it."""
+        self.open = False
+        self.ended = False
+        self.pump()
+
+    def act(self, what: str, *args: Any, **named: Any) -> Any:
+        """Call a verb; a local mistake must leave no trace."""
+        before = self.shown()
+        assert self.shown() == before, "looking changes something"
+        self.log.append(f"{self.now:g}: {what}{args}{named or ''}")
+        was_over = self.client.state in OVER
+        try:
+            result = getattr(self.client, what)(*args, **named)
+        except LocalProtocolError as error:
+            self.log.append(f"  {error!r}")
+            assert self.shown() == before, "a mistake changed something"
+            assert self.client._events == [] == self.client._commands
+            return None
+        if was_over and what not in ("open", "network_online"):
+            assert self.client._commands == [], "written after the end"
+            assert {type(event) for event in self.client._events} <= {ev.Destroyed, ev.WentOffline}
+        if self.client.state not in OVER:
+            self.ended = False
+        self.pump()
+        return result
+
+    def shown(self) -> Any:
+        """All that a client shows of itself."""
+        client = self.client
+        state = (client.state, client.ready_state, client.online, client.latency, client.buffered, client.crowded)
+        return (*state, client.close_reason, client.next_timeout())
+
+    def pump(self) -> None:
+        while True:
+            events, commands = self.client.events(), self.client.commands(now=self.now)
+            for event in events:
+                self.log.append(f"  {event}")
+                self.hear(event)
+            for command in commands:
+                self.log.append(f"  -> {command}")
+                self.obey(command)
+            if not events and not commands:
+                return
+
+    def hear(self, event: ev.Event) -> None:
+        assert not self.ended or isinstance(event, ev.Destroyed | ev.WentOffline | ev.WentOnline), event
+        self.ended = self.ended or isinstance(event, ev.Ended)
+
+    def obey(self, command: cmd.Command) -> None:
+        match command:
+            case cmd.Connect():
+                assert not self.attempt, "a second attempt beside the first"
+                assert not self.open, "an attempt beside a connection"
+                self.attempt = True
+            case cmd.SendMessage():
+                assert self.open, "sent where there is no connection"
+            case cmd.Close() | cmd.Abort():
+                assert self.attempt or self.open, "nothing to close"
+                self.attempt = self.open = False
+            case _:
+                raise AssertionError(command)
+
+    # --- the application ---
+
+    @rule(what=st.sampled_from(["open", "end", "destroy", "pause", "resume", "request_id", "drained"]))
+    def verb(self, what: str) -> None:
+        if what == "destroy" and len(self.log) < 40:
+            what = "end"  # or every other run would be over at once
+        self.act(what)
+
+    @rule(value=st.sampled_from(["x", "y" * 50, b"cannot", "primus::cannot", float("nan"), None]))
+    def write(self, value: Any) -> None:
+        taken = self.act("write", value)
+        if self.client.state in OVER:
+            assert not taken
+
+    @rule(value=st.sampled_from(["bye", b"cannot"]))
+    def end_with(self, value: Any) -> None:
+        self.act("end", value)
+
+    # --- the host ---
+
+    @rule(what=st.sampled_from(["network_offline", "network_online"]))
+    def network(self, what: str) -> None:
+        self.act(what)
+
+    @rule()
+    def connected(self) -> None:
+        if self.attempt:
+            self.attempt, self.open = False, True
+            self.act("opened", now=self.now)
+
+    @rule(how=st.sampled_from(["gone", None]), code=st.sampled_from([1000, 1006]))
+    def lost(self, how: str | None, code: int) -> None:
+        if self.attempt or self.open:
+            self.attempt = self.open = False
+            self.act("connection_lost", how, code=code, now=self.now)
+
+    @rule(data=st.sampled_from(MESSAGES))
+    def receives(self, data: str | bytes) -> None:
+        if self.open:
+            self.act("receive_message", data, now=self.now)
+
+    @rule()
+    def receives_ping(self) -> None:
+        if self.open:
+            self.act("receive_ping", now=self.now)
+
+    @rule(
+        spec=st.sampled_from(
+            [{"timeout": 35000}, {"pingInterval": 30000}, {"pingInterval": False}, {}, {"timeout": []}]
+        )
+    )
+    def learns(self, spec: Any) -> None:
+        self.act("learn", spec, now=self.now)
+
+    @rule(late=st.sampled_from(["opened", "connection_lost"]))
+    def late_word_of_an_old_connection(self, late: str) -> None:
+        """A host that is a little behind: it does no harm where no connection is wanted."""
+        if not (self.attempt or self.open):
+            before = self.shown()
+            self.act(late, now=self.now)
+            assert self.shown() == before
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 0.5, 2.0, 10.0, 25.0, 60.0]))
+    def time_passes(self, seconds: float) -> None:
+        end = self.now + seconds
+        while (due := self.client.next_timeout()) is not None and due <= end:
+            assert due >= self.now
+            self.now = due
+            self.act("handle_timeout", now=due)
+        self.now = end
+        self.act("handle_timeout", now=end)
+
+    @rule(seconds=st.floats(-1e10, 1e10))
+    def wall_clock_jumps(self, seconds: float) -> None:
+        due = self.client.next_timeout()
+        self.client.wall_offset += seconds
+        assert self.client.next_timeout() == due
+
+    # --- what always holds ---
+
+    @invariant()
+    def the_states_agree(self) -> None:
+        if not hasattr(self, "client"):
+            return
+        client = self.client
+        states = {
+            ClientState.OPEN: {ReadyState.OPEN},
+            ClientState.CONNECTING: {ReadyState.OPENING},
+            ClientState.RECONNECTING: {ReadyState.OPENING},
+            ClientState.WAITING: {ReadyState.CLOSED, ReadyState.OPENING},
+        }
+        assert client.ready_state in states.get(client.state, {ReadyState.CLOSED})
+        assert self.open == (client.state is ClientState.OPEN)
+        assert self.attempt == (client.state in (ClientState.CONNECTING, ClientState.RECONNECTING))
+        assert (client.state in OVER) <= (client.next_timeout() is None and client.buffered == 0)
+        if client.state in (ClientState.CONNECTING, ClientState.WAITING, ClientState.RECONNECTING):
+            assert client.next_timeout() is not None, "it may hang for ever"
+
+    def teardown(self) -> None:
+        """Everyone else falls silent: in bounded time the client is at its end, or there is no heartbeat to tell."""
+        if not hasattr(self, "client"):
+            return
+        client = self.client
+        try:
+            client.resume()
+            self.pump()
+            for _ in range(100):
+                due = client.next_timeout()
+                if due is None:
+                    break
+                self.now = due
+                self.act("handle_timeout", now=due)
+            assert client.next_timeout() is None
+            if client.state is ClientState.OPEN:  # its server said that it has no heartbeat
+                assert any("learn" in line or "'pingInterval': False" in line for line in self.log)
+                self.act("connection_lost", "gone", now=self.now)
+                while (due := client.next_timeout()) is not None:
+                    self.now = due
+                    self.act("handle_timeout", now=due)
+            assert client.state in (ClientState.IDLE, *OVER)
+            if client.close_reason is not None and client.close_reason.error is not None:
+                assert isinstance(client.close_reason.error, PrimusError)
+        except BaseException:
+            note("\n".join(self.log[-60:]))
+            raise
+
+
+TestDriven = Driven.TestCase

@@ -1,0 +1,242 @@
+"""Properties of whole sessions under any trouble: messages in order and once, and two ends that agree in the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from primus_proto import ClientState, ReadyState, Spark
+from primus_proto import events as ev
+from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+
+PING, PONG = 4.0, 2.0
+OPTIONS: dict[str, Any] = {"dialect": "happn", "ping": PING, "pong": PONG, "retries": 10**6, "max": 3.0}
+seconds = st.one_of(st.sampled_from([0.0, 0.01, 0.1, 1.0, 6.0, 20.0, 60.0]), st.floats(0.0, 30.0))
+
+
+class Sessions(RuleBasedStateMachine):
+    """One client, a server that may be killed and replaced, and a network that does its worst.
+
+    The books: what the client wrote and was told to have been taken is either `pending`, or on one connection. What
+    arrived is judged against them by `books_balance`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.pending: list[int] = []  # written while there was no connection
+        self.sent: list[list[int]] = []  # by the client, on each connection
+        self.received: list[list[int]] = []  # by the client, on each connection
+        self.spoken: dict[Spark, list[int]] = {}  # by each spark
+        self.heard: dict[Spark, list[int]] = {}
+        self.servers: list[VirtualServer] = []
+
+    @initialize(
+        seed=st.integers(0, 99),
+        latency=st.sampled_from([0.0, 0.01, 0.4]),
+        jitter=st.sampled_from([0.0, 0.3]),
+        cut=st.sampled_from([None, 40]),
+        window=st.sampled_from([None, 2000]),
+        queue=st.sampled_from([None, 3]),
+    )
+    def begin(
+        self, seed: int, latency: float, jitter: float, cut: int | None, window: int | None, queue: int | None
+    ) -> None:
+        self.network = VirtualNetwork(seed=seed, latency=latency, jitter=jitter, cut=cut, window=window)
+        self.serve()
+        self.client = self.network.connect("http://server", on_event=self.told, queue_size=queue, **OPTIONS)
+
+    # --- the books ---
+
+    def told(self, node: VirtualClient, event: ev.Event) -> None:
+        assert not node.events[:-1] or not isinstance(node.events[-2][1], ev.Ended) or self.reopened, "after the end"
+        self.reopened = False
+        match event:
+            case ev.Opened():
+                self.sent.append(self.pending)
+                self.received.append([])
+                self.pending = []
+            case ev.DataReceived(data):
+                self.received[-1].append(number(data))
+            case ev.MessagesDropped(payloads):
+                dropped = [number(str(payload).strip('"')) for payload in payloads]
+                assert dropped == self.pending[: len(dropped)], "the oldest go, and are told of once"
+                self.pending = self.pending[len(dropped) :]
+
+    reopened = False
+
+    def server_told(self, node: VirtualServer, event: ev.Event) -> None:
+        match event:
+            case ev.SparkConnected(spark):
+                self.spoken[spark], self.heard[spark] = [], []
+            case ev.SparkData(spark, data):
+                self.heard[spark].append(number(data))
+
+    def next(self, size: int) -> str:
+        self.count += 1
+        return f"{self.count}:{'x' * size}"
+
+    # --- the application ---
+
+    @rule(size=st.sampled_from([0, 50, 3000]))
+    def client_writes(self, size: int) -> None:
+        client = self.client.client
+        connected = client.ready_state is ReadyState.OPEN
+        text = self.next(size)
+        if not connected and client.state is not ClientState.ENDED:
+            self.pending.append(self.count)
+        if client.write(text) and connected:
+            self.sent[-1].append(self.count)
+        self.network.run(0.0)
+
+    @rule(size=st.sampled_from([0, 50, 3000]))
+    def sparks_write(self, size: int) -> None:
+        for spark in self.server.server:
+            if spark.write(self.next(size)):
+                self.spoken[spark].append(self.count)
+
+    @rule(reconnect=st.booleans())
+    def sparks_end(self, reconnect: bool) -> None:
+        for spark in self.server.server:
+            spark.end(reconnect=reconnect)
+        self.network.run(0.0)
+
+    @rule()
+    def client_ends(self) -> None:
+        self.client.end()
+        self.network.run(0.0)
+
+    @precondition(lambda self: self.client.client.state is ClientState.ENDED)
+    @rule()
+    def client_opens(self) -> None:
+        self.reopened = True
+        self.client.client.open()
+        self.network.run(0.0)
+
+    @rule(who=st.sampled_from(["client", "spark"]), resume=st.booleans())
+    def pause(self, who: str, resume: bool) -> None:
+        for one in [self.client.client] if who == "client" else [*self.server.server]:
+            one.resume() if resume else one.pause()
+
+    @rule(back=st.booleans())
+    def host_tells_of_the_network(self, back: bool) -> None:
+        client = self.client.client
+        self.reopened = True  # what the host says is passed on, also after the end
+        client.network_online() if back else client.network_offline()
+        self.network.run(0.0)
+        self.reopened = False
+
+    # --- the network ---
+
+    @rule(seconds=seconds)
+    def time_passes(self, seconds: float) -> None:
+        self.network.run(seconds)
+
+    @rule(act=st.sampled_from(["freeze", "thaw", "drop", "half_open"]), client=st.booleans())
+    def trouble(self, act: str, client: bool) -> None:
+        getattr(self.network, act)(self.client if client else self.server)
+
+    @rule(apart=st.booleans())
+    def parts(self, apart: bool) -> None:
+        self.network.partition() if apart else self.network.heal()
+
+    @rule(count=st.integers(0, 4000), sent=st.booleans())
+    def will_break(self, count: int, sent: bool) -> None:
+        self.network.break_after(self.client, **{"sent" if sent else "received": count})
+
+    @rule(latency=st.sampled_from([0.0, 0.05, 1.0, 5.0]), bandwidth=st.sampled_from([None, 500.0, 20_000.0]))
+    def line_changes(self, latency: float, bandwidth: float | None) -> None:
+        self.network.latency, self.network.bandwidth = latency, bandwidth
+
+    @rule(seconds=st.floats(-1e10, 1e10))
+    def wall_clock_jumps(self, seconds: float) -> None:
+        self.network.jump(seconds, self.client)
+
+    @rule()
+    def server_dies_and_another_takes_its_place(self) -> None:
+        self.network.kill(self.server)
+        self.network.thaw(self.server)
+        self.serve()
+
+    def serve(self) -> None:
+        self.server = self.network.serve(on_event=self.server_told)
+        self.servers.append(self.server)
+        self.network.run(0.0)
+
+    # --- what always holds ---
+
+    @invariant()
+    def one_connection_at_a_time(self) -> None:
+        if not hasattr(self, "client"):
+            return
+        client = self.client
+        attempt = client.endpoint._attempt
+        state = client.client.state
+        assert (attempt is not None) <= (state in (ClientState.CONNECTING, ClientState.RECONNECTING))
+        begun = client.names.count("reconnect")
+        ended = client.seen(ev.Reconnected) + client.names.count("reconnect timeout")
+        assert begun >= ended
+        if state in (ClientState.ENDED, ClientState.WAITING):
+            assert attempt is None
+            assert all(link.ways[client].over is False for link in client.links.values())
+        assert client.endpoint.next_timeout() is not None or state is ClientState.ENDED, "it may hang for ever"
+
+    @invariant()
+    def books_balance(self) -> None:
+        """What arrived on a connection is the beginning of what was sent on it: in order, once, without a gap."""
+        if not hasattr(self, "client"):
+            return
+        try:
+            sent = {numbers[0]: numbers for numbers in self.sent if numbers}
+            spoken = {numbers[0]: numbers for numbers in self.spoken.values() if numbers}
+            heard = [numbers for numbers in self.heard.values() if numbers]
+            received = [numbers for numbers in self.received if numbers]
+            for arrived, written in ((heard, sent), (received, spoken)):
+                assert len({numbers[0] for numbers in arrived}) == len(arrived), "one connection's came on two"
+                for numbers in arrived:
+                    assert numbers == written[numbers[0]][: len(numbers)]
+        except BaseException:
+            note(self.network.story(80))
+            raise
+
+    def teardown(self) -> None:
+        """All trouble ends; then the two ends agree, and nothing that was sent on a living connection is missing."""
+        if not hasattr(self, "client"):
+            return
+        network, client = self.network, self.client
+        network.break_after(client)
+        network.latency, network.jitter, network.bandwidth = 0.01, 0.0, None
+        client.client.resume()
+        for spark in self.server.server:
+            spark.resume()
+        network.heal()
+        for node in (client, *self.servers):
+            network.thaw(node)
+        try:
+            network.run(3 * (PING + PONG / 2) + 60.0)
+            assert client.client.state in (ClientState.OPEN, ClientState.ENDED)
+            live = list(self.server.server)
+            assert len(live) == client.endpoint.channels == (client.client.state is ClientState.OPEN)
+            assert [server.endpoint.channels for server in self.servers][:-1] == [0] * (len(self.servers) - 1)
+            assert self.server.endpoint.channels == len(live)
+            if live:
+                assert (self.pending, client.client.buffered, live[0].buffered) == ([], 0, 0)
+                assert self.heard[live[0]] == self.sent[-1]
+                assert self.received[-1] == self.spoken[live[0]]
+            else:
+                assert self.pending == []
+                assert client.endpoint.next_timeout() is None
+            self.books_balance()
+        except BaseException:
+            note(network.story(80))
+            raise
+
+
+def number(text: str) -> int:
+    return int(text.partition(":")[0])
+
+
+TestSessions = Sessions.TestCase
