@@ -138,7 +138,7 @@ class AsyncClient(Session):
         return self._core.close_reason
 
     def open(self) -> None:
-        """Connect, with `manual=True` or after an end. Ignored while it is being left, LocalProtocolError afterwards."""
+        """Connect, with `manual=True` or after an end. Ignored while it is being left; LocalProtocolError after that."""
         if self._stays_closed():
             return
         self._core.open()

@@ -158,7 +158,9 @@ class HttpClient:
         if not self._up:
             self._fail(error or "the connection could not be opened", now)
         else:
-            self._fail(error or "the server closed without an answer: is it a web server, and not an https:// one?", now)
+            self._fail(
+                error or "the server closed without an answer: is it a web server, and not an https:// one?", now
+            )
 
     def _send(self, job: _Job) -> None:
         fields = [("Host", self.pool.authority), *job.headers]

@@ -28,12 +28,12 @@ KINDS = ("happn", "primus6", "primus")
 PATIENT = Limits(handshake=300.0)
 
 
-def world(*dialects: str, server: dict[str, Any] | None = None, **network: Any) -> tuple[VirtualServer, ...]:
+def world(*dialects: str, server: dict[str, Any] | None = None, **network: Any) -> tuple[Any, ...]:
     """A server, and one client of each of these dialects."""
     net = VirtualNetwork(**network)
     node = net.serve(limits=PATIENT, **(server or {}))
     clients = [net.connect("http://server", dialect=dialect, timeout=False) for dialect in dialects]
-    return (node, *clients)  # type: ignore[return-value]
+    return (node, *clients)
 
 
 def taken_for(server: VirtualServer) -> list[str]:
@@ -117,7 +117,7 @@ def test_a_dialect_that_is_named(dialect: str, latency: float) -> None:
 
 
 def test_nothing_unasked_before_it_is_decided() -> None:
-    server, client = world("primus")
+    server, _ = world("primus")
     network = server.network
     network.run(34.999)
     assert taken_for(server) == ["auto"]
@@ -262,7 +262,7 @@ def test_a_question_that_is_met_by_silence_is_dropped() -> None:
         if channel == 1:
             hear(channel, data, now=now)
 
-    client.endpoint.receive_data = deaf  # type: ignore[method-assign]
+    client.endpoint.receive_data = deaf
     server.network.run(9.0)
     assert client.endpoint.channels == 2
     server.network.run(2.0)
@@ -297,7 +297,7 @@ def opened(dialect: str, **server: Any) -> tuple[VirtualNetwork, VirtualServer, 
     network = node.network
     network.run(100.0)
     (spark,) = node.server
-    return network, node, client, spark  # type: ignore[return-value]
+    return network, node, client, spark
 
 
 @pytest.mark.parametrize(("dialect", "within"), [("primus6", 35.0), ("primus", 60.0)])

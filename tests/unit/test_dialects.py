@@ -1,7 +1,8 @@
-"""Heartbeats in the dialects `primus6` and `primus`, and how either is found out, step by step (protocol 3.3 to 3.5)."""
+"""Heartbeats in the dialects `primus6` and `primus`, and how either is found out (protocol 3.3 to 3.5)."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -28,6 +29,7 @@ def opened(**options: Any) -> ClientHost:
 # --- what a spec teaches a client ---
 
 PINGING, ANSWERING = "pinging", "answering"
+VALUES: list[Any] = ["30000", None, True, -1, float("nan"), float("inf"), 10**400, 1e15, [], {"a": {"b": []}}]
 SPECS: list[tuple[Any, str, float | None]] = [
     ({}, PINGING, 25.0),
     ({"timeout": 35000}, PINGING, 25.0),
@@ -45,11 +47,7 @@ SPECS: list[tuple[Any, str, float | None]] = [
     ({"pingInterval": 3_600_000}, ANSWERING, 5400.0),
     ({"pingInterval": False}, ANSWERING, None),
     ({"pingInterval": 0}, ANSWERING, None),
-    *(
-        ({name: value}, PINGING, 25.0)
-        for name in ("timeout", "pingInterval")
-        for value in ("30000", None, True, -1, float("nan"), float("inf"), 10**400, 1e15, [], {"a": {"b": []}})
-    ),
+    *(({name: value}, PINGING, 25.0) for name in ("timeout", "pingInterval") for value in VALUES),
 ]
 
 
@@ -178,7 +176,7 @@ def test_while_it_does_not_read_it_says_that_it_lives_and_holds_nothing_against_
     host.client.pause()
     host.run(299.0)
     said = [float(text.removeprefix("primus::pong::")) / 1000 for text in host.sent()]
-    gaps = [later - earlier for earlier, later in zip(said, said[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(said)]
     assert said[0] == epoch_ms(START + 45.0) / 1000, "before the second ping, at 60 s"
     assert set(gaps) == {22.5}
     assert host.told() == []
@@ -357,8 +355,8 @@ def test_the_spec_of_each_dialect(options: Any, version: str, member: dict[str, 
     spec = json.loads(spec_response(ServerConfig(**options)).body)
     common = {"version": version, "pathname": "/primus", "parser": "json", "transformer": "websockets"}
     assert spec == {**common, **member}
-    (value,) = member.values()
-    assert type(spec[next(iter(member))]) is type(value)
+    ((name, value),) = member.items()
+    assert type(spec[name]) is type(value), "False is not 0"
 
 
 @pytest.mark.parametrize("options", [{"detect_after": 0}, {"timeout": -1}, {"ping_interval": "x"}, {"dialect": "8"}])

@@ -313,22 +313,6 @@ def test_at_the_limit_is_not_over_it() -> None:
     assert not spark.write("x")
 
 
-def test_answers_wait_for_the_backlog_to_fall() -> None:
-    """A client that is slow to receive still lives: what it asks is answered when there is room, once of each kind."""
-    host = ServerHost(limits=Limits(backlog=100))
-    pipe = SlowPipe()
-    spark = host.connect(pipe=pipe)
-    spark.write("x" * 1000)
-    for message in ("primus::ping::1", "primus::id::", "primus::id::"):
-        host.receive(spark, message)
-    assert host.told() == ["heartbeat"], "it was not cut, and its ping counts"
-    assert len(pipe.payloads()) == 1
-    pipe.take()
-    spark.drained()
-    assert host.told() == ["drain"]
-    assert pipe.payloads() == ['"primus::pong::1"', f'"primus::id::{spark.id}"']
-
-
 def test_a_last_value_over_the_backlog_cuts_instead() -> None:
     host = ServerHost(limits=Limits(backlog=100))
     pipe = SlowPipe()

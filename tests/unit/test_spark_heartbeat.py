@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from primus_proto import CloseReason, Limits
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import START, ServerHost, epoch_ms, story
+from tests.unit.sessions import START, ServerHost, SlowPipe, epoch_ms, story
 
 ENDING = ["readyStateChange", "disconnection", "end"]
 
@@ -250,3 +250,19 @@ def test_a_pause_before_the_last_ping_excuses_nothing() -> None:
     host.fresh()
     host.run(30.0)
     assert host.told() == ["heartbeat-skipped"]
+
+
+def test_answers_wait_for_the_backlog_to_fall() -> None:
+    """A client that is slow to receive still lives: what it asks is answered when there is room, once of each kind."""
+    host = ServerHost(limits=Limits(backlog=100))
+    pipe = SlowPipe()
+    spark = host.connect(pipe=pipe)
+    spark.write("x" * 1000)
+    for message in ("primus::ping::1", "primus::id::", "primus::id::"):
+        host.receive(spark, message)
+    assert host.told() == ["heartbeat"], "it was not cut, and its ping counts"
+    assert len(pipe.payloads()) == 1
+    pipe.take()
+    spark.drained()
+    assert host.told() == ["drain"]
+    assert pipe.payloads() == ['"primus::pong::1"', f'"primus::id::{spark.id}"']

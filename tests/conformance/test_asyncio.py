@@ -1,0 +1,175 @@
+"""What only asyncio has: a CancelledError that anybody may raise, tasks that begin at once, loops run by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from primus_io.asyncio import Spark, connect, serve
+from primus_proto import PrimusError
+from tests.conformance.conftest import Certificates
+from tests.conformance.hosts import Host, scenario
+from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
+from tests.conformance.test_sessions import stay
+from tests.conformance.users import Diary, echo, take, why
+
+
+@pytest.fixture(params=[AsyncioHost, UvloopHost], ids=lambda row: row.name)
+def host(request: pytest.FixtureRequest) -> Host:
+    row: type[AsyncioHost] = request.param
+    if (reason := row.missing()) is not None:
+        pytest.skip(reason)
+    return row()
+
+
+async def cancelled_future() -> asyncio.Future[Any]:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    return future
+
+
+async def handler(spark: Spark) -> None:
+    """Waits for something that somebody else has cancelled."""
+    async for value in spark:
+        if value == "raise":
+            await (await cancelled_future())
+        await spark.send(value)
+
+
+def sync_listener(spark: Spark) -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    spark.on("data", lambda value: future.result() if value == "raise" else spark.write(value))
+
+
+def async_listener(spark: Spark) -> None:
+    @spark.on("data")
+    async def data(value: Any) -> None:
+        if value == "raise":
+            await (await cancelled_future())
+        await spark.send(value)
+
+
+@pytest.mark.parametrize("fault", [handler, sync_listener, async_listener], ids=lambda f: f.__name__)
+@scenario()
+async def test_a_cancelled_error_of_ones_own_is_a_fault_too(host: Host, fault: Any) -> None:
+    """Nobody cancelled the handler: without it, the spark must not stay open and unserved."""
+    async with host.serve(fault if fault is handler else None) as server:
+        if fault is not handler:
+            server.on("connection", fault)
+        async with host.connect(server.url) as other, host.connect(server.url, min=0.01) as primus:
+            diary = Diary(host, primus, "close", "reconnected")
+            primus.write("raise")
+            await diary.wait("reconnected")
+            for client in (primus, other):
+                client.write("fine")
+                assert await take(client, 1) == ["fine"]
+            assert len(server.sparks) == 2
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+@scenario()
+async def test_a_cancelled_error_in_a_clients_listener_cancels_nobody(host: Host, awaits: bool) -> None:
+    future = await cancelled_future()
+
+    def data(value: Any) -> None:
+        future.result()
+
+    async def data_later(value: Any) -> None:
+        await future
+
+    async def use(server: Any) -> None:
+        async with host.connect(server.url) as primus:
+            primus.on("data", data_later if awaits else data)
+            primus.write(1)
+            await primus.wait_ended()
+            assert why(primus) == "local"
+
+    async with host.serve(echo) as server:
+        with pytest.raises(PrimusError, match="a listener was cancelled") as caught:
+            await use(server)
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@scenario()
+async def test_tasks_that_begin_at_once(host: Host) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+
+    async def greet(spark: Spark) -> None:
+        spark.write("hello")
+        async for value in spark:
+            spark.write(value)
+
+    async with host.serve(greet, authorize=allow) as server:
+        server.on("connection", allow)
+        async with host.connect(server.url) as primus:
+            assert await take(primus, 1) == ["hello"]
+            primus.write(1)
+            assert await take(primus, 1) == [1]
+            assert await primus.id() in server.sparks
+
+
+async def allow(_: object) -> None:
+    """An authorization hook and a listener that do not wait."""
+
+
+@scenario()
+async def test_a_timeout_around_everything(host: Host) -> None:
+    """asyncio.timeout and wait_for, which cancel and take that back, are not confused."""
+    async with host.serve(stay) as server, host.connect(server.url) as primus:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(aiter(primus)), 0.01)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await primus.wait_ended()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                async with host.connect(server.url) as another:
+                    await another.wait_ended()
+        await host.until(lambda: len(server.sparks) == 1)
+
+
+def test_loops_in_several_threads(tls: Certificates) -> None:
+    """A server in one thread, clients in others: what loops share, if anything, is not shared by threads."""
+    values = [str(n) * 50_000 for n in range(20)]
+    done: list[int] = []
+
+    async def client(url: str) -> None:
+        async with connect(url, ssl=tls.client) as primus:
+            for value in values:
+                await primus.send(value)
+                assert await take(primus, 1) == [value]
+        done.append(1)
+
+    async def main() -> None:
+        async with serve(echo, "localhost", ssl=tls.server) as server:
+            threads = [threading.Thread(target=asyncio.run, args=(client(server.url),)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
+
+    asyncio.run(main())
+    assert len(done) == 4
+
+
+def test_a_loop_that_is_closed_at_once() -> None:
+    """Nothing is left to be done in a later turn: the loop may be closed without one."""
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        async with serve(echo) as server, connect(server.url) as primus:
+            primus.write(1)
+            assert await take(primus, 1) == [1]
+            async with connect(server.url, wait=False):
+                pass
+
+    loop.run_until_complete(main())
+    loop.close()
