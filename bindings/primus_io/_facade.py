@@ -138,7 +138,7 @@ class AsyncClient(Session):
         return self._core.close_reason
 
     def open(self) -> None:
-        """Connect, with `manual=True` or after an end. Ignored while it is being left; LocalProtocolError after that."""
+        """Connect, with `manual=True` or after an end. Ignored while it is being left, an error after that."""
         if self._stays_closed():
             return
         self._core.open()

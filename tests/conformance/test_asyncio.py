@@ -96,6 +96,7 @@ async def test_a_cancelled_error_in_a_clients_listener_cancels_nobody(host: Host
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@pytest.mark.parametrize("host", [AsyncioHost()], ids=["asyncio"])  # uvloop's do not work with every 3.13
 @scenario()
 async def test_tasks_that_begin_at_once(host: Host) -> None:
     loop = asyncio.get_running_loop()
@@ -129,10 +130,13 @@ async def test_a_timeout_around_everything(host: Host) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await primus.wait_ended()
+
+        async def stay_connected() -> None:
+            async with host.connect(server.url) as another:
+                await another.wait_ended()
+
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                async with host.connect(server.url) as another:
-                    await another.wait_ended()
+            await asyncio.wait_for(stay_connected(), 0.05)
         await host.until(lambda: len(server.sparks) == 1)
 
 
