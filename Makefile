@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-interop test-all lint types format coverage docs-check golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop test-all lint types format coverage docs-check golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,9 @@ test: setup ## all tests
 
 test-unit: $(VENV)/.group-test ## the fast ones: no sockets, virtual time
 	$(BIN)/python -m pytest $(FAST_TESTS) $(ARGS)
+
+test-long: $(VENV)/.group-test ## the properties, 10,000 examples of each; takes a while
+	$(BIN)/python -m pytest tests/scenarios -k properties --hypothesis-profile=long -o faulthandler_timeout=0 $(ARGS)
 
 test-interop: setup ## against the real npm packages
 	$(BIN)/python -m pytest tests/interop $(ARGS)

@@ -57,11 +57,11 @@ class Client(Machine):
         self._urls = ConnectURL(config)
         self._wants_attempt = False  # `open` was called: connect in `commands`
         self._wants_reconnect = False  # `network_online` was called: schedule in `commands`
-        self._server_closing = False
-        self._ended_offline = False
+        self._server_closing = self._ended_offline = False
         self._ids_asked = 0  # answers to `request_id` still to come
         self._paused = False
         self._crowded = False
+        self._owed: dict[str, Message] = {}  # waits for the backlog to fall, by name
         self._started = 0.0  # when this attempt began
         self._opened_at = 0.0
         self._recovery = Recovery(config, rng)
@@ -260,12 +260,14 @@ class Client(Machine):
         """The pipe's unsent bytes have fallen."""
         if self._crowded and self.buffered <= self.limits.queue // 2:
             self._crowded = False
+            self.emit(ev.Drained())
             if self._pipe is not None:
                 self._pipe.high = False
-            self.emit(ev.Drained())
+                while self._owed:
+                    self._pipe.send(self._owed.popitem()[1])
 
     def commands(self, *, now: float) -> list[Command]:
-        """What the host must do since the last call, in order; hands over and forgets."""
+        """See `Machine.commands`."""
         if self._wants_attempt:
             self._wants_attempt = False
             self._connect(now, self.config.timeout)
@@ -395,12 +397,17 @@ class Client(Machine):
     # --- for its heartbeat ---
 
     def say(self, name: str, value: str) -> None:
-        """Send ``primus::<name>::<value>``."""
+        """Send ``primus::<name>::<value>``; to a server that does not read later, and the last of each kind only."""
         assert self._pipe is not None
         try:
-            self._transmit(self._pipe, encode_protocol(self.parser, protocol_message(name, value)))
+            message = encode_protocol(self.parser, protocol_message(name, value))
         except EncodeError as error:
             self.emit(ev.ErrorOccurred(error))
+            return
+        if self._pipe.buffered > self.limits.queue:
+            self._owed[name] = message
+        else:
+            self._transmit(self._pipe, message)
 
     def silence(self, now: float) -> None:
         """The server is taken for dead."""
@@ -414,6 +421,7 @@ class Client(Machine):
 
     def _let_go(self) -> None:
         self._pipe = None
+        self._owed = {}
         self._heartbeat.stop()
         self._attempt_timer.cancel()
         self._delay_timer.cancel()

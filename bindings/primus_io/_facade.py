@@ -242,6 +242,7 @@ class AsyncServer(Emitter):
         self._handler = handler
         self._authorize = authorize
         self._waiters: list[Waitable] = []
+        self._asking = 0
         self._closed = False
         self._stop_listening: Callable[[], object] = lambda: None
         self.port = 0
@@ -261,7 +262,10 @@ class AsyncServer(Emitter):
         Raises EncodeError where it cannot be sent.
         """
         count = self._core.write(data, but=[spark._core for spark in but])
-        self._io.schedule()
+        if any(spark.crowded for spark in self._core.sparks.values()):
+            self._io.pump()  # what follows in this turn may be too much for one that reads, too
+        else:
+            self._io.schedule()
         return count
 
     def _deliver(self, event: ev.Event) -> None:
@@ -348,10 +352,25 @@ class AsyncServer(Emitter):
                 self._decide(event.id, result)
 
     async def _ask_later(self, id: int, awaitable: Awaitable[object]) -> None:
-        try:
-            result = await awaitable
-        except Exception as error:
-            result = error
+        result: object = pp.Refused("authorization took too long", 503)
+
+        async def ask() -> None:
+            nonlocal result
+            try:
+                result = await awaitable
+            except Exception as error:
+                result = error
+
+        limits = self._core.limits
+        if self._asking >= limits.authorizations:  # hooks of requests that have gone count too: they still run
+            getattr(awaitable, "close", lambda: None)()
+            result = pp.Refused("too many requests wait for authorization", 503)
+        else:
+            self._asking += 1
+            try:
+                await self._io.within(limits.authorization, ask)
+            finally:
+                self._asking -= 1
         self._decide(id, result)
         self._io.schedule()
 

@@ -32,7 +32,8 @@ Spark = AsyncSpark
 # is the only one that runs in its thread. Windows' proactor loop reads in the background, into a buffer that must then
 # be the connection's own.
 SHARED = sys.platform != "win32"
-BUFFER = 256 * 1024 if SHARED else 64 * 1024
+# What one read brings is handled in one turn of the loop, so its size is also what one peer may hold the others up for.
+BUFFER = 32 * 1024
 
 # uvloop rounds timers to whole milliseconds; one that ran early would have to be set again, and that many times over.
 ROUNDING = 0.0005
@@ -212,7 +213,7 @@ class Driver(BaseDriver):
     def _arm(self, due: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if due is None or self._closed else self.loop.call_at(due + ROUNDING, self.timeout)
+        self._timer = None if due is None else self.loop.call_at(due + ROUNDING, self.timeout)
 
     def _write(self, number: int, data: bytes) -> None:
         self.channels[number].transport.write(data)
@@ -233,7 +234,7 @@ class Driver(BaseDriver):
         transport = channel.transport
         if abort:
             transport.abort()
-        elif not transport.is_closing():  # a second close() would break a TLS transport
+        else:
             if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
                 # asyncio would wait for ever on a peer that does not read. Below TLS one cannot see what is unsent.
                 channel.deadline = self.loop.call_later(self.endpoint.limits.close, transport.abort)

@@ -18,7 +18,7 @@ def _no_constant(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"{text} is too large for a number")
+        raise ValueError(f"{text[:40]} is too large for a number")
     return number
 
 

@@ -22,6 +22,10 @@ from .websocket import WebSocket, accept_token
 __all__ = ["HttpClient", "Pool", "PoolHost"]
 
 
+# How many interim (1xx) answers one connection may bring: none is needed, and an attacker's never end.
+INTERIM = 100
+
+
 class PoolHost(ChannelHost, Protocol):
     """What a pool needs of the endpoint."""
 
@@ -119,6 +123,7 @@ class HttpClient:
         self._up = False
         self._heard = False  # anything at all from the server
         self._conn = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.host.limits.head)
+        self._interim = 0
         self._response: h11.Response | None = None
         self._body = bytearray()
         channel.user = self
@@ -187,8 +192,11 @@ class HttpClient:
 
     def _event(self, event: object, job: _Job, now: float) -> None:
         if isinstance(event, h11.InformationalResponse):
+            self._interim += 1
             if event.status_code == 101:
                 self._upgraded(event, job, now)
+            elif self._interim > INTERIM:
+                self._fail("the server gives interim answers without end", now)
         elif isinstance(event, h11.Response):
             self._response = event
         elif isinstance(event, h11.Data):

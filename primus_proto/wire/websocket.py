@@ -253,4 +253,5 @@ class WebSocket:
     def _tell(self, code: int, reason: str, error: PrimusError | None, now: float) -> None:
         if not self._closed:
             self._closed = True
+            self._text = self._bytes = None  # an unfinished message may be large, and this object in a cycle
             self.owner.closed(code, reason, error, now=now)

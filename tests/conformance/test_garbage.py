@@ -77,7 +77,7 @@ async def test_before_the_handshake(host: Host, what: str) -> None:
             answer = await host.thread(peer.rest)
             assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer[:200]
 
-    async with host.serve(echo, limits=Limits(handshake=0.3, close=0.3)) as server:
+    async with host.serve(echo, limits=Limits(handshake=0.15, close=0.15)) as server:
         await served_meanwhile(host, server, Work(do))
 
 
@@ -94,7 +94,7 @@ async def test_on_a_tls_port(host: Host, tls: Certificates) -> None:
             peer.send(BEFORE["a TLS hello"][:8])
             peer.reset()
 
-    async with host.serve(echo, "localhost", ssl=tls.server, limits=Limits(handshake=0.3, close=0.3)) as server:
+    async with host.serve(echo, "localhost", ssl=tls.server, limits=Limits(handshake=0.15, close=0.15)) as server:
         await served_meanwhile(host, server, Work(do, tls.client))
 
 
@@ -160,7 +160,7 @@ async def test_a_server_that_speaks_garbage(host: Host, what: str) -> None:
             pass
 
     with raw_server(talk) as port:
-        async with host.connect(f"http://127.0.0.1:{port}", min=0.01, limits=Limits(close=0.3)) as primus:
+        async with host.connect(f"http://127.0.0.1:{port}", min=0.01, limits=Limits(close=0.1)) as primus:
             diary = Diary(host, primus, "error", "reconnected")
             assert await take(primus, 1) == ["hello"]
             assert diary.names[-1] == "reconnected"

@@ -20,7 +20,7 @@ AT_ONCE = 20
 # What 2,000 connections may leave behind altogether: asyncio keeps a hundred timers that were cancelled, or as many as
 # are armed, until their time has come.
 KEPT = 512 * 1024
-IDLE = 60.0 if LONG else 3.0
+IDLE = 60.0 if LONG else 2.0
 
 
 def descriptors() -> int:

@@ -163,6 +163,18 @@ async def test_a_broadcast_reaches_everyone(host: Host) -> None:
 
 
 @scenario()
+async def test_broadcasts_in_one_breath(host: Host) -> None:
+    """More than the limit before the loop gets its turn: who reads is not cut for that."""
+    serving = host.serve(None, limits=Limits(backlog=256 * 1024))
+    async with serving as server, host.connect(server.url) as one, host.connect(server.url) as two:
+        await host.until(lambda: len(server.sparks) == 2)
+        for number in range(32):
+            assert server.write(str(number) + "x" * 32_000) == 2
+        for primus in (one, two):
+            assert [int(value.rstrip("x")) for value in await take(primus, 32)] == list(range(32))
+
+
+@scenario()
 async def test_a_broadcast_and_one_who_does_not_read(host: Host) -> None:
     """The one is cut, the others get it all."""
     limits = Limits(backlog=64 * 1024)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from primus_proto import Limits
+from primus_proto.events import SparkData
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.peers import RawPeer, accept_websocket, frame, raw_server
 from tests.conformance.users import Gate, Memory, why
@@ -94,6 +95,27 @@ async def test_a_server_that_is_slow_blocks_the_clients_send(host: Host, reader:
             await sending.join()
             await host.until(lambda: len(heard) == pump.sent)
     assert set(heard) == {MESSAGE}
+
+
+@scenario(timeout=60)
+async def test_a_listener_of_the_whole_server_that_is_slow_blocks_each_client(host: Host) -> None:
+    gate, heard = Gate(host), list[str]()
+
+    async def listener(event: SparkData) -> None:
+        await gate.wait()
+        heard.append(event.data)
+
+    async with host.serve(None) as server:
+        server.on(SparkData, listener)
+        async with host.connect(server.url, limits=Limits(queue=LIMIT), ping=False) as primus:
+            pump = Pump(primus)
+            sending = host.start(pump.run())
+            sent = await host.settled(lambda: pump.sent)
+            assert sent < MOST
+            gate.open = True
+            await host.until(lambda: len(heard) >= sent, "it goes on")
+            pump._most = pump.sent
+            await sending.join()
 
 
 @READERS
@@ -245,7 +267,7 @@ async def test_a_server_that_never_reads(host: Host) -> None:
 async def test_a_flood_of_tiny_messages(host: Host) -> None:
     """What a message costs besides its bytes counts too."""
     gate, heard = Gate(host), list[str]()
-    count = 60_000
+    count = 40_000
     async with host.serve(partial(idle_handler, gate=gate, heard=heard)) as server:
         with RawPeer(server.port) as peer:
             with Memory() as memory:

@@ -253,6 +253,26 @@ async def test_a_peer_that_vanishes(host: Host, way: str) -> None:
 
 
 @scenario()
+async def test_what_was_not_read_before_leaving_can_be_read_afterwards(host: Host) -> None:
+    async def handler(spark: Any) -> None:
+        for number in range(3):
+            spark.write(number)
+        await stay(spark)
+
+    async with host.serve(handler) as server, host.connect(server.url) as primus:
+        assert await take(primus, 1) == [0]
+        await host.pause(0.05)
+    assert [value async for value in primus] == [1, 2]
+
+    async with host.serve(handler) as server, host.connect(server.url) as primus:
+        await host.pause(0.05)
+    heard: list[Any] = []
+    primus.on("data", heard.append)  # nothing runs any more that could call it
+    assert [value async for value in primus] == [0, 1, 2]
+    assert heard == []
+
+
+@scenario()
 async def test_destroyed_is_for_good(host: Host) -> None:
     async with host.serve(stay) as server, host.connect(server.url) as primus:
         diary = Diary(host, primus, "end", "destroy")

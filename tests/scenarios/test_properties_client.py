@@ -215,6 +215,7 @@ class Driven(RuleBasedStateMachine):
             assert client.next_timeout() is None
             if client.state is ClientState.OPEN:  # its server said that it has no heartbeat
                 assert any("learn" in line or "'pingInterval': False" in line for line in self.log)
+                self.open = False
                 self.act("connection_lost", "gone", now=self.now)
                 while (due := client.next_timeout()) is not None:
                     self.now = due
