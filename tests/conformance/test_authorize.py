@@ -103,19 +103,38 @@ async def test_a_server_that_is_not_well_is_tried_again(host: Host) -> None:
 
 @scenario()
 async def test_a_hook_that_takes_too_long_is_answered_for(host: Host) -> None:
-    ended = []
+    """And cancelled: nobody is left who waits for what it says."""
+    left = []
 
     async def decide(request: Any) -> None:
-        await host.pause(0.4)
-        ended.append(1)
+        try:
+            await host.pause(30)
+        finally:
+            left.append(1)
 
     async with host.serve(echo, authorize=decide, limits=Limits(authorization=0.1)) as server:
         with pytest.raises(ConnectError) as caught:
             async with host.connect(server.url, strategy=False):
                 pass
         assert caught.value.status == 503
-        await host.until(lambda: ended)
+        await host.until(lambda: left)
         assert not server.sparks
+
+
+@scenario()
+async def test_hooks_of_requests_that_have_gone_count_against_the_limit(host: Host) -> None:
+    running = []
+
+    async def decide(request: Any) -> None:
+        running.append(1)
+        await host.pause(30)
+
+    async with host.serve(echo, authorize=decide, limits=Limits(authorizations=3)) as server:
+        for _ in range(6):
+            with pytest.raises(ConnectError):
+                async with host.connect(server.url, strategy=False, timeout=0.1):
+                    pass
+        assert len(running) == 3
 
 
 @scenario()
