@@ -17,6 +17,8 @@ from typing import IO, Any, TypeVar
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 10.0  # seconds; bounds what would otherwise hang, is never waited out by a test that passes
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# Whoever runs the tests under nohup has the command ignore this one, as it should.
+SIGNALS = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 # Whatever is not closed, awaited or cleaned up shows on stderr, which most tests want empty.
 PRIMUS = (sys.executable, "-W", "error", "-m", "primus_io")
 

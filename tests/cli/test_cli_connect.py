@@ -191,14 +191,19 @@ def test_lost_for_good_without_a_strategy() -> None:
 
 
 def test_what_the_queue_does_not_keep_is_said_and_counts() -> None:
-    with serving() as (server, url):
-        client = run("connect", url, "--json", "--queue-size", "1", stdin="1\n2\n3")
-        server.wait("end")
-    assert client.process.returncode == 1
+    port = free_port()
+    often = ("--min", "0.05", "--max", "0.05", "--retries", "10000")
+    with Command("connect", f"http://127.0.0.1:{port}", "--json", "--queue-size", "1", *often) as client:
+        client.wait("reconnect scheduled")  # nobody is there yet, so everything goes into the queue
+        client.write("1", "2", "3")
+        client.wait("messages dropped", messages=["2"])
+        with serving(port=port) as (server, _):
+            assert client.finish() == 1
+            server.wait("end")
     assert [event["data"] for event in server.events if event["event"] == "data"] == [3]
     dropped = [event for event in client.events if event["event"] == "messages dropped"]
     assert [text for event in dropped for text in event["messages"]] == ["1", "2"]
-    assert client.stderr.startswith("primus connect: not everything was sent: 2 of the messages were dropped")
+    assert "primus connect: not everything was sent: 2 of the messages were dropped" in client.stderr
 
 
 def test_manual_connects_with_the_first_line() -> None:
