@@ -72,8 +72,6 @@ class Channel(asyncio.BufferedProtocol):
             driver.channels[self._number] = self
         else:
             assert self._number is not None
-            # No longer to be cancelled: uvloop would close the transport without a word to this protocol.
-            driver.opening.pop(self._number, None)
             driver.channels[self._number] = self
             driver.endpoint.channel_opened(self._number, now=driver.now())
         driver.pump()
@@ -241,11 +239,9 @@ class Driver(BaseDriver):
             transport.close()
 
     def _open(self, command: cmd.OpenChannel) -> None:
-        task = self.loop.create_task(self._connect(command))
-        if not task.done():  # as it may be with eager tasks
-            self.opening[command.channel] = task
-            # Cancelled before it began, it cannot say itself that it is over.
-            task.add_done_callback(lambda _: self._opened(command.channel))
+        task = self.opening[command.channel] = self.loop.create_task(self._connect(command))
+        # Cancelled before it began, or an eager task over before it is noted here, it cannot say so itself.
+        task.add_done_callback(lambda _: self._opened(command.channel))
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
         number = command.channel
@@ -264,10 +260,7 @@ class Driver(BaseDriver):
         except (OSError, UnicodeError) as failure:
             error = connect_failure(command, failure)
         except asyncio.CancelledError:
-            with contextlib.suppress(asyncio.CancelledError):
-                for _ in range(2):
-                    await asyncio.sleep(0)  # the time asyncio takes to say that a connection was made, and is closed
-            if channel in self.open:  # uvloop does not say so
+            if channel in self.open:  # connected even so; uvloop closes that without a word to the channel
                 channel.transport.abort()
                 channel.connection_lost(None)
             raise

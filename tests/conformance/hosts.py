@@ -57,6 +57,14 @@ class Task(ABC, Generic[T]):
         """What it returned; raises what it raised."""
 
 
+class Event(Protocol):
+    """Something to wait for."""
+
+    def set(self) -> object: ...
+
+    async def wait(self) -> object: ...
+
+
 class Fetch(Protocol):
     """`fetch_spec`."""
 
@@ -87,6 +95,10 @@ class Host(ABC):
     @abstractmethod
     async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what blocks, in a thread, and wait for it."""
+
+    @abstractmethod
+    def event(self) -> Event:
+        """An event object of the host's library."""
 
     @abstractmethod
     async def pause(self, seconds: float) -> None:

@@ -172,6 +172,9 @@ class AsyncioHost(Host):
     async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(function, *args, **kwargs)
 
+    def event(self) -> asyncio.Event:
+        return asyncio.Event()
+
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 

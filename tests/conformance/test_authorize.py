@@ -129,7 +129,7 @@ async def test_hooks_of_requests_that_have_gone_count_against_the_limit(host: Ho
         running.append(1)
         await host.pause(30)
 
-    async with host.serve(echo, authorize=decide, limits=Limits(authorizations=3)) as server:
+    async with host.serve(echo, authorize=decide, limits=Limits(authorizations=3, close=0.1)) as server:
         for _ in range(6):
             with pytest.raises(ConnectError):
                 async with host.connect(server.url, strategy=False, timeout=0.1):

@@ -74,11 +74,15 @@ def polite(peer: socket.socket) -> None:
             peer.sendall(frame(b"\x03\xe8", CLOSING, masked=False))
 
 
+# Turns of the loop: each of the first, then ever longer.
+TURNS = [*range(50), *(int(50 * 1.3**more) for more in range(50))]
+
+
 @scenario()
 async def test_connecting_at_any_moment(host: Host) -> None:
     """Cancelled after 0, 1, 2, … turns of the loop, until it gets through."""
     with raw_server(polite) as port:
-        for turns in range(1000):
+        for turns in TURNS:
             task = host.start(enter(host.connect(f"http://localhost:{port}")))
             for _ in range(turns):
                 await host.pause(0)
@@ -89,13 +93,13 @@ async def test_connecting_at_any_moment(host: Host) -> None:
                 with pytest.raises(AssertionError, match="it was entered"):
                     task.result()
                 break
-        assert 3 < turns < 999
+        assert 3 < turns < TURNS[-1]
 
 
 @scenario()
 async def test_connecting_over_tls_at_any_moment(host: Host, tls: Certificates) -> None:
     async with host.serve(echo, "localhost", ssl=tls.server) as server:
-        for turns in range(1000):
+        for turns in TURNS:
             task = host.start(enter(host.connect(server.url, ssl=tls.client)))
             for _ in range(turns):
                 await host.pause(0)
@@ -105,7 +109,7 @@ async def test_connecting_over_tls_at_any_moment(host: Host, tls: Certificates) 
                 with pytest.raises(AssertionError, match="it was entered"):
                     task.result()
                 break
-        assert 3 < turns < 999
+        assert 3 < turns < TURNS[-1]
         await host.until(lambda: not server.sparks)
 
 

@@ -160,7 +160,9 @@ async def test_a_server_that_speaks_garbage(host: Host, what: str) -> None:
             pass
 
     with raw_server(talk) as port:
-        async with host.connect(f"http://127.0.0.1:{port}", min=0.01, limits=Limits(close=0.1)) as primus:
+        options = {"dialect": "happn", "min": 0.01, "manual": True, "limits": Limits(close=0.1)}
+        async with host.connect(f"http://127.0.0.1:{port}", **options) as primus:
             diary = Diary(host, primus, "error", "reconnected")
+            primus.open()
             assert await take(primus, 1) == ["hello"]
-            assert diary.names[-1] == "reconnected"
+            assert diary.names == ["error", "reconnected"]

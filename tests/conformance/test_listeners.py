@@ -114,7 +114,7 @@ async def test_coroutine_listeners_run_in_order_for_each_spark_and_beside_each_o
                 await host.until(lambda: len(said) == 3)
             await host.until(lambda: len(said) == 4)
             assert said == [("fast", 0), ("fast", 1), ("fast", 2), ("fast", "end")]
-        gate.open = True
+        gate.open()
         await host.until(lambda: len(said) == 8)
         assert said[4:] == [("slow", 0), ("slow", 1), ("slow", 2), ("slow", "end")]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from primus_proto import EncodeError, Limits
 from primus_proto.events import SparkData
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, scenario
+from tests.conformance.peers import accept_websocket, frame, raw_server, silent
 from tests.conformance.users import Diary, echo, mebibytes, take
 
 VALUES: list[Any] = [0, False, None, "", [], {}, -1.5, "ü\u2028\u2029😀", {"a": [1, {"b": None}]}, 2**53, "primus:"]
@@ -229,6 +232,30 @@ async def test_what_the_server_says_first_is_heard_by_a_listener_that_comes_afte
             diary = Diary(host, primus, "data")
             [spark] = server.sparks.values()
             spark.write(5)
+            await diary.wait("data", 6)
+            assert diary.all("data") == list(range(6))
+
+
+@scenario()
+async def test_what_came_before_the_listener_comes_before_what_comes_after(host: Host) -> None:
+    """Even if that is in the socket already when the listener is."""
+    more, sent = threading.Event(), threading.Event()
+
+    def talk(peer: socket.socket) -> None:
+        accept_websocket(peer)
+        peer.sendall(b"".join(frame(b"%d" % number, masked=False) for number in range(5)))
+        more.wait()
+        peer.sendall(frame(b"5", masked=False))
+        sent.set()
+        silent(peer)
+
+    with raw_server(talk) as port:
+        options = {"dialect": "happn", "limits": Limits(close=0.1)}
+        async with host.connect(f"http://127.0.0.1:{port}", **options) as primus:
+            await host.pause(0.05)
+            more.set()
+            sent.wait()  # the loop does not get to read it
+            diary = Diary(host, primus, "data")
             await diary.wait("data", 6)
             assert diary.all("data") == list(range(6))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -53,6 +54,9 @@ async def test_opening_by_hand_and_again_after_an_end(host: Host) -> None:
             primus.end()
             await primus.wait_ended()
         assert diary.names == ["open", "end"] * 2
+        primus.open()
+        primus.write("at once")
+        assert await take(primus, 1) == ["at once"]
 
 
 @scenario()
@@ -95,8 +99,10 @@ async def test_ended_and_opened_in_one_breath(host: Host) -> None:
 @scenario()
 async def test_leaving_is_for_good(host: Host) -> None:
     async with host.serve(echo) as server:
+        started = time.monotonic()
         async with host.connect(server.url, min=0.01) as primus:
             primus.on("end", primus.open)
+        assert time.monotonic() - started < 1
         await host.until(lambda: not server.sparks)
         await host.pause(0.05)
         assert not server.sparks

@@ -7,6 +7,7 @@ more than that.
 from __future__ import annotations
 
 import socket
+import threading
 from functools import partial
 from typing import Any
 
@@ -88,7 +89,7 @@ async def test_a_server_that_is_slow_blocks_the_clients_send(host: Host, reader:
             grown = memory.grown()
             print("sent", sent, "grown", grown)
             assert grown < BOTH
-            gate.open = True
+            gate.open()
             primus_done = host.until(lambda: len(heard) >= sent + 50, "it goes on")
             await primus_done
             pump._most = pump.sent
@@ -112,7 +113,7 @@ async def test_a_listener_of_the_whole_server_that_is_slow_blocks_each_client(ho
             sending = host.start(pump.run())
             sent = await host.settled(lambda: pump.sent)
             assert sent < MOST
-            gate.open = True
+            gate.open()
             await host.until(lambda: len(heard) >= sent, "it goes on")
             pump._most = pump.sent
             await sending.join()
@@ -141,7 +142,7 @@ async def test_a_client_that_is_slow_blocks_the_servers_send(host: Host, reader:
             grown = memory.grown()
             print("sent", sent, "grown", grown)
             assert grown < BOTH
-            gate.open = True
+            gate.open()
             await host.until(lambda: len(heard) >= sent + 50, "it goes on")
             pump._most = pump.sent
             await reading.join()
@@ -151,7 +152,6 @@ async def test_a_client_that_is_slow_blocks_the_servers_send(host: Host, reader:
 @scenario(timeout=60)
 async def test_nobody_reads_and_nobody_iterates(host: Host) -> None:
     """A client that never looks at what comes: it keeps a bounded part, and can still write and leave."""
-    gate = Gate(host)
 
     async def handler(spark: Any) -> None:
         sending = host.start(Pump(spark).run())
@@ -170,7 +170,6 @@ async def test_nobody_reads_and_nobody_iterates(host: Host) -> None:
                 await host.until(lambda: heard)
                 assert memory.grown() < 3 * KIB * KIB
             await host.until(lambda: not server.sparks)
-    assert gate.open is False
 
 
 @scenario(timeout=40)
@@ -232,17 +231,12 @@ async def test_send_to_a_peer_that_never_reads_waits_until_it_is_gone(host: Host
 
 @scenario(timeout=40)
 async def test_a_server_that_never_reads(host: Host) -> None:
-    gate = Gate(host)
+    reading = threading.Event()
     limits = Limits(queue=LIMIT, close=0.3)
 
     def talk(peer: socket.socket) -> None:
         accept_websocket(peer)
-        while not gate.open:
-            peer.settimeout(0.01)
-            try:
-                peer.recv(0)
-            except TimeoutError:
-                continue
+        reading.wait()
 
     with raw_server(talk, receive_buffer=64 * KIB) as port, Memory() as memory:
         try:
@@ -258,7 +252,7 @@ async def test_a_server_that_never_reads(host: Host) -> None:
                 assert memory.grown() < 2 * (LIMIT + len(MESSAGE)) + 256 * KIB
                 assert primus.state == "open", "a client is not cut: it may write again when the server reads"
         finally:
-            gate.open = True
+            reading.set()
         await sending.join()
         assert sending.result() is None
 
@@ -277,7 +271,7 @@ async def test_a_flood_of_tiny_messages(host: Host) -> None:
                 await host.pause(0.3)
                 # 4,000 of them, and one read full of others, as objects.
                 assert memory.grown() < 16 * KIB * KIB
-            gate.open = True
+            gate.open()
             await host.until(lambda: len(heard) == count)
             await sending.join()
 
@@ -297,7 +291,7 @@ async def test_who_is_made_to_wait_is_not_taken_for_dead(host: Host) -> None:
             await host.pause(1.0)
             [spark] = server.sparks.values()
             assert spark.state == "open"
-            gate.open = True
+            gate.open()
             pump._most = pump.sent
             await sending.join()
     assert not skipped

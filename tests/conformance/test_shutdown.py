@@ -12,7 +12,7 @@ from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, scenario, sockets
 from tests.conformance.peers import RawPeer, frame
 from tests.conformance.test_sessions import stay
-from tests.conformance.users import Diary, echo, mebibytes, take, why
+from tests.conformance.users import Diary, Gate, echo, mebibytes, take, why
 
 CLOSE = 0.3
 LIMITS = Limits(close=CLOSE)
@@ -54,6 +54,18 @@ async def test_clients_are_told_and_stay_away(host: Host) -> None:
                 pass
         await server.close()  # again
         await server.serve_forever()
+
+
+@scenario()
+async def test_when_nobody_is_there(host: Host) -> None:
+    clock = Clock()
+    async with host.serve(echo):
+        pass
+    async with host.serve(echo) as server:
+        async with host.connect(server.url):
+            pass
+        await host.until(lambda: not server.sparks)
+    assert clock() < 1
 
 
 @scenario()
@@ -268,6 +280,30 @@ async def test_closed_from_inside(host: Host) -> None:
 
         async with host.connect(server.url) as primus:
             assert [value async for value in primus] == ["closing"]
+
+
+@scenario()
+async def test_closed_from_inside_by_all_while_peers_hang(host: Host) -> None:
+    """Each gives up at the same moment, and waits for none of the others."""
+
+    async def handler(spark: Any) -> None:
+        await gate.wait()
+        await server.close()
+        closed.append(spark)
+        await host.pause(60)
+
+    gate, closed = Gate(host), list[Any]()
+    async with host.serve(handler, limits=LIMITS) as server:
+        peers = [RawPeer(server.port) for _ in range(4)]
+        for peer in peers:
+            await host.thread(peer.open)
+        await host.until(lambda: len(server.sparks) == 4)
+        clock = Clock()
+        gate.open()
+        await host.until(lambda: closed)
+    assert clock() < 3 * GRACE
+    for peer in peers:
+        peer.close()
 
 
 @scenario()

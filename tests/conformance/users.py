@@ -92,8 +92,10 @@ class Gate:
     """Something that handlers wait for."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
-        self.open = False
+        self._event = host.event()
+
+    def open(self) -> None:
+        self._event.set()
 
     async def wait(self) -> None:
-        await self._host.until(lambda: self.open, "the gate opens", 30)
+        await self._event.wait()
