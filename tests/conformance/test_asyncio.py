@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from primus_io.asyncio import Spark, connect, serve
-from primus_proto import PrimusError
+from primus_proto import Limits, PrimusError
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
@@ -138,6 +138,37 @@ async def test_a_timeout_around_everything(host: Host) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(stay_connected(), 0.05)
         await host.until(lambda: len(server.sparks) == 1)
+
+
+@scenario()
+async def test_cleaning_up_may_wait(host: Host) -> None:
+    said: list[str] = []
+
+    async def clean(_: object = None) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            said.append("clean")
+
+    async with host.serve(clean, limits=Limits(close=0.1)) as server:
+        server.on("disconnection", clean)
+        async with host.connect(server.url) as primus:
+            primus.on("end", clean)
+        assert said == ["clean"]
+    assert said == ["clean"] * 3
+
+
+@scenario()
+async def test_broadcasts_in_one_breath(host: Host) -> None:
+    """More than the limit before the loop gets its turn: who reads is not cut for that."""
+    serving = host.serve(None, limits=Limits(backlog=256 * 1024))
+    async with serving as server, host.connect(server.url) as one, host.connect(server.url) as two:
+        await host.until(lambda: len(server.sparks) == 2)
+        for number in range(32):
+            assert server.write(str(number) + "x" * 32_000) == 2
+        for primus in (one, two):
+            assert [int(value.rstrip("x")) for value in await take(primus, 32)] == list(range(32))
 
 
 def test_loops_in_several_threads(tls: Certificates) -> None:

@@ -81,13 +81,11 @@ async def test_many_clients_share_what_they_can(host: Host) -> None:
         async with host.connect(server.url):
             pass
         with Memory() as memory:
-            clients = [host.connect(server.url) for _ in range(count)]
-            for client in clients:
-                await client.__aenter__()
-            each = memory.grown() / count
-            print(f"{each:.0f} bytes for a connection, both ends")
-            for client in clients:
-                await client.__aexit__(None, None, None)
+            async with contextlib.AsyncExitStack() as stack:
+                for _ in range(count):
+                    await stack.enter_async_context(host.connect(server.url))
+                each = memory.grown() / count
+                print(f"{each:.0f} bytes for a connection, both ends")
         assert each < 64 * 1024
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from typing import Any
@@ -142,11 +143,10 @@ async def test_messages_that_came_before_the_end_can_be_taken_after_it(host: Hos
 async def test_a_broadcast_reaches_everyone(host: Host) -> None:
     crowd, rounds = 200, 5
     async with host.serve(None) as server:
-        clients = [host.connect(server.url, ping=False) for _ in range(crowd)]
-        entered = [await client.__aenter__() for client in clients]
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(host.connect(server.url, ping=False)) for _ in range(crowd)]
             await host.until(lambda: len(server.sparks) == crowd)
-            readers = [host.start(take(primus, rounds + 1)) for primus in entered]
+            readers = [host.start(take(primus, rounds + 1)) for primus in clients]
             for number in range(rounds):
                 assert server.write({"round": number}) == crowd
             [first, *_] = server.sparks.values()
@@ -158,23 +158,8 @@ async def test_a_broadcast_reaches_everyone(host: Host) -> None:
             said = [{"round": number} for number in range(rounds)]
             assert sorted(result[-1] for result in results) == ["not you"] * (crowd - 1) + ["you"]
             assert all(result[:-1] == said for result in results)
-        finally:
-            for client in clients:
-                await client.__aexit__(None, None, None)
         await host.until(lambda: not server.sparks)
         assert server.write("nobody there") == 0
-
-
-@scenario()
-async def test_broadcasts_in_one_breath(host: Host) -> None:
-    """More than the limit before the loop gets its turn: who reads is not cut for that."""
-    serving = host.serve(None, limits=Limits(backlog=256 * 1024))
-    async with serving as server, host.connect(server.url) as one, host.connect(server.url) as two:
-        await host.until(lambda: len(server.sparks) == 2)
-        for number in range(32):
-            assert server.write(str(number) + "x" * 32_000) == 2
-        for primus in (one, two):
-            assert [int(value.rstrip("x")) for value in await take(primus, 32)] == list(range(32))
 
 
 @scenario()

@@ -39,7 +39,7 @@ async def test_a_heartbeat_every_second(host: Host) -> None:
         started = time.monotonic()
         async with host.connect(server.url, ping=1, pong=1) as primus:
             assert primus.latency is not None
-            assert 0 < primus.latency < 0.5, "the time the open took"
+            assert 0 <= primus.latency < 0.5, "the time the open took"
             [spark] = server.sparks.values()
             assert spark.heartbeat_timeout == 1.5
             diary = Diary(host, primus, *EVENTS)

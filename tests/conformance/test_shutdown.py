@@ -321,15 +321,3 @@ async def test_an_error_in_the_block_closes_it_too(host: Host) -> None:
     assert primus.state == "closed"
     await serving.join()
     assert not server.sparks
-
-
-@scenario()
-async def test_one_end_of_the_block_before_the_other(host: Host) -> None:
-    """The server leaves first, its client afterwards."""
-    async with host.connect("http://127.0.0.1:9", manual=True):
-        pass
-    serving = host.serve(echo)
-    server = await serving.__aenter__()
-    async with host.connect(server.url, min=0.02) as primus:
-        await serving.__aexit__(None, None, None)
-        await primus.wait_ended()
