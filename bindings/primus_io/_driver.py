@@ -2,25 +2,102 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 import ssl
+import stat
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-__all__ = ["Deliver", "Driver", "Endpoint", "connect_failure"]
+from ._session import IO
+
+__all__ = ["Deliver", "Driver", "Endpoint", "Listening", "Reach", "connect_failure", "unix_listener"]
 
 Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
 Deliver = Callable[[Any], None]
+StopListening = Callable[[], object]
 
 
-def connect_failure(command: cmd.OpenChannel, failure: Exception) -> str:
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a client reaches its server: the TLS context for ``https``, the Unix socket in place of host and port."""
+
+    tls: ssl.SSLContext | None = None
+    unix: str | None = None
+
+    def context(self, command: cmd.OpenChannel) -> ssl.SSLContext | None:
+        """The TLS context for a channel; None: no TLS."""
+        return (self.tls or ssl.create_default_context()) if command.tls else None
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server listens."""
+
+    host: str
+    port: int
+    unix: str | None
+    tls: ssl.SSLContext | None
+
+    def url(self, port: int) -> str:
+        """Where a client on this machine finds it."""
+        host = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://localhost" if self.unix else f"{scheme}://{host}:{port}"
+
+
+def unix_listener(path: str) -> tuple[socket.socket, StopListening]:
+    """A Unix socket that listens, and what removes its file again. A file that a dead server left is replaced.
+
+    Raises OSError where something listens there, or is there that is no socket.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this system has no Unix sockets: give a host and a port")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
+                os.unlink(path)
+        listener.bind(path)
+        listener.listen(1024)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    made = os.stat(path).st_ino
+
+    def remove() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_ino == made:  # nobody else has taken its place
+                os.unlink(path)
+
+    return listener, remove
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True  # full, or not ours to try: something is there
+    return True
+
+
+def connect_failure(command: cmd.OpenChannel, unix: str | None, failure: Exception) -> str:
     """What to say of a byte stream that could not be opened."""
-    place = f"{command.host}:{command.port}"
+    place = unix or f"{command.host}:{command.port}"
     if isinstance(failure, ssl.SSLCertVerificationError):
         return f"no TLS with {place}: {failure}; if that is the right server, give ssl= a context that trusts it"
     if isinstance(failure, ssl.SSLError):
@@ -38,18 +115,38 @@ def _system_words(failure: Exception) -> str:
     return getattr(failure, "strerror", None) or text
 
 
-class Driver(ABC):
+class Driver(IO, ABC):
     """Runs one endpoint. A binding says how to write, close, pause, open, and how to be called back at a time."""
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver) -> None:
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         self.endpoint = endpoint
         self.deliver = deliver
+        self._reach = reach
         self._pumping = False
         self._armed: float | None = None
 
+    @classmethod
+    async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
+        """A driver, ready to be pumped; it ends with `release`."""
+        return cls(endpoint, deliver, reach)
+
+    @staticmethod
     @abstractmethod
+    def clock() -> float:
+        """The clock, monotonic seconds."""
+
+    @classmethod
+    def wall_offset(cls) -> float:
+        """Unix time minus the clock."""
+        return time.time() - cls.clock()
+
+    @abstractmethod
+    async def listen(self, where: Listening) -> tuple[int, StopListening]:
+        """Accept channels; returns the port (0 for a Unix socket) and what stops it. Raises OSError."""
+
     def now(self) -> float:
-        """The clock, seconds."""
+        """The clock, as a driver asks it."""
+        return self.clock()
 
     def pump(self) -> None:
         """Deliver events and run commands until there are none, then re-arm the timer. Not re-entrant."""

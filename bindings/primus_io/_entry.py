@@ -1,34 +1,27 @@
-"""Entering and leaving, the same for every binding that awaits: what `connect`, `serve` and `fetch_spec` do."""
+"""Entering and leaving, the same for every binding: what `connect`, `serve` and `fetch_spec` do.
+
+A binding names its `Driver`; `_awaiting` and `_blocking` add how a user enters and leaves.
+"""
 
 from __future__ import annotations
 
-import inspect
 import random
 import ssl
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, TypeVar
 
 import primus_proto as pp
 from primus_proto import events as ev
 
-from ._driver import Deliver
-from ._facade import AsyncClient, AsyncServer, Authorize, Handler
-from ._session import IO, Waitable
+from ._driver import Driver, Listening, Reach
+from ._facade import Authorize, ClientFacade, Handle, ServerFacade
+from ._session import Waitable
 
-__all__ = ["Connecting", "Serving", "fetch_spec_with"]
+__all__ = ["Asking", "Connecting", "Serving"]
 
-
-def check_handler(handler: object) -> None:
-    """ConfigError for a handler that cannot be awaited."""
-    call = getattr(handler, "__call__", None)  # noqa: B004  # an object with an async __call__ is a handler too
-    if not inspect.iscoroutinefunction(handler) and not inspect.iscoroutinefunction(call):
-        raise pp.ConfigError(
-            "the handler must be an async function taking a spark; for a plain function use "
-            "serve(None, ...) and server.on('connection', function)"
-        )
+C = TypeVar("C", bound=ClientFacade)
+V = TypeVar("V", bound=ServerFacade[Any])
 
 
 def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
@@ -43,28 +36,27 @@ def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
     return error
 
 
-class Connecting(ABC):
+class Connecting(Generic[C]):
     """What every binding's `connect` does."""
 
-    def __init__(self, url: str, *, wait: bool = True, ssl: ssl.SSLContext | None = None, **options: Any) -> None:
+    DRIVER: ClassVar[type[Driver]]
+    CLIENT: ClassVar[type[Any]]
+
+    def __init__(
+        self, url: str, *, wait: bool = True, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Any
+    ) -> None:
         self._config = pp.ClientConfig(url=url, **options)
         self._wait = wait and not self._config.manual
-        self._tls = ssl
+        self._reach = Reach(ssl, unix)
 
-    @abstractmethod
-    async def _start(self, endpoint: pp.ByteClient, deliver: Deliver) -> IO:
-        """Drive `endpoint`, giving its events to `deliver`."""
+    async def _begin(self) -> None:
+        endpoint = pp.ByteClient(self._config, rng=random.SystemRandom(), wall_offset=self.DRIVER.wall_offset())
+        self._client: C = self.CLIENT(endpoint.client)
+        self._io = self._client._io = await self.DRIVER.begin(endpoint, self._client._deliver, self._reach)
 
-    @abstractmethod
-    def _clock(self) -> float:
-        """What the binding uses as `now`."""
-
-    async def __aenter__(self) -> AsyncClient:
-        offset = time.time() - self._clock()
-        endpoint = pp.ByteClient(self._config, rng=random.SystemRandom(), wall_offset=offset)
-        self._client = client = AsyncClient(endpoint.client)
-        self._io = client._io = await self._start(endpoint, client._deliver)
-        client._io.pump()
+    async def _enter(self) -> C:
+        client = self._client
+        self._io.pump()
         if self._wait:
             try:
                 await client._until(lambda: client._opens > 0 or client._ended)
@@ -77,9 +69,7 @@ class Connecting(ABC):
                 raise connect_error(client.close_reason)
         return client
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def _exit(self, error: BaseException | None) -> None:
         await self._leave()
         if self._client.failure is not None and error is None:
             raise self._client.failure
@@ -95,21 +85,24 @@ class Connecting(ABC):
             await self._io.release()
 
 
-class Serving(ABC):
+class Serving(ABC, Generic[V]):
     """What every binding's `serve` does."""
+
+    DRIVER: ClassVar[type[Driver]]
+    SERVER: ClassVar[type[Any]]
 
     def __init__(
         self,
-        handler: Handler | None,
+        handler: Callable[[Any], object] | None,
         host: str = "127.0.0.1",
         port: int = 0,
         *,
+        unix: str | None = None,
         ssl: ssl.SSLContext | None = None,
         authorize: Authorize | None = None,
         **options: Any,
     ) -> None:
-        if handler is not None:
-            check_handler(handler)
+        self._handler = None if handler is None else self._accepts(handler)
         options.setdefault("authorization", authorize is not None)
         self._config = pp.ServerConfig(**options)
         if bool(self._config.authorization) != (authorize is not None):
@@ -117,71 +110,73 @@ class Serving(ABC):
                 "authorize= is the function that decides, authorization= says for which requests (True or 'all'): "
                 "give both, or authorize= alone"
             )
-        self._handler, self._authorize = handler, authorize
-        self._host, self._port, self._tls = host, port, ssl
+        self._authorize = authorize
+        self._listening = Listening(host, port, unix, ssl)
 
     @abstractmethod
-    async def _start(self, endpoint: pp.ByteServer, deliver: Deliver) -> IO:
-        """Drive `endpoint`, giving its events to `deliver`."""
+    def _accepts(self, handler: object) -> Handle:
+        """The handler as the facade calls it; ConfigError for what cannot be one."""
 
-    @abstractmethod
-    def _clock(self) -> float:
-        """What the binding uses as `now`."""
+    async def _begin(self) -> None:
+        endpoint = pp.ByteServer(self._config, rng=random.SystemRandom(), wall_offset=self.DRIVER.wall_offset())
+        self._server: V = self.SERVER(endpoint, self._handler, self._authorize)
+        self._io = self._server._io = await self.DRIVER.begin(endpoint, self._server._deliver, Reach())
 
-    @abstractmethod
-    async def _listen(self, io: Any) -> tuple[int, Callable[[], object]]:
-        """Listen; returns the port, and what stops the listening."""
-
-    async def __aenter__(self) -> AsyncServer:
-        offset = time.time() - self._clock()
-        endpoint = pp.ByteServer(self._config, rng=random.SystemRandom(), wall_offset=offset)
-        self._server = server = AsyncServer(endpoint, self._handler, self._authorize)
-        server._io = await self._start(endpoint, server._deliver)
+    async def _enter(self) -> V:
+        server, where = self._server, self._listening
         try:
-            server.port, server._stop_listening = await self._listen(server._io)
+            server.port, server._stop_listening = await self._io.listen(where)
         except BaseException:
-            await server._io.close(0)
-            await server._io.release()
+            try:
+                await self._io.close(0)
+            finally:
+                await self._io.release()
             raise
-        host = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(self._host, self._host)
-        host = f"[{host}]" if ":" in host else host
-        server.url = f"{'https' if self._tls else 'http'}://{host}:{server.port}"
-        server._io.schedule()  # not at once: `initialised` should find the listeners of whoever enters
+        server.url = where.url(server.port)
+        self._io.schedule()  # not at once: `initialised` should find the listeners of whoever enters
         return server
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def _exit(self) -> None:
         try:
-            await self._server.close()
+            await self._server._close(pp.NOTHING, False, 0.0)
         finally:
-            await self._server._io.release()
+            await self._io.release()
 
 
-async def fetch_spec_with(
-    start: Callable[[pp.SpecQuery, Deliver], Awaitable[IO]], url: str, options: dict[str, Any]
-) -> dict[str, Any]:
+class Asking:
     """What every binding's `fetch_spec` does."""
-    query = pp.SpecQuery(pp.ClientConfig(url=url, **options), rng=random.SystemRandom())
-    answers: list[ev.Event] = []
-    answered: Waitable | None = None
 
-    def deliver(event: ev.Event) -> None:
-        answers.append(event)
-        if answered is not None:
-            answered.set()
+    def __init__(
+        self, driver: type[Driver], url: str, tls: ssl.SSLContext | None, unix: str | None, options: dict[str, Any]
+    ) -> None:
+        self._driver = driver
+        self._config = pp.ClientConfig(url=url, **options)
+        self._reach = Reach(tls, unix)
+        self._answers: list[ev.Event] = []
+        self._answered: Waitable | None = None
 
-    io = await start(query, deliver)
-    try:
-        answered = io.event()
-        io.pump()
-        while not answers:
-            await answered.wait()
-    finally:
-        await io.close(0)  # the answer has been read, or nobody wants it any longer
-        await io.release()
-    answer = answers[0]
-    if isinstance(answer, ev.SpecReceived):
-        return answer.spec
-    assert isinstance(answer, ev.ErrorOccurred)
-    raise answer.error
+    def _deliver(self, event: ev.Event) -> None:
+        self._answers.append(event)
+        if self._answered is not None:
+            self._answered.set()
+
+    async def _begin(self) -> None:
+        query = pp.SpecQuery(self._config, rng=random.SystemRandom())
+        self._io = await self._driver.begin(query, self._deliver, self._reach)
+
+    async def _answer(self) -> dict[str, Any]:
+        try:
+            self._answered = self._io.event()
+            self._io.pump()
+            while not self._answers:
+                await self._answered.wait()
+        finally:
+            try:
+                await self._io.close(0)  # the answer has been read, or nobody wants it any longer
+            finally:
+                await self._io.release()
+        answer = self._answers[0]
+        if isinstance(answer, ev.SpecReceived):
+            return answer.spec
+        assert isinstance(answer, ev.ErrorOccurred)
+        raise answer.error

@@ -1,32 +1,37 @@
-"""The Primus-shaped objects users hold, for every binding that awaits. Nothing of any one library is used here.
+"""The Primus-shaped objects users hold, but for what waits. Nothing of any one library is used here.
 
 A binding gives an `IO` and the sockets; the classes here do the rest: events to listeners, iteration, what becomes of
-a handler's exception.
+a handler's exception. How a user waits (`await spark.send(...)`, `spark.send(...)`) is added by `_awaiting` and
+`_blocking`, over the private coroutines of these classes.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import primus_proto as pp
 from primus_proto import events as ev
 
 from ._session import Emitter, Session, Waitable, log
 
-__all__ = ["AsyncClient", "AsyncServer", "AsyncSpark", "Authorize", "Handler"]
+__all__ = ["Authorize", "ClientFacade", "Handle", "ServerFacade", "SparkFacade", "Sparks"]
 
-Handler = Callable[["AsyncSpark"], Awaitable[object]]
+Handle = Callable[[Any], Awaitable[object]]
 Authorize = Callable[[pp.Request], Awaitable[object] | object]
 
 
-class AsyncSpark(Session):
+class SparkFacade(Session):
     """A spark, as a handler or a `connection` listener gets it."""
 
     NAMES = frozenset({"data", "error", "end", "heartbeat", "readyStateChange", "drain", "message ignored"})
     _core: pp.Spark
-    _server: AsyncServer
+
+    def __init__(self, core: pp.Spark, server: ServerFacade[Any]) -> None:
+        super().__init__(core)
+        self._server = server
+        self._io = server._io
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state}>"
@@ -35,11 +40,6 @@ class AsyncSpark(Session):
     def id(self) -> str:
         """Unique for this one connection."""
         return self._core.id
-
-    @property
-    def server(self) -> AsyncServer:
-        """The server it is a spark of."""
-        return self._server
 
     @property
     def request(self) -> pp.Request:
@@ -87,12 +87,14 @@ class AsyncSpark(Session):
         self._io.schedule()
 
     def _deliver(self, event: ev.SparkEvent) -> None:
-        heard = self._emit(event, event.args)
+        self._tell(event, event.args)
         if type(event) is ev.SparkEnded:
             self._deliver_end()
         elif type(event) is ev.SparkDrained:
             self._changed()
-        elif type(event) is ev.SparkError and not heard:
+
+    def _unheard(self, event: ev.Event) -> None:
+        if type(event) is ev.SparkError:
             log.warning("spark %s: %s", self.id, event.error)
 
     def _fault(self, error: BaseException) -> None:
@@ -102,7 +104,7 @@ class AsyncSpark(Session):
         self._io.schedule()
 
 
-class AsyncClient(Session):
+class ClientFacade(Session):
     """A client, as `connect` gives it."""
 
     NAMES = frozenset(
@@ -170,11 +172,8 @@ class AsyncClient(Session):
             raise pp.LocalProtocolError("this client has been left: enter a new `connect`")
         return self._leaving
 
-    async def id(self) -> str:
-        """Ask the server for the id of this connection's spark; waits for a connection if there is none.
-
-        Raises ConnectionLost when the client ends before there was an answer.
-        """
+    async def _ask_id(self) -> str:
+        await self._io.checkpoint()
         while not self._ended:
             await self._until(lambda: self._ended or self._core.state is pp.ClientState.OPEN)
             if self._core.state is pp.ClientState.OPEN:
@@ -199,9 +198,11 @@ class AsyncClient(Session):
             self._ended = True
         elif type(event) is ev.ReconnectScheduled or (type(event) is ev.ReadyStateChanged and event.state == "opening"):
             self._ended = False  # opened again
-        heard = self._emit(event, event.args)
+        self._tell(event, event.args)
         self._changed()
-        if not heard and isinstance(event, ev.ErrorOccurred | ev.MessagesDropped):
+
+    def _unheard(self, event: ev.Event) -> None:
+        if isinstance(event, ev.ErrorOccurred | ev.MessagesDropped):
             log.warning("%r: %s", self, event)
 
     def _fault(self, error: BaseException) -> None:
@@ -213,14 +214,17 @@ class AsyncClient(Session):
         self.end()
 
 
-class Sparks(Mapping[str, AsyncSpark]):
+S = TypeVar("S", bound=SparkFacade)
+
+
+class Sparks(Mapping[str, S]):
     """The open sparks of a server by id, as they are at each look."""
 
     def __init__(self, server: pp.Server) -> None:
         self._server = server
 
-    def __getitem__(self, id: str) -> AsyncSpark:
-        spark: AsyncSpark = self._server.sparks[id].context
+    def __getitem__(self, id: str) -> S:
+        spark: S = self._server.sparks[id].context
         return spark
 
     def __iter__(self) -> Iterator[str]:
@@ -230,12 +234,13 @@ class Sparks(Mapping[str, AsyncSpark]):
         return len(self._server.sparks)
 
 
-class AsyncServer(Emitter):
+class ServerFacade(Emitter, Generic[S]):
     """A server, as `serve` gives it."""
 
+    _SPARK: ClassVar[type[Any]]  # the binding's
     NAMES = frozenset({"connection", "disconnection", "heartbeat-skipped", "flatline", "initialised", "close", "log"})
 
-    def __init__(self, endpoint: pp.ByteServer, handler: Handler | None, authorize: Authorize | None) -> None:
+    def __init__(self, endpoint: pp.ByteServer, handler: Handle | None, authorize: Authorize | None) -> None:
         super().__init__()
         self._endpoint = endpoint
         self._core = endpoint.server
@@ -249,14 +254,14 @@ class AsyncServer(Emitter):
         """The port it listens on."""
         self.url = ""
         """Where a client on this machine finds it."""
-        self.sparks = Sparks(self._core)
+        self.sparks: Sparks[S] = Sparks(self._core)
         """The open sparks by id."""
 
-    def spark(self, id: str) -> AsyncSpark | None:
+    def spark(self, id: str) -> S | None:
         """The open spark with this id."""
         return self.sparks.get(id)
 
-    def write(self, data: Any, *, but: Collection[AsyncSpark] = ()) -> int:
+    def write(self, data: Any, *, but: Collection[S] = ()) -> int:
         """Broadcast one value to every spark but those named; returns how many took it.
 
         Raises EncodeError where it cannot be sent.
@@ -274,9 +279,7 @@ class AsyncServer(Emitter):
             heard = ev.SparkData in self._listeners and self._emit(event, (), event.size, spark)
             spark._deliver_data(event, heard and self._handler is None)
         elif type(event) is ev.SparkConnected:
-            spark = event.spark.context = AsyncSpark(event.spark)
-            spark._io = self._io
-            spark._server = self
+            spark = event.spark.context = self._SPARK(event.spark, self)
             self._emit(event, (spark,), owner=spark)
             if self._handler is not None:
                 self._io.start(self._handle(self._handler, spark))
@@ -287,15 +290,17 @@ class AsyncServer(Emitter):
             self._emit(event, tuple(spark if arg is event.spark else arg for arg in event.args), owner=spark)
             spark._deliver(event)
         else:
-            heard = self._emit(event, event.args)
+            self._tell(event, event.args)
             if type(event) is ev.ServerClosed:
                 self._closed = True
                 for waiter in self._waiters:
                     waiter.set()
-            elif type(event) is ev.Logged and not heard:
-                log.warning("%s", event.text)
 
-    async def _handle(self, handler: Handler, spark: AsyncSpark) -> None:
+    def _unheard(self, event: ev.Event) -> None:
+        if type(event) is ev.Logged:
+            log.warning("%s", event.text)
+
+    async def _handle(self, handler: Handle, spark: S) -> None:
         try:
             await handler(spark)
         except Exception as error:
@@ -307,8 +312,8 @@ class AsyncServer(Emitter):
         else:
             spark.end()
 
-    async def serve_forever(self) -> None:
-        """Serve until the server is closed, or this is cancelled."""
+    async def _wait_closed(self) -> None:
+        await self._io.checkpoint()
         if not self._closed:
             waiter = self._io.event()
             self._waiters.append(waiter)
@@ -317,12 +322,7 @@ class AsyncServer(Emitter):
             finally:
                 self._waiters.remove(waiter)
 
-    async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
-        """Stop listening and end all sparks, after `timeout` seconds if given; wait until all is closed.
-
-        `data` is sent to each spark as it ends; `reconnect` tells the clients to come back. Handlers that have not
-        returned some seconds (`Limits.close`) after their spark ended are cancelled.
-        """
+    async def _close(self, data: Any, reconnect: bool, timeout: float) -> None:
         self._core.close(data, reconnect=reconnect, timeout=timeout)
         self._stop_listening()
         self._io.pump()
@@ -336,7 +336,7 @@ class AsyncServer(Emitter):
             await self._io.close(grace)
 
     async def _wind_down(self) -> None:
-        await self.serve_forever()
+        await self._wait_closed()
         await self._io.finish()
 
     def _ask(self, event: ev.AuthorizationRequested) -> None:

@@ -1,11 +1,16 @@
-"""What a spark and a client of any binding have in common: listeners, an inbox, and back-pressure towards the peer."""
+"""What a spark and a client of any binding have in common: listeners, an inbox, and back-pressure towards the peer.
+
+The law kept here: only waiting is coloured. What may wait is a private coroutine, which a binding awaits or runs in a
+thread of its own; between two waits nothing else of the same server or client happens.
+"""
 
 from __future__ import annotations
 
 import inspect
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 import primus_proto as pp
@@ -26,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Waitable(Protocol):
-    """An event object: asyncio's and trio's are."""
+    """An event object; asyncio's and trio's are."""
 
     def set(self) -> object:
         """Wake whoever waits."""
@@ -35,33 +40,42 @@ class Waitable(Protocol):
         """Wait to be woken."""
 
 
-class IO(Protocol):
+class IO(ABC):
     """What a binding offers to the objects here."""
 
+    @abstractmethod
     def schedule(self) -> None:
         """Have the core pumped before long; harmless while it is being pumped."""
 
+    @abstractmethod
     def pump(self) -> None:
         """Pump the core now, unless it is being pumped."""
 
+    @abstractmethod
     def event(self) -> Waitable:
         """A fresh event object."""
 
+    @abstractmethod
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in the background until it ends or the binding closes."""
+        """Run a coroutine in the background until it ends or the binding closes; not at all once it has."""
 
+    @abstractmethod
     async def checkpoint(self) -> None:
         """Where the library expects every async call to let others run, do so."""
 
+    @abstractmethod
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
-        """Await `wait()`, but no longer than that."""
+        """Await `wait()`, but no longer than that: the caller goes on with whatever is left."""
 
+    @abstractmethod
     async def finish(self) -> None:
         """Wait for what `start` started to end by itself."""
 
+    @abstractmethod
     async def close(self, grace: float) -> None:
         """Wait for the sockets to close, `grace` seconds at the most, then stop everything. Harmless twice."""
 
+    @abstractmethod
     async def release(self) -> None:
         """The end, from the task that began: give up what `close` must keep, as a nursery."""
 
@@ -116,6 +130,14 @@ class Emitter:
             owner._call(listener, (event,), size)
         return bool(by_name or by_class)
 
+    def _tell(self, event: ev.Event, args: tuple[Any, ...]) -> None:
+        """Call the listeners, or log what must not pass unseen."""
+        if not self._emit(event, args):
+            self._unheard(event)
+
+    def _unheard(self, event: ev.Event) -> None:
+        """Nobody listens to this."""
+
     def _call(self, listener: Callable[..., Any], args: tuple[Any, ...], size: int) -> None:
         try:
             result = listener(*args)
@@ -165,14 +187,12 @@ class Session(Emitter):
             self._io.schedule()
         return taken
 
-    async def send(self, data: Any) -> bool:
-        """`write`, and then wait until there is room for more."""
+    async def _send(self, data: Any) -> bool:
         taken = self.write(data)
-        await self.room()
+        await self._room()
         return taken
 
-    async def room(self) -> None:
-        """Wait until there is room for more."""
+    async def _room(self) -> None:
         await self._io.checkpoint()
         await self._until(lambda: not self._core.crowded or self._ended)
 
@@ -188,22 +208,19 @@ class Session(Emitter):
 
     # --- reading ---
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    async def _take(self) -> ev.DataReceived | ev.SparkData | None:
+        """The next message; None when the session has ended and all have been taken."""
         self._iterating = True
-        return self
-
-    async def __anext__(self) -> Any:
         await self._io.checkpoint()
         while not self._inbox:
             if self._ended:
-                raise StopAsyncIteration
+                return None
             await self._until(lambda: bool(self._inbox) or self._ended)
         event = self._inbox.popleft()
         self._unload(event.size + OVERHEAD)
-        return event.data
+        return event
 
-    async def wait_ended(self) -> None:
-        """Wait for the `end` event."""
+    async def _wait_ended(self) -> None:
         await self._until(lambda: self._ended)
 
     def _heeded(self, event: str | type[ev.Event]) -> None:

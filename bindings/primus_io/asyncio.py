@@ -17,10 +17,9 @@ from typing import Any, cast
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-from ._driver import Deliver, Endpoint, connect_failure
+from ._awaiting import AsyncClient, AsyncServer, AsyncSpark, Connect, Serve, spec_fetcher
+from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure, unix_listener
 from ._driver import Driver as BaseDriver
-from ._entry import Connecting, Serving, fetch_spec_with
-from ._facade import AsyncClient, AsyncServer, AsyncSpark
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 
@@ -111,32 +110,35 @@ class Channel(asyncio.BufferedProtocol):
 class Driver(BaseDriver):
     """Runs one endpoint on the running event loop; the `IO` of the objects users hold."""
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, tls: ssl.SSLContext | None) -> None:
-        super().__init__(endpoint, deliver)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
+        super().__init__(endpoint, deliver, reach)
         self.loop = asyncio.get_running_loop()
         self.channels: dict[int, Channel] = {}
         self.open: set[Channel] = set()  # those whose socket is not closed yet
         self.opening: dict[int, asyncio.Task[None]] = {}  # those that no connection was made for yet
         self.emptied = asyncio.Event()
-        self.event = asyncio.Event
-        self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self._closers: list[asyncio.Task[Any] | None] = []
         self._scheduled = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
+    @staticmethod
+    def clock() -> float:
+        return asyncio.get_running_loop().time()
+
     def now(self) -> float:
         return self.loop.time()
 
+    def event(self) -> asyncio.Event:
+        return asyncio.Event()
+
     def schedule(self) -> None:
-        """Pump once, later in this turn of the loop."""
         if not self._pumping and not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._scheduled_pump)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine until it ends or the driver closes; not at all once it has."""
         if self._closed:
             coroutine.close()
             return
@@ -151,21 +153,16 @@ class Driver(BaseDriver):
         """Nothing outlives `close` here."""
 
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
-        """Await `wait()`, but no longer than that."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await wait()
-        except TimeoutError:
-            pass  # the caller goes on with whatever is left
 
     async def finish(self) -> None:
-        """Wait for the tasks to end by themselves."""
         with self._closing():
             if tasks := self._others(self._tasks):
                 await asyncio.wait(tasks)
 
     async def close(self, grace: float) -> None:
-        """Wait for the sockets to close, `grace` seconds at the most, then stop everything."""
         with self._closing():
             try:
                 await self.within(grace, self._emptied)
@@ -203,6 +200,22 @@ class Driver(BaseDriver):
         while self.open or self.opening:
             self.emptied.clear()
             await self.emptied.wait()
+
+    async def listen(self, where: Listening) -> tuple[int, StopListening]:
+        options = _tls_options(where.tls, self.endpoint.limits)
+        if where.unix is None:
+            listener = await self.loop.create_server(
+                lambda: Channel(self), where.host, where.port, backlog=1024, **options
+            )
+            return listener.sockets[0].getsockname()[1], listener.close
+        sock, remove = unix_listener(where.unix)
+        listener = await self.loop.create_unix_server(lambda: Channel(self), sock=sock, **options)
+
+        def stop() -> None:
+            listener.close()
+            remove()
+
+        return 0, stop
 
     def _scheduled_pump(self) -> None:
         self._scheduled = False
@@ -244,21 +257,21 @@ class Driver(BaseDriver):
         task.add_done_callback(lambda _: self._opened(command.channel))
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
-        number = command.channel
+        number, unix = command.channel, self._reach.unix
         channel = Channel(self, number)
-        tls = (self._tls or ssl.create_default_context()) if command.tls else None
+        tls = self._reach.context(command)
+        options = _tls_options(tls, self.endpoint.limits)
         error: str | None = None
         try:
-            # Without happy_eyeballs_delay: uvloop has no such option, and asyncio's leaks sockets when it is cancelled.
-            await self.loop.create_connection(
-                lambda: channel,
-                command.host,
-                command.port,
-                ssl=tls,
-                **_tls_options(tls, self.endpoint.limits),
-            )
+            if unix is not None:
+                if tls is not None:
+                    options["server_hostname"] = command.host
+                await self.loop.create_unix_connection(lambda: channel, unix, **options)
+            else:
+                # Without happy_eyeballs_delay: uvloop has no such option, and asyncio's leaks sockets when cancelled.
+                await self.loop.create_connection(lambda: channel, command.host, command.port, **options)
         except (OSError, UnicodeError) as failure:
-            error = connect_failure(command, failure)
+            error = connect_failure(command, unix, failure)
         except asyncio.CancelledError:
             if channel in self.open:  # connected even so; uvloop closes that without a word to the channel
                 channel.transport.abort()
@@ -275,60 +288,19 @@ class Driver(BaseDriver):
 
 
 def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any]:
-    return {} if tls is None else {"ssl_handshake_timeout": limits.handshake, "ssl_shutdown_timeout": limits.close}
+    if tls is None:
+        return {}
+    return {"ssl": tls, "ssl_handshake_timeout": limits.handshake, "ssl_shutdown_timeout": limits.close}
 
 
-class connect(Connecting):  # noqa: N801  # used like a function, as open() is
-    """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
-
-    Entering waits for the first `open`, and raises ConnectError once the strategy gives up; `wait=False` enters at
-    once, and what is written is kept until the connection is open. Leaving calls `end`, and raises again what a
-    listener raised. `ssl` is the TLS context for ``https``; the other options are those of `primus_proto.ClientConfig`.
-    Raises ConfigError for options that cannot be.
-    """
-
-    async def _start(self, endpoint: pp.ByteClient, deliver: Deliver) -> Driver:
-        return Driver(endpoint, deliver, self._tls)
-
-    def _clock(self) -> float:
-        return asyncio.get_running_loop().time()
+class connect(Connect):  # noqa: N801  # used like a function, as open() is
+    __doc__ = Connect.__doc__
+    DRIVER = Driver
 
 
-class serve(Serving):  # noqa: N801  # used like a function, as open() is
-    """Serve Primus: ``async with serve(handler, "127.0.0.1", 8080) as server: await server.serve_forever()``
-
-    `handler` is an async function that is given each new spark; when it returns the spark is ended, and when it raises,
-    that is logged and the client may reconnect. None: use ``server.on("connection", ...)``. `authorize` is a function,
-    async or not, that is given each request that wants a session, and lets it in unless it raises `Refused` or returns
-    False. `port` 0 picks one. `ssl` is a TLS context; the other options are those of `primus_proto.ServerConfig`.
-    Raises ConfigError for options that cannot be, OSError where it cannot listen.
-    """
-
-    async def _start(self, endpoint: pp.ByteServer, deliver: Deliver) -> Driver:
-        return Driver(endpoint, deliver, None)
-
-    def _clock(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def _listen(self, io: Driver) -> tuple[int, Callable[[], object]]:
-        listener = await io.loop.create_server(
-            lambda: Channel(io),
-            self._host,
-            self._port,
-            ssl=self._tls,
-            backlog=1024,
-            **_tls_options(self._tls, self._config.limits),
-        )
-        return listener.sockets[0].getsockname()[1], listener.close
+class serve(Serve):  # noqa: N801  # used like a function, as open() is
+    __doc__ = Serve.__doc__
+    DRIVER = Driver
 
 
-async def fetch_spec(url: str, *, ssl: ssl.SSLContext | None = None, **options: Any) -> dict[str, Any]:
-    """Ask a server what it is: the JSON object of ``<pathname>/spec``. Options are `primus_proto.ClientConfig`'s.
-
-    Raises ConnectError where there is no answer, or one that is no spec; ConfigError for options that cannot be.
-    """
-
-    async def start(query: pp.SpecQuery, deliver: Deliver) -> Driver:
-        return Driver(query, deliver, ssl)
-
-    return await fetch_spec_with(start, url, options)
+fetch_spec = spec_fetcher(Driver)

@@ -16,9 +16,10 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from primus_io._entry import Connecting, Serving
+from primus_io._awaiting import AsyncClient, AsyncServer
 
 __all__ = ["LONG", "Host", "Task", "instances", "scenario", "sockets"]
 
@@ -75,8 +76,8 @@ class Host(ABC):
     """One way to run scenarios."""
 
     name: str
-    connect: Callable[..., Connecting]
-    serve: Callable[..., Serving]
+    connect: Callable[..., AbstractAsyncContextManager[AsyncClient]]
+    serve: Callable[..., AbstractAsyncContextManager[AsyncServer]]
     fetch_spec: Fetch
 
     @classmethod

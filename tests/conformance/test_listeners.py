@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from primus_io._facade import AsyncSpark
+from primus_io._awaiting import AsyncSpark
 from primus_proto import DecodeError, LocalProtocolError
 from primus_proto import events as ev
 from tests.conformance.hosts import Host, scenario
