@@ -12,14 +12,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import primus_proto as pp
 from primus_proto import commands as cmd
 
 from ._session import IO
 
-__all__ = ["Deliver", "Driver", "Endpoint", "Listening", "Reach", "connect_failure", "unix_listener"]
+__all__ = ["Channel", "Deliver", "Driver", "Endpoint", "Listening", "Reach", "connect_failure", "unix_listener"]
 
 Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
 Deliver = Callable[[Any], None]
@@ -115,12 +115,27 @@ def _system_words(failure: Exception) -> str:
     return getattr(failure, "strerror", None) or text
 
 
+class Channel(Protocol):
+    """One byte stream, as a driver commands it."""
+
+    @property
+    def write(self) -> Callable[[bytes], object]:
+        """Take bytes to send."""
+
+    def read(self, reading: bool) -> None:
+        """Read, or stop reading."""
+
+    def close(self, abort: bool) -> None:
+        """Close once all is written, but before long; at once and without a goodbye to `abort`."""
+
+
 class Driver(IO, ABC):
-    """Runs one endpoint. A binding says how to write, close, pause, open, and how to be called back at a time."""
+    """Runs one endpoint. A binding says what a channel is, how to open one, and how to be called back at a time."""
 
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         self.endpoint = endpoint
         self.deliver = deliver
+        self.channels: dict[int, Channel] = {}
         self._reach = reach
         self._pumping = False
         self._armed: float | None = None
@@ -179,6 +194,18 @@ class Driver(IO, ABC):
         self.endpoint.handle_timeout(now=self.now())
         self.pump()
 
+    def channel_up(self, channel: Channel, number: int, peer: object) -> int:
+        """A byte stream is there: the one that `OpenChannel` asked for as `number`, or one accepted from `peer`."""
+        endpoint = self.endpoint
+        if isinstance(endpoint, pp.ByteServer):
+            address = peer[:2] if isinstance(peer, tuple) else ("", 0)  # a Unix socket's is a string
+            number = endpoint.channel_accepted(address, now=self.now())
+            self.channels[number] = channel
+        else:
+            self.channels[number] = channel
+            endpoint.channel_opened(number, now=self.now())
+        return number
+
     def channel_closed(self, number: int, error: str | None) -> None:
         """A byte stream has ended, or could not be opened."""
         self.endpoint.channel_closed(number, error, now=self.now())
@@ -187,13 +214,17 @@ class Driver(IO, ABC):
     def _run(self, command: cmd.Command) -> None:
         if type(command) is cmd.Write:
             for number in command.channels:
-                self._write(number, command.data)
+                self.channels[number].write(command.data)
         elif type(command) is cmd.CloseChannel:
-            self._close(command.channel, command.abort)
+            channel = self.channels.pop(command.channel, None)
+            if channel is not None:
+                channel.close(command.abort)
+            else:
+                self._stop_opening(command.channel)
         elif type(command) is cmd.PauseReading:
-            self._read(command.channel, False)
+            self.channels[command.channel].read(False)
         elif type(command) is cmd.ResumeReading:
-            self._read(command.channel, True)
+            self.channels[command.channel].read(True)
         elif type(command) is cmd.OpenChannel:
             self._open(command)
 
@@ -202,17 +233,9 @@ class Driver(IO, ABC):
         """Have `timeout` called at `due`, and at no other time."""
 
     @abstractmethod
-    def _write(self, number: int, data: bytes) -> None:
-        """Write to a channel."""
-
-    @abstractmethod
-    def _close(self, number: int, abort: bool) -> None:
-        """Close a channel, or stop opening it."""
-
-    @abstractmethod
-    def _read(self, number: int, reading: bool) -> None:
-        """Read from a channel, or stop reading."""
-
-    @abstractmethod
     def _open(self, command: cmd.OpenChannel) -> None:
         """Begin to open a channel."""
+
+    @abstractmethod
+    def _stop_opening(self, number: int) -> None:
+        """Give up a channel that is not there yet; harmless for one that is over."""

@@ -11,21 +11,21 @@ import contextlib
 import ssl
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-from ._awaiting import AsyncClient, AsyncServer, AsyncSpark, Connect, Serve, spec_fetcher
+from ._awaiting import AsyncClient as Client
+from ._awaiting import AsyncServer as Server
+from ._awaiting import AsyncSpark as Spark
+from ._awaiting import Connect, Serve, spec_fetcher
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure, unix_listener
 from ._driver import Driver as BaseDriver
+from ._tasks import Tasks
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
-
-Client = AsyncClient
-Server = AsyncServer
-Spark = AsyncSpark
 
 # A selector loop fills the buffer and hands it over in one go, so one buffer serves every connection of a loop, which
 # is the only one that runs in its thread. Windows' proactor loop reads in the background, into a buffer that must then
@@ -45,35 +45,27 @@ class Receiving(threading.local):
         self.buffer = memoryview(bytearray(BUFFER))
 
 
-RECEIVING = Receiving() if SHARED else None
+RECEIVING = Receiving()
 
 
 class Channel(asyncio.BufferedProtocol):
     """One byte stream: asyncio's callbacks, passed on."""
 
     transport: asyncio.Transport
+    write: Callable[[bytes], None]
     deadline: asyncio.TimerHandle | None = None  # of a close that the peer has a part in
 
-    def __init__(self, driver: Driver, number: int | None = None) -> None:
+    def __init__(self, driver: Driver, number: int = 0) -> None:
         self._driver = driver
-        self._number = number
-        self._buffer = RECEIVING.buffer if RECEIVING is not None else memoryview(bytearray(BUFFER))
+        self.number = number  # a server's gets one from the core
+        self._buffer = RECEIVING.buffer if SHARED else memoryview(bytearray(BUFFER))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        driver = self._driver
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
-        driver.open.add(self)
-        if isinstance(driver.endpoint, pp.ByteServer):
-            peer = transport.get_extra_info("peername")
-            self._number = driver.endpoint.channel_accepted(
-                peer if isinstance(peer, tuple) else ("", 0), now=driver.now()
-            )
-            driver.channels[self._number] = self
-        else:
-            assert self._number is not None
-            driver.channels[self._number] = self
-            driver.endpoint.channel_opened(self._number, now=driver.now())
-        driver.pump()
+        self.write = self.transport.write
+        self._driver.open.add(self)
+        self.number = self._driver.channel_up(self, self.number, transport.get_extra_info("peername"))
+        self._driver.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
@@ -101,10 +93,17 @@ class Channel(asyncio.BufferedProtocol):
         self._driver.endpoint.channel_writable(self.number, now=self._driver.now())
         self._driver.schedule()  # not at once: asyncio loses its head over a transport that is closed in here
 
-    @property
-    def number(self) -> int:
-        assert self._number is not None
-        return self._number
+    def read(self, reading: bool) -> None:
+        (self.transport.resume_reading if reading else self.transport.pause_reading)()
+
+    def close(self, abort: bool) -> None:
+        transport, driver = self.transport, self._driver
+        if abort:
+            return transport.abort()
+        if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
+            # asyncio would wait for ever on a peer that does not read. Below TLS one cannot see what is unsent.
+            self.deadline = driver.loop.call_later(driver.endpoint.limits.close, transport.abort)
+        transport.close()
 
 
 class Driver(BaseDriver):
@@ -113,14 +112,11 @@ class Driver(BaseDriver):
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         super().__init__(endpoint, deliver, reach)
         self.loop = asyncio.get_running_loop()
-        self.channels: dict[int, Channel] = {}
         self.open: set[Channel] = set()  # those whose socket is not closed yet
         self.opening: dict[int, asyncio.Task[None]] = {}  # those that no connection was made for yet
         self.emptied = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closers: list[asyncio.Task[Any] | None] = []
+        self._tasks = Tasks()
         self._scheduled = False
-        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
@@ -139,12 +135,7 @@ class Driver(BaseDriver):
             self.loop.call_soon(self._scheduled_pump)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        if self._closed:
-            coroutine.close()
-            return
-        task = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(coroutine)
 
     async def checkpoint(self) -> None:
         """asyncio asks for none."""
@@ -158,43 +149,22 @@ class Driver(BaseDriver):
                 await wait()
 
     async def finish(self) -> None:
-        with self._closing():
-            if tasks := self._others(self._tasks):
-                await asyncio.wait(tasks)
+        await self._tasks.finish()
 
     async def close(self, grace: float) -> None:
-        with self._closing():
+        with self._tasks.waiting():
             try:
                 await self.within(grace, self._emptied)
             finally:
-                while True:
-                    await asyncio.sleep(0)  # what was started just now begins, so that it can clean up
-                    tasks = self._others((*self._tasks, *self.opening.values()))
-                    if not tasks and not self.open:
-                        break
-                    for task in tasks:
-                        task.cancel()
-                    for channel in self.open:
-                        channel.transport.abort()
-                    await asyncio.gather(*tasks, return_exceptions=True)
-                    await self._emptied()
-                self._closed = True
+                await self._tasks.stop(lambda: bool(self.open or self.opening), self._abort)
                 self._arm(None)
 
-    @contextlib.contextmanager
-    def _closing(self) -> Iterator[None]:
-        """Of two tasks of ours that both close us neither waits for the other: each would do so for ever."""
-        current = asyncio.current_task()
-        self._closers += [current]
-        try:
-            yield
-        finally:
-            self._closers.remove(current)
-
-    def _others(self, tasks: Iterable[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
-        current = asyncio.current_task()
-        spared = self._closers if current in self._tasks else [current]
-        return [task for task in tasks if task not in spared]
+    async def _abort(self) -> None:
+        for task in self.opening.values():
+            task.cancel()
+        for channel in self.open:
+            channel.transport.abort()
+        await self._emptied()
 
     async def _emptied(self) -> None:
         while self.open or self.opening:
@@ -209,13 +179,11 @@ class Driver(BaseDriver):
             )
             return listener.sockets[0].getsockname()[1], listener.close
         sock, remove = unix_listener(where.unix)
-        listener = await self.loop.create_unix_server(lambda: Channel(self), sock=sock, **options)
-
-        def stop() -> None:
-            listener.close()
-            remove()
-
-        return 0, stop
+        server = await self.loop.create_unix_server(lambda: Channel(self), sock=sock, **options)
+        stack = contextlib.ExitStack()
+        stack.callback(remove)
+        stack.callback(server.close)
+        return 0, stack.close
 
     def _scheduled_pump(self) -> None:
         self._scheduled = False
@@ -226,47 +194,24 @@ class Driver(BaseDriver):
             self._timer.cancel()
         self._timer = None if due is None else self.loop.call_at(due + ROUNDING, self.timeout)
 
-    def _write(self, number: int, data: bytes) -> None:
-        self.channels[number].transport.write(data)
-
-    def _read(self, number: int, reading: bool) -> None:
-        transport = self.channels[number].transport
-        if reading:
-            transport.resume_reading()
-        else:
-            transport.pause_reading()
-
-    def _close(self, number: int, abort: bool) -> None:
-        if number in self.opening:
-            self.opening[number].cancel()
-        channel = self.channels.pop(number, None)
-        if channel is None:
-            return
-        transport = channel.transport
-        if abort:
-            transport.abort()
-        else:
-            if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
-                # asyncio would wait for ever on a peer that does not read. Below TLS one cannot see what is unsent.
-                channel.deadline = self.loop.call_later(self.endpoint.limits.close, transport.abort)
-            transport.close()
-
     def _open(self, command: cmd.OpenChannel) -> None:
         task = self.opening[command.channel] = self.loop.create_task(self._connect(command))
         # Cancelled before it began, or an eager task over before it is noted here, it cannot say so itself.
         task.add_done_callback(lambda _: self._opened(command.channel))
 
+    def _stop_opening(self, number: int) -> None:
+        if number in self.opening:
+            self.opening[number].cancel()
+
     async def _connect(self, command: cmd.OpenChannel) -> None:
         number, unix = command.channel, self._reach.unix
-        channel = Channel(self, number)
-        tls = self._reach.context(command)
+        channel, tls = Channel(self, number), self._reach.context(command)
         options = _tls_options(tls, self.endpoint.limits)
         error: str | None = None
         try:
             if unix is not None:
-                if tls is not None:
-                    options["server_hostname"] = command.host
-                await self.loop.create_unix_connection(lambda: channel, unix, **options)
+                host = command.host if tls else None
+                await self.loop.create_unix_connection(lambda: channel, unix, server_hostname=host, **options)
             else:
                 # Without happy_eyeballs_delay: uvloop has no such option, and asyncio's leaks sockets when cancelled.
                 await self.loop.create_connection(lambda: channel, command.host, command.port, **options)
@@ -294,12 +239,10 @@ def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any
 
 
 class connect(Connect):  # noqa: N801  # used like a function, as open() is
-    __doc__ = Connect.__doc__
     DRIVER = Driver
 
 
 class serve(Serve):  # noqa: N801  # used like a function, as open() is
-    __doc__ = Serve.__doc__
     DRIVER = Driver
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -264,6 +267,46 @@ async def test_ipv6(host: Host, tls: Certificates) -> None:
             assert await take(primus, 1) == [6]
     async with host.serve(echo, "localhost") as server, host.connect(server.url) as primus:
         assert primus.state == "open"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
+@scenario()
+async def test_unix_sockets(host: Host, tls: Certificates, tmp_path: Path) -> None:
+    path = str(tmp_path / "primus")
+    for ssl, trust in ((None, None), (tls.server, tls.client)):
+        async with host.serve(echo, unix=path, ssl=ssl) as server:
+            assert (server.url, server.port) == ("https://localhost" if ssl else "http://localhost", 0)
+            async with host.connect(server.url, unix=path, ssl=trust) as primus:
+                [spark] = server.sparks.values()
+                assert spark.address == ("", 0)
+                primus.write("unix")
+                assert await take(primus, 1) == ["unix"]
+            assert (await host.fetch_spec(server.url, unix=path, ssl=trust))["parser"] == "json"
+            with pytest.raises(OSError, match=r"(?i)in use"):
+                async with host.serve(echo, unix=path):
+                    pass
+            async with host.connect(server.url, unix=path, ssl=trust):
+                pass
+        assert not os.path.exists(path), "a server takes its file with it"
+    with pytest.raises(ConnectError, match=re.escape(f"cannot connect to {path}: ")):
+        async with host.connect("http://localhost", unix=path, retries=0):
+            pass
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
+@scenario()
+async def test_a_file_where_the_unix_socket_should_be(host: Host, tmp_path: Path) -> None:
+    """That of a server that died is replaced; anything else is somebody's."""
+    path = tmp_path / "primus"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    async with host.serve(echo, unix=str(path)) as server, host.connect(server.url, unix=str(path)) as primus:
+        assert primus.state == "open"
+    path.write_text("precious")
+    with pytest.raises(OSError, match=r"(?i)in use"):
+        async with host.serve(echo, unix=str(path)):
+            pass
+    assert path.read_text() == "precious"
 
 
 @scenario()
