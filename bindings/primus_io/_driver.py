@@ -98,6 +98,8 @@ def _answers(path: str) -> bool:
 def connect_failure(command: cmd.OpenChannel, unix: str | None, failure: Exception) -> str:
     """What to say of a byte stream that could not be opened."""
     place = unix or f"{command.host}:{command.port}"
+    if isinstance(failure.__cause__, ssl.SSLError):
+        failure = failure.__cause__  # trio's word for it is only that the stream is broken
     if isinstance(failure, ssl.SSLCertVerificationError):
         return f"no TLS with {place}: {failure}; if that is the right server, give ssl= a context that trusts it"
     if isinstance(failure, ssl.SSLError):
@@ -105,14 +107,20 @@ def connect_failure(command: cmd.OpenChannel, unix: str | None, failure: Excepti
     return f"cannot connect to {place}: {_system_words(failure)}"
 
 
-def _system_words(failure: Exception) -> str:
-    """The system's words for a failure; asyncio has addresses there, or a list of failures with addresses."""
+def _system_words(failure: BaseException) -> str:
+    """The system's words for a failure.
+
+    asyncio has addresses in them, or a list of failures with addresses; trio has the failures behind its own.
+    """
     text = str(failure)
     numbers = [int(number) for number in re.findall(r"\[Errno (\d+)\] Connect call failed", text)]
     words = " / ".join(dict.fromkeys(os.strerror(number) for number in numbers))
     if words and "unknown" not in words.lower():  # Windows does not know its sockets' errors by these numbers
         return words
-    return getattr(failure, "strerror", None) or text
+    cause = failure.__cause__
+    causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,) if cause is not None else ()
+    words = " / ".join(dict.fromkeys(map(_system_words, causes)))
+    return words or getattr(failure, "strerror", None) or text
 
 
 class Channel(Protocol):

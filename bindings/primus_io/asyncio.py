@@ -11,7 +11,7 @@ import contextlib
 import ssl
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import primus_proto as pp
@@ -22,8 +22,7 @@ from ._awaiting import AsyncServer as Server
 from ._awaiting import AsyncSpark as Spark
 from ._awaiting import Connect, Serve, spec_fetcher
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure, unix_listener
-from ._driver import Driver as BaseDriver
-from ._tasks import Tasks
+from ._running import Job, RunningDriver
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 
@@ -82,9 +81,8 @@ class Channel(asyncio.BufferedProtocol):
         if self.deadline is not None:
             self.deadline.cancel()
         self._driver.open.discard(self)
+        self._driver.note_change()
         self._driver.channel_closed(self.number, str(exc) if exc is not None else None)
-        if not self._driver.open:
-            self._driver.emptied.set()
 
     def pause_writing(self) -> None:
         self._driver.endpoint.channel_blocked(self.number)
@@ -99,23 +97,22 @@ class Channel(asyncio.BufferedProtocol):
     def close(self, abort: bool) -> None:
         transport, driver = self.transport, self._driver
         if abort:
-            return transport.abort()
+            return self.drop()
         if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
             # asyncio would wait for ever on a peer that does not read. Below TLS one cannot see what is unsent.
             self.deadline = driver.loop.call_later(driver.endpoint.limits.close, transport.abort)
         transport.close()
 
+    def drop(self) -> None:
+        self.transport.abort()
 
-class Driver(BaseDriver):
-    """Runs one endpoint on the running event loop; the `IO` of the objects users hold."""
+
+class Driver(RunningDriver):
+    """Runs one endpoint on the running event loop."""
 
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         super().__init__(endpoint, deliver, reach)
         self.loop = asyncio.get_running_loop()
-        self.open: set[Channel] = set()  # those whose socket is not closed yet
-        self.opening: dict[int, asyncio.Task[None]] = {}  # those that no connection was made for yet
-        self.emptied = asyncio.Event()
-        self._tasks = Tasks()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -134,8 +131,11 @@ class Driver(BaseDriver):
             self._scheduled = True
             self.loop.call_soon(self._scheduled_pump)
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._tasks.start(coroutine)
+    def spawn(self, job: Job) -> None:
+        job.cancel = self.loop.create_task(job.run()).cancel
+
+    async def begun(self) -> None:
+        await asyncio.sleep(0)
 
     async def checkpoint(self) -> None:
         """asyncio asks for none."""
@@ -147,29 +147,6 @@ class Driver(BaseDriver):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await wait()
-
-    async def finish(self) -> None:
-        await self._tasks.finish()
-
-    async def close(self, grace: float) -> None:
-        with self._tasks.waiting():
-            try:
-                await self.within(grace, self._emptied)
-            finally:
-                await self._tasks.stop(lambda: bool(self.open or self.opening), self._abort)
-                self._arm(None)
-
-    async def _abort(self) -> None:
-        for task in self.opening.values():
-            task.cancel()
-        for channel in self.open:
-            channel.transport.abort()
-        await self._emptied()
-
-    async def _emptied(self) -> None:
-        while self.open or self.opening:
-            self.emptied.clear()
-            await self.emptied.wait()
 
     async def listen(self, where: Listening) -> tuple[int, StopListening]:
         options = _tls_options(where.tls, self.endpoint.limits)
@@ -195,13 +172,10 @@ class Driver(BaseDriver):
         self._timer = None if due is None else self.loop.call_at(due + ROUNDING, self.timeout)
 
     def _open(self, command: cmd.OpenChannel) -> None:
-        task = self.opening[command.channel] = self.loop.create_task(self._connect(command))
+        task = self.loop.create_task(self._connect(command))
+        self.opening[command.channel] = task.cancel
         # Cancelled before it began, or an eager task over before it is noted here, it cannot say so itself.
         task.add_done_callback(lambda _: self._opened(command.channel))
-
-    def _stop_opening(self, number: int) -> None:
-        if number in self.opening:
-            self.opening[number].cancel()
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
         number, unix = command.channel, self._reach.unix
@@ -229,7 +203,7 @@ class Driver(BaseDriver):
 
     def _opened(self, number: int) -> None:
         self.opening.pop(number, None)
-        self.emptied.set()
+        self.note_change()
 
 
 def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any]:

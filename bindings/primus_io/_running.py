@@ -1,0 +1,140 @@
+"""What the drivers of libraries with tasks have in common: what runs, what is open, and how all of it comes to an end.
+
+The laws kept here: of two tasks of ours that both wait for all the others neither waits for the other, for that would
+be for ever; each is cancelled at most once, so that it can clean up; and nothing is left when `close` has returned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from ._driver import Channel, Deliver, Driver, Endpoint, Reach
+
+__all__ = ["Job", "OpenChannel", "RunningDriver"]
+
+CURRENT: ContextVar[Job | None] = ContextVar("primus_io_job", default=None)
+
+
+class OpenChannel(Channel, Protocol):
+    """A byte stream whose socket is not closed yet."""
+
+    def drop(self) -> None:
+        """Close it at once; only what the system takes at once still goes out."""
+
+
+class Job:
+    """One coroutine that runs in the background."""
+
+    __slots__ = ("_coroutine", "_driver", "cancel")
+
+    def __init__(self, driver: RunningDriver, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._driver = driver
+        self._coroutine = coroutine
+        self.cancel: Callable[[], object] | None = None  # None: done already
+
+    async def run(self) -> None:
+        """To be run in a task of its own."""
+        CURRENT.set(self)
+        try:
+            await self._coroutine
+        finally:
+            self._driver.jobs.discard(self)
+            self._driver.note_change()
+
+
+class RunningDriver(Driver):
+    """Runs one endpoint by tasks; the `IO` of the objects users hold."""
+
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
+        super().__init__(endpoint, deliver, reach)
+        self.open: set[OpenChannel] = set()
+        self.opening: dict[int, Callable[[], object]] = {}
+        """How to stop opening each channel that is not there yet."""
+        self.jobs: set[Job] = set()
+        self._closers: list[Job | None] = []
+        self._closed = False
+        self._changed = self.event()
+
+    @abstractmethod
+    def spawn(self, job: Job) -> None:
+        """Have `job.run()` run in a task, and say how it is cancelled."""
+
+    async def begun(self) -> None:
+        """Let what was spawned just now begin."""
+        await self.checkpoint()
+
+    def shield(self) -> AbstractContextManager[object]:
+        """Where the library would go on cancelling whoever cleans up: not in here."""
+        return contextlib.nullcontext()
+
+    def note_change(self) -> None:
+        """Something has ended: whoever waits for that looks again."""
+        self._changed.set()
+        self._changed = self.event()
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            coroutine.close()
+            return
+        job = Job(self, coroutine)
+        self.jobs.add(job)
+        self.spawn(job)
+
+    async def finish(self) -> None:
+        with self._waiting():
+            while self._others():
+                await self._changed.wait()
+
+    async def close(self, grace: float) -> None:
+        with self._waiting():
+            try:
+                await self.within(grace, self._emptied)
+            finally:
+                with self.shield():
+                    await self._end_all()
+                self._closed = True
+                self._arm(None)
+
+    async def _emptied(self) -> None:
+        while self.open or self.opening:
+            await self._changed.wait()
+
+    async def _end_all(self) -> None:
+        cancelled: set[Job] = set()
+        while True:
+            await self.begun()
+            others = self._others()
+            if not others and not self.open and not self.opening:
+                return
+            for job in others - cancelled:
+                if job.cancel is not None:
+                    job.cancel()
+            cancelled |= others
+            for stop in list(self.opening.values()):
+                stop()
+            for channel in list(self.open):
+                channel.drop()
+            if self._others() or self.open or self.opening:
+                await self._changed.wait()
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        current = CURRENT.get()
+        self._closers.append(current)
+        try:
+            yield
+        finally:
+            self._closers.remove(current)
+
+    def _others(self) -> set[Job]:
+        spared = self._closers if CURRENT.get() in self.jobs else ()
+        return self.jobs.difference(spared)
+
+    def _stop_opening(self, number: int) -> None:
+        if number in self.opening:
+            self.opening[number]()
