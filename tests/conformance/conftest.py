@@ -1,29 +1,54 @@
-"""The rows of the matrix, and the certificates."""
+"""The rows of the matrix, the certificates, and the law that nothing is skipped but what a host cannot do."""
 
 from __future__ import annotations
 
 import gc
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
 import trustme
 
-from tests.conformance.hosts import Host
+from tests.conformance.hosts import Host, lacking
 from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
 
 # A binding joins the suite with a row here.
 HOSTS: list[type[Host]] = [AsyncioHost, UvloopHost]
 
 
+NOT_APPLICABLE = "not applicable: "
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*what): runs on the hosts that have all of this (hosts.NEEDS)")
+
+
 @pytest.fixture(params=HOSTS, ids=lambda row: row.name)
 def host(request: pytest.FixtureRequest) -> Host:
+    return host_of(request)
+
+
+def host_of(request: pytest.FixtureRequest) -> Host:
+    """The host that is the fixture's parameter; the test is skipped if that lacks what it needs."""
     row: type[Host] = request.param
-    reason = row.missing()
-    if reason is not None:
-        pytest.skip(reason)
+    if (reason := lacking(request.node, row)) is not None:
+        pytest.skip(NOT_APPLICABLE + reason)
     return row()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip that is none of the host's is a failure."""
+    report = yield
+    if report.skipped and call.excinfo is not None:
+        reason = getattr(call.excinfo.value, "msg", "")
+        if not str(reason).startswith(NOT_APPLICABLE):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, though no host lacks anything: {reason!r}. Say what it needs (hosts.NEEDS)."
+    return report
 
 
 @dataclass(frozen=True)

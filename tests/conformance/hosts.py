@@ -3,6 +3,9 @@
 A scenario is an async function that takes a `Host` and uses nothing of any IO library: it connects, serves, waits and
 starts tasks through the host. A new binding joins the suite with a subclass of `Host` and a row in conftest.py.
 
+A scenario says what it `needs` that not every host has, a host says what it `lacks` and why. Where the two meet, the
+test is skipped as "not applicable", with the host's reason; nothing here is skipped for anything else.
+
 The law kept here: whatever a scenario did, when it is over there is no task, socket, transport or timer left that was
 not there before, and nobody had to be asked twice.
 """
@@ -13,15 +16,18 @@ import functools
 import gc
 import inspect
 import os
+import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+import pytest
 
 from primus_io._awaiting import AsyncClient, AsyncServer
 
-__all__ = ["LONG", "Host", "Task", "instances", "scenario", "sockets"]
+__all__ = ["LONG", "MACHINE_LACKS", "NEEDS", "Host", "Task", "instances", "lacking", "needing", "scenario", "sockets"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,6 +36,27 @@ WAIT = 10.0  # seconds; bounds what would otherwise hang, and is never waited ou
 TICK = 0.002  # how often a condition is looked at that nobody announces
 LONG = os.environ.get("PRIMUS_LONG") == "1"
 """Whether to take the time for the long version of what has one."""
+
+NEEDS: Mapping[str, str] = {
+    "cancellation": "what waits can be cancelled where it waits",
+    "eager tasks": "tasks can be told to begin at once",
+    "ipv6": "::1 can be listened on",
+    "sockets": "peers that are sockets of the operating system, driven from threads",
+    "tls": "connections can be secured",
+}
+"""What a scenario may need, and what that means."""
+
+
+def _this_machine_lacks() -> Iterator[tuple[str, str]]:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        yield "ipv6", "this machine has no ::1"
+
+
+MACHINE_LACKS: Mapping[str, str] = dict(_this_machine_lacks())
+"""What any host lacks that uses the sockets of this machine."""
 
 
 class Task(ABC, Generic[T]):
@@ -79,6 +106,12 @@ class Host(ABC):
     connect: Callable[..., AbstractAsyncContextManager[AsyncClient]]
     serve: Callable[..., AbstractAsyncContextManager[AsyncServer]]
     fetch_spec: Fetch
+    lacks: ClassVar[Mapping[str, str]] = {}
+    """What of `NEEDS` this host does not have, and why."""
+
+    def __init_subclass__(cls) -> None:
+        if unknown := cls.lacks.keys() - NEEDS.keys():
+            raise TypeError(f"{cls.__name__} lacks what no scenario can need: {sorted(unknown)}")
 
     @classmethod
     def missing(cls) -> str | None:
@@ -113,25 +146,29 @@ class Host(ABC):
     def timer_runs(self) -> int:
         """How many timer callbacks of the binding have run so far."""
 
+    def time(self) -> float:
+        """Seconds, on the clock that the host waits by."""
+        return time.monotonic()
+
     # --- waiting, the same for all ---
 
     async def until(self, condition: Callable[[], object], what: str = "", timeout: float = WAIT) -> None:
         """Wait for a condition to hold."""
-        deadline = time.monotonic() + timeout
+        deadline = self.time() + timeout
         while not condition():
-            if time.monotonic() > deadline:
+            if self.time() > deadline:
                 raise AssertionError(f"not within {timeout:g} s: {what or inspect.getsource(condition).strip()}")
             await self.pause(TICK)
 
     async def settled(self, value: Callable[[], T], quiet: float = 0.15, timeout: float = WAIT) -> T:
         """Wait until a value has stayed the same for `quiet` seconds; returns it."""
-        deadline = time.monotonic() + timeout
-        last, since = value(), time.monotonic()
-        while time.monotonic() - since < quiet:
-            assert time.monotonic() < deadline, f"still changing after {timeout:g} s: {last!r}"
+        deadline = self.time() + timeout
+        last, since = value(), self.time()
+        while self.time() - since < quiet:
+            assert self.time() < deadline, f"still changing after {timeout:g} s: {last!r}"
             await self.pause(TICK)
             if (current := value()) != last:
-                last, since = current, time.monotonic()
+                last, since = current, self.time()
         return last
 
     async def cancelled(self, coroutine: Coroutine[Any, Any, object], ready: Callable[[], object]) -> None:
@@ -144,15 +181,34 @@ class Host(ABC):
         assert task.cancelled, "it was cancelled and ended otherwise"
 
 
-def scenario(timeout: float = 20.0) -> Callable[[Callable[Concatenate[Host, P], Awaitable[None]]], Callable[..., None]]:
-    """Make a test of a scenario: run on each host, under a deadline, looked after when it is over."""
+def needing(*what: str) -> pytest.MarkDecorator:
+    """A mark for a test, a parameter or a module (`pytestmark`): it runs on hosts that have all of this (`NEEDS`)."""
+    if unknown := set(what) - NEEDS.keys():
+        raise TypeError(f"no host says whether it has {sorted(unknown)}: there are {sorted(NEEDS)}")
+    return pytest.mark.needs(*what)
+
+
+def lacking(item: pytest.Item, host: type[Host]) -> str | None:
+    """Why a test cannot run on a host; None where it can."""
+    if (reason := host.missing()) is not None:
+        return reason
+    wanted = (what for mark in item.iter_markers("needs") for what in mark.args)
+    return next((host.lacks[what] for what in wanted if what in host.lacks), None)
+
+
+def scenario(
+    timeout: float = 20.0, needs: Collection[str] = ()
+) -> Callable[[Callable[Concatenate[Host, P], Awaitable[None]]], Callable[..., None]]:
+    """Make a test of a scenario: run on each host that has what it needs, under a deadline of seconds, looked after
+    when it is over."""
+    mark = needing(*needs)
 
     def wrap(main: Callable[Concatenate[Host, P], Awaitable[None]]) -> Callable[..., None]:
         @functools.wraps(main)
         def test(host: Host, *args: P.args, **kwargs: P.kwargs) -> None:
             host.run(lambda: main(host, *args, **kwargs), timeout)
 
-        return test
+        return mark(test)
 
     return wrap
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-from collections.abc import Awaitable, Callable, Coroutine
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import primus_io.asyncio
-from tests.conformance.hosts import Host, Task, instances, sockets
+from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
 
 uvloop: Any = None
 with contextlib.suppress(ImportError):
@@ -115,6 +116,10 @@ class AsyncioHost(Host):
     connect = primus_io.asyncio.connect
     serve = primus_io.asyncio.serve
     fetch_spec = staticmethod(primus_io.asyncio.fetch_spec)
+    lacks: ClassVar[Mapping[str, str]] = {
+        **MACHINE_LACKS,
+        **({} if sys.version_info >= (3, 12) else {"eager tasks": "eager tasks came with Python 3.12"}),
+    }
     base: type = asyncio.SelectorEventLoop
 
     def run(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:
@@ -186,6 +191,7 @@ class UvloopHost(AsyncioHost):
     """asyncio on uvloop."""
 
     name = "uvloop"
+    lacks: ClassVar[Mapping[str, str]] = {**MACHINE_LACKS, "eager tasks": "uvloop's do not work with every 3.13"}
     if uvloop is not None:
         base = uvloop.Loop
 

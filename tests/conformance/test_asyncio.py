@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from primus_io.asyncio import Spark, connect, serve
 from primus_proto import Limits, PrimusError
-from tests.conformance.conftest import Certificates
+from tests.conformance.conftest import Certificates, host_of
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
 from tests.conformance.test_sessions import stay
@@ -20,10 +19,7 @@ from tests.conformance.users import Diary, echo, take, why
 
 @pytest.fixture(params=[AsyncioHost, UvloopHost], ids=lambda row: row.name)
 def host(request: pytest.FixtureRequest) -> Host:
-    row: type[AsyncioHost] = request.param
-    if (reason := row.missing()) is not None:
-        pytest.skip(reason)
-    return row()
+    return host_of(request)
 
 
 async def cancelled_future() -> asyncio.Future[Any]:
@@ -95,9 +91,7 @@ async def test_a_cancelled_error_in_a_clients_listener_cancels_nobody(host: Host
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
-@pytest.mark.parametrize("host", [AsyncioHost()], ids=["asyncio"])  # uvloop's do not work with every 3.13
-@scenario()
+@scenario(needs=["eager tasks"])
 async def test_tasks_that_begin_at_once(host: Host) -> None:
     loop = asyncio.get_running_loop()
     loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,11 +11,13 @@ import pytest
 
 from primus_proto import Limits
 from tests.conformance.conftest import Certificates
-from tests.conformance.hosts import Host, scenario
+from tests.conformance.hosts import Host, needing, scenario
 from tests.conformance.peers import CLOSE as CLOSING
 from tests.conformance.peers import RawPeer, accept_websocket, frame, raw_server, silent
 from tests.conformance.test_sessions import stay
 from tests.conformance.users import Memory, echo, mebibytes, why
+
+pytestmark = needing("cancellation")
 
 CLOSE = 0.3
 LIMITS = Limits(close=CLOSE)
@@ -41,9 +42,9 @@ def full_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("scheme", ["http", pytest.param("https", marks=needing("tls"))])
 @pytest.mark.parametrize("stage", ["tcp", "answer"])
-@scenario()
+@scenario(needs=["sockets"])
 async def test_connecting(host: Host, tls: Certificates, scheme: str, stage: str) -> None:
     """While TCP is on its way; while TLS is, or the answer to the handshake."""
     heard: list[bytes] = []
@@ -56,13 +57,13 @@ async def test_connecting(host: Host, tls: Certificates, scheme: str, stage: str
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(full_port() if stage == "tcp" else raw_server(talk))
         url = f"{scheme}://localhost:{port}"
-        started = time.monotonic()
-        ready = lambda: heard if stage == "answer" else time.monotonic() > started + 0.05  # noqa: E731
+        started = host.time()
+        ready = lambda: heard if stage == "answer" else host.time() > started + 0.05  # noqa: E731
         await host.cancelled(enter(host.connect(url, ssl=ssl)), ready)
         heard.clear()
-        started = time.monotonic()
+        started = host.time()
         await host.cancelled(host.fetch_spec(url, ssl=ssl), ready)
-        assert time.monotonic() < started + 0.6
+        assert host.time() < started + 0.6
         assert host.leftovers() == []
 
 
@@ -78,7 +79,7 @@ def polite(peer: socket.socket) -> None:
 TURNS = [*range(50), *(int(50 * 1.3**more) for more in range(50))]
 
 
-@scenario()
+@scenario(needs=["sockets"])
 async def test_connecting_at_any_moment(host: Host) -> None:
     """Cancelled after 0, 1, 2, … turns of the loop, until it gets through."""
     with raw_server(polite) as port:
@@ -96,7 +97,7 @@ async def test_connecting_at_any_moment(host: Host) -> None:
         assert 3 < turns < TURNS[-1]
 
 
-@scenario()
+@scenario(needs=["tls"])
 async def test_connecting_over_tls_at_any_moment(host: Host, tls: Certificates) -> None:
     async with host.serve(echo, "localhost", ssl=tls.server) as server:
         for turns in TURNS:
@@ -171,7 +172,7 @@ async def test_iterating(host: Host) -> None:
         assert await following() == 2
 
 
-@scenario()
+@scenario(needs=["sockets"])
 async def test_sending(host: Host) -> None:
     async with host.serve(echo, limits=Limits(backlog=100_000)) as server:
         with RawPeer(server.port) as peer:
@@ -246,7 +247,7 @@ async def test_the_body_of_a_client_and_of_a_server(host: Host) -> None:
     assert serving.cancelled
 
 
-@scenario()
+@scenario(needs=["sockets"])
 async def test_leaving(host: Host) -> None:
     """A server that does not answer the close: leaving waits for it, and can be cancelled out of that."""
 
@@ -271,7 +272,7 @@ async def test_leaving(host: Host) -> None:
 
 
 @pytest.mark.parametrize("how", ["while sparks are left alone", "while a handler hangs", "while a peer hangs"])
-@scenario()
+@scenario(needs=["sockets"])
 async def test_closing_a_server(host: Host, how: str) -> None:
     said: list[str] = []
 
@@ -303,11 +304,11 @@ async def test_closing_a_server(host: Host, how: str) -> None:
         await host.pause(0.02)
         opened.append(1)
         await host.pause(0.05)
-        started = time.monotonic()
+        started = host.time()
         serving.cancel()
         await serving.join()
         assert serving.cancelled
-        assert time.monotonic() - started < 1, "whoever cancels does not want to wait"
+        assert host.time() - started < 1, "whoever cancels does not want to wait"
         assert said == ["ended"]
         assert host.leftovers() == []
 

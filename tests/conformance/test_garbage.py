@@ -68,7 +68,7 @@ class Work:
 
 
 @pytest.mark.parametrize("what", BEFORE)
-@scenario()
+@scenario(needs=["sockets"])
 async def test_before_the_handshake(host: Host, what: str) -> None:
     async def do() -> None:
         with RawPeer(server.port) as peer:
@@ -81,7 +81,7 @@ async def test_before_the_handshake(host: Host, what: str) -> None:
         await served_meanwhile(host, server, Work(do))
 
 
-@scenario()
+@scenario(needs=["sockets", "tls"])
 async def test_on_a_tls_port(host: Host, tls: Certificates) -> None:
     async def do() -> None:
         for said in (NOISE, b"GET /primus HTTP/1.1\r\nHost: x\r\n\r\n", b""):
@@ -99,7 +99,7 @@ async def test_on_a_tls_port(host: Host, tls: Certificates) -> None:
 
 
 @pytest.mark.parametrize("what", AFTER)
-@scenario()
+@scenario(needs=["sockets"])
 async def test_after_the_handshake(host: Host, what: str) -> None:
     async def do() -> None:
         with RawPeer(server.port) as peer:
@@ -121,7 +121,7 @@ async def test_after_the_handshake(host: Host, what: str) -> None:
         await served_meanwhile(host, server, Work(do))
 
 
-@scenario(timeout=40)
+@scenario(timeout=40, needs=["sockets"])
 async def test_at_any_moment(host: Host) -> None:
     """A good conversation cut by a reset after each of its bytes."""
     speech = (
@@ -144,7 +144,7 @@ async def test_at_any_moment(host: Host) -> None:
 
 
 @pytest.mark.parametrize("what", [name for name in AFTER if name != "no mask"])
-@scenario()
+@scenario(needs=["sockets"])
 async def test_a_server_that_speaks_garbage(host: Host, what: str) -> None:
     """The client hears an error, and connects again."""
     visits: list[int] = []

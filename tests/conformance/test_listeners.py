@@ -206,7 +206,7 @@ FAULTS = [broken, broken_later, strange, broken_handler]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
-@scenario()
+@scenario(needs=["sockets"])
 async def test_a_fault_is_no_intention(host: Host, caplog: pytest.LogCaptureFixture, fault: Any) -> None:
     """What raises ends its spark with 1011 and without `primus::server::close`; the others do not notice."""
     async with host.serve(fault if fault is broken_handler else None) as server:
@@ -336,7 +336,7 @@ async def test_what_a_clients_listener_raises_comes_out_on_leaving(host: Host, a
         await host.until(lambda: not server.sparks)
 
 
-@scenario()
+@scenario(needs=["sockets"])
 async def test_what_is_no_message_is_an_error_and_the_connection_lives_on(
     host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:

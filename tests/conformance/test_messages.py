@@ -12,12 +12,13 @@ import pytest
 from primus_proto import EncodeError, Limits
 from primus_proto.events import SparkData
 from tests.conformance.conftest import Certificates
-from tests.conformance.hosts import Host, scenario
+from tests.conformance.hosts import Host, needing, scenario
 from tests.conformance.peers import accept_websocket, frame, raw_server, silent
 from tests.conformance.users import Diary, echo, mebibytes, take
 
 VALUES: list[Any] = [0, False, None, "", [], {}, -1.5, "ü\u2028\u2029😀", {"a": [1, {"b": None}]}, 2**53, "primus:"]
-KINDS = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+SECURED = pytest.param(True, id="tls", marks=needing("tls"))
+KINDS = pytest.mark.parametrize("secure", [pytest.param(False, id="plain"), SECURED])
 
 
 def over(host: Host, tls: Certificates, secure: bool, handler: Any, **options: Any) -> Any:
@@ -221,7 +222,7 @@ async def test_what_the_server_says_first_is_heard_by_a_listener_that_comes_afte
             assert diary.all("data") == list(range(6))
 
 
-@scenario()
+@scenario(needs=["sockets"])
 async def test_what_came_before_the_listener_comes_before_what_comes_after(host: Host) -> None:
     """Even if that is in the socket already when the listener is."""
     more, sent = threading.Event(), threading.Event()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,10 +101,10 @@ async def test_ended_and_opened_in_one_breath(host: Host) -> None:
 @scenario()
 async def test_leaving_is_for_good(host: Host) -> None:
     async with host.serve(echo) as server:
-        started = time.monotonic()
+        started = host.time()
         async with host.connect(server.url, min=0.01) as primus:
             primus.on("end", primus.open)
-        assert time.monotonic() - started < 1
+        assert host.time() - started < 1
         await host.until(lambda: not server.sparks)
         await host.pause(0.05)
         assert not server.sparks
@@ -168,7 +167,7 @@ STRANGERS: dict[str, tuple[Callable[[socket.socket], object], str, int | None]] 
 
 
 @pytest.mark.parametrize("kind", STRANGERS)
-@scenario()
+@scenario(needs=["sockets"])
 async def test_something_else_answers(host: Host, kind: str) -> None:
     talk, message, status = STRANGERS[kind]
     with raw_server(talk) as port:
@@ -184,7 +183,7 @@ async def test_something_else_answers(host: Host, kind: str) -> None:
 
 
 @scenario()
-async def test_the_spec(host: Host, tls: Certificates) -> None:
+async def test_the_spec(host: Host) -> None:
     async with host.serve(echo, pathname="/elsewhere") as server:
         spec = await host.fetch_spec(server.url, pathname="/elsewhere")
         assert spec["pathname"] == "/elsewhere"
@@ -195,12 +194,16 @@ async def test_the_spec(host: Host, tls: Certificates) -> None:
         with pytest.raises(ConnectError, match=r"404.*no Primus under this pathname"):
             async with host.connect(server.url):
                 pass
+
+
+@scenario(needs=["tls"])
+async def test_the_spec_over_tls(host: Host, tls: Certificates) -> None:
     async with host.serve(echo, ssl=tls.server) as server:
         url = f"https://localhost:{server.port}"
         assert (await host.fetch_spec(url, ssl=tls.client))["pathname"] == "/primus"
 
 
-@scenario()
+@scenario(needs=["tls"])
 async def test_tls_on_one_end_only(host: Host, tls: Certificates) -> None:
     async with host.serve(echo) as server:
         with pytest.raises(ConnectError, match=r"no TLS with localhost:.*does the server speak plain http"):
@@ -215,7 +218,7 @@ async def test_tls_on_one_end_only(host: Host, tls: Certificates) -> None:
         assert "https" in str(caught.value) or "without an answer" in str(caught.value)
 
 
-@scenario()
+@scenario(needs=["tls"])
 async def test_a_certificate_that_is_not_trusted(host: Host, tls: Certificates) -> None:
     async with host.serve(echo, ssl=tls.server) as server:
         with pytest.raises(ConnectError, match=r"(?i)certificate.verify.failed") as caught:
@@ -226,7 +229,7 @@ async def test_a_certificate_that_is_not_trusted(host: Host, tls: Certificates) 
             assert primus.state == "open"
 
 
-@scenario()
+@scenario(needs=["sockets"])
 async def test_a_server_that_answers_before_it_is_asked(host: Host) -> None:
     """So fast that the attempt is over before the loop has said that it succeeded."""
     for said in (b"\x00", b"\x15\x03\x01\x00\x02\x02\x0a") * 10:
@@ -251,13 +254,8 @@ async def test_a_port_that_is_taken(host: Host) -> None:
             assert primus.state == "open"
 
 
-@scenario()
-async def test_ipv6(host: Host, tls: Certificates) -> None:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        pytest.skip("this machine has no ::1")
+@scenario(needs=["ipv6"])
+async def test_ipv6(host: Host) -> None:
     async with host.serve(echo, "::1") as server:
         assert server.url == f"http://[::1]:{server.port}"
         async with host.connect(server.url) as primus:

@@ -172,7 +172,7 @@ async def test_nobody_reads_and_nobody_iterates(host: Host) -> None:
             await host.until(lambda: not server.sparks)
 
 
-@scenario(timeout=40)
+@scenario(timeout=40, needs=["sockets"])
 async def test_a_peer_that_never_reads_is_cut_at_the_limit(host: Host) -> None:
     limits = Limits(backlog=LIMIT)
     async with host.serve(None, limits=limits) as server:
@@ -206,7 +206,7 @@ def closing_frame(peer: RawPeer) -> bool:
         return False
 
 
-@scenario(timeout=40)
+@scenario(timeout=40, needs=["sockets"])
 async def test_send_to_a_peer_that_never_reads_waits_until_it_is_gone(host: Host) -> None:
     pumps: list[Pump] = []
     ended: list[Any] = []
@@ -229,7 +229,7 @@ async def test_send_to_a_peer_that_never_reads_waits_until_it_is_gone(host: Host
         assert ended[0].kind == "lost"
 
 
-@scenario(timeout=40)
+@scenario(timeout=40, needs=["sockets"])
 async def test_a_server_that_never_reads(host: Host) -> None:
     reading = threading.Event()
     limits = Limits(queue=LIMIT, close=0.3)
@@ -257,7 +257,7 @@ async def test_a_server_that_never_reads(host: Host) -> None:
         assert sending.result() is None
 
 
-@scenario(timeout=40)
+@scenario(timeout=40, needs=["sockets"])
 async def test_a_flood_of_tiny_messages(host: Host) -> None:
     """What a message costs besides its bytes counts too."""
     gate, heard = Gate(host), list[str]()

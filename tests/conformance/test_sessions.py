@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -35,8 +34,8 @@ async def stay(spark: Any) -> None:
 async def test_a_heartbeat_every_second(host: Host) -> None:
     async with host.serve(stay) as server:
         beats: list[float] = []
-        server.on("connection", lambda spark: spark.on("heartbeat", lambda: beats.append(time.monotonic())))
-        started = time.monotonic()
+        server.on("connection", lambda spark: spark.on("heartbeat", lambda: beats.append(host.time())))
+        started = host.time()
         async with host.connect(server.url, ping=1, pong=1) as primus:
             assert primus.latency is not None
             assert 0 <= primus.latency < 0.5, "the time the open took"
@@ -57,7 +56,7 @@ async def test_a_client_without_heartbeat(host: Host) -> None:
         assert spark.heartbeat_timeout is None
 
 
-@scenario()
+@scenario(needs=["sockets"])
 async def test_a_peer_that_does_not_ping_flatlines(host: Host) -> None:
     reasons: list[Any] = []
 
@@ -80,7 +79,7 @@ async def test_a_peer_that_does_not_ping_flatlines(host: Host) -> None:
         await host.until(lambda: reasons == ["flatline"])
 
 
-@scenario()
+@scenario(needs=["sockets"])
 async def test_a_server_that_does_not_answer_pings_is_lost(host: Host) -> None:
     def talk(peer: socket.socket) -> None:
         accept_websocket(peer)
@@ -235,7 +234,7 @@ async def test_a_handler_that_returns_ends_its_spark(host: Host) -> None:
 
 
 @pytest.mark.parametrize("way", ["reset", "close"])
-@scenario()
+@scenario(needs=["sockets"])
 async def test_a_peer_that_vanishes(host: Host, way: str) -> None:
     ended: list[Any] = []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from primus_proto import ConnectError, EncodeError, Limits, LocalProtocolError
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, scenario, sockets
 from tests.conformance.peers import RawPeer, frame
+from tests.conformance.test_messages import KINDS
 from tests.conformance.test_sessions import stay
 from tests.conformance.users import Diary, Gate, echo, mebibytes, take, why
 
@@ -22,11 +22,11 @@ GRACE = CLOSE + 1  # what `close` allows for all that hangs
 class Clock:
     """How long something took, seconds."""
 
-    def __init__(self) -> None:
-        self._start = time.monotonic()
+    def __init__(self, host: Host) -> None:
+        self._host, self._start = host, host.time()
 
     def __call__(self) -> float:
-        return time.monotonic() - self._start
+        return self._host.time() - self._start
 
 
 @scenario()
@@ -39,7 +39,7 @@ async def test_clients_are_told_and_stay_away(host: Host) -> None:
         ended.append(spark.close_reason.kind)
 
     async with host.serve(handler) as server, host.connect(server.url) as one, host.connect(server.url) as two:
-        clock = Clock()
+        clock = Clock(host)
         diary = Diary(host, server, "disconnection", "close")
         closing = host.start(server.close())
         for primus in (one, two):
@@ -58,7 +58,7 @@ async def test_clients_are_told_and_stay_away(host: Host) -> None:
 
 @scenario()
 async def test_when_nobody_is_there(host: Host) -> None:
-    clock = Clock()
+    clock = Clock(host)
     async with host.serve(echo):
         pass
     async with host.serve(echo) as server:
@@ -107,7 +107,7 @@ async def test_and_wants_them_back(host: Host) -> None:
 @scenario()
 async def test_later(host: Host) -> None:
     async with host.serve(echo) as server, host.connect(server.url) as primus:
-        clock = Clock()
+        clock = Clock(host)
         closing = host.start(server.close(timeout=0.3))
         await host.pause(0.05)
         with pytest.raises(ConnectError):
@@ -120,9 +120,9 @@ async def test_later(host: Host) -> None:
         assert 0.3 <= clock() < 0.6
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@KINDS
 @pytest.mark.parametrize("flood", [0, 1, 2], ids=["idle", "full", "overfull"])
-@scenario()
+@scenario(needs=["sockets"])
 async def test_a_peer_that_never_answers_the_close(host: Host, tls: Certificates, secure: bool, flood: int) -> None:
     """Nor reads: with nothing to read, with the kernel full, and with the transport full and the rest in the core."""
     async with host.serve(stay, "localhost", ssl=tls.server if secure else None, limits=LIMITS) as server:
@@ -136,13 +136,13 @@ async def test_a_peer_that_never_answers_the_close(host: Host, tls: Certificates
                     await host.pause(0)
             for _ in range(flood - 1):
                 spark.write(mebibytes(1))
-            clock = Clock()
+            clock = Clock(host)
             await server.close()
             assert clock() < CLOSE + 0.5
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-@scenario()
+@KINDS
+@scenario(needs=["sockets"])
 async def test_peers_that_say_goodbye_and_do_not_read(host: Host, tls: Certificates, secure: bool) -> None:
     """Whatever the amount that they never read, and wherever it is by then: not even TLS's own goodbye gives them more
     time."""
@@ -186,9 +186,9 @@ async def test_peers_that_say_goodbye_and_do_not_read(host: Host, tls: Certifica
                 peer.close()
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@KINDS
 @pytest.mark.parametrize("said", [b"", b"GET /primus HTTP/1.1\r\nHos", b"GET /primus/spec HTTP/1.1\r\nHost: x\r\n\r\n"])
-@scenario()
+@scenario(needs=["sockets"])
 async def test_who_has_no_session_does_not_count(host: Host, tls: Certificates, secure: bool, said: bytes) -> None:
     """Nothing said yet, half a request, kept alive after a whole one."""
     async with host.serve(stay, "localhost", ssl=tls.server if secure else None, limits=LIMITS) as server:
@@ -198,19 +198,19 @@ async def test_who_has_no_session_does_not_count(host: Host, tls: Certificates, 
             if said.endswith(b"\r\n\r\n"):
                 assert (await host.thread(peer.head)).startswith(b"HTTP/1.1 200")
             await host.pause(0.02)
-            clock = Clock()
+            clock = Clock(host)
             await server.close()
             assert clock() < 0.5
             assert host.leftovers() == []
 
 
-@scenario()
+@scenario(needs=["sockets", "tls"])
 async def test_who_is_amid_the_tls_handshake_does_not_count_either(host: Host, tls: Certificates) -> None:
     async with host.serve(stay, "localhost", ssl=tls.server, limits=Limits(handshake=0.4)) as server:
         with RawPeer(server.port, "localhost") as peer:
             await host.thread(peer.connect)
             await host.pause(0.05)
-            clock = Clock()
+            clock = Clock(host)
             await server.close()
             assert clock() < 0.3
             # The loops know no way to be rid of it before its time, but that is short.
@@ -219,7 +219,7 @@ async def test_who_is_amid_the_tls_handshake_does_not_count_either(host: Host, t
             assert clock() < 0.8
 
 
-@scenario()
+@scenario(needs=["cancellation"])
 async def test_a_handler_that_does_not_return_is_cancelled(host: Host) -> None:
     said: list[str] = []
 
@@ -231,7 +231,7 @@ async def test_a_handler_that_does_not_return_is_cancelled(host: Host) -> None:
 
     async with host.serve(handler, limits=LIMITS) as server, host.connect(server.url, ping=False) as primus:
         await host.until(lambda: server.sparks)
-        clock = Clock()
+        clock = Clock(host)
         await server.close()
         assert CLOSE < clock() < GRACE + 0.5
         assert said == ["cancelled"]
@@ -263,7 +263,7 @@ async def test_closed_from_inside(host: Host) -> None:
                 await server.close("closing")
 
     async with host.serve(handler, limits=LIMITS) as server:
-        clock = Clock()
+        clock = Clock(host)
         async with host.connect(server.url) as one, host.connect(server.url) as two:
             one.write("close")
             two.write("close")
@@ -282,7 +282,7 @@ async def test_closed_from_inside(host: Host) -> None:
             assert [value async for value in primus] == ["closing"]
 
 
-@scenario()
+@scenario(needs=["sockets", "cancellation"])
 async def test_closed_from_inside_by_all_while_peers_hang(host: Host) -> None:
     """Each gives up at the same moment, and waits for none of the others."""
 
@@ -298,7 +298,7 @@ async def test_closed_from_inside_by_all_while_peers_hang(host: Host) -> None:
         for peer in peers:
             await host.thread(peer.open)
         await host.until(lambda: len(server.sparks) == 4)
-        clock = Clock()
+        clock = Clock(host)
         gate.open()
         await host.until(lambda: closed)
     assert clock() < 3 * GRACE
