@@ -37,6 +37,11 @@ class Job:
         self._coroutine = coroutine
         self.cancel: Callable[[], object] | None = None  # None: done already
 
+    @property
+    def name(self) -> str:
+        """What a debugger should show."""
+        return getattr(self._coroutine, "__qualname__", repr(self._coroutine))
+
     async def run(self) -> None:
         """To be run in a task of its own."""
         CURRENT.set(self)

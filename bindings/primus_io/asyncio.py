@@ -132,7 +132,7 @@ class Driver(RunningDriver):
             self.loop.call_soon(self._scheduled_pump)
 
     def spawn(self, job: Job) -> None:
-        job.cancel = self.loop.create_task(job.run()).cancel
+        job.cancel = self.loop.create_task(job.run(), name=job.name).cancel
 
     async def begun(self) -> None:
         await asyncio.sleep(0)

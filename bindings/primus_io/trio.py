@@ -164,7 +164,7 @@ class Driver(RunningDriver):
     def spawn(self, job: Job) -> None:
         scope = trio.CancelScope()
         job.cancel = scope.cancel
-        self._outer.start_soon(self._in_scope, scope, job.run)
+        self._outer.start_soon(self._in_scope, scope, job.run, name=job.name)
 
     async def _in_scope(self, scope: trio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
         with scope:

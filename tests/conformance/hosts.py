@@ -43,6 +43,7 @@ NEEDS: Mapping[str, str] = {
     "ipv6": "::1 can be listened on",
     "sockets": "peers that are sockets of the operating system, driven from threads",
     "tls": "connections can be secured",
+    "unix": "there are Unix sockets",
 }
 """What a scenario may need, and what that means."""
 
@@ -53,6 +54,8 @@ def _this_machine_lacks() -> Iterator[tuple[str, str]]:
             probe.bind(("::1", 0))
     except OSError:
         yield "ipv6", "this machine has no ::1"
+    if not hasattr(socket, "AF_UNIX"):
+        yield "unix", "this system has no Unix sockets"
 
 
 MACHINE_LACKS: Mapping[str, str] = dict(_this_machine_lacks())

@@ -267,8 +267,7 @@ async def test_ipv6(host: Host) -> None:
         assert primus.state == "open"
 
 
-@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
-@scenario()
+@scenario(needs=("unix", "tls"))
 async def test_unix_sockets(host: Host, tls: Certificates, tmp_path: Path) -> None:
     path = str(tmp_path / "primus")
     for ssl, trust in ((None, None), (tls.server, tls.client)):
@@ -291,8 +290,7 @@ async def test_unix_sockets(host: Host, tls: Certificates, tmp_path: Path) -> No
             pass
 
 
-@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
-@scenario()
+@scenario(needs=("unix",))
 async def test_a_file_where_the_unix_socket_should_be(host: Host, tmp_path: Path) -> None:
     """That of a server that died is replaced; anything else is somebody's."""
     path = tmp_path / "primus"
