@@ -163,9 +163,29 @@ class Driver(IO, ABC):
         """Unix time minus the clock."""
         return time.time() - cls.clock()
 
-    @abstractmethod
     async def listen(self, where: Listening) -> tuple[int, StopListening]:
         """Accept channels; returns the port (0 for a Unix socket) and what stops it. Raises OSError."""
+        if where.unix is None:
+            name, stop = await self._listen(where, None)
+            return name[1], stop
+        sock, remove = unix_listener(where.unix)
+        stop = sock.close
+        try:
+            _, stop = await self._listen(where, sock)
+        except BaseException:
+            stop()
+            remove()
+            raise
+
+        def stop_and_remove() -> None:
+            stop()
+            remove()
+
+        return 0, stop_and_remove
+
+    @abstractmethod
+    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
+        """Accept channels from `sock` if given, else at the host and port; returns `getsockname`, and what stops it."""
 
     def now(self) -> float:
         """The clock, as a driver asks it."""

@@ -11,20 +11,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
-from ._driver import Channel, Deliver, Driver, Endpoint, Reach
+from ._driver import Deliver, Driver, Endpoint, Reach
 
-__all__ = ["Job", "OpenChannel", "RunningDriver"]
+__all__ = ["Job", "RunningDriver"]
 
 CURRENT: ContextVar[Job | None] = ContextVar("primus_io_job", default=None)
-
-
-class OpenChannel(Channel, Protocol):
-    """A byte stream whose socket is not closed yet."""
-
-    def drop(self) -> None:
-        """Close it at once; only what the system takes at once still goes out."""
 
 
 class Job:
@@ -55,9 +48,14 @@ class Job:
 class RunningDriver(Driver):
     """Runs one endpoint by tasks; the `IO` of the objects users hold."""
 
+    HASTE: ClassVar[float] = 0.0
+    """Seconds that the sockets have to close where whoever waits for that has been cancelled, and remains so."""
+    open: set[Any]
+    """The channels whose socket is not closed yet."""
+
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         super().__init__(endpoint, deliver, reach)
-        self.open: set[OpenChannel] = set()
+        self.open = set()
         self.opening: dict[int, Callable[[], object]] = {}
         """How to stop opening each channel that is not there yet."""
         self.jobs: set[Job] = set()
@@ -99,6 +97,11 @@ class RunningDriver(Driver):
         with self._waiting():
             try:
                 await self.within(grace, self._emptied)
+            except BaseException:
+                if self.HASTE:
+                    with self.shield():
+                        await self.within(self.HASTE, self._emptied)
+                raise
             finally:
                 with self.shield():
                     await self._end_all()
@@ -123,7 +126,7 @@ class RunningDriver(Driver):
             for stop in list(self.opening.values()):
                 stop()
             for channel in list(self.open):
-                channel.drop()
+                channel.close(True)
             if self._others() or self.open or self.opening:
                 await self._changed.wait()
 

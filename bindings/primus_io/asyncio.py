@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import sys
 import threading
@@ -21,7 +22,7 @@ from ._awaiting import AsyncClient as Client
 from ._awaiting import AsyncServer as Server
 from ._awaiting import AsyncSpark as Spark
 from ._awaiting import Connect, Serve, spec_fetcher
-from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure, unix_listener
+from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
 from ._running import Job, RunningDriver
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
@@ -97,14 +98,11 @@ class Channel(asyncio.BufferedProtocol):
     def close(self, abort: bool) -> None:
         transport, driver = self.transport, self._driver
         if abort:
-            return self.drop()
+            return transport.abort()
         if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
             # asyncio would wait for ever on a peer that does not read. Below TLS one cannot see what is unsent.
             self.deadline = driver.loop.call_later(driver.endpoint.limits.close, transport.abort)
         transport.close()
-
-    def drop(self) -> None:
-        self.transport.abort()
 
 
 class Driver(RunningDriver):
@@ -148,19 +146,14 @@ class Driver(RunningDriver):
             async with asyncio.timeout(seconds):
                 await wait()
 
-    async def listen(self, where: Listening) -> tuple[int, StopListening]:
+    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
         options = _tls_options(where.tls, self.endpoint.limits)
-        if where.unix is None:
-            listener = await self.loop.create_server(
-                lambda: Channel(self), where.host, where.port, backlog=1024, **options
-            )
-            return listener.sockets[0].getsockname()[1], listener.close
-        sock, remove = unix_listener(where.unix)
-        server = await self.loop.create_unix_server(lambda: Channel(self), sock=sock, **options)
-        stack = contextlib.ExitStack()
-        stack.callback(remove)
-        stack.callback(server.close)
-        return 0, stack.close
+        listener = await (
+            self.loop.create_server(lambda: Channel(self), where.host, where.port, backlog=1024, **options)
+            if sock is None
+            else self.loop.create_unix_server(lambda: Channel(self), sock=sock, **options)
+        )
+        return listener.sockets[0].getsockname(), listener.close
 
     def _scheduled_pump(self) -> None:
         self._scheduled = False

@@ -12,9 +12,10 @@ import trustme
 
 from tests.conformance.hosts import Host, lacking
 from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
+from tests.conformance.hosts_trio import TrioHost
 
 # A binding joins the suite with a row here.
-HOSTS: list[type[Host]] = [AsyncioHost, UvloopHost]
+HOSTS: list[type[Host]] = [AsyncioHost, UvloopHost, TrioHost]
 
 
 NOT_APPLICABLE = "not applicable: "

@@ -40,6 +40,7 @@ LONG = os.environ.get("PRIMUS_LONG") == "1"
 NEEDS: Mapping[str, str] = {
     "cancellation": "what waits can be cancelled where it waits",
     "eager tasks": "tasks can be told to begin at once",
+    "loose ends": "a block can be entered and never left",
     "ipv6": "::1 can be listened on",
     "sockets": "peers that are sockets of the operating system, driven from threads",
     "tls": "connections can be secured",
