@@ -217,6 +217,7 @@ async def test_asking_for_the_id(host: Host) -> None:
 async def test_the_body_of_a_client_and_of_a_server(host: Host) -> None:
     """Whoever is cancelled inside leaves politely."""
     servers: list[Any] = []
+    inside: list[Any] = []
 
     async def serve() -> None:
         async with host.serve(echo) as server:
@@ -226,19 +227,20 @@ async def test_the_body_of_a_client_and_of_a_server(host: Host) -> None:
     async def use() -> None:
         async with host.connect(servers[0].url) as primus:
             primus.write(mebibytes(1))
+            inside.append(primus)
             async for _ in primus:
                 pass
 
     serving = host.start(serve())
     await host.until(lambda: servers)
     using = host.start(use())
-    await host.until(lambda: servers[0].sparks)
+    await host.until(lambda: inside)
     [spark] = servers[0].sparks.values()
     using.cancel()
     await using.join()
     assert using.cancelled
     await host.until(lambda: not servers[0].sparks)
-    assert spark.close_reason.kind == "client"
+    assert spark.close_reason.kind == "client", spark.close_reason
     async with host.connect(servers[0].url) as primus:
         serving.cancel()
         assert [value async for value in primus] == []
