@@ -147,8 +147,8 @@ class Serve(Serving[AsyncServer]):
         await self._exit()
 
 
-def spec_fetcher(driver: type[Driver]) -> FetchSpec:
-    """A binding's `fetch_spec`."""
+def spec_fetcher(driver: Callable[[], type[Driver]]) -> FetchSpec:
+    """A binding's `fetch_spec`; `driver` is asked in each call."""
 
     async def fetch_spec(
         url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Any
@@ -157,7 +157,7 @@ def spec_fetcher(driver: type[Driver]) -> FetchSpec:
 
         Raises ConnectError where there is no answer, or one that is no spec; ConfigError for options that cannot be.
         """
-        asking = Asking(driver, url, ssl, unix, options)
+        asking = Asking(driver(), url, ssl, unix, options)
         await asking._begin()
         return await asking._answer()
 

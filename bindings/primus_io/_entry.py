@@ -49,10 +49,14 @@ class Connecting(Generic[C]):
         self._wait = wait and not self._config.manual
         self._reach = Reach(ssl, unix)
 
+    def _driver(self) -> type[Driver]:
+        return self.DRIVER
+
     async def _begin(self) -> None:
-        endpoint = pp.ByteClient(self._config, rng=random.SystemRandom(), wall_offset=self.DRIVER.wall_offset())
+        driver = self._driver()
+        endpoint = pp.ByteClient(self._config, rng=random.SystemRandom(), wall_offset=driver.wall_offset())
         self._client: C = self.CLIENT(endpoint.client)
-        self._io = self._client._io = await self.DRIVER.begin(endpoint, self._client._deliver, self._reach)
+        self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._reach)
 
     async def _enter(self) -> C:
         client = self._client
@@ -117,10 +121,14 @@ class Serving(ABC, Generic[V]):
     def _accepts(self, handler: object) -> Handle:
         """The handler as the facade calls it; ConfigError for what cannot be one."""
 
+    def _driver(self) -> type[Driver]:
+        return self.DRIVER
+
     async def _begin(self) -> None:
-        endpoint = pp.ByteServer(self._config, rng=random.SystemRandom(), wall_offset=self.DRIVER.wall_offset())
+        driver = self._driver()
+        endpoint = pp.ByteServer(self._config, rng=random.SystemRandom(), wall_offset=driver.wall_offset())
         self._server: V = self.SERVER(endpoint, self._handler, self._authorize)
-        self._io = self._server._io = await self.DRIVER.begin(endpoint, self._server._deliver, Reach())
+        self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, Reach())
 
     async def _enter(self) -> V:
         server, where = self._server, self._listening

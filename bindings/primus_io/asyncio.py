@@ -213,4 +213,4 @@ class serve(Serve):  # noqa: N801  # used like a function, as open() is
     DRIVER = Driver
 
 
-fetch_spec = spec_fetcher(Driver)
+fetch_spec = spec_fetcher(lambda: Driver)

@@ -11,11 +11,11 @@ import pytest
 import trustme
 
 from tests.conformance.hosts import Host, lacking
-from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
-from tests.conformance.hosts_trio import TrioHost
+from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
+from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
 
 # A binding joins the suite with a row here.
-HOSTS: list[type[Host]] = [AsyncioHost, UvloopHost, TrioHost]
+HOSTS: list[type[Host]] = [AsyncioHost, UvloopHost, TrioHost, AnyioAsyncioHost, AnyioTrioHost]
 
 
 NOT_APPLICABLE = "not applicable: "

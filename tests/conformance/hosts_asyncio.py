@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
+import primus_io.anyio
 import primus_io.asyncio
+from primus_io._awaiting import Connect, Serve
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
 
 uvloop: Any = None
 with contextlib.suppress(ImportError):
     uvloop = importlib.import_module("uvloop")
 
-__all__ = ["AsyncioHost", "UvloopHost"]
+__all__ = ["AnyioAsyncioHost", "AsyncioHost", "UvloopHost"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,8 +115,8 @@ class AsyncioHost(Host):
     """asyncio on its own event loop."""
 
     name = "asyncio"
-    connect = primus_io.asyncio.connect
-    serve = primus_io.asyncio.serve
+    connect: type[Connect] = primus_io.asyncio.connect
+    serve: type[Serve] = primus_io.asyncio.serve
     fetch_spec = staticmethod(primus_io.asyncio.fetch_spec)
     lacks: ClassVar[Mapping[str, str]] = {
         **MACHINE_LACKS,
@@ -205,3 +207,12 @@ class UvloopHost(AsyncioHost):
     def _timers(self) -> list[Timer]:
         # A handshake of its own that is cancelled at the wrong moment leaves its timer, and nothing else.
         return [timer for timer in super()._timers() if "SSLProtocol._start_handshake" not in repr(timer)]
+
+
+class AnyioAsyncioHost(AsyncioHost):
+    """anyio, on asyncio."""
+
+    name = "anyio-asyncio"
+    connect = primus_io.anyio.connect
+    serve = primus_io.anyio.serve
+    fetch_spec = staticmethod(primus_io.anyio.fetch_spec)

@@ -8,11 +8,13 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import trio
 
+import primus_io.anyio
 import primus_io.trio
+from primus_io._awaiting import Connect, Serve
 from primus_io.trio import Driver
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, sockets
 
-__all__ = ["TrioHost"]
+__all__ = ["AnyioTrioHost", "TrioHost"]
 
 # What every block has from when it is entered to when it is left; and the shells of trio's own around what it accepted.
 STANDING = (
@@ -69,8 +71,8 @@ class TrioHost(Host):
     """trio."""
 
     name = "trio"
-    connect = primus_io.trio.connect
-    serve = primus_io.trio.serve
+    connect: type[Connect] = primus_io.trio.connect
+    serve: type[Serve] = primus_io.trio.serve
     fetch_spec = staticmethod(primus_io.trio.fetch_spec)
     lacks: ClassVar[Mapping[str, str]] = {
         **MACHINE_LACKS,
@@ -142,6 +144,15 @@ class TrioHost(Host):
 
     async def pause(self, seconds: float) -> None:
         await trio.sleep(seconds)
+
+
+class AnyioTrioHost(TrioHost):
+    """anyio, on trio."""
+
+    name = "anyio-trio"
+    connect = primus_io.anyio.connect
+    serve = primus_io.anyio.serve
+    fetch_spec = staticmethod(primus_io.anyio.fetch_spec)
 
 
 def _below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:

@@ -1,0 +1,42 @@
+"""Primus under anyio: `connect`, `serve`, `fetch_spec` on whichever loop is running, asyncio's or trio's.
+
+Nothing is done here but to choose the binding of the loop that runs. What users hold is the same in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ._awaiting import AsyncClient as Client
+from ._awaiting import AsyncServer as Server
+from ._awaiting import AsyncSpark as Spark
+from ._awaiting import Connect, Serve, spec_fetcher
+from ._driver import Driver
+
+__all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+
+
+def running() -> type[Driver]:
+    """The driver for the loop that runs."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        from .trio import Driver as TrioDriver  # only here: asyncio's users need no trio
+
+        return TrioDriver
+    from .asyncio import Driver as AsyncioDriver
+
+    return AsyncioDriver
+
+
+class connect(Connect):  # noqa: N801  # used like a function, as open() is
+    def _driver(self) -> type[Driver]:
+        return running()
+
+
+class serve(Serve):  # noqa: N801  # used like a function, as open() is
+    def _driver(self) -> type[Driver]:
+        return running()
+
+
+fetch_spec = spec_fetcher(running)
