@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-long test-interop test-all lint types format coverage docs-check golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types format coverage docs-check golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +90,9 @@ test-long: $(VENV)/.group-test ## the properties, 10,000 examples of each; takes
 
 test-interop: setup ## against the real npm packages
 	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+matrix: setup ## the conformance suite, and its table: every scenario on every binding
+	$(BIN)/python -m pytest tests/conformance --matrix -q $(ARGS)
 
 test-all: ## all tests on every Python of 3.11 to 3.15 there is, each in an environment of its own
 	@passed=; failed=; absent=; \

@@ -13,6 +13,7 @@ import trustme
 from tests.conformance.hosts import Host, lacking
 from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
 from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
+from tests.conformance.matrix import Matrix
 
 # A binding joins the suite with a row here.
 HOSTS: list[type[Host]] = [AsyncioHost, UvloopHost, TrioHost, AnyioAsyncioHost, AnyioTrioHost]
@@ -23,6 +24,8 @@ NOT_APPLICABLE = "not applicable: "
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*what): runs on the hosts that have all of this (hosts.NEEDS)")
+    if config.getoption("--matrix"):
+        config.pluginmanager.register(Matrix(row.name for row in HOSTS))
 
 
 @pytest.fixture(params=HOSTS, ids=lambda row: row.name)
