@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import socket
 import ssl
@@ -162,6 +163,11 @@ class Driver(IO, ABC):
     def wall_offset(cls) -> float:
         """Unix time minus the clock."""
         return time.time() - cls.clock()
+
+    @classmethod
+    def rng(cls) -> random.Random:
+        """Randomness for one endpoint."""
+        return random.SystemRandom()
 
     async def listen(self, where: Listening) -> tuple[int, StopListening]:
         """Accept channels; returns the port (0 for a Unix socket) and what stops it. Raises OSError."""

@@ -5,7 +5,6 @@ A binding names its `Driver`; `_awaiting` and `_blocking` add how a user enters 
 
 from __future__ import annotations
 
-import random
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -54,7 +53,7 @@ class Connecting(Generic[C]):
 
     async def _begin(self) -> None:
         driver = self._driver()
-        endpoint = pp.ByteClient(self._config, rng=random.SystemRandom(), wall_offset=driver.wall_offset())
+        endpoint = pp.ByteClient(self._config, rng=driver.rng(), wall_offset=driver.wall_offset())
         self._client: C = self.CLIENT(endpoint.client)
         self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._reach)
 
@@ -126,7 +125,7 @@ class Serving(ABC, Generic[V]):
 
     async def _begin(self) -> None:
         driver = self._driver()
-        endpoint = pp.ByteServer(self._config, rng=random.SystemRandom(), wall_offset=driver.wall_offset())
+        endpoint = pp.ByteServer(self._config, rng=driver.rng(), wall_offset=driver.wall_offset())
         self._server: V = self.SERVER(endpoint, self._handler, self._authorize)
         self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, Reach())
 
@@ -169,7 +168,7 @@ class Asking:
             self._answered.set()
 
     async def _begin(self) -> None:
-        query = pp.SpecQuery(self._config, rng=random.SystemRandom())
+        query = pp.SpecQuery(self._config, rng=self._driver.rng())
         self._io = await self._driver.begin(query, self._deliver, self._reach)
 
     async def _answer(self) -> dict[str, Any]:
