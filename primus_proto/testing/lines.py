@@ -39,7 +39,8 @@ class Way:
             self.link.network.note(self.receiver.name, "the connection breaks here")
             self.link.lose()
 
-    def arrive(self, data: bytes | None) -> None:
+    def arrive(self, data: bytes | None, error: str | None = None) -> None:
+        """Bytes, or the end: EOF, or because of an error."""
         if self.over:
             return
         if self.paused:
@@ -49,7 +50,7 @@ class Way:
         if data is None:
             self.over = True
             self.receiver.links.pop(self.channel, None)
-            endpoint.channel_closed(self.channel, now=now)
+            endpoint.channel_closed(self.channel, error, now=now)
         else:
             self.unread -= len(data)
             endpoint.receive_data(self.channel, data, now=now)
@@ -59,7 +60,7 @@ class Way:
         """The receiver is told at once that the stream is gone; what it has not read is lost."""
         self.paused = False
         self.held.clear()
-        self.arrive(None)
+        self.arrive(None, "connection reset by peer")
 
 
 class Link:
@@ -96,6 +97,20 @@ class Link:
         if window is not None and way.unread > window and not way.blocked:
             way.blocked = True
             sender.endpoint.channel_blocked(self.ways[sender].channel)
+
+    def offer(self, sender: Node, data: bytes | bytearray) -> int:
+        """`send` what the window has room for, as a socket does; how much that was.
+
+        Where it was not all, the sender hears `channel_writable` once half the window is free.
+        """
+        way, window = self.other(sender), self.network._window
+        assert way is not None, "written to before it was open"
+        room = len(data) if window is None else max(window - way.unread, 0)
+        if room:
+            self.send(sender, bytes(data[:room]))
+        if room < len(data):
+            way.blocked = True
+        return min(room, len(data))
 
     def carry(self, receiver: Node, deliver: Callable[[], None], size: int = 0, *, up: bool | None = None) -> None:
         """Have something happen at the receiver once it has come all the way, in its turn."""

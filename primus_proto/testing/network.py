@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
-from typing import Any, TypeVar
+from math import inf
+from typing import Any, Protocol, TypeVar
 
 from .. import events as ev
 from ..config import ClientConfig, ServerConfig
 from ..endpoint import ByteClient, ByteServer
+from ..errors import LocalProtocolError
 from .lines import Link, Way
-from .nodes import Node, VirtualClient, VirtualServer
+from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
 
-__all__ = ["VirtualNetwork"]
+__all__ = ["Runner", "VirtualNetwork"]
 
 T = TypeVar("T")
 
 LONGEST_LINE = 200  # of the trace
 PATIENCE = 100_000  # steps without any time passing, after which something must be going round in circles
+HOME = dict.fromkeys(("", "0.0.0.0", "127.0.0.1", "::", "::1"), "localhost")  # one and the same place
+
+
+class Runner(Protocol):
+    """Whoever makes time pass in place of `run`, by `step`, and has nodes of its own: an event loop."""
+
+    def nodes(self) -> Iterable[Node]:
+        """Its nodes, in the order they came."""
+
+    def node_of(self, who: object) -> Node | None:
+        """The node of something that its users hold; None: there is none."""
 
 
 class VirtualNetwork:
@@ -54,9 +67,12 @@ class VirtualNetwork:
         """What happened, readable, one line each."""
         self._cut_size = cut
         self._window = window
-        self._wall_offset = wall_offset
-        self._nodes: list[Node] = []
-        self._servers: dict[tuple[str, int], VirtualServer] = {}
+        self.wall_offset = wall_offset
+        self.runner: Runner | None = None
+        """Who makes time pass in place of `run`; None: nobody."""
+        self._nodes: list[VirtualEndpoint] = []
+        self._callers = 0
+        self._servers: dict[tuple[str, int], Listener] = {}
         self._links: list[Link] = []
         self._frozen: set[Node] = set()
         self._islands: list[set[Node]] = []
@@ -82,10 +98,10 @@ class VirtualNetwork:
         is ahead of the others. A server at the same address is replaced.
         """
         config = config or ServerConfig(**options)
-        endpoint = ByteServer(config, rng=self._fork(), wall_offset=self._wall_offset + skew)
+        endpoint = ByteServer(config, rng=self.fork(), wall_offset=self.wall_offset + skew)
         server = VirtualServer(self, host, endpoint)
         server._on_event = on_event
-        self._servers[host, port] = server
+        self.listen(server, host, port)
         self._add(server)
         return server
 
@@ -99,64 +115,112 @@ class VirtualNetwork:
     ) -> VirtualClient:
         """A client of the server at `url`. Options are those of `ClientConfig`; the others are as for `serve`."""
         config = ClientConfig(url=url, **options)
-        endpoint = ByteClient(config, rng=self._fork(), wall_offset=self._wall_offset + skew)
-        number = sum(isinstance(node, VirtualClient) for node in self._nodes) + 1
-        client = VirtualClient(self, f"client{number}", endpoint)
-        client.ip = f"10.0.{number >> 8}.{number & 255}"
+        endpoint = ByteClient(config, rng=self.fork(), wall_offset=self.wall_offset + skew)
+        name, ip = self.introduce()
+        client = VirtualClient(self, name, endpoint)
+        client.ip = ip
         client._on_event = on_event
         self._add(client)
         return client
+
+    # --- for nodes of another kind ---
+
+    def introduce(self) -> tuple[str, str]:
+        """Name and address of one more client."""
+        self._callers += 1
+        return f"client{self._callers}", f"10.0.{self._callers >> 8}.{self._callers & 255}"
+
+    def listen(self, node: Listener, host: str, port: int) -> None:
+        """Have connections to this address accepted by `node`, and no longer by whatever was there."""
+        self._servers[HOME.get(host, host), port] = node
+
+    def listener(self, host: str, port: int) -> Listener | None:
+        """What connections to this address reach; None: they are refused."""
+        node = self._servers.get((HOME.get(host, host), port))
+        return node if node is not None and node.listening else None
+
+    def fork(self) -> random.Random:
+        """Randomness for one more part of the whole, from the one seed."""
+        return random.Random(self.rng.getrandbits(64))
 
     # --- time ---
 
     def run(self, seconds: float) -> None:
         """Let this much time pass; whatever is due in it happens at its exact time."""
+        self._check_mine()
         end = self.now + seconds
-        self._settle()
-        while (due := self._next()) is not None and due <= end:
-            self._advance(due)
-        self.now = end
+        while self.step(end):
+            pass
 
     def run_until(self, condition: Callable[[], bool], limit: float = 3600.0) -> None:
         """Let time pass until `condition()` holds; AssertionError, with the end of the trace, if it never does."""
+        self._check_mine()
         end = self.now + limit
         self._settle()
         while not condition():
-            due = self._next()
-            if due is None or due > end:
+            if not self.step(end):
                 raise AssertionError(f"the condition never held:\n{self.story()}")
-            self._advance(due)
+
+    def step(self, until: float) -> bool:
+        """Let time pass to what is due next, and have it happen.
+
+        False: nothing is due at `until` or before; it is `until` now, unless that is infinite.
+        """
+        self._settle()
+        due = self._next()
+        if due is not None and due <= until:
+            self._pass(due)
+            self._fire()
+            return True
+        if until < inf:
+            self._pass(until)
+        return False
 
     def call_at(self, when: float, call: Callable[[], None]) -> None:
         """Have something done at a time."""
         self._serial += 1
         heappush(self._due, (when, self._serial, call))
 
-    def jump(self, seconds: float, node: Node | None = None) -> None:
+    # --- trouble; a node may be given as the node, by its name, or as what the runner knows it by ---
+
+    def node(self, who: object) -> Node:
+        """The node that `who` is, or is the name of. Raises LocalProtocolError where there is none."""
+        if isinstance(who, Node):
+            return who
+        if self.runner is not None and (node := self.runner.node_of(who)) is not None:
+            return node
+        names = {node.name: node for node in self._all()}  # of several by one name, the last one
+        if isinstance(who, str) and who in names:
+            return names[who]
+        raise LocalProtocolError(f"there is no node {who!r} on this network; there are: {', '.join(names) or 'none'}")
+
+    def jump(self, seconds: float, node: object = None) -> None:
         """The wall clock of `node`, or of all, is set forward, or back: only timestamps may show it."""
-        self.note(node.name if node is not None else "network", f"the wall clock jumps by {seconds:g} s")
-        for one in self._nodes if node is None else [node]:
-            one.endpoint._session.wall_offset += seconds
-        if node is None:
-            self._wall_offset += seconds
+        some = None if node is None else self.node(node)
+        self.note("network" if some is None else some.name, f"the wall clock jumps by {seconds:g} s")
+        for one in self._all() if some is None else [some]:
+            one.jump(seconds)
+        if some is None:
+            self.wall_offset += seconds
 
-    # --- trouble ---
-
-    def freeze(self, node: Node) -> None:
+    def freeze(self, node: object) -> None:
         """Nothing reaches or leaves `node` until `thaw`, new connections included: a hung process, a pulled cable."""
+        node = self.node(node)
         self.note(node.name, "frozen")
         self._frozen.add(node)
 
-    def thaw(self, node: Node) -> None:
+    def thaw(self, node: object) -> None:
         """What was held up is delivered, in order."""
+        node = self.node(node)
         self.note(node.name, "thawed")
         self._frozen.discard(node)
         self._release()
 
-    def partition(self, *nodes: Node) -> None:
+    def partition(self, *nodes: object) -> None:
         """Nothing passes between these nodes and the others until `heal`; without any, between no two at all."""
-        self.note("network", f"parted from the rest: {', '.join(node.name for node in nodes) or 'everyone'}")
-        self._islands.append(set(nodes))
+        island = {node: node.name for node in map(self.node, nodes)}
+        self.note("network", f"parted from the rest: {', '.join(island.values()) or 'everyone'}")
+        self._islands.append(set(island))
 
     def heal(self) -> None:
         """All partitions end; what was held up is delivered, in order."""
@@ -164,36 +228,41 @@ class VirtualNetwork:
         self._islands.clear()
         self._release()
 
-    def drop(self, node: Node) -> None:
+    def drop(self, node: object) -> None:
         """Every connection of `node` is lost at once, and both ends are told."""
+        node = self.node(node)
         self.note(node.name, "its connections are lost")
         for link in self._links_of(node):
             link.lose()
         self._settle()
 
-    def half_open(self, node: Node) -> None:
+    def half_open(self, node: object) -> None:
         """`node` loses its connections, and the far ends are not told: what they say goes nowhere.
 
         As if `node` had been restarted, or something in between had forgotten the connection.
         """
+        node = self.node(node)
         self.note(node.name, "its connections are lost, and nobody else is told")
         for link in self._links_of(node):
             link.abandon(node)
         self._settle()
 
-    def break_after(self, node: Node, *, sent: int | None = None, received: int | None = None) -> None:
+    def break_after(self, node: object, *, sent: int | None = None, received: int | None = None) -> None:
         """Lose a connection of `node` once so many more of its bytes, on whatever connection, have arrived.
 
         Both ends are told, after the last of those bytes. Happens once; None takes it back.
         """
         given = {"sent": sent, "received": received}
-        node._quota = {kind: count for kind, count in given.items() if count is not None}
+        self.node(node)._quota = {kind: count for kind, count in given.items() if count is not None}
 
-    def kill(self, server: VirtualServer) -> None:
+    def kill(self, server: object) -> None:
         """The server is gone, with its connections; its address refuses until something serves there again."""
-        self.note(server.name, "killed")
-        self.drop(server)
-        server.listening = False
+        node = self.node(server)
+        if not isinstance(node, Listener):
+            raise LocalProtocolError(f"{node.name} is no server: drop() loses its connections")
+        self.note(node.name, "killed")
+        self.drop(node)
+        node.listening = False
 
     # --- what happened ---
 
@@ -209,12 +278,16 @@ class VirtualNetwork:
 
     # --- inside ---
 
-    def _add(self, node: Node) -> None:
+    def _all(self) -> list[Node]:
+        return [*self._nodes, *(self.runner.nodes() if self.runner is not None else ())]
+
+    def _check_mine(self) -> None:
+        if self.runner is not None:
+            raise LocalProtocolError("an event loop runs this network: wait in there, as by asyncio.sleep(seconds)")
+
+    def _add(self, node: VirtualEndpoint) -> None:
         self._nodes.append(node)
         node.pump()
-
-    def _fork(self) -> random.Random:
-        return random.Random(self.rng.getrandbits(64))
 
     def _next(self) -> float | None:
         times = [time for node in self._nodes if (time := node.endpoint.next_timeout()) is not None]
@@ -222,11 +295,14 @@ class VirtualNetwork:
             times.append(self._due[0][0])
         return min(times) if times else None
 
-    def _advance(self, due: float) -> None:
-        if due > self.now:
-            self.now = due
+    def _pass(self, when: float) -> None:
+        if when > self.now:
+            self.now = when
             self._steps = 0
-        self._step()
+        self._count()
+
+    def _fire(self) -> None:
+        """Whatever is due by now happens."""
         for node in self._nodes:
             timeout = node.endpoint.next_timeout()
             if timeout is not None and timeout <= self.now:
@@ -234,11 +310,11 @@ class VirtualNetwork:
                 node.endpoint.handle_timeout(now=self.now)
                 node.pump()
         while self._due and self._due[0][0] <= self.now:
-            self._step()
+            self._count()
             heappop(self._due)[2]()
             self._settle()
 
-    def _step(self) -> None:
+    def _count(self) -> None:
         self._steps += 1
         if self._steps > PATIENCE:
             raise AssertionError(f"time stands still:\n{self.story()}")
@@ -277,30 +353,33 @@ class VirtualNetwork:
         latency = self._of_way(self.latency, up)
         return latency + self.rng.uniform(0.0, self.jitter) if self.jitter else latency
 
-    def _open(self, client: VirtualClient, channel: int, host: str, port: int) -> None:
+    def open(self, client: Caller, channel: int, host: str, port: int) -> None:
+        """Connect `client`; it is told what becomes of it."""
         link = Link(self, client, channel)
         self._links = [other for other in self._links if not other.over]
         self._links.append(link)
         client.links[channel] = link
+        home = HOME.get(host, host)
+        address = client.ip if home != "localhost" else "::1" if host == "::1" else "127.0.0.1"
 
         def reach() -> None:
-            server = self._servers.get((host, port))
+            server = self._servers.get((home, port))
             if server is not None and self._apart({client, server}):
                 link.parties.add(server)
                 link.waiting.append((client, reach))
             elif server is None or not server.listening:
                 link.carry(client, lambda: self._refuse(client, channel))
             elif not link.ways[client].over:
-                number = server.endpoint.channel_accepted((client.ip, 1024 + channel), now=self.now)
+                number = server.accepted((address, 1024 + channel))
                 link.ways[server] = Way(link, server, number)
                 link.parties.add(server)
                 server.links[number] = link
                 server.pump()
-                link.carry(client, lambda: client.endpoint.channel_opened(channel, now=self.now))
+                link.carry(client, lambda: client.opened(channel))
 
         link.carry(client, reach, up=True)
 
-    def _refuse(self, client: VirtualClient, channel: int) -> None:
+    def _refuse(self, client: Caller, channel: int) -> None:
         link = client.links.pop(channel, None)
         if link is not None:
             link.ways[client].over = True

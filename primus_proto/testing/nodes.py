@@ -1,9 +1,14 @@
-"""The endpoints on a virtual network: each runs the driver's pump, and keeps what it saw."""
+"""What is on a virtual network: nodes, and the endpoints of the core among them.
+
+Each endpoint runs the driver's pump, and keeps what it saw. A node of another kind, such as an event loop's, says what
+becomes of the bytes by the four methods of `Receiver`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import commands as cmd
 from .. import events as ev
@@ -18,26 +23,75 @@ if TYPE_CHECKING:
     from .lines import Link
     from .network import VirtualNetwork
 
-__all__ = ["Node", "VirtualClient", "VirtualServer"]
+__all__ = ["Caller", "Listener", "Node", "Receiver", "VirtualClient", "VirtualEndpoint", "VirtualServer"]
 
 E = TypeVar("E", bound=ev.Event)
 
 
-class Node(Listeners):
-    """One endpoint on the network."""
+class Receiver(Protocol):
+    """What the lines tell a node: as `ByteClient` and `ByteServer` have it."""
 
-    def __init__(self, network: VirtualNetwork, name: str, endpoint: ByteClient | ByteServer) -> None:
-        super().__init__()
+    def receive_data(self, channel: int, data: bytes, *, now: float) -> None: ...
+    def channel_closed(self, channel: int, error: str | None, *, now: float) -> None: ...
+    def channel_blocked(self, channel: int) -> None: ...
+    def channel_writable(self, channel: int, *, now: float) -> None: ...
+
+
+class Node(ABC):
+    """One end of connections."""
+
+    endpoint: Receiver
+
+    def __init__(self, network: VirtualNetwork, name: str) -> None:
         self.network = network
         self.name = name
+        self.links: dict[int, Link] = {}
+        self._quota: dict[str, int] = {}  # bytes that may still be "sent" or "received" before the connection is lost
+
+    @abstractmethod
+    def pump(self) -> None:
+        """The receiver was told something: do what comes of it."""
+
+    @abstractmethod
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward, or back."""
+
+
+class Caller(Node):
+    """A node that opens connections."""
+
+    ip = ""
+    """The address that servers see."""
+
+    @abstractmethod
+    def opened(self, channel: int) -> None:
+        """The connection asked for is up."""
+
+
+class Listener(Node):
+    """A node that connections are opened to."""
+
+    listening = True
+
+    @abstractmethod
+    def accepted(self, peer: tuple[str, int]) -> int:
+        """Someone has connected; returns the channel's number."""
+
+
+class VirtualEndpoint(Listeners, Node):
+    """An endpoint of the core."""
+
+    endpoint: ByteClient | ByteServer
+
+    def __init__(self, network: VirtualNetwork, name: str, endpoint: ByteClient | ByteServer) -> None:
+        Listeners.__init__(self)
+        Node.__init__(self, network, name)
         self.endpoint = endpoint
         self.events: list[tuple[float, ev.Event]] = []
         """Every event with the time it was delivered at."""
-        self.links: dict[int, Link] = {}
         self.wakes = 0
         """How often a timer of this endpoint fired."""
         self._on_event: Callable[[Any, ev.Event], object] | None = None
-        self._quota: dict[str, int] = {}  # bytes that may still be "sent" or "received" before the connection is lost
 
     def seen(self, kind: type[ev.Event]) -> int:
         """How many events of this class there were."""
@@ -56,6 +110,10 @@ class Node(Listeners):
         """What every driver does after a call into the core; `commands` may have added events, so they are last too."""
         while self._deliver() or self._obey() or self._deliver():
             pass
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward, or back."""
+        self.endpoint._session.wall_offset += seconds
 
     def _deliver(self) -> bool:
         events = self.endpoint.events()
@@ -91,21 +149,24 @@ class Node(Listeners):
                 self.links[channel].pause(self, False)
             case cmd.OpenChannel(channel, host, port, _):
                 assert isinstance(self, VirtualClient)
-                self.network._open(self, channel, host, port)
+                self.network.open(self, channel, host, port)
             case _:
                 raise AssertionError(f"a byte endpoint gave {command}")
 
 
-class VirtualServer(Node):
+class VirtualServer(VirtualEndpoint, Listener):
     """A server on the network; `server` is its session side, `on` hears its events."""
 
     _NAMES = frozenset(SERVER_NAMES)
     endpoint: ByteServer
-    listening = True
 
     def __init__(self, network: VirtualNetwork, name: str, endpoint: ByteServer) -> None:
         super().__init__(network, name, endpoint)
         self._sparks: dict[Spark, VirtualSpark] = {}
+
+    def accepted(self, peer: tuple[str, int]) -> int:
+        """Someone has connected; returns the channel's number."""
+        return self.endpoint.channel_accepted(peer, now=self.network.now)
 
     @property
     def server(self) -> Server:
@@ -134,13 +195,15 @@ class VirtualServer(Node):
         self._hear(event, tuple(spark if arg is event.spark else arg for arg in event.args))
 
 
-class VirtualClient(Node):
+class VirtualClient(VirtualEndpoint, Caller):
     """A client on the network; `client` is its session side, `on` hears its events."""
 
     _NAMES = frozenset(CLIENT_NAMES)
     endpoint: ByteClient
-    ip = ""
-    """The address that servers see."""
+
+    def opened(self, channel: int) -> None:
+        """The connection asked for is up."""
+        self.endpoint.channel_opened(channel, now=self.network.now)
 
     @property
     def client(self) -> Client:

@@ -65,7 +65,7 @@ def recording() -> Recording:
     """A session with every kind of message in both directions, ended by the client; all at time 0."""
     network = VirtualNetwork()
     server, client = VirtualServer(network, "server", server_end()), VirtualClient(network, "client", client_end())
-    network._servers["server", 80] = server
+    network.listen(server, "server", 80)
     server.on("connection", lambda spark: spark.on("data", spark.write))
     network._nodes += [server, client]
     for value in MESSAGES:

@@ -28,11 +28,11 @@ def data(node: VirtualServer | VirtualClient) -> list[Any]:
 
 def test_latency_may_differ_by_direction() -> None:
     network = VirtualNetwork(latency=(0.25, 1.0))
-    _, client = pair(network, timeout=False)
+    server, client = pair(network, timeout=False)
     assert network.now == 2 * 1.25
     client.write("x")
     network.run(0.25)
-    assert network._servers["server", 80].seen(ev.SparkData) == 1
+    assert server.seen(ev.SparkData) == 1
 
 
 def test_jitter_is_seeded_bounded_and_never_reorders() -> None:
