@@ -166,12 +166,16 @@ class Driver(RunningDriver):
             async with asyncio.timeout(seconds):
                 await wait()
 
+    def accept(self) -> Channel:
+        """The protocol of one more connection of a server."""
+        return Channel(self)
+
     async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
         options = _tls_options(where.tls, self.endpoint.limits)
         listener = await (
-            self.loop.create_server(lambda: Channel(self), where.host, where.port, backlog=1024, **options)
+            self.loop.create_server(self.accept, where.host, where.port, backlog=1024, **options)
             if sock is None
-            else self.loop.create_unix_server(lambda: Channel(self), sock=sock, **options)
+            else self.loop.create_unix_server(self.accept, sock=sock, **options)
         )
         return listener.sockets[0].getsockname(), listener.close
 

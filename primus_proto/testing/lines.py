@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .network import VirtualNetwork
     from .nodes import Node
 
-__all__ = ["Link", "Way"]
+__all__ = ["REFUSED", "Link", "Way"]
+
+REFUSED, RESET = "connection refused", "connection reset by peer"
 
 
 class Way:
@@ -30,6 +32,12 @@ class Way:
         self.blocked = False  # the sender was told so
         self.free = 0.0  # when the last byte given to the line has left the sender
         self.latest = 0.0  # when what was sent last arrives: nothing overtakes
+
+    def end(self) -> None:
+        """The receiver hears nothing more."""
+        self.over = True
+        if all(way.over for way in self.link.ways.values()):
+            self.link.network._links.pop(self.link, None)
 
     def carry(self, data: bytes) -> None:
         """Bytes are there: take them, as far as the connection lasts."""
@@ -48,19 +56,24 @@ class Way:
             return
         endpoint, now = self.receiver.endpoint, self.receiver.network.now
         if data is None:
-            self.over = True
+            self.end()
             self.receiver.links.pop(self.channel, None)
             endpoint.channel_closed(self.channel, error, now=now)
         else:
-            self.unread -= len(data)
             endpoint.receive_data(self.channel, data, now=now)
-            self.link.relieve(self)
+            if not self.receiver.takes_later:
+                self.taken(len(data))
+
+    def taken(self, size: int) -> None:
+        """The receiver has read so many of the bytes that arrived."""
+        self.unread -= size
+        self.link.relieve(self)
 
     def break_off(self) -> None:
         """The receiver is told at once that the stream is gone; what it has not read is lost."""
         self.paused = False
         self.held.clear()
-        self.arrive(None, "connection reset by peer")
+        self.arrive(None, RESET)
 
 
 class Link:
@@ -73,10 +86,6 @@ class Link:
         self.parties: set[Node] = {client}
         self.waiting: list[tuple[Node, Callable[[], None]]] = []
         self.dead = False  # one end is gone, and the other is not told
-
-    @property
-    def over(self) -> bool:
-        return all(way.over for way in self.ways.values())
 
     @property
     def frozen(self) -> bool:
@@ -154,7 +163,7 @@ class Link:
         self.network.call_at(self.network.now, tell)
 
     def close(self, sender: Node, abort: bool) -> None:
-        self.ways[sender].over = True
+        self.ways[sender].end()
         way = self.other(sender)
         if way is not None:
             self.carry(way.receiver, lambda: self._end(way, abort))

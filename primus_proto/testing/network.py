@@ -12,7 +12,7 @@ from .. import events as ev
 from ..config import ClientConfig, ServerConfig
 from ..endpoint import ByteClient, ByteServer
 from ..errors import LocalProtocolError
-from .lines import Link, Way
+from .lines import REFUSED, Link, Way
 from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
 
 __all__ = ["Runner", "VirtualNetwork"]
@@ -73,7 +73,7 @@ class VirtualNetwork:
         self._nodes: list[VirtualEndpoint] = []
         self._callers = 0
         self._servers: dict[tuple[str, int], Listener] = {}
-        self._links: list[Link] = []
+        self._links: dict[Link, None] = {}  # those that are not over
         self._frozen: set[Node] = set()
         self._islands: list[set[Node]] = []
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -356,11 +356,12 @@ class VirtualNetwork:
     def open(self, client: Caller, channel: int, host: str, port: int) -> None:
         """Connect `client`; it is told what becomes of it."""
         link = Link(self, client, channel)
-        self._links = [other for other in self._links if not other.over]
-        self._links.append(link)
+        self._links[link] = None
         client.links[channel] = link
         home = HOME.get(host, host)
-        address = client.ip if home != "localhost" else "::1" if host == "::1" else "127.0.0.1"
+        ip, local = client.address(channel)
+        if home == "localhost":
+            ip = "::1" if host == "::1" else "127.0.0.1"
 
         def reach() -> None:
             server = self._servers.get((home, port))
@@ -370,7 +371,7 @@ class VirtualNetwork:
             elif server is None or not server.listening:
                 link.carry(client, lambda: self._refuse(client, channel))
             elif not link.ways[client].over:
-                number = server.accepted((address, 1024 + channel))
+                number = server.accepted((ip, local))
                 link.ways[server] = Way(link, server, number)
                 link.parties.add(server)
                 server.links[number] = link
@@ -382,5 +383,5 @@ class VirtualNetwork:
     def _refuse(self, client: Caller, channel: int) -> None:
         link = client.links.pop(channel, None)
         if link is not None:
-            link.ways[client].over = True
-            client.endpoint.channel_closed(channel, "connection refused", now=self.now)
+            link.ways[client].end()
+            client.endpoint.channel_closed(channel, REFUSED, now=self.now)

@@ -41,6 +41,8 @@ class Node(ABC):
     """One end of connections."""
 
     endpoint: Receiver
+    takes_later = False
+    """Whether it says itself what it has read of the bytes that arrived, by `Way.taken`; else it takes all at once."""
 
     def __init__(self, network: VirtualNetwork, name: str) -> None:
         self.network = network
@@ -62,6 +64,10 @@ class Caller(Node):
 
     ip = ""
     """The address that servers see."""
+
+    def address(self, channel: int) -> tuple[str, int]:
+        """Where a connection comes from, on the outside."""
+        return self.ip, 1024 + channel % 60_000
 
     @abstractmethod
     def opened(self, channel: int) -> None:

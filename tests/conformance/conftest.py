@@ -13,10 +13,11 @@ import trustme
 from tests.conformance.hosts import Host, lacking
 from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
 from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
+from tests.conformance.hosts_virtual import VirtualHost
 from tests.conformance.matrix import Matrix
 
 # A binding joins the suite with a row here.
-HOSTS: list[type[Host]] = [AsyncioHost, UvloopHost, TrioHost, AnyioAsyncioHost, AnyioTrioHost]
+HOSTS: list[type[Host]] = [VirtualHost, AsyncioHost, UvloopHost, TrioHost, AnyioAsyncioHost, AnyioTrioHost]
 
 
 NOT_APPLICABLE = "not applicable: "
