@@ -1,7 +1,8 @@
 """What the drivers of libraries with tasks have in common: what runs, what is open, and how all of it comes to an end.
 
 The laws kept here: of two tasks of ours that both wait for all the others neither waits for the other, for that would
-be for ever; each is cancelled at most once, so that it can clean up; and nothing is left when `close` has returned.
+be for ever; each is cancelled at most once, so that it can clean up; nothing is left when `close` has returned; and all
+of it happens in the order in which things began, so that a run in virtual time repeats.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Job:
         try:
             await self._coroutine
         finally:
-            self._driver.jobs.discard(self)
+            self._driver.jobs.pop(self, None)
             self._driver.note_change()
 
 
@@ -58,7 +59,7 @@ class RunningDriver(Driver):
         self.open = set()
         self.opening: dict[int, Callable[[], object]] = {}
         """How to stop opening each channel that is not there yet."""
-        self.jobs: set[Job] = set()
+        self.jobs: dict[Job, None] = {}
         self._closers: list[Job | None] = []
         self._closed = False
         self._changed = self.event()
@@ -85,7 +86,7 @@ class RunningDriver(Driver):
             coroutine.close()
             return
         job = Job(self, coroutine)
-        self.jobs.add(job)
+        self.jobs[job] = None
         self.spawn(job)
 
     async def finish(self) -> None:
@@ -119,13 +120,13 @@ class RunningDriver(Driver):
             others = self._others()
             if not others and not self.open and not self.opening:
                 return
-            for job in others - cancelled:
-                if job.cancel is not None:
+            for job in others:
+                if job not in cancelled and job.cancel is not None:
                     job.cancel()
-            cancelled |= others
+            cancelled.update(others)
             for stop in list(self.opening.values()):
                 stop()
-            for channel in list(self.open):
+            for channel in sorted(self.open, key=lambda channel: channel.number):
                 channel.close(True)
             if self._others() or self.open or self.opening:
                 await self._changed.wait()
@@ -139,9 +140,9 @@ class RunningDriver(Driver):
         finally:
             self._closers.remove(current)
 
-    def _others(self) -> set[Job]:
+    def _others(self) -> list[Job]:
         spared = self._closers if CURRENT.get() in self.jobs else ()
-        return self.jobs.difference(spared)
+        return [job for job in self.jobs if job not in spared]
 
     def _stop_opening(self, number: int) -> None:
         if number in self.opening:
