@@ -111,7 +111,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not network.step(until) and until == math.inf:
             self._fail("nothing is due any more")
         if network.now > self._deadline:
-            self._fail(f"it is not over after {self._limit:g} s")
+            self._fail(f"it is not over after {self._limit:.10g} s")
         self._clock_resolution = math.ulp(network.now)  # timers run at their time, none before
         return []
 
