@@ -27,7 +27,7 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.nodes import Node
@@ -83,7 +83,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._limit = limit
         self._deadline = self.network.now + limit
         self._nodes: WeakValueDictionary[int, LoopNode] = WeakValueDictionary()
-        self._owners: WeakKeyDictionary[object, LoopNode] = WeakKeyDictionary()
+        self._owners: WeakKeyDictionary[object, ref[LoopNode]] = WeakKeyDictionary()
         self._added = itertools.count()
         self._ports = itertools.count(FIRST_PORT)
         self._selector = self  # BaseEventLoop asks it to wait
@@ -172,19 +172,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """The node of a client or server of `primus_io.asyncio`."""
         if isinstance(who, AsyncClient):
             return self._caller(who._io)
-        return self._owners.get(who._io) if isinstance(who, AsyncServer) else None
+        return self._owned(who._io) if isinstance(who, AsyncServer) else None
 
     def _caller(self, owner: object) -> CallerNode:
-        node = self._owners.get(owner)
-        if node is None:
+        node = self._owned(owner)
+        if not isinstance(node, CallerNode):
             node = CallerNode(self.network, self, owner)
             self._add(node, owner)
-        assert isinstance(node, CallerNode)
         return node
+
+    def _owned(self, owner: object) -> LoopNode | None:
+        known = self._owners.get(owner)
+        return None if known is None else known()
 
     def _add(self, node: LoopNode, owner: object) -> None:
         self._nodes[next(self._added)] = node
-        self._owners[owner] = node
+        self._owners[owner] = ref(node)
 
     # --- what the rest of asyncio asks of a loop ---
 
