@@ -17,7 +17,7 @@ class Network(VirtualNetwork):
     """As fast as loopback, with a socket's buffers."""
 
     def __init__(self) -> None:
-        super().__init__(latency=0.00005, window=128 * 1024)
+        super().__init__(latency=0.00005, window=1024 * 1024)
 
     def note(self, who: str, what: str) -> None:
         super().note(who, what)

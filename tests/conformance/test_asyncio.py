@@ -13,11 +13,12 @@ from primus_proto import Limits, PrimusError
 from tests.conformance.conftest import Certificates, host_of
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
+from tests.conformance.hosts_virtual import VirtualHost
 from tests.conformance.test_sessions import stay
 from tests.conformance.users import Diary, echo, take, why
 
 
-@pytest.fixture(params=[AsyncioHost, UvloopHost], ids=lambda row: row.name)
+@pytest.fixture(params=[AsyncioHost, UvloopHost, VirtualHost], ids=lambda row: row.name)
 def host(request: pytest.FixtureRequest) -> Host:
     return host_of(request)
 
