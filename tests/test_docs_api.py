@@ -21,6 +21,7 @@ from markdown_it.token import Token
 import primus_proto as pp
 import primus_proto.testing
 from primus_io import asyncio as pio
+from primus_io import testing as pio_testing
 from primus_proto import commands as cmd
 from primus_proto import errors, states
 from primus_proto import events as ev
@@ -155,6 +156,10 @@ def test_the_virtual_network_is_listed() -> None:
     assert words(section.code) <= public | set(primus_proto.testing.__all__)
 
 
+def test_the_virtual_loop_is_listed() -> None:
+    assert set(first_column("primus_io.testing")) == set(pio_testing.__all__)
+
+
 def test_a_requests_members_exist() -> None:
     public = attributes(pp.Request) | attributes(pp.Headers) | set(pp.Address._fields)
     assert words(sections()["What a request tells"].code) <= public | {"Request", "Headers", "Address"}
@@ -255,7 +260,7 @@ def test_options_of_the_entrances_are_listed(name: str, more: type[Any]) -> None
 def keywords() -> set[str]:
     """Everything that can be given by keyword: options, and parameters of what is public."""
     known = {one.name for cls in (pp.ClientConfig, pp.ServerConfig, pp.Limits) for one in fields(cls)}
-    for module in (pp, pio, primus_proto.testing):
+    for module in (pp, pio, pio_testing, primus_proto.testing):
         for name in module.__all__:
             public = getattr(module, name)
             if not callable(public):
