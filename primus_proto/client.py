@@ -12,11 +12,11 @@ from typing import Any
 
 from . import events as ev
 from .backoff import Recovery
+from .client_heartbeat import PING_INTERVAL_MS, client_heartbeat, learned_from_spec
 from .codec import decode, encode, encode_protocol
 from .commands import Abort, Command, Connect
 from .config import ClientConfig
 from .errors import ConnectError, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
-from .heartbeat import PING_INTERVAL_MS, client_heartbeat, learned_from_spec
 from .machine import Machine
 from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 from .parsers import get_parser

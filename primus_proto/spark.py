@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from . import events as ev
 from .codec import decode
 from .errors import BacklogExceeded, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
-from .heartbeat import spark_heartbeat
 from .http import Address, Headers, Request
 from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
+from .spark_heartbeat import spark_heartbeat
 from .states import SPARK, ReadyState, SparkState, SparkTrigger, step
 
 if TYPE_CHECKING:
