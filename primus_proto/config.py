@@ -65,7 +65,7 @@ class Limits:
     heartbeat_min: float = 1.0
     """The shortest heartbeat timeout that a client may ask of a server."""
     heartbeat_max: float = 600.0
-    """The longest heartbeat timeout that a client may ask of a server."""
+    """Times `allow_skipped_heartbeats` + 1: the longest silence that a client may ask of a server."""
     authorizations: int = 1000
     """How many requests may wait for authorization at once; more are answered 503."""
     authorization: float = 10.0

@@ -389,7 +389,7 @@ class HeartbeatSkipped(SparkEvent):
 
 @message
 class Flatlined(SparkEvent):
-    """More heartbeats were missed than allowed: the spark was ended, and its client may reconnect."""
+    """More heartbeats were missed than allowed, or for longer: the spark was ended, and its client may reconnect."""
 
     name = "flatline"
     count: int

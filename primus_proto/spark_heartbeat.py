@@ -96,7 +96,6 @@ class SparkHeartbeat:
         """A sign of life, such as a WebSocket ping."""
         self.skipped = 0
         self._excused = self._paused
-        self.start(now)
         self._spark.server.emit(ev.SparkHeartbeat(self._spark))
 
     def _expired(self, now: float) -> None:
@@ -120,32 +119,47 @@ class HappnHeartbeat(SparkHeartbeat):
     """`happn`: the client pings, and told its times in the connect URL (protocol 3.2)."""
 
     dialect = "happn"
-    __slots__ = ("_last_pong", "_pong_skip")
+    __slots__ = ("_heard", "_last_pong", "_longest", "_pong_skip")
 
     def __init__(self, spark: Spark) -> None:
         super().__init__(spark)
         config = spark.server.config
+        self._heard = 0.0  # when the silence began
+        self._longest = (config.allow_skipped_heartbeats + 1) * config.limits.heartbeat_max
         self._last_pong = -math.inf
         self._pong_skip = config.pong_skip_time
         learned = learned_heartbeat(spark.request)
         if learned is not None:
             ping, pong = learned
-            self.timeout = min(max(ping + pong / 2, config.limits.heartbeat_min), config.limits.heartbeat_max)
+            # Not cut to `heartbeat_max`: a pong before the client's ping is due would put that off, again and again.
+            self.timeout = min(max(ping + pong / 2, config.limits.heartbeat_min), self._longest)
             # De-duplicating over more than the client's own interval would kill healthy clients.
             self._pong_skip = min(self._pong_skip, ping / 2)
 
+    def start(self, now: float) -> None:
+        self._heard = now
+        self._arm(now)
+
     def ping(self, value: str, now: float) -> bool:
         self._pong(value, now)
-        self.beat(now)
+        super().beat(now)
+        self._heard = now
+        # Not from now: the client counts from the last pong too, so the next unsolicited one could come too late.
+        self._arm(self._last_pong)
         return True
 
+    def beat(self, now: float) -> None:
+        super().beat(now)
+        self.start(now)
+
     def excuse(self, now: float) -> None:
+        self._heard = now
         self._unasked(now)
 
     def missed(self, now: float) -> None:
         spark = self._spark
         self.skipped += 1
-        if self.skipped > spark.server.config.allow_skipped_heartbeats:
+        if self.skipped > spark.server.config.allow_skipped_heartbeats or now >= self._heard + self._longest:
             spark.flatline(self.skipped)
             return
         spark.server.emit(ev.HeartbeatSkipped(spark, self.skipped))
@@ -153,8 +167,12 @@ class HappnHeartbeat(SparkHeartbeat):
 
     def _unasked(self, now: float) -> None:
         """The pong that keeps the client from giving us up while its ping is on the way."""
-        self.start(now)
+        self._arm(now)
         self._pong(str(self._spark.server.epoch_ms(now)), now)
+
+    def _arm(self, since: float) -> None:
+        if self.timeout is not None:
+            self._timer.set(min(since + self.timeout, self._heard + self._longest))
 
     def _pong(self, value: str, now: float) -> None:
         if now - self._last_pong >= self._pong_skip:
@@ -175,6 +193,10 @@ class Primus6Heartbeat(SparkHeartbeat):
 
     def heard(self, now: float) -> None:
         self.beat(now)
+
+    def beat(self, now: float) -> None:
+        super().beat(now)
+        self.start(now)
 
     def ping(self, value: str, now: float) -> bool:
         self._spark.say("pong", value)
@@ -198,8 +220,7 @@ class PrimusHeartbeat(SparkHeartbeat):
 
     def beat(self, now: float) -> None:
         self._alive = True
-        self._excused = self._paused
-        self._spark.server.emit(ev.SparkHeartbeat(self._spark))
+        super().beat(now)
 
     def excuse(self, now: float) -> None:
         self.send(now)
@@ -231,9 +252,6 @@ class UndecidedHeartbeat(SparkHeartbeat):
         self._become(heartbeat, now)
         heartbeat.heard(now)
         return heartbeat.ping(value, now)
-
-    def beat(self, now: float) -> None:
-        self._spark.server.emit(ev.SparkHeartbeat(self._spark))
 
     def _expired(self, now: float) -> None:
         # A pause puts nothing off: whoever's ping is still unread has given up by now, whoever waits for one soon will.

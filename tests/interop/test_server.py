@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from primus_io.asyncio import serve
-from primus_proto import Refused
+from primus_proto import Limits, Refused
 from tests.interop.ours import our_server
 from tests.interop.peers import Peers, interop
 from tests.interop.values import JSON_VALUES, UNDECODABLE, canonical, mebibyte
@@ -140,6 +140,17 @@ async def test_heartbeats_keep_both_ends_alive_at_default_options(peers: Peers, 
         assert 0 <= state["latency"] < 5000
         assert client.public() == OPENED
         assert not log.all("disconnection")
+
+
+@interop()
+async def test_a_ping_longer_than_the_upper_limit_comes_all_the_same(peers: Peers) -> None:
+    """Their client counts from any pong, so one that it did not ask for yet would keep it from ever pinging."""
+    async with our_server(peers, limits=Limits(heartbeat_min=0.9, heartbeat_max=0.9)) as (server, log):
+        client = await peers.client(server.url, primus={"ping": 1000, "pong": 3000})
+        for _ in range(3):
+            await log.wait("heartbeat")
+        assert client.public() == OPENED
+        assert log.names() == ["connection", *["heartbeat"] * 3]
 
 
 @interop()

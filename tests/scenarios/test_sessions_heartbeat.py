@@ -156,10 +156,49 @@ def test_a_live_client_is_never_cut(latency: float, skips: bool) -> None:
     assert server.seen(ev.SparkHeartbeat) > 400
 
 
-def test_beyond_it_is_cut() -> None:
-    network, _, node = session(latency=0.1, ping=4.0, pong=0.15)
+def test_a_steady_line_slower_than_pong_harms_nobody() -> None:
+    """The unsolicited pongs are as late as the pong before them."""
+    network, server, node = session(latency=0.1, ping=4.0, pong=0.15)
+    network.run(HOUR)
+    assert node.seen(ev.Closed) == 0
+    assert server.seen(ev.HeartbeatSkipped) > 400
+
+
+@pytest.mark.parametrize(("latency", "lives"), [(4.2, True), (4.25, False)])
+def test_beyond_the_skips_that_are_allowed_it_is_cut(latency: float, lives: bool) -> None:
+    network, server, node = session(latency=latency, ping=4.0, pong=0.3, timeout=False)
     network.run(60.0)
-    assert node.seen(ev.WentOffline) > 0
+    assert (server.seen(ev.Flatlined) == 0) is lives
+    assert node.seen(ev.WentOffline) == 0
+
+
+# --- a ping longer than the upper limit ---
+
+
+@pytest.mark.parametrize(("ping", "lives"), [(599.0, True), (700.0, True), (1799.0, True), (1801.0, False)])
+def test_a_client_whose_ping_is_above_the_limit_lives_as_long_as_the_silence_is_below(ping: float, lives: bool) -> None:
+    """Ten minutes for each of three timeouts. No unsolicited pong puts off a ping that is not due yet."""
+    network, server, node = session(dialect="happn", ping=ping, pong=10.0)
+    network.run(4 * HOUR)
+    if lives:
+        assert (node.seen(ev.Closed), server.seen(ev.HeartbeatSkipped)) == (0, 0)
+        assert server.seen(ev.SparkHeartbeat) == int(4 * HOUR // (ping + 0.1))
+    else:
+        assert [event.count for event in server.all(ev.Flatlined)] == [1] * 7
+        assert node.names[-1] == "open"
+
+
+@pytest.mark.parametrize(
+    ("stuck", "skips", "lives"), [(4.0, 0, True), (6.0, 1, True), (1099.0, 2, True), (1101.0, 2, False)]
+)
+def test_a_waylaid_ping_of_such_a_client(stuck: float, skips: int, lives: bool) -> None:
+    """Unsolicited pongs come when they are needed, at 705 and 1410 s; the end at 1800 s, before a third timeout is."""
+    network, server, node = session(0.0, dialect="happn", ping=700.0, pong=10.0)
+    network.latency = (stuck, 0.0)
+    network.run(1900.0)
+    assert max((event.count for event in server.all(ev.HeartbeatSkipped)), default=0) == skips
+    assert node.seen(ev.WentOffline) == 0
+    assert (server.seen(ev.Flatlined), node.seen(ev.Closed)) == ((0, 0) if lives else (1, 1))
 
 
 @given(

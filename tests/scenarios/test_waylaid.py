@@ -1,8 +1,7 @@
 """Waylaid pings: stuck behind a large message on a slow line (protocol 3.2), on both sides of every threshold.
 
 With the defaults a spark's timeout is 25 + 10 / 2 = 30 s, three of which are a flatline: a ping may be under way for
-2 x 25 + 3 x 5 = 65 s, and the unsolicited pong has 10 / 2 s for its way, less the second over which pongs are not
-repeated.
+2 x 25 + 3 x 5 = 65 s, and the unsolicited pong has 10 / 2 s for its way.
 """
 
 from __future__ import annotations

@@ -24,10 +24,12 @@ ENDING = ["readyStateChange", "disconnection", "end"]
         ("ping=1&pong=1", 1.0),
         ("ping=0.1&pong=0", 1.0),
         ("ping=900&pong=100", 1.0),
-        ("ping=600000&pong=1", 600.0),
+        ("ping=700000&pong=2000", 701.0),
+        ("ping=1799000&pong=1000", 1799.5),
+        ("ping=1800000&pong=1", 1800.0),
         ("ping=1e99", 30.0),
-        ("ping=" + "9" * 500, 600.0),
-        ("pong=999999999999", 600.0),
+        ("ping=" + "9" * 500, 1800.0),
+        ("pong=999999999999", 1800.0),
         ("ping=false", None),
         ("ping=0", None),
     ],
@@ -42,7 +44,8 @@ def test_the_timeout_is_learned_and_held_within_limits(query: str, timeout: floa
 def test_the_limits_are_an_option() -> None:
     host = ServerHost(limits=Limits(heartbeat_min=2.0, heartbeat_max=20.0))
     assert host.connect("ping=100&pong=100").heartbeat_timeout == 2.0
-    assert host.connect().heartbeat_timeout == 20.0
+    assert host.connect().heartbeat_timeout == 30.0
+    assert host.connect("ping=100000").heartbeat_timeout == 60.0
 
 
 def test_a_ping_is_answered_by_its_own_value_and_is_a_heartbeat() -> None:
@@ -103,6 +106,38 @@ def test_skips_then_flatline() -> None:
     assert host.commanded() == [cmd.Close(1000, "", spark)], "no primus::server::close: the client is to come back"
     assert spark.close_reason == CloseReason("flatline")
     assert host.server.next_timeout() is None
+
+
+def test_no_pong_before_the_clients_ping_is_due_however_small_the_upper_limit() -> None:
+    """It would put the ping off; what the limit bounds is the silence."""
+    host = ServerHost(limits=Limits(heartbeat_max=18.0))
+    spark = host.connect()
+    host.run(29.999)
+    assert (host.told(), host.sent()) == ([], [])
+    host.run(0.001)
+    assert (host.told(), len(host.sent())) == (["heartbeat-skipped"], 1)
+    host.run(23.999)
+    assert host.told() == []
+    host.run(0.001)
+    assert host.fresh()[-1] == ev.Flatlined(spark, 2)
+
+
+def test_silence_is_counted_from_the_last_sign_of_life() -> None:
+    host = ServerHost(limits=Limits(heartbeat_max=18.0))
+    spark = host.connect()
+    for _ in range(10):
+        host.run(53.9)
+        host.ping(spark)
+        host.run(53.9)
+        spark.receive_ping(now=host.now)
+    assert "flatline" not in host.told()
+    spark.pause()
+    host.run(300.0)
+    spark.resume()
+    host.run(30.0 + 53.9)
+    assert spark.is_open, "nor do we hold against it what we do not read"
+    host.run(0.1)
+    assert host.fresh()[-1] == ev.Flatlined(spark, 2)
 
 
 @pytest.mark.parametrize("allowed", [2, 3, 7])
@@ -174,6 +209,34 @@ def test_unsolicited_pongs_count() -> None:
     host.run(0.5)
     host.ping(spark)
     assert host.sent() == []
+
+
+def test_a_ping_that_is_not_answered_again_is_a_heartbeat_but_does_not_restart_the_timer() -> None:
+    """The client counts from the pong that it got, so the next unsolicited one must not leave later for this ping."""
+    host = ServerHost()
+    spark = host.connect()
+    host.run(30.5)
+    host.fresh()
+    host.ping(spark)
+    assert host.fresh() == [ev.SparkHeartbeat(spark)]
+    assert spark.skipped == 0
+    assert host.server.next_timeout() == START + 60.0
+    host.run(0.5)
+    host.ping(spark)
+    assert host.server.next_timeout() == START + 61.0, "this one is answered"
+    host.run(0.25)
+    host.ping(spark)
+    assert host.server.next_timeout() == START + 61.0
+
+
+def test_a_ping_that_is_not_answered_again_begins_a_new_silence() -> None:
+    host = ServerHost(limits=Limits(heartbeat_max=18.0))
+    spark = host.connect()
+    host.run(30.5)
+    host.ping(spark)
+    assert host.server.next_timeout() == START + 60.0, "not the 54 s after the opening"
+    host.run(54.0)
+    assert host.fresh()[-1] == ev.Flatlined(spark, 2)
 
 
 def test_each_spark_by_itself() -> None:
