@@ -12,7 +12,7 @@ from typing import Any
 
 from . import events as ev
 from .backoff import Recovery
-from .client_heartbeat import PING_INTERVAL_MS, client_heartbeat, learned_from_spec
+from .client_heartbeat import client_heartbeat
 from .codec import decode, encode, encode_protocol
 from .commands import Abort, Command, Connect
 from .config import ClientConfig
@@ -65,7 +65,8 @@ class Client(Machine):
         self._started = 0.0  # when this attempt began
         self._opened_at = 0.0
         self._recovery = Recovery(config, rng)
-        self._heartbeat = client_heartbeat(self)
+        self.heartbeat = client_heartbeat(self)
+        """Who pings whom, and what silence means."""
         self._attempt_timer = self.timers.new(self._attempt_expired)
         self._delay_timer = self.timers.new(self._delay_over)
         if not config.manual:
@@ -165,14 +166,14 @@ class Client(Machine):
     def pause(self) -> None:
         """Stop reading from the server: back-pressure. While paused, a missing pong is not held against it."""
         self._paused = True
-        self._heartbeat.pause()
+        self.heartbeat.pause()
         if self._pipe is not None:
             self._pipe.pause()
 
     def resume(self) -> None:
         """Read again."""
         self._paused = False
-        self._heartbeat.resume()
+        self.heartbeat.resume()
         if self._pipe is not None:
             self._pipe.resume()
 
@@ -200,7 +201,7 @@ class Client(Machine):
             self.emit(ev.WentOnline())
         self._ready(ReadyState.OPEN)
         self.latency = now - self._started
-        self._heartbeat.start(now)
+        self.heartbeat.start(now)
         for message in self._queue.take_all():
             self._pipe.send(message)
         self._note_crowding()
@@ -248,13 +249,8 @@ class Client(Machine):
 
     def learn(self, spec: Mapping[str, Any], *, now: float) -> None:
         """What the server's ``/spec`` says of its heartbeat (protocol 3.5). Ignored unless the dialect is ``auto``."""
-        heartbeat = learned_from_spec(self, spec) if self.config.dialect == "auto" else None
-        if heartbeat is not None:
-            before, self._heartbeat = self._heartbeat, heartbeat
-            if self._paused:
-                heartbeat.pause()
-            if self._pipe is not None:
-                heartbeat.replace(before, now)
+        if self.config.dialect == "auto":
+            self.heartbeat.learn(spec, now)
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
@@ -375,9 +371,9 @@ class Client(Machine):
 
     def _protocol(self, text: str, now: float) -> None:
         match parse_protocol_message(text):
-            case ("pong", value) if self._heartbeat.pong(value, now):
+            case ("pong", value) if self.heartbeat.pong(value, now):
                 pass
-            case ("ping", value) if len(value) <= MAX_VALUE and self._pinged(value, now):
+            case ("ping", value) if len(value) <= MAX_VALUE and self.heartbeat.ping(value, now):
                 pass
             case ("id", value) if value and self._ids_asked:
                 self._ids_asked -= 1
@@ -386,13 +382,6 @@ class Client(Machine):
                 self._server_closing = True
             case _:
                 self.emit(ev.MessageIgnored(text))
-
-    def _pinged(self, value: str, now: float) -> bool:
-        if self._heartbeat.ping(value, now):
-            return True
-        if self.config.dialect == "auto":
-            self.learn({"pingInterval": PING_INTERVAL_MS}, now=now)  # only a server of that dialect pings
-        return self._heartbeat.ping(value, now)
 
     # --- for its heartbeat ---
 
@@ -422,7 +411,7 @@ class Client(Machine):
     def _let_go(self) -> None:
         self._pipe = None
         self._owed = {}
-        self._heartbeat.stop()
+        self.heartbeat = self.heartbeat.stop()
         self._attempt_timer.cancel()
         self._delay_timer.cancel()
 

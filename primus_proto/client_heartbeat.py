@@ -10,51 +10,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .states import ReadyState
+
 if TYPE_CHECKING:
     from .client import Client
 
-__all__ = [
-    "DEFAULT_PING",
-    "DEFAULT_PONG",
-    "PING_INTERVAL_MS",
-    "ClientHeartbeat",
-    "client_heartbeat",
-    "learned_from_spec",
-]
+__all__ = ["DEFAULT_PING", "DEFAULT_PONG", "ClientHeartbeat", "client_heartbeat"]
 
 DEFAULT_PING = 25.0
 DEFAULT_PONG = 10.0
 DEFAULT_PING_TIMEOUT = 45.0
-PING_INTERVAL_MS = 30000  # of a `primus` server that says nothing else
 
 
 def client_heartbeat(client: Client) -> ClientHeartbeat:
     """The heartbeat a client begins with: the configured dialect's, `happn` where that is to be found out."""
-    config = client.config
-    if config.dialect == "primus":
-        return AnsweringHeartbeat(client, DEFAULT_PING_TIMEOUT if config.ping_timeout is None else config.ping_timeout)
-    return PingingHeartbeat(client, DEFAULT_PING if config.ping is None else config.ping)
+    return _answering(client) if client.config.dialect == "primus" else _pinging(client)
 
 
-def learned_from_spec(client: Client, spec: Mapping[str, Any]) -> ClientHeartbeat | None:
+def _pinging(client: Client, ping: float = DEFAULT_PING) -> ClientHeartbeat:
+    """What the user has set wins over `ping`."""
+    return PingingHeartbeat(client, ping if client.config.ping is None else client.config.ping)
+
+
+def _answering(client: Client, timeout: float = DEFAULT_PING_TIMEOUT) -> ClientHeartbeat:
+    """What the user has set wins over `timeout`."""
+    return AnsweringHeartbeat(client, timeout if client.config.ping_timeout is None else client.config.ping_timeout)
+
+
+def _told(client: Client, spec: Mapping[str, Any]) -> ClientHeartbeat | None:
     """The heartbeat that a server's ``/spec`` asks for (protocol 3.5); None where it does not tell.
 
-    What the user has set wins, and a server cannot ask for a storm of pings.
+    A server cannot ask for a storm of pings.
     """
-    config = client.config
+    least = client.limits.heartbeat_min
     if "pingInterval" in spec:
         interval = _seconds(spec["pingInterval"])
-        if interval is None:
-            return None
-        learned = max(interval * 1.5, client.limits.heartbeat_min) if interval else 0.0
-        return AnsweringHeartbeat(client, learned if config.ping_timeout is None else config.ping_timeout)
+        return None if interval is None else _answering(client, max(interval * 1.5, least) if interval else 0.0)
     timeout = _seconds(spec.get("timeout"))
-    if timeout is None or config.ping is not None:
+    if timeout is None:
         return None
-    if timeout == 0:
-        return PingingHeartbeat(client, False)
-    ping = min(DEFAULT_PING, timeout - 10 if timeout > 20 else timeout / 2)
-    return PingingHeartbeat(client, max(ping, client.limits.heartbeat_min))
+    if timeout == 0:  # pings are answered all the same, and a server of happn-primus waits for them
+        return _pinging(client)
+    return _pinging(client, max(min(DEFAULT_PING, timeout - 10 if timeout > 20 else timeout / 2), least))
 
 
 def _seconds(milliseconds: object) -> float | None:
@@ -69,21 +66,46 @@ def _seconds(milliseconds: object) -> float | None:
 class ClientHeartbeat:
     """A client's heartbeat. By itself it waits for nothing; the dialects add their timers."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, period: float) -> None:
         self._client = client
+        self._period = period  # what its timer is set to; 0: not at all
+        self._since = 0.0  # from when on that counts: the open, or the last sign of life since
         self._paused = False
         self._excused = False  # there was a pause since the timer was set: what is missed may be there, unread
+        self._proven = False  # a sign of life came on this connection, as this dialect has it
 
     def start(self, now: float) -> None:
         """The connection is open."""
 
-    def replace(self, other: ClientHeartbeat, now: float) -> None:
-        """Take over from another one on an open connection."""
-        other.stop()
+    def learn(self, spec: Mapping[str, Any], now: float) -> None:
+        """The server has told what it is: give way to the heartbeat that suits it."""
+        told = _told(self._client, spec)
+        if told is not None and (type(told), told._period) != (type(self), self._period):
+            self._become(told, now)
+
+    def _become(self, heartbeat: ClientHeartbeat, now: float) -> None:
+        self._client.heartbeat = heartbeat
+        if self._paused:
+            heartbeat.pause()
+        if self._client.ready_state is ReadyState.OPEN:
+            self._cancel()
+            heartbeat.take_over(self, now)
+
+    def take_over(self, other: ClientHeartbeat, now: float) -> None:
+        """Start in another one's place, on an open connection."""
         self.start(now)
 
-    def stop(self) -> None:
-        """The connection is gone."""
+    def stop(self) -> ClientHeartbeat:
+        """The connection is gone; returns the heartbeat to begin the next one with.
+
+        What was learned holds if this connection bore it out. Else it may be wrong, and no answer set it right.
+        """
+        self._cancel()
+        proven, self._proven = self._proven, False
+        return self if proven else client_heartbeat(self._client)
+
+    def _cancel(self) -> None:
+        """Turn the timers off."""
 
     def pause(self) -> None:
         """Nothing is read from the server until `resume`."""
@@ -105,33 +127,38 @@ class ClientHeartbeat:
 class PingingHeartbeat(ClientHeartbeat):
     """`happn` and `primus6`: sends a ping some time after each pong, and misses the next pong (protocol 3.1)."""
 
-    def __init__(self, client: Client, interval: float) -> None:
-        super().__init__(client)
-        self._interval = interval
+    def __init__(self, client: Client, period: float) -> None:
+        super().__init__(client, period)
         self._ping_timer = client.timers.new(self._ping_due)
         self._pong_timer = client.timers.new(self._pong_due)
         self._sent: tuple[str, float] | None = None  # value and time of the outstanding ping
-        self._since = 0.0  # from when on the next ping counts: the open, the last pong, a ping since then
 
     def start(self, now: float) -> None:
         self._sent = None
         self._since = now
         self._pong_timer.cancel()
-        if self._interval:
-            self._ping_timer.set(now + self._interval)
+        if self._period:
+            self._ping_timer.set(now + self._period)
 
-    def replace(self, other: ClientHeartbeat, now: float) -> None:
+    def take_over(self, other: ClientHeartbeat, now: float) -> None:
         # The server has counted all along: what was learned late must not make the ping late.
-        super().replace(other, other._since if isinstance(other, PingingHeartbeat) else now)
+        self.start(other._since)
 
-    def stop(self) -> None:
+    def _cancel(self) -> None:
         self._ping_timer.cancel()
         self._pong_timer.cancel()
+
+    def ping(self, value: str, now: float) -> bool:
+        if self._client.config.dialect != "auto":
+            return False
+        self._become(_answering(self._client), now)  # only a server of that dialect pings
+        return self._client.heartbeat.ping(value, now)
 
     def pong(self, value: str, now: float) -> bool:
         # Only the pong for the outstanding ping says anything of the latency.
         if self._sent is not None and self._sent[0] == value:
             self._client.latency = now - self._sent[1]
+        self._proven = True
         # A pong that waited unread says nothing of now: with it as the start, the next ping could come too late.
         self.start(self._since if self._excused else now)
         return True
@@ -143,7 +170,7 @@ class PingingHeartbeat(ClientHeartbeat):
         self._client.say("ping", value)
         if self._paused:
             # No pong will be seen, but the server must go on hearing from us.
-            self._ping_timer.set(now + self._interval)
+            self._ping_timer.set(now + self._period)
         else:
             self._excused = False
             self._pong_timer.set(now + self._client.config.pong)
@@ -158,20 +185,21 @@ class PingingHeartbeat(ClientHeartbeat):
 class AnsweringHeartbeat(ClientHeartbeat):
     """`primus`, 7 and later: answers the server's pings, and misses the next one (protocol 3.4)."""
 
-    def __init__(self, client: Client, timeout: float) -> None:
-        super().__init__(client)
-        self._timeout = timeout
+    def __init__(self, client: Client, period: float) -> None:
+        super().__init__(client, period)
         self._timer = client.timers.new(self._expired)
 
     def start(self, now: float) -> None:
+        self._since = now
         self._excused = self._paused
-        if self._timeout:
-            self._timer.set(now + self._timeout)
+        if self._period:
+            self._timer.set(now + self._period)
 
-    def stop(self) -> None:
+    def _cancel(self) -> None:
         self._timer.cancel()
 
     def ping(self, value: str, now: float) -> bool:
+        self._proven = True
         self._client.say("pong", value)
         self.start(now)
         return True
@@ -180,7 +208,7 @@ class AnsweringHeartbeat(ClientHeartbeat):
         if self._paused:
             # No ping will be seen, but the server must go on hearing from us, before each second one of its own.
             self._client.say("pong", str(self._client.epoch_ms(now)))
-            self._timer.set(now + self._timeout / 2)
+            self._timer.set(now + self._period / 2)
         elif self._excused:
             self.start(now)
         else:

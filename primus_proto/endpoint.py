@@ -274,7 +274,6 @@ class ByteClient(_ClientEndpoint):
         self._question = self.pool  # for /spec, beside the connection
         self._asking = False
         self._question_timer = self.timers.new(self._stop_asking)
-        self._wants_spec = config.dialect == "auto"
 
     # --- for channels and transports ---
 
@@ -283,7 +282,7 @@ class ByteClient(_ClientEndpoint):
         pipe.session = self.client
         self._attempt = None
         self.client.opened(now=now, pipe=pipe)
-        if self._wants_spec and not self._asking:
+        if self._config.dialect == "auto":
             self._ask(now)
 
     def failed(self, error: ConnectError, *, now: float) -> None:
@@ -307,7 +306,7 @@ class ByteClient(_ClientEndpoint):
                 self._attempt = TRANSPORTS[self._config.transformer].client(self, target, command.headers)
                 self._attempt.start(now=now)
         if self._asking and self.client.ready_state is not ReadyState.OPEN:
-            self._stop_asking(now)  # the connection is gone: the next one asks again
+            self._stop_asking(now)
 
     def _ask(self, now: float) -> None:
         """Ask what dialect the server speaks (protocol 3.5). Nothing waits for the answer."""
@@ -317,7 +316,6 @@ class ByteClient(_ClientEndpoint):
         _ask_spec(self._question, self._config, self._told, lambda error, now: self._stop_asking(now), now)
 
     def _told(self, answer: Answer, now: float) -> None:
-        self._wants_spec = False
         self._stop_asking(now)
         spec = _read_spec(answer)
         if spec is not None:

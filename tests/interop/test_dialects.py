@@ -130,6 +130,22 @@ async def test_their_specs(peers: Peers) -> None:
         assert spec == {**common, member[0]: member[1]}
 
 
+@pytest.mark.parametrize("package", [None, "primus6"])
+@interop()
+async def test_timeout_false_does_not_mean_that_pings_are_not_wanted(peers: Peers, package: str | None) -> None:
+    """Why such a spec teaches a client nothing: happn-primus flatlines whoever does not ping, the other one answers."""
+    options = {"timeout": False} if package else {"timeout": False, "pongSkipTime": 1}
+    server = await peers.server(package=package, primus=options)
+    assert (await fetch_spec(server.url))["timeout"] is False
+    async with our_client(peers, server.url, ping=0.3, pong=5.0, limits=QUICK):
+        await several(server, "ping")
+        await several(server, "pong")
+    if not package:
+        silent = await peers.client(server.url, mutePings=True, primus={"ping": 300, "pong": 600})
+        await silent.wait("open")
+        await server.wait("flatline", count=3)
+
+
 # --- their clients at our server ---
 
 

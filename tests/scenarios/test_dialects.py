@@ -203,15 +203,47 @@ def test_the_question_takes_no_time(latency: float) -> None:
     assert [name for _, name in asked].count("data") == 3
 
 
-def test_it_asks_once_and_on_a_connection_that_it_closes() -> None:
+def test_it_asks_once_on_each_connection_and_beside_it() -> None:
     server, client = world("auto")
     network = server.network
-    network.run(10.0)
-    assert client.endpoint.channels == 1
-    asked = client.endpoint._last_channel
-    network.drop(client)
-    network.run(10.0)
-    assert client.endpoint._last_channel == asked + 1, "one for the session, none for a question"
+    for count in (1, 2, 3):
+        network.run(100.0)
+        assert client.endpoint.channels == 1
+        assert client.endpoint._last_channel == 2 * count, "one for the session, one for the question"
+        network.drop(client)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.05, 2.4])
+@pytest.mark.parametrize("before", KINDS)
+@pytest.mark.parametrize("after", KINDS)
+def test_a_client_that_comes_back_to_another_server(before: str, after: str, latency: float) -> None:
+    """What it learned of the old one neither shows the new one a stray message nor makes one end give up the other."""
+    server, client = world("auto", server={"dialect": before}, latency=latency)
+    network = server.network
+    network.run(100.0)
+    network.kill(server)
+    another = network.serve(dialect=after, limits=PATIENT)
+    network.run(HOUR)
+    assert strays(server, another, client) == []
+    assert (client.seen(ev.Opened), client.seen(ev.WentOffline)) == (2, 0)
+    assert another.seen(ev.SparkDisconnected) == 0
+    assert another.seen(ev.SparkHeartbeat) > 100
+
+
+@pytest.mark.parametrize("before", KINDS)
+@pytest.mark.parametrize("after", KINDS)
+def test_and_cannot_ask_it(before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it may be wrong, but finds out: by the server's ping, or at its next connection."""
+    server, client = world("auto", server={"dialect": before}, latency=0.05)
+    network = server.network
+    network.run(100.0)
+    network.kill(server)
+    monkeypatch.setattr(primus_proto.gate, "spec_response", lambda config: Response(404))
+    another = network.serve(dialect=after, limits=PATIENT)
+    network.run(HOUR)
+    assert len(strays(another)) == (before != "primus" and after == "primus")
+    assert client.seen(ev.Opened) == (3 if before == "primus" != after else 2)
+    assert another.seen(ev.SparkHeartbeat) > 100
 
 
 ANSWERS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ConfigError, Limits, ServerConfig
+from primus_proto import ClientState, ConfigError, Limits, ServerConfig
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http import spec_response
@@ -39,8 +39,8 @@ SPECS: list[tuple[Any, str, float | None]] = [
     ({"timeout": 20000}, PINGING, 10.0),
     ({"timeout": 8000.5}, PINGING, 4.00025),
     ({"timeout": 1}, PINGING, 1.0),
-    ({"timeout": False}, PINGING, None),
-    ({"timeout": 0}, PINGING, None),
+    ({"timeout": False}, PINGING, 25.0),
+    ({"timeout": 0}, PINGING, 25.0),
     ({"pingInterval": 30000}, ANSWERING, 45.0),
     ({"pingInterval": 1000, "timeout": 8000}, ANSWERING, 1.5),
     ({"pingInterval": 1}, ANSWERING, 1.0),
@@ -134,9 +134,64 @@ def test_a_ping_under_way_is_forgotten_where_the_server_pings() -> None:
     assert host.told()[0] == "offline"
 
 
-def test_what_was_learned_holds_after_a_reconnect_and_the_url_is_as_it_was() -> None:
+@pytest.mark.parametrize("spec", [{"timeout": 35000}, {"timeout": False}])
+@pytest.mark.parametrize("ping", [None, 20.0])
+def test_what_was_learned_of_another_server_is_unlearned(spec: Any, ping: float | None) -> None:
+    """And the ping counts from the open, whatever was believed at first."""
+    host = opened(ping=ping)
+    host.client.learn({"pingInterval": 30000}, now=host.now)
+    host.lose()
+    host.run(0.5)
+    host.open()
+    opened_at = host.now
+    host.run(4.0)
+    host.client.learn(spec, now=host.now)
+    assert host.client.next_timeout() == opened_at + (ping or 25.0)
+    host.run(21.0)
+    host.receive(host.sent()[0].replace("ping", "pong"))
+    host.run(9.0)
+    assert host.client.state is ClientState.OPEN
+
+
+@pytest.mark.parametrize("spec", [{}, {"timeout": None}, {"pingInterval": None, "timeout": 35000}])
+def test_a_spec_that_does_not_tell_leaves_it_at_what_was_learned(spec: Any) -> None:
     host = opened()
     host.client.learn({"pingInterval": 10000}, now=host.now)
+    host.client.learn(spec, now=host.now)
+    assert host.client.next_timeout() == START + 15.0
+
+
+def test_what_is_known_already_disturbs_no_ping_under_way() -> None:
+    host = opened(ping=5.0)
+    host.run(5.0)
+    host.client.learn({"timeout": 35000}, now=host.now)
+    assert host.client.next_timeout() == START + 15.0, "its pong is still waited for"
+    host.run(10.0)
+    assert host.told()[0] == "offline"
+
+
+@pytest.mark.parametrize(
+    ("spec", "sign", "timer"),
+    [({"pingInterval": 10000}, "primus::ping::1", 15.0), ({"timeout": 10000}, "primus::pong::1", 5.0)],
+)
+def test_what_was_learned_holds_for_one_connection_after_one_that_bore_it_out(
+    spec: Any, sign: str, timer: float
+) -> None:
+    """Else another server may be there by now, and may not be asked."""
+    host = opened(max=0.5)
+    host.client.learn(spec, now=host.now)
+    host.receive(sign)
+    for expected in (timer, 25.0):
+        host.lose()
+        host.run(0.5)
+        host.open()
+        assert host.client.next_timeout() == host.now + expected
+
+
+def test_the_url_is_as_it_was_whatever_was_learned() -> None:
+    host = opened()
+    host.client.learn({"pingInterval": 10000}, now=host.now)
+    host.receive("primus::ping::1")
     host.lose()
     host.run(0.5)
     (connect,) = [command for command in host.done if isinstance(command, cmd.Connect)][1:]
