@@ -202,7 +202,7 @@ def test_the_protocol_page_has_the_sections_that_the_code_cites() -> None:
     citation = re.compile(rf"\bprotocol ({number}(?:(?:, | and |, and ){number})*)")
     missing = [
         f"{file.relative_to(ROOT).as_posix()}: protocol {section}"
-        for folder in ("primus_proto", "bindings", "tests/unit", "tests/scenarios")
+        for folder in ("primus_proto", "bindings", "examples", "tests/unit", "tests/scenarios")
         for file in sorted((ROOT / folder).rglob("*.py"))
         for sections in citation.findall(file.read_text(encoding="utf-8"))
         for section in re.findall(number, sections)

@@ -1,0 +1,54 @@
+"""What the examples promise: they use what the core exports, and nothing that is private, of it or of anything else."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import primus_proto
+from tests.examples.programs import EXAMPLES
+from tests.test_repo import imports
+
+FILES = sorted(EXAMPLES.glob("*.py"))
+
+
+def liberties(source: str) -> list[str]:
+    """Each use of something that is not public: `line N: what`."""
+    tree = ast.parse(source)
+    found = []
+    for module, member, line in imports(tree):
+        package = module.partition(".")[0]
+        if package == "primus_io":
+            found.append(f"line {line}: imports {module}")
+        elif package == "primus_proto" and (module != package or member not in primus_proto.__all__):
+            found.append(f"line {line}: imports {member} of {module}")
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self")):
+                pass
+            case ast.Attribute(attr=name) if name.startswith("_"):
+                found.append(f"line {node.lineno}: uses {name}")
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_examples_use_public_names_only(file: Path) -> None:
+    assert liberties(file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "clean"),
+    [
+        ("from primus_proto import ByteServer, commands as cmd", True),
+        ("self._mine", True),
+        ("from primus_proto.server import Server", False),
+        ("import primus_proto.server", False),
+        ("from primus_proto import Machine", False),
+        ("from primus_io.asyncio import serve", False),
+        ("spark._state", False),
+    ],
+)
+def test_the_check_itself_sees_what_it_should(source: str, clean: bool) -> None:
+    assert (liberties(source) == []) is clean
