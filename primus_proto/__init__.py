@@ -20,7 +20,7 @@ from .errors import (
     Refused,
     RemoteProtocolError,
 )
-from .http import Address, Headers, Request
+from .http import Address, Headers, Request, Response
 from .messages import NOTHING, reserved
 from .parsers import Parser
 from .server import Server
@@ -53,6 +53,7 @@ __all__ = [
     "Refused",
     "RemoteProtocolError",
     "Request",
+    "Response",
     "Server",
     "ServerConfig",
     "Spark",

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from . import events as ev
 from .errors import LocalProtocolError
-from .http import Response, check_status, error_response, is_clean, owns, spec_response, text_response
+from .http import CLOSING, Response, error_response, public_response
 from .server import Server
 from .timers import Timer
 from .transports.base import Exchange, Route, ServerTransport
 
 __all__ = ["Gate"]
 
-CLOSING = "the server is closing"
+LATE = error_response(503, "authorization took too long")
 
 
 @dataclass(slots=True)
@@ -48,15 +48,14 @@ class Gate:
 
     def reject(self, id: int, message: str, *, status: int = 401, authenticate: str | None = None) -> bool:
         """See `ByteServer.reject`."""
-        check_status(status)
-        return self._decide(id, error_response(status, message, authenticate))
+        return self._decide(id, self._server.refusal(message, status=status, authenticate=authenticate))
 
     def run(self, *, now: float) -> None:
         """Carry out what was decided."""
         decided, self._decided = self._decided, []
         for pending, refusal in decided:
             if refusal is None and self._server.closing and pending.route.opens:
-                refusal = error_response(503, CLOSING)  # accepted in the same breath, and too late
+                refusal = CLOSING  # accepted in the same breath, and too late
             if refusal is None:
                 self._admit(pending.exchange, pending.route, now)
             else:
@@ -70,26 +69,15 @@ class Gate:
     # --- inside ---
 
     def _answer(self, exchange: Exchange, now: float) -> Response | None:
-        request = exchange.request
         config = self._server.config
-        path = request.path
-        if not owns(config.pathname, path):
-            return text_response(404, "Not Found: nothing here but Primus, under another path")
-        if not is_clean(config.pathname, path):
-            return text_response(400, "Bad Request: dot segments and empty segments are not followed")
-        closing = error_response(503, CLOSING) if self._server.closing else None
-        if "websocket" not in request.headers.tokens("upgrade"):
-            if path == config.pathname + "/spec":
-                if request.method in ("GET", "HEAD"):
-                    return closing or spec_response(config)
-                return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))
-            if path == config.pathname + "/primus.js":
-                return text_response(404, "Not Found: this server does not carry the JavaScript client library")
-        route = self._transport.route(request)
+        answer = public_response(config, exchange.request, self._server.closing)
+        if answer is not None:
+            return answer
+        route = self._transport.route(exchange.request)
         if isinstance(route, Response):
             return route
-        if closing is not None and route.opens:
-            return closing
+        if self._server.closing and route.opens:
+            return CLOSING
         if config.authorization == "all" or (config.authorization and route.opens):
             return self._ask(exchange, route, now)
         self._admit(exchange, route, now)
@@ -101,7 +89,7 @@ class Gate:
             return error_response(503, "too many requests wait for authorization")
         self._last_id += 1
         id = self._last_id
-        timer = self._server.timers.new(lambda now: self._turn_away(id, "authorization took too long", now))
+        timer = self._server.timers.new(lambda now: self._turn_away(id, LATE, now))
         timer.set(now + limits.authorization)
         self._pending[id] = _Pending(exchange, route, timer)
         exchange.on_gone = lambda now: self._gone(id)
@@ -137,10 +125,10 @@ class Gate:
     def _gone(self, id: int) -> None:
         self._forget(id)
 
-    def _turn_away(self, id: int, why: str, now: float) -> None:
+    def _turn_away(self, id: int, why: Response, now: float) -> None:
         pending = self._forget(id)
         assert pending is not None
-        self._refuse(pending.exchange, error_response(503, why), now)
+        self._refuse(pending.exchange, why, now)
 
     def _refuse(self, exchange: Exchange, answer: Response, now: float) -> None:
         exchange.respond(answer.status, answer.headers, answer.body, close=True, now=now)

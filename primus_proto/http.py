@@ -13,7 +13,7 @@ from .config import Network, ServerConfig, check_header
 from .errors import ConfigError
 from .parsers import get_parser
 
-__all__ = ["Address", "Answer", "Headers", "Request", "Response", "error_response", "owns", "spec_response"]
+__all__ = ["Address", "Answer", "Headers", "Request", "Response", "error_response", "public_response", "spec_response"]
 
 # What `/spec` reports: the release of happn-primus, or of primus, whose protocol this is (protocol 2).
 SPEC_VERSIONS = {"primus6": "6.1.0", "primus": "8.0.9"}
@@ -193,6 +193,35 @@ def spec_response(config: ServerConfig) -> Response:
     else:
         spec["timeout"] = SPEC_TIMEOUT_MS  # where each client brings its own, this is for show
     return _json(200, spec)
+
+
+CLOSING = error_response(503, "the server is closing")
+UPGRADE_REQUIRED = text_response(
+    426, "Upgrade Required: this address speaks WebSocket", (("Upgrade", "websocket"), ("Connection", "Upgrade"))
+)
+
+
+def public_response(config: ServerConfig, request: Request, closing: bool) -> Response | None:
+    """What everybody gets who asks for this (protocol 2); None: that is for a transport to say, and may be refused."""
+    path = request.path
+    if not owns(config.pathname, path):
+        return text_response(404, "Not Found: nothing here but Primus, under another path")
+    if not is_clean(config.pathname, path):
+        return text_response(400, "Bad Request: dot segments and empty segments are not followed")
+    if "websocket" in request.headers.tokens("upgrade"):
+        return None
+    if path == config.pathname + "/spec":
+        if request.method not in ("GET", "HEAD"):
+            return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))
+        return CLOSING if closing else spec_response(config)
+    if path == config.pathname + "/primus.js":
+        return text_response(404, "Not Found: this server does not carry the JavaScript client library")
+    return None
+
+
+def wants_websocket(request: Request) -> bool:
+    """Whether a request claims to be a WebSocket handshake; whether it is a good one is for the wire to say."""
+    return request.method == "GET" and "websocket" in request.headers.tokens("upgrade")
 
 
 def check_status(status: object) -> None:

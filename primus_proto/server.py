@@ -17,7 +17,16 @@ from .codec import encode, encode_protocol
 from .commands import Command
 from .config import ServerConfig
 from .errors import LocalProtocolError
-from .http import Request
+from .http import (
+    CLOSING,
+    UPGRADE_REQUIRED,
+    Request,
+    Response,
+    check_status,
+    error_response,
+    public_response,
+    wants_websocket,
+)
 from .machine import Machine
 from .messages import NOTHING, Message
 from .parsers import get_parser
@@ -85,6 +94,26 @@ class Server(Machine):
                 self._end_all(0.0)
 
     # --- the driver's side (message seam) ---
+
+    def answer(self, request: Request) -> Response | None:
+        """What to answer to a request that gets no session (protocol 2); None: it asks for one, and may have it. Pure.
+
+        Then it is the host's turn: authorize it (`refusal` says no), accept its WebSocket, and call `open_spark`.
+        """
+        answer = public_response(self.config, request, self.closing)
+        if answer is not None:
+            return answer
+        if self.closing:
+            return CLOSING
+        return None if wants_websocket(request) else UPGRADE_REQUIRED
+
+    def refusal(self, message: str, *, status: int = 401, authenticate: str | None = None) -> Response:
+        """The answer to a request that authorization refused (protocol 6). Pure.
+
+        Raises ConfigError for a status or header that cannot be.
+        """
+        check_status(status)
+        return error_response(status, message, authenticate)
 
     def open_spark(self, request: Request, *, now: float, pipe: Pipe | None = None) -> Spark:
         """A WebSocket was accepted for `request`: its new session.

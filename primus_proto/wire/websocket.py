@@ -19,7 +19,7 @@ from wsproto.utilities import generate_accept_token
 
 from ..config import Limits
 from ..errors import BacklogExceeded, ConnectionLost, PrimusError, RemoteProtocolError
-from ..http import Request, Response, text_response
+from ..http import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
 from ..messages import Message
 from ..transports.base import CarrierOwner
 from .channel import Channel
@@ -55,12 +55,8 @@ def check_handshake(request: Request, *, body: bool = False) -> Response | None:
     One with a body is none: the body would be taken for frames.
     """
     headers = request.headers
-    if request.method != "GET" or "websocket" not in headers.tokens("upgrade"):
-        return text_response(
-            426,
-            "Upgrade Required: this address speaks WebSocket",
-            (("Upgrade", "websocket"), ("Connection", "Upgrade")),
-        )
+    if not wants_websocket(request):
+        return UPGRADE_REQUIRED
     if headers.get_all("sec-websocket-version") != ["13"]:
         return text_response(426, "Upgrade Required: WebSocket version 13", (("Sec-WebSocket-Version", "13"),))
     keys = headers.get_all("sec-websocket-key")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-import primus_proto.gate
+import primus_proto.http
 from primus_proto import Client, ClientConfig, Limits, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
@@ -264,7 +264,7 @@ ANSWERS = {
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_an_answer_that_tells_nothing_is_harmless(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = conversation("happn", 0.05)
-    monkeypatch.setattr(primus_proto.gate, "spec_response", lambda config: ANSWERS[answer])
+    monkeypatch.setattr(primus_proto.http, "spec_response", lambda config: ANSWERS[answer])
     assert conversation("auto", 0.05) == expected
 
 
