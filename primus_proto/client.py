@@ -7,7 +7,6 @@ the application are synchronous; what needs the time happens in `commands(now=)`
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from typing import Any
 
 from . import events as ev
@@ -34,9 +33,9 @@ _OVER = frozenset((_S.ENDED, _S.DESTROYED))
 class Client(Machine):
     """A Primus client, from its first `open` to its end, over as many connections as that takes.
 
-    This is the message seam of a client: a host that has one WebSocket calls `opened`, `receive_message`,
-    `receive_ping` and `connection_lost`, and does what `commands` says; after a `Close` or `Abort` it says nothing more
-    of that connection. `ByteClient` drives the same object from bytes. `rng` and `wall_offset` are as for `Machine`.
+    This is the message seam of a client: a host that has one WebSocket calls `opened` and the verbs in `receive_` and
+    `connection_`, and does what `commands` says; after a `Close` or `Abort` it says nothing more of that connection.
+    `ByteClient` drives the same object from bytes. `rng` and `wall_offset` are as for `Machine`.
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
@@ -51,19 +50,17 @@ class Client(Machine):
         """Why the last connection closed; None where none did since `open`."""
         self.latency: float | None = None
         """Seconds the last ping took to be answered; before any was, seconds the open took."""
+        self.crowded = False
+        """Whether the unsent bytes went above half of `Limits.queue`: wait for `Drained` before writing more."""
         self.context: Any = None  # its binding's to use
         self._pipe: Pipe | None = None
         self._queue = WriteQueue(config.queue_size, config.limits.queue)
         self._urls = ConnectURL(config)
-        self._wants_attempt = False  # `open` was called: connect in `commands`
-        self._wants_reconnect = False  # `network_online` was called: schedule in `commands`
-        self._server_closing = self._ended_offline = False
+        self._wants_attempt = self._wants_reconnect = False  # `open` or `network_online` was called: in `commands`
+        self._server_closing = self._ended_offline = self._paused = False
         self._ids_asked = 0  # answers to `request_id` still to come
-        self._paused = False
-        self._crowded = False
         self._owed: dict[str, Message] = {}  # waits for the backlog to fall, by name
-        self._started = 0.0  # when this attempt began
-        self._opened_at = 0.0
+        self._started = self._opened_at = 0.0  # when this attempt began, and when it succeeded
         self._recovery = Recovery(config, rng)
         self.heartbeat = client_heartbeat(self)
         """Who pings whom, and what silence means."""
@@ -78,11 +75,6 @@ class Client(Machine):
     def buffered(self) -> int:
         """Bytes written that have not left the core: queued, or waiting for a server that does not read."""
         return self._queue.size + (self._pipe.buffered if self._pipe is not None else 0)
-
-    @property
-    def crowded(self) -> bool:
-        """Whether the unsent bytes went above half of `Limits.queue`: wait for `Drained` before writing more."""
-        return self._crowded
 
     def open(self) -> None:
         """Connect, with `manual=True` or after an end. Raises LocalProtocolError in any other state."""
@@ -102,7 +94,10 @@ class Client(Machine):
             return False
         message = encode(self.parser, data)
         if self._pipe is None:
-            return self._enqueue(message)
+            dropped = self._queue.put(message)
+            self._note_crowding()
+            self._report_dropped(dropped, "the queue is full")
+            return message not in dropped
         if self._pipe.buffered > self.limits.queue:
             return False
         self._transmit(self._pipe, message)
@@ -225,6 +220,17 @@ class Client(Machine):
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came: nothing to a client in any dialect, the heartbeat is Primus's own."""
 
+    def connection_blocked(self) -> None:
+        """The host's WebSocket takes no more: no `SendMessage` until `connection_writable`; what waits counts."""
+        if self._pipe is not None:
+            self._pipe.block()
+
+    def connection_writable(self, *, now: float) -> None:
+        """The host's WebSocket takes messages again."""
+        if self._pipe is not None:
+            self._pipe.unblock()
+            self.drained()
+
     def connection_lost(
         self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
     ) -> None:
@@ -247,15 +253,15 @@ class Client(Machine):
             self._ready(ReadyState.CLOSED)
             self._schedule(now)
 
-    def learn(self, spec: Mapping[str, Any], *, now: float) -> None:
-        """What the server's ``/spec`` says of its heartbeat (protocol 3.5). Ignored unless the dialect is ``auto``."""
-        if self.config.dialect == "auto":
+    def learn(self, spec: object, *, now: float) -> None:
+        """What ``/spec`` says, decoded, of the server's heartbeat (protocol 3.5); for the dialect ``auto`` only."""
+        if self.config.dialect == "auto" and isinstance(spec, Mapping):
             self.heartbeat.learn(spec, now)
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
-        if self._crowded and self.buffered <= self.limits.queue // 2:
-            self._crowded = False
+        if self.crowded and self.buffered <= self.limits.queue // 2:
+            self.crowded = False
             self.emit(ev.Drained())
             if self._pipe is not None:
                 self._pipe.high = False
@@ -355,15 +361,9 @@ class Client(Machine):
 
     def _note_crowding(self) -> None:
         if self.buffered > self.limits.queue // 2:
-            self._crowded = True
+            self.crowded = True
             if self._pipe is not None:
                 self._pipe.high = True
-
-    def _enqueue(self, message: Message) -> bool:
-        dropped = self._queue.put(message)
-        self._note_crowding()
-        self._report_dropped(dropped, "the queue is full")
-        return message not in dropped
 
     def _report_dropped(self, messages: list[Message], why: str) -> None:
         if messages:
@@ -430,7 +430,7 @@ class Client(Machine):
         self._recovery.reset()
         self.close_reason = reason
         self._report_dropped(self._queue.take_all(), "the client ended")
-        self._crowded = False
+        self.crowded = False
         self.emit(ev.Ended(reason))
 
     def _ready(self, state: ReadyState) -> None:

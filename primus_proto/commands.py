@@ -18,7 +18,9 @@ __all__ = [
     "Command",
     "Connect",
     "OpenChannel",
+    "Pause",
     "PauseReading",
+    "Resume",
     "ResumeReading",
     "SendMessage",
     "Write",
@@ -112,4 +114,33 @@ class Abort:
     spark: Spark | None = None
 
 
-Command = OpenChannel | Write | CloseChannel | PauseReading | ResumeReading | Connect | SendMessage | Close | Abort
+@message
+class Pause:
+    """Message seam: take nothing more from the WebSocket until `Resume`: back-pressure for the peer.
+
+    One message that is under way already may still be given to the session.
+    """
+
+    spark: Spark | None = None
+
+
+@message
+class Resume:
+    """Message seam: take messages from the WebSocket again."""
+
+    spark: Spark | None = None
+
+
+Command = (
+    OpenChannel
+    | Write
+    | CloseChannel
+    | PauseReading
+    | ResumeReading
+    | Connect
+    | SendMessage
+    | Close
+    | Abort
+    | Pause
+    | Resume
+)

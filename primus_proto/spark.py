@@ -181,7 +181,7 @@ class Spark:
             return False
         pipe.send(message)
         if buffered + message.size > limit // 2:
-            pipe.high = pipe.buffered > limit // 2  # at the message seam nothing waits
+            pipe.high = pipe.buffered > limit // 2  # at the message seam nothing waits unless the host is blocked
         return True
 
     # --- the message seam: what the host of the WebSocket says ---
@@ -219,6 +219,18 @@ class Spark:
                 self.server.emit(ev.SparkError(self, error))
             kind = "lost" if error is not None or code == 1006 else "client"
             self._close(SparkTrigger.LOST, ev.CloseReason(kind, code, reason, error))
+
+    def connection_blocked(self) -> None:
+        """The WebSocket takes no more: no `SendMessage` until `connection_writable`, and what waits counts.
+
+        Raises LocalProtocolError where the WebSocket is not the host's.
+        """
+        self.pipe.block()
+
+    def connection_writable(self, *, now: float) -> None:
+        """The WebSocket takes messages again. Raises LocalProtocolError where it is not the host's."""
+        self.pipe.unblock()
+        self.drained()
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from ..commands import Abort, Close, Command, SendMessage
+from ..commands import Abort, Close, Command, Pause, Resume, SendMessage
 from ..config import Limits
-from ..errors import ConnectError, PrimusError
+from ..errors import ConnectError, LocalProtocolError, PrimusError
 from ..http import Answer, Request, Response
 from ..messages import Message
 from ..timers import Timers
@@ -202,6 +202,14 @@ class Pipe(ABC):
     def flush(self, *, now: float) -> None:
         """The endpoint's side: hand over what can be handed over."""
 
+    def block(self) -> None:
+        """The host of the message seam takes no more for now. Raises LocalProtocolError where there is none."""
+        raise LocalProtocolError("this session has no WebSocket of the host's; of a channel say channel_blocked")
+
+    def unblock(self) -> None:
+        """It takes messages again. Raises LocalProtocolError where there is none."""
+        raise LocalProtocolError("this session has no WebSocket of the host's; of a channel say channel_writable")
+
     def take(self) -> Message | None:
         """The next queued message, None when there is none. For `flush`."""
         if not self._outbox:
@@ -222,38 +230,58 @@ class Pipe(ABC):
 
 
 class MessagePipe(Pipe):
-    """The pipe of the message seam: the host has the WebSocket, and each act becomes a command for it."""
+    """The pipe of the message seam: the host has the WebSocket, and each act becomes a command for it.
+
+    While the host is blocked messages wait here, where they count; when the session closes it takes what is left.
+    """
 
     transport = "messages"
-    __slots__ = ("_commands", "_over")
+    __slots__ = ("_blocked", "_commands", "_over", "_paused")
 
     def __init__(self, commands: list[Command], request: Request | None = None) -> None:
         super().__init__(lambda pipe: None, request)
         self._commands = commands
-        self._over = False
+        self._over = self._blocked = self._paused = False
 
     def send(self, message: Message) -> None:
-        if not self._over:
+        if self._blocked and not self._over:
+            super().send(message)
+        elif not self._over:
             self._commands.append(SendMessage(message.payload, self._spark))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         if not self._over:
+            self.unblock()
+            self.resume()  # a session that paused is gone, and the peer's close must get through
             self._over = True
             self._commands.append(Close(code, reason, self._spark))
 
     def abort(self) -> None:
         if not self._over:
             self._over = True
+            self.discard()
             self._commands.append(Abort(self._spark))
 
     def pause(self) -> None:
-        """Reading is the host's own affair at this seam."""
+        if not (self._over or self._paused):
+            self._paused = True
+            self._commands.append(Pause(self._spark))
 
     def resume(self) -> None:
-        """Reading is the host's own affair at this seam."""
+        if self._paused and not self._over:
+            self._paused = False
+            self._commands.append(Resume(self._spark))
+
+    def block(self) -> None:
+        self._blocked = True
+
+    def unblock(self) -> None:
+        self._blocked = False
+        while (message := self.take()) is not None:
+            self._commands.append(SendMessage(message.payload, self._spark))
 
     def flush(self, *, now: float) -> None:
-        """Nothing waits here: every act is a command at once."""
+        """What may go has gone: every act is a command at once."""
 
     @property
     def _spark(self) -> Any:

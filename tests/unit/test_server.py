@@ -270,14 +270,14 @@ def test_a_pipe_over_commands_says_nothing_after_its_end() -> None:
     spark = host.connect()
     pipe: Pipe = spark.pipe
     assert pipe.transport == "messages"
-    for verb in (pipe.pause, pipe.resume):
-        verb()
     pipe.flush(now=host.now)
     assert host.commanded() == []
     pipe.close(1001, "bye")
     pipe.close()
     pipe.abort()
     pipe.send(Message("late"))
+    for verb in (pipe.pause, pipe.resume, pipe.block, pipe.unblock):
+        verb()
     assert host.commanded() == [cmd.Close(1001, "bye", spark)]
     other = host.connect()
     other.pipe.abort()

@@ -11,7 +11,7 @@ import pytest
 from primus_proto import Headers, Limits, Request
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.commands import Abort, Close, SendMessage
+from primus_proto.commands import Abort, Close, Pause, Resume, SendMessage
 from primus_proto.http import Address, Answer
 from primus_proto.messages import Message
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
@@ -396,11 +396,11 @@ def test_the_pipe_of_the_message_seam_turns_acts_into_commands() -> None:
     pipe.close()
     pipe.abort()
     pipe.send(Message("y"))
-    assert commands == [SendMessage("x"), Close(4000, "why")]
+    assert commands == [SendMessage("x"), Pause(), Resume(), Close(4000, "why")]
     other = MessagePipe(commands)
     other.abort()
     other.abort()
-    assert commands[2:] == [Abort()]
+    assert commands[4:] == [Abort()]
     assert (pipe.buffered, pipe.transport) == (0, "messages")
 
 
