@@ -28,7 +28,7 @@ def liberties(source: str) -> list[str]:
         match node:
             case ast.Attribute(value=ast.Name(id="self")):
                 pass
-            case ast.Attribute(attr=name) if name.startswith("_"):
+            case ast.Attribute(attr=name) if name.startswith("_") and not name.startswith("__"):
                 found.append(f"line {node.lineno}: uses {name}")
     return found
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
+from tests.cli.peers import free_port
 from tests.examples.programs import program
 from tests.interop.peers import Peers, interop
 
@@ -45,3 +47,66 @@ async def test_the_client_on_selectors_chats_at_a_real_server(peers: Peers) -> N
         server.send("end", value="bye")
         await chat.heard("bye")
         assert await chat.status() == 1
+
+
+@interop(timeout=40)
+async def test_a_real_client_at_the_server_on_aiohttp(peers: Peers) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with program("aiohttp_app.py", "serve", "--port", str(port), "--token", "secret") as server:
+        await server.until(lambda: any("Running" in report["text"] for report in server.reports), "that it runs")
+        refused = await peers.client(url, primus={"strategy": "disconnect, online"})
+        refusal = await refused.wait("unexpected-response")
+        assert (refusal["status"], refusal["headers"]["www-authenticate"]) == (401, "Token")
+        assert json.loads(refusal["body"]) == {"error": "no entry without the token"}
+
+        client = await peers.client(f"{url}/?token=secret", primus={"ping": 300, "pong": 5000})
+        await client.wait("open")
+        for value in ("hello ü", {"any": ["thing", 1.5, None]}):
+            client.send("write", value=value)
+            await client.wait("data", value={"echo": value})
+        client.send("binary", base64="AP8B")
+        assert "bytes" in (await client.wait("data"))["value"]["error"]
+        for _ in range(3):
+            await client.wait("pong")
+        client.send("ws-ping", payload="there?")
+        await client.wait("ws-pong", payload="there?")
+        answer = await client.ask("get", path="/primus/spec")
+        assert json.loads(answer["body"])["transformer"] == "websockets"
+        answer = await client.ask("get", path="/")
+        assert answer["body"] == "1 here\n"
+        client.send("drop")
+        await client.wait("reconnected")
+        server.process.send_signal(signal.SIGINT)
+        await client.wait("reconnect scheduled")
+        assert await server.status() == 0
+        assert server.complaints == []
+
+
+@interop(timeout=40)
+async def test_the_client_on_aiohttp_at_a_real_server(peers: Peers) -> None:
+    server = await peers.server(mode="echo")
+    async with program("aiohttp_app.py", "connect", server.url, "hello ü") as chat:
+        first = await server.wait("connection")
+        await chat.heard("hello ü")
+        server.send("drop")
+        second = await server.wait("connection")
+        assert first["id"] != second["id"]
+        server.send("write", value=[1, 2.5])
+        await chat.heard([1, 2.5])
+        server.send("end", value="bye")
+        await chat.heard("bye")
+        assert await chat.status() == 0
+
+
+@interop(timeout=40)
+async def test_the_client_on_aiohttp_asks_a_real_primus_8_what_it_is(peers: Peers) -> None:
+    server = await peers.server(package="primus8", mode="echo", primus={"pingInterval": 500})
+    async with program("aiohttp_app.py", "connect", server.url, "hello") as chat:
+        await chat.heard("hello")
+        for _ in range(3):
+            await server.wait("client-pong")
+        chat.process.send_signal(signal.SIGINT)
+        await server.wait("disconnection")
+        assert await chat.status() == 130
+    assert server.values() == ["hello"]

@@ -1,0 +1,296 @@
+"""Primus over the WebSockets of aiohttp: both ends joined to the core at its message seam. For aiohttp_app.py.
+
+The law kept here: a host decides nothing about Primus, neither whose a request is nor when to reconnect. What it has
+to keep is what the core cannot see: the size of what comes in, the time that things take, what aiohttp has not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from aiohttp import ClientWebSocketResponse, WSMsgType, web
+from yarl import URL
+
+from primus_proto import (
+    Address,
+    Client,
+    ConnectError,
+    Headers,
+    Refused,
+    RemoteProtocolError,
+    Request,
+    Response,
+    Server,
+    Spark,
+)
+from primus_proto import commands as cmd
+
+OnEvent = Callable[[Any], object]
+
+
+class Host:
+    """Runs a `Server` or a `Client` on the running loop: the pump and the one timer. `run` is for the subclass."""
+
+    def __init__(self, core: Server | Client, on_event: OnEvent) -> None:
+        self.core, self.on_event = core, on_event
+        self.loop = asyncio.get_running_loop()
+        self.timer: asyncio.Handle = self.loop.call_soon(self.pump)
+        self.due: float | None = None
+
+    def pump(self) -> None:
+        """After every call into the core, and after what the application did outside its `on_event`."""
+        happened = self.core.events()
+        while True:
+            for event in happened:
+                self.on_event(event)
+            todo = self.core.commands(now=self.loop.time())
+            for command in todo:
+                self.run(command)
+            happened = self.core.events()  # looked for last: commands() may add some and give nothing to do
+            if not happened and not todo:
+                break
+        due = self.core.next_timeout()
+        if due != self.due:
+            self.timer.cancel()
+            self.due = due
+            if due is not None:
+                self.timer = self.loop.call_at(due, self.timeout)
+
+    def timeout(self) -> None:
+        self.due = None  # if the loop is early by its clock's resolution, this is due again
+        self.core.handle_timeout(now=self.loop.time())
+        self.pump()
+
+    def run(self, command: cmd.Command) -> None:
+        raise NotImplementedError
+
+
+class Link:
+    """One WebSocket of aiohttp's, of either end, and the session that it carries."""
+
+    def __init__(
+        self,
+        host: Host,
+        session: Spark | Client,
+        websocket: web.WebSocketResponse | ClientWebSocketResponse,
+        abort: Callable[[], object],
+    ) -> None:
+        self.host, self.session, self.websocket, self.abort = host, session, websocket, abort
+        self.outbox = asyncio.Queue[cmd.SendMessage | cmd.Close]()
+        self.readable = asyncio.Event()
+        self.readable.set()
+        self.over = False  # nothing more is said to the session: it has let go of us, or knows that we are gone
+        self.deadline: asyncio.TimerHandle | None = None
+
+    def do(self, command: cmd.Command) -> None:
+        match command:
+            case cmd.SendMessage():
+                self.outbox.put_nowait(command)
+                self.session.connection_blocked()  # what comes now waits in the core, which counts it
+            case cmd.Close():
+                self.over = True
+                self.outbox.put_nowait(command)
+                self.deadline = self.host.loop.call_later(self.host.core.limits.close, self.abort)
+            case cmd.Abort():
+                self.over = True
+                self.readable.set()
+                self.abort()
+            case cmd.Pause():
+                self.readable.clear()
+            case cmd.Resume():
+                self.readable.set()
+
+    async def carry(self) -> None:
+        """Until the WebSocket is closed to both."""
+        writer = asyncio.create_task(self.write())
+        try:
+            await self.read()
+            if self.deadline is not None:
+                await writer  # it is closing
+        finally:
+            if not self.over:
+                self.lost("the connection was lost")
+            writer.cancel()
+            if self.deadline is not None:
+                self.deadline.cancel()
+
+    async def read(self) -> None:
+        while True:
+            await self.readable.wait()
+            message = await self.websocket.receive()
+            if self.over:
+                return
+            match message.type:
+                case WSMsgType.TEXT | WSMsgType.BINARY:
+                    self.session.receive_message(message.data, now=self.host.loop.time())
+                case WSMsgType.PING:
+                    self.session.receive_ping(now=self.host.loop.time())
+                    with contextlib.suppress(ConnectionError):  # the next receive() tells
+                        await self.websocket.pong(message.data)
+                case WSMsgType.CLOSE:
+                    return self.lost(None, message.data or 1005, message.extra or "")
+                case WSMsgType.ERROR if isinstance(message.data, aiohttp.WebSocketError):
+                    return self.lost(RemoteProtocolError(str(message.data)), message.data.code)
+                case WSMsgType.ERROR | WSMsgType.CLOSING | WSMsgType.CLOSED:
+                    return
+            self.host.pump()
+
+    def lost(self, error: RemoteProtocolError | str | None, code: int = 1006, reason: str = "") -> None:
+        self.over = True
+        self.session.connection_lost(error, code=code, reason=reason, now=self.host.loop.time())
+        self.host.pump()
+
+    async def write(self) -> None:
+        try:
+            while True:
+                match await self.outbox.get():
+                    case cmd.SendMessage(data=str(text)):
+                        await self.websocket.send_str(text)
+                    case cmd.SendMessage(data=bytes(data)):
+                        await self.websocket.send_bytes(data)
+                    case cmd.Close(code=code, reason=reason):
+                        await self.websocket.close(code=code, message=reason.encode())
+                        return
+                if self.outbox.empty() and not self.over:
+                    self.session.connection_writable(now=self.host.loop.time())
+                    self.host.pump()
+        except ConnectionError:
+            self.readable.set()  # the reader will say so
+
+
+class ServerHost(Host):
+    """A Primus server under its pathname in any aiohttp application. `authorize` refuses by raising `Refused`."""
+
+    def __init__(
+        self, server: Server, on_event: OnEvent, authorize: Callable[[Request], Awaitable[object]] | None = None
+    ) -> None:
+        super().__init__(server, on_event)
+        self.server, self.authorize = server, authorize
+
+    def mount(self, app: web.Application) -> None:
+        pathname = self.server.config.pathname
+        for path in (pathname, pathname + "/{rest:.*}"):
+            app.router.add_route("*", path, self.handle)
+        app.on_shutdown.append(self.shut_down)
+
+    async def shut_down(self, _: web.Application) -> None:
+        """aiohttp waits for the handlers next. Each takes `Limits.close` at the most."""
+        self.server.close(reconnect=True)
+        self.pump()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        peer = request.get_extra_info("peername") or ("", 0)
+        head = Request(request.method, request.path_qs, Headers(request.headers.items()), Address(*peer[:2]))
+        answer = self.server.answer(head)
+        if answer is None and self.authorize is not None:
+            answer = await self.judge(head, self.authorize)
+        if answer is not None:
+            return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        limits = self.server.config.limits
+        size = limits.message + 1  # aiohttp takes what is smaller than that
+        websocket = web.WebSocketResponse(autoping=False, compress=False, timeout=limits.close, max_msg_size=size)
+        await websocket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return websocket  # it has gone
+        spark = self.server.open_spark(head, now=self.loop.time())
+        spark.context = link = Link(self, spark, websocket, transport.abort)
+        self.pump()
+        await link.carry()
+        return websocket
+
+    async def judge(self, head: Request, authorize: Callable[[Request], Awaitable[object]]) -> Response | None:
+        try:
+            async with asyncio.timeout(self.server.config.limits.authorization):
+                await authorize(head)
+        except Refused as no:
+            return self.server.refusal(no.message, status=no.status, authenticate=no.authenticate)
+        except TimeoutError:
+            return self.server.refusal("authorization took too long", status=503)
+        return None
+
+    def run(self, command: cmd.Command) -> None:
+        assert isinstance(command, cmd.SendMessage | cmd.Close | cmd.Abort | cmd.Pause | cmd.Resume)
+        assert command.spark is not None
+        command.spark.context.do(command)
+
+
+class ClientHost(Host):
+    """A Primus client whose connections an aiohttp session makes."""
+
+    def __init__(self, client: Client, session: aiohttp.ClientSession, on_event: OnEvent) -> None:
+        super().__init__(client, on_event)
+        self.client, self.session = client, session
+        self.link: Link | None = None
+        self.tasks: list[asyncio.Task[None]] = []  # the last is the attempt under way, where there is no link
+
+    def run(self, command: cmd.Command) -> None:
+        if isinstance(command, cmd.Connect):
+            self.link = None
+            self.tasks = [task for task in self.tasks if not task.done()]
+            self.tasks.append(asyncio.create_task(self.connect(command)))
+        elif self.link is not None:
+            self.link.do(command)
+        else:
+            self.tasks[-1].cancel()  # an Abort: an attempt is told nothing else
+
+    async def connect(self, command: cmd.Connect) -> None:
+        """One attempt, and the connection that comes of it."""
+        limits = self.client.limits
+        try:
+            websocket = await self.session.ws_connect(
+                URL(command.url, encoded=True),
+                headers=command.headers,
+                autoping=False,
+                timeout=aiohttp.ClientWSTimeout(ws_close=limits.close),
+                max_msg_size=limits.message + 1,
+            )
+        except aiohttp.WSServerHandshakeError as refused:
+            headers = tuple((refused.headers or {}).items())
+            return self.failed(ConnectError(str(refused), status=refused.status, headers=headers))
+        except (aiohttp.ClientError, OSError) as failure:
+            return self.failed(ConnectError(str(failure)))
+
+        def abort() -> None:
+            """aiohttp has nothing for this, and some loops do not let one touch their sockets: a copy will do."""
+            raw = websocket.get_extra_info("socket")
+            if raw is not None:
+                with contextlib.suppress(OSError), socket.fromfd(raw.fileno(), raw.family, raw.type) as copy:
+                    copy.shutdown(socket.SHUT_RDWR)
+
+        self.link = Link(self, self.client, websocket, abort)
+        self.client.opened(now=self.loop.time())
+        self.pump()
+        async with asyncio.TaskGroup() as group:
+            question = group.create_task(self.ask(command)) if self.client.config.dialect == "auto" else None
+            await self.link.carry()
+            if question is not None:
+                question.cancel()
+
+    def failed(self, error: ConnectError) -> None:
+        self.client.connection_lost(error, now=self.loop.time())
+        self.pump()
+
+    async def ask(self, command: cmd.Connect) -> None:
+        """What kind of server this is, asked beside the connection; unanswered, it is happn's (protocol 3.5)."""
+        config = self.client.config
+        url = f"{'https' if config.secure else 'http'}://{config.authority}{config.pathname}/spec"
+        with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, RecursionError):
+            async with (
+                asyncio.timeout(config.limits.handshake),
+                self.session.get(URL(url, encoded=True), headers=command.headers) as answer,
+            ):
+                spec = json.loads(await answer.content.read(config.limits.body))
+                self.client.learn(spec, now=self.loop.time())
+                self.pump()
+
+    async def finish(self) -> None:
+        """Wait for connections that are closing. Each takes `Limits.close` at the most."""
+        if self.tasks:
+            await asyncio.wait(self.tasks)
