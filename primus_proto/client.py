@@ -7,6 +7,7 @@ the application are synchronous; what needs the time happens in `commands(now=)`
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from . import events as ev

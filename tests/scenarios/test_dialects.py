@@ -238,7 +238,7 @@ def test_and_cannot_ask_it(before: str, after: str, monkeypatch: pytest.MonkeyPa
     network = server.network
     network.run(100.0)
     network.kill(server)
-    monkeypatch.setattr(primus_proto.gate, "spec_response", lambda config: Response(404))
+    monkeypatch.setattr(primus_proto.http, "spec_response", lambda config: Response(404))
     another = network.serve(dialect=after, limits=PATIENT)
     network.run(HOUR)
     assert len(strays(another)) == (before != "primus" and after == "primus")
