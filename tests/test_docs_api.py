@@ -20,8 +20,10 @@ from markdown_it.token import Token
 
 import primus_proto as pp
 import primus_proto.testing
+from primus_io import anyio as pio_anyio
 from primus_io import asyncio as pio
 from primus_io import testing as pio_testing
+from primus_io import trio as pio_trio
 from primus_proto import commands as cmd
 from primus_proto import errors, states
 from primus_proto import events as ev
@@ -103,6 +105,17 @@ def words(codes: set[str]) -> set[str]:
 @pytest.mark.parametrize("name", pp.__all__)
 def test_each_name_of_the_core_is_there(name: str) -> None:
     assert name in words(sections()["primus_proto"].code | sections()["Errors"].code)
+
+
+@pytest.mark.parametrize("binding", [pio_trio, pio_anyio])
+def test_the_other_bindings_have_the_very_same_names(binding: Any) -> None:
+    assert binding.__all__ == pio.__all__
+    assert all(hasattr(binding, name) for name in binding.__all__)
+    for name in ("Client", "Server", "Spark"):
+        assert getattr(binding, name) is getattr(pio, name)
+    for name in ("connect", "serve", "fetch_spec"):
+        assert inspect.signature(getattr(binding, name)) == inspect.signature(getattr(pio, name))
+        assert inspect.getdoc(getattr(binding, name)) == inspect.getdoc(getattr(pio, name))
 
 
 @pytest.mark.parametrize("name", pio.__all__)
