@@ -86,6 +86,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._owners: WeakKeyDictionary[object, ref[LoopNode]] = WeakKeyDictionary()
         self._added = itertools.count()
         self._ports = itertools.count(FIRST_PORT)
+        self._stranger: RuntimeError | None = None
         self._selector = self  # BaseEventLoop asks it to wait
 
     # --- time, and what else is the world's ---
@@ -105,6 +106,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def select(self, timeout: float | None) -> list[object]:
         """Let time pass: none (`timeout` 0) where there is something to do, else to what is due next."""
+        if self._stranger is not None:  # the thread may have nobody to tell
+            stranger, self._stranger = self._stranger, None
+            raise stranger
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         network = self.network
         until = network.now if timeout == 0 else timers[0].when() if timers else math.inf
@@ -196,7 +200,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Handle:
         """`call_soon`, for those in the loop's own thread."""
         if self.is_running() and threading.get_ident() != self._thread_id:  # type: ignore[attr-defined]
-            raise RuntimeError("a virtual loop has no other threads: time would not wait for what they do")
+            self._stranger = RuntimeError(
+                "a virtual loop has no other threads, for time does not wait for them: call what blocks by "
+                "asyncio.to_thread or run_in_executor"
+            )
+            raise self._stranger
         return self.call_soon(callback, *args, context=context)
 
     def run_in_executor(  # type: ignore[override]

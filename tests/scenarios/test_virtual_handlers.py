@@ -8,8 +8,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 
+from primus_io import anyio as primus_anyio
 from primus_io.asyncio import connect, serve
 from primus_io.testing import VirtualNetwork, run
 from primus_proto import ConnectError, Limits, Refused
@@ -98,6 +100,25 @@ def test_who_says_nothing_for_five_minutes_is_shown_out() -> None:
         said = now()
         assert [value async for value in primus] == ["bye"]
         assert now() == said + 0.5 + 300 + 0.5
+
+
+def test_anyio_on_asyncio_is_the_same() -> None:
+    async def slow(spark: Any) -> None:
+        async for value in spark:
+            await anyio.sleep(3600)
+            await spark.send(value)
+
+    async def main() -> None:
+        async with primus_anyio.serve(slow, "server", 80) as server, primus_anyio.connect("http://server") as primus:
+            primus.write("hello")
+            assert await anext(aiter(primus)) == "hello"
+            assert (network.node(server).name, network.node(primus).name) == ("server", "client1")
+            with anyio.move_on_after(60):
+                await anyio.sleep_forever()
+            assert now() == pytest.approx(3660, abs=1)
+
+    network = VirtualNetwork(latency=0.05)
+    run(main(), network)
 
 
 def test_back_off_is_exact_and_the_seeds() -> None:

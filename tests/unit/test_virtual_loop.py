@@ -264,20 +264,29 @@ def test_threads_and_executors() -> None:
         assert said == []
         await asyncio.sleep(0)
         assert said == [1]
-
-        def from_outside() -> None:
-            try:
-                loop.call_soon_threadsafe(said.append, 2)
-            except RuntimeError as error:
-                said.append(str(error))
-
-        thread = threading.Thread(target=from_outside)
-        thread.start()
-        thread.join()
-        assert said[1:] == ["a virtual loop has no other threads: time would not wait for what they do"]
         assert loop.time() == 0
 
     run(main())
+
+
+def test_a_call_from_another_thread_is_an_error_in_both() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def intrude() -> None:
+            with pytest.raises(RuntimeError, match="a virtual loop has no other threads"):
+                loop.call_soon_threadsafe(print)
+            said.append("refused")
+
+        thread = threading.Thread(target=intrude)
+        thread.start()
+        thread.join()
+        await forever()
+
+    said: list[str] = []
+    with pytest.raises(RuntimeError, match=r"call what blocks by asyncio\.to_thread or run_in_executor"):
+        run(main())
+    assert said == ["refused"]
 
 
 @pytest.mark.parametrize("name", ["add_reader", "sock_recv", "add_signal_handler", "getaddrinfo", "subprocess_exec"])
