@@ -34,8 +34,8 @@ from primus_proto.testing.nodes import Node
 
 from ._awaiting import AsyncClient, AsyncServer
 from ._driver import Driver
-from ._nodes import CallerNode, ListenerNode, LoopNode, StreamServer
-from ._streams import Stream, system_error
+from ._virtual.nodes import CallerNode, ListenerNode, LoopNode, StreamServer
+from ._virtual.streams import Stream, system_error
 from .asyncio import Channel
 
 __all__ = ["VirtualLoop", "VirtualNetwork", "run"]

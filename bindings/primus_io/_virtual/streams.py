@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._nodes import LoopNode
+    from .nodes import LoopNode
 
 __all__ = ["Stream", "system_error"]
 

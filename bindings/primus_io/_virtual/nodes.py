@@ -18,11 +18,11 @@ from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.lines import REFUSED
 from primus_proto.testing.nodes import Caller, Listener, Node
 
-from ._driver import Driver
-from ._streams import Stream, system_error
+from .._driver import Driver
+from .streams import Stream, system_error
 
 if TYPE_CHECKING:
-    from .testing import VirtualLoop
+    from ..testing import VirtualLoop
 
 __all__ = ["CallerNode", "ListenerNode", "LoopNode", "StreamServer"]
 
