@@ -113,7 +113,7 @@ class Serving(ABC, Generic[V]):
                 "authorize= is the function that decides, authorization= says for which requests (True or 'all'): "
                 "give both, or authorize= alone"
             )
-        self._authorize = authorize
+        self._authorize = None if authorize is None else self._decides(authorize)
         self._listening = Listening(host, port, unix, ssl)
 
     @abstractmethod
@@ -122,6 +122,10 @@ class Serving(ABC, Generic[V]):
 
     def _driver(self) -> type[Driver]:
         return self.DRIVER
+
+    def _decides(self, authorize: Authorize) -> Authorize:
+        """The authorization hook as the facade calls it; ConfigError for what cannot be one."""
+        return authorize
 
     async def _begin(self) -> None:
         driver = self._driver()

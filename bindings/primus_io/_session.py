@@ -106,9 +106,12 @@ class Emitter:
             raise pp.LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
         if listener is None:
             return lambda function: self.on(event, function)
+        self._listen(event, listener)
+        return listener
+
+    def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         self._listeners.setdefault(event, []).append(listener)
         self._heeded(event)
-        return listener
 
     def _heeded(self, event: str | type[ev.Event]) -> None:
         """There is a new listener."""
