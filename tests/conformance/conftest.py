@@ -12,12 +12,13 @@ import trustme
 
 from tests.conformance.hosts import Host, lacking
 from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
+from tests.conformance.hosts_threads import ThreadsHost
 from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
 from tests.conformance.hosts_virtual import VirtualHost
 from tests.conformance.matrix import Matrix
 
 # A binding joins the suite with a row here.
-HOSTS: list[type[Host]] = [VirtualHost, AsyncioHost, UvloopHost, TrioHost, AnyioAsyncioHost, AnyioTrioHost]
+HOSTS: list[type[Host]] = [VirtualHost, AsyncioHost, UvloopHost, TrioHost, ThreadsHost, AnyioAsyncioHost, AnyioTrioHost]
 
 
 NOT_APPLICABLE = "not applicable: "

@@ -42,6 +42,7 @@ NEEDS: Mapping[str, str] = {
     "eager tasks": "tasks can be told to begin at once",
     "loose ends": "a block can be entered and never left",
     "ipv6": "::1 can be listened on",
+    "one thread": "nothing else happens between two awaits",
     "sockets": "peers that are sockets of the operating system, driven from threads",
     "tls": "connections can be secured",
     "unix": "there are Unix sockets",
@@ -110,6 +111,7 @@ class Host(ABC):
     connect: Callable[..., AbstractAsyncContextManager[AsyncClient]]
     serve: Callable[..., AbstractAsyncContextManager[AsyncServer]]
     fetch_spec: Fetch
+    handler_is = "an async function"
     lacks: ClassVar[Mapping[str, str]] = {}
     """What of `NEEDS` this host does not have, and why."""
 
@@ -149,6 +151,13 @@ class Host(ABC):
     @abstractmethod
     def timer_runs(self) -> int:
         """How many timer callbacks of the binding have run so far."""
+
+    async def told(self, condition: Callable[[], object]) -> None:
+        """See what listeners have done about events that are over.
+
+        On one thread they have been called by then; where they have threads of their own, they are before long.
+        """
+        assert condition(), inspect.getsource(condition).strip()
 
     def time(self) -> float:
         """Seconds, on the clock that the host waits by."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from primus_io.asyncio import Spark, connect, serve
-from primus_proto import Limits, PrimusError
+from primus_proto import ConfigError, Limits, PrimusError
 from tests.conformance.conftest import Certificates, host_of
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
@@ -49,6 +49,12 @@ def async_listener(spark: Spark) -> None:
         if value == "raise":
             await (await cancelled_future())
         await spark.send(value)
+
+
+@scenario()
+async def test_a_plain_function_is_no_handler(host: Host) -> None:
+    with pytest.raises(ConfigError, match=r"must be an async function .* for a plain function use serve\(None"):
+        host.serve(lambda spark: None)
 
 
 @pytest.mark.parametrize("fault", [handler, sync_listener, async_listener], ids=lambda f: f.__name__)

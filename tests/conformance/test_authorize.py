@@ -121,7 +121,7 @@ async def test_a_hook_that_takes_too_long_is_answered_for(host: Host) -> None:
         assert not server.sparks
 
 
-@scenario(needs=["cancellation"])
+@scenario()
 async def test_hooks_of_requests_that_have_gone_count_against_the_limit(host: Host) -> None:
     running = []
 
@@ -159,7 +159,7 @@ async def test_a_client_that_does_not_wait_for_the_decision(host: Host) -> None:
     assert len(connections) == 1
 
 
-@scenario(needs=["cancellation"])
+@scenario()
 async def test_a_server_that_closes_does_not_wait_for_a_hook_that_hangs(host: Host) -> None:
     asked = []
 

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import socket
+import threading
 from typing import Any
 
 import pytest
 
+from tests.conformance.conftest import NOT_APPLICABLE
 from tests.conformance.hosts import LONG, Host, instances, needing, scenario, sockets
+from tests.conformance.peers import RawPeer, frame
 from tests.conformance.test_sessions import stay
 from tests.conformance.users import Memory, echo, take
 
 CYCLES = 2000
+FEW_THREADS = 16  # beside one for each handler that is at work
 AT_ONCE = 20
 # What 2,000 connections may leave behind altogether: asyncio keeps a hundred timers that were cancelled, or as many as
 # are armed, until their time has come.
 KEPT = 512 * 1024
 IDLE = 60.0 if LONG else 2.0
+
+
+def room_for_descriptors(count: int) -> bool:
+    """Whether this process may have so many; sees to it where it can."""
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:
+        return True  # Windows knows no such limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        return False
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    return True
 
 
 def descriptors() -> int:
@@ -52,6 +71,7 @@ async def test_thousands_of_short_connections(host: Host) -> None:
             await cycle(0)
         await drained()
         left, open_before, sockets_before = len(host.leftovers()), descriptors(), len(sockets())
+        threads_before = threading.active_count()
         objects = len(instances(object))
         # Counting bytes makes it three times as slow.
         with Memory() if LONG else contextlib.nullcontext() as memory:
@@ -68,8 +88,32 @@ async def test_thousands_of_short_connections(host: Host) -> None:
         assert len(host.leftovers()) == left
         assert descriptors() == open_before
         assert len(sockets()) == sockets_before
+        assert threading.active_count() <= threads_before + FEW_THREADS
         assert grown < KEPT
         assert more < CYCLES, "something is kept for each"
+
+
+@scenario(timeout=60, needs=["sockets"])
+async def test_a_thousand_idle_connections_take_no_thread_each(host: Host) -> None:
+    """However many are connected: what runs is what there is to do."""
+    count = 1000
+    if not room_for_descriptors(2 * count + 100):
+        pytest.skip(f"{NOT_APPLICABLE}this system does not let one process have {2 * count} sockets")
+    before = threading.active_count()
+    async with host.serve(None) as server:
+        server.on("connection", lambda spark: spark.on("data", spark.write))
+        with contextlib.ExitStack() as stack:
+            peers = [stack.enter_context(RawPeer(server.port)) for _ in range(count)]
+            for peer in peers:
+                await host.thread(peer.open)
+            await host.until(lambda: len(server.sparks) == count)
+            more = await host.settled(lambda: threading.active_count() - before)
+            print(f"{more} threads for {count} idle connections")
+            assert more <= FEW_THREADS
+            for peer in (peers[0], peers[-1]):
+                peer.send(frame(b'"still there?"'))
+                assert await host.thread(peer.frame) == (1, b'"still there?"')
+        await host.until(lambda: not server.sparks)
 
 
 @scenario()

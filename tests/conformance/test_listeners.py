@@ -80,7 +80,7 @@ async def test_the_servers_own_events(host: Host) -> None:
 
         async with host.connect(server.url):
             pass
-        assert said == ["initialised"]
+        await host.told(lambda: said == ["initialised"])
     assert said == ["initialised", "close"], "a listener that waits is waited for"
 
 
@@ -301,6 +301,7 @@ async def test_listeners_that_end_and_write_from_inside(host: Host) -> None:
             primus.on("data", lambda value: value == "hello" and primus.write("go"))
             primus.open()
             assert [value async for value in primus] == ["hello", "not yet", "bye"]
+        await host.told(lambda: len(said) == 5)
         assert said == ["connection", "wrote", "data", "disconnection", "end"]
 
 
@@ -350,6 +351,7 @@ async def test_what_is_no_message_is_an_error_and_the_connection_lives_on(
             diary = Diary(host, spark, "error", "message ignored")
             peer.send(frame(b"[1e999]") + frame(b'"primus::what::ever"') + frame(b"1"))
             assert await host.thread(peer.frame) == (1, b"1")
+            await host.told(lambda: len(diary.entries) == 2)
             [error] = diary.all("error")
             assert isinstance(error, DecodeError)
             assert error.payload == "[1e999]"

@@ -258,4 +258,5 @@ async def test_a_listener_beside_iteration(host: Host) -> None:
         diary = Diary(host, primus, "data")
         primus.open()
         assert [value async for value in primus] == list(range(500))
+        await host.told(lambda: len(diary.entries) == 500)
         assert diary.all("data") == list(range(500))

@@ -55,7 +55,7 @@ async def test_opening_by_hand_and_again_after_an_end(host: Host) -> None:
             assert await take(primus, 1) == [count]
             primus.end()
             await primus.wait_ended()
-        assert diary.names == ["open", "end"] * 2
+        await diary.says(["open", "end"] * 2)
         primus.open()
         primus.write("at once")
         assert await take(primus, 1) == ["at once"]
@@ -71,6 +71,8 @@ async def test_a_listener_of_end_may_open_again(host: Host) -> None:
             primus.open()
 
         primus.end()
+        if "one thread" in host.lacks:  # elsewhere `id` is faster than the listener, and waits for it
+            await host.until(lambda: primus.state != "closed")
         first = await primus.id()
         assert len(first) == 32
         primus.write("again")
@@ -316,8 +318,7 @@ async def test_mistakes_are_named_at_once(host: Host) -> None:
         (lambda: host.connect("http://localhost", parser="yaml"), "unknown parser 'yaml'"),
         (lambda: host.connect("http://localhost", transformer="pigeon"), "unknown transformer 'pigeon'"),
         (lambda: host.connect("http://localhost", strategy="never"), "unknown strategy"),
-        (lambda: host.serve(lambda spark: None), "the handler must be an async function"),
-        (lambda: host.serve(42), "the handler must be an async function"),
+        (lambda: host.serve(42), f"the handler must be {host.handler_is}"),
         (lambda: host.serve(handler, authorization=True), "authorization= says for which"),
         (lambda: host.serve(handler, pathname="?"), "pathname must be"),
     ):

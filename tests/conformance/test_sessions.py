@@ -183,7 +183,7 @@ async def test_without_the_strategy_a_lost_connection_is_the_end(host: Host) -> 
         [spark] = server.sparks.values()
         spark.end(reconnect=True)
         assert [value async for value in primus] == []
-        assert diary.names == ENDED
+        await diary.says(ENDED)
         assert why(primus) == "lost"
 
 
@@ -218,7 +218,7 @@ async def test_the_server_ends(host: Host) -> None:
         assert not spark.write("too late")
         assert not await spark.send("too late")
         assert [value async for value in primus] == ["bye"]
-        assert diary.names == ENDED
+        await diary.says(ENDED)
         assert why(primus) == "server"
         assert why(spark) == "local"
 
@@ -307,8 +307,8 @@ async def test_the_id_is_the_sparks(host: Host) -> None:
         assert await primus.id() == asking[0].result()
 
 
-@scenario()
-async def test_the_id_asked_for_while_the_connection_is_lost_is_the_next_ones(host: Host) -> None:
+@scenario(needs=["one thread"])
+async def test_the_id_asked_for_before_the_connection_is_lost_is_the_next_ones(host: Host) -> None:
     async with host.serve(stay) as server, host.connect(server.url, min=0.05) as primus:
         [spark] = server.sparks.values()
         asking = [host.start(primus.id()) for _ in range(3)]
@@ -320,13 +320,45 @@ async def test_the_id_asked_for_while_the_connection_is_lost_is_the_next_ones(ho
 
 
 @scenario()
-async def test_no_id_after_the_end(host: Host) -> None:
+async def test_the_id_asked_for_while_the_connection_is_lost_is_the_next_ones(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url, min=0.05) as primus:
+        [spark] = server.sparks.values()
+        spark.end(reconnect=True)
+        asking = [host.start(primus.id()) for _ in range(3)]
+        for task in asking:
+            await task.join()
+        assert {task.result() for task in asking} == set(server.sparks)
+        assert spark.id not in server.sparks
+
+
+@scenario(needs=["one thread"])
+async def test_no_id_when_the_end_comes_before_the_answer(host: Host) -> None:
     async with host.serve(stay) as server, host.connect(server.url) as primus:
         asking = host.start(primus.id())
         primus.end()
         await asking.join()
         with pytest.raises(ConnectionLost, match="ended before the server told the id"):
             asking.result()
+
+
+@scenario(needs=["sockets"])
+async def test_no_id_when_the_end_comes_before_the_connection(host: Host) -> None:
+    with raw_server(silent) as port:
+        async with host.connect(f"http://127.0.0.1:{port}", wait=False, limits=Limits(close=0.1)) as primus:
+            asking = host.start(primus.id())
+            await host.pause(0.02)
+            assert not asking.done
+            primus.end()
+            await asking.join()
+            with pytest.raises(ConnectionLost, match="ended before the server told the id"):
+                asking.result()
+
+
+@scenario()
+async def test_no_id_after_the_end(host: Host) -> None:
+    async with host.serve(stay) as server, host.connect(server.url) as primus:
+        primus.end()
+        await primus.wait_ended()
         with pytest.raises(ConnectionLost):
             await primus.id()
     with pytest.raises(ConnectionLost):

@@ -46,7 +46,8 @@ async def test_clients_are_told_and_stay_away(host: Host) -> None:
             assert [value async for value in primus] == []
             assert why(primus) == "server"
         await closing.join()
-        assert diary.names == ["disconnection", "disconnection", "close"]
+        assert sorted(diary.names) == ["close", "disconnection", "disconnection"]
+        assert diary.names[-1] == "close" or "one thread" in host.lacks
         assert ended == ["local", "local"]
         assert clock() < CLOSE
         with pytest.raises(ConnectError):
@@ -282,7 +283,7 @@ async def test_closed_from_inside(host: Host) -> None:
             assert [value async for value in primus] == ["closing"]
 
 
-@scenario(needs=["sockets", "cancellation"])
+@scenario(needs=["sockets"])
 async def test_closed_from_inside_by_all_while_peers_hang(host: Host) -> None:
     """Each gives up at the same moment, and waits for none of the others."""
 

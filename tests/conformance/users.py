@@ -59,6 +59,11 @@ class Diary:
         """What came with each event of that name."""
         return [what for entry, what in self.entries if entry == name]
 
+    async def says(self, names: list[str]) -> None:
+        """See that just these are the events so far."""
+        await self._host.told(lambda: len(self.names) >= len(names))
+        assert self.names == names
+
     async def wait(self, name: str, count: int = 1) -> Any:
         """Wait for the `count`th event of that name; returns what came with it."""
         try:

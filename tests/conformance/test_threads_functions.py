@@ -1,0 +1,270 @@
+"""Functions of users in threads: what is refused, who hears what, and those that do not return."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from primus_io.threads import Client, Server, Spark, connect, serve
+from primus_proto import ConfigError, ConnectError, Limits, Refused
+from primus_proto.codec import encode_protocol
+from tests.conformance.blocking import CLOSE, DEADLINE, LIMITS, both, echo, in_threads, nothing_left, until
+from tests.conformance.peers import RawPeer, frame
+
+__all__ = ["nothing_left"]
+
+
+async def wrong(_: object) -> None:
+    """What this binding cannot call."""
+
+
+class Wrong:
+    async def __call__(self, _: object) -> None: ...
+
+
+@pytest.mark.parametrize("function", [wrong, Wrong()], ids=["function", "object"])
+def test_an_async_function_is_refused_not_forgotten(function: Any) -> None:
+    """Above all as authorization: a coroutine is no False."""
+    with pytest.raises(ConfigError, match="the handler must be a plain function, not the async function"):
+        serve(function)
+    with pytest.raises(ConfigError, match="authorize= must be a plain function"):
+        serve(None, authorize=function)
+    with both() as (server, primus):
+        for emitter in (server, primus):
+            with pytest.raises(ConfigError, match="a listener must be a plain function"):
+                emitter.on("close", function)
+
+
+def test_a_function_that_only_returns_a_coroutine_is_a_fault(caplog: pytest.LogCaptureFixture) -> None:
+    def function(_: object) -> object:
+        return wrong(_)
+
+    with serve(function) as server, connect(server.url, strategy=False) as primus:
+        primus.wait_ended(DEADLINE)
+    assert "returned a coroutine, which nothing here runs" in caplog.text
+    with serve(echo, authorize=function) as server:
+        with pytest.raises(ConnectError) as caught, connect(server.url, strategy=False):
+            pass
+        assert caught.value.status == 500
+
+
+def test_what_is_the_users_never_runs_in_the_thread_that_does_the_io() -> None:
+    names: set[str] = set()
+
+    def note(*_: object) -> None:
+        names.add(threading.current_thread().name)
+
+    def handler(spark: Spark) -> None:
+        note()
+        echo(spark)
+
+    with serve(handler, authorize=note) as server:
+        for event in ("initialised", "connection", "disconnection", "close"):
+            server.on(event, note)
+        with connect(server.url, manual=True) as primus:
+            for event in ("open", "data", "end", "readyStateChange"):
+                primus.on(event, note)
+            primus.open()
+            primus.write(1)
+            primus.receive(DEADLINE)
+    assert names == {"primus-worker"}
+
+
+def test_a_handler_that_blocks_keeps_nobody_else_waiting() -> None:
+    gate, count = threading.Event(), 40
+
+    def handler(spark: Spark) -> None:
+        if not gate.wait(DEADLINE) or not spark.query.get("patient"):
+            return
+        echo(spark)
+
+    with serve(handler) as server, contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(connect(server.url, wait=False, strategy=False))
+        until(lambda: len(server.sparks) == count)
+        server.on("connection", lambda spark: spark.write("hello"))
+        with connect(server.url) as primus:
+            assert primus.receive(DEADLINE) == "hello", "while forty handlers block"
+        gate.set()
+
+
+def test_a_listener_that_comes_late_hears_what_came_while_the_one_before_ran() -> None:
+    """In the order in which it came, whatever it is: the messages, what is no message, the end."""
+    said: list[Any] = []
+    ended = threading.Event()
+
+    def connected(spark: Spark) -> None:
+        until(lambda: spark.state == "closed")  # all of it has come
+        spark.on("data", lambda value: said.append(value))
+        spark.on("error", lambda error: said.append("error"))
+        spark.on("end", lambda: said.append("end"))
+        spark.on("end", ended.set)
+
+    with serve(None, limits=LIMITS) as server:
+        server.on("connection", connected)
+        with RawPeer(server.port) as peer:
+            peer.open()
+            peer.send(frame(b"1") + frame(b"2") + frame(b"nonsense") + frame(b"3") + frame(b"\x03\xe8", 8))
+            assert ended.wait(DEADLINE)
+    assert said == [1, 2, "error", 3, "end"]
+
+
+def test_a_message_that_nobody_heard_at_its_turn_comes_before_the_next_once_somebody_listens() -> None:
+    said: list[Any] = []
+    gates = {name: threading.Event() for name in ("connected", "busy")}
+
+    with serve(None) as server:
+
+        @server.on("connection")
+        def connected(spark: Spark) -> None:
+            assert gates["connected"].wait(DEADLINE)
+
+        with connect(server.url) as primus:
+            primus.write(1)
+            primus.write(2)
+            [spark] = server.sparks.values()
+            until(lambda: len(spark._inbox or ()) == 2)
+            gates["connected"].set()
+            until(lambda: not spark._working)
+            spark.on("readyStateChange", lambda: said.append("closed"))
+            spark.on("message ignored", lambda text: gates["busy"].wait(DEADLINE))
+            primus._io.call(_forge(primus))
+            primus.write(3)
+            until(lambda: len(spark._inbox or ()) == 3)
+            spark.on("data", said.append)
+            primus.end()
+            until(lambda: spark.state == "closed")
+            gates["busy"].set()
+            until(lambda: len(said) == 4)
+    assert said == [1, 2, 3, "closed"]
+
+
+async def _forge(primus: Client) -> None:
+    """Send a `primus::` message that there is not."""
+    primus._core._pipe.send(encode_protocol(primus._core.parser, "primus::what"))  # type: ignore[union-attr]
+    primus._io.schedule()
+
+
+def test_a_connection_listener_may_iterate_its_own_spark() -> None:
+    got: list[Any] = []
+
+    def connected(spark: Spark) -> None:
+        got.extend(spark)
+        got.append("end")
+
+    with serve(None) as server:
+        server.on("connection", connected)
+        with connect(server.url) as primus:
+            for number in range(100):
+                primus.write(number)
+        until(lambda: got and got[-1] == "end")
+    assert got == [*range(100), "end"]
+
+
+class Relay(logging.Handler):
+    """Logs to the clients of a server, holding a lock of its own, as every handler does."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._server.write(record.getMessage())
+
+
+def test_a_logging_handler_may_use_what_it_hears_of() -> None:
+    """It must not run under the lock of the server, while another thread that logs waits for that lock."""
+    own = logging.getLogger("test.relay")
+    with both(None) as (server, primus):
+        relay = Relay(server)
+        loggers = [logging.getLogger("primus_io"), own]
+        for logger in loggers:
+            logger.addHandler(relay)
+        try:
+            with RawPeer(server.port) as peer:
+                peer.open()
+
+                def log(number: int) -> None:
+                    for _ in range(200):
+                        if number == 0:
+                            peer.send(frame(b"nonsense"))
+                        else:
+                            own.warning("mine")
+
+                in_threads(3, log)
+                heard = [primus.receive(DEADLINE) for _ in range(600)]
+            assert sum("not JSON" in line for line in heard) == 200
+        finally:
+            for logger in loggers:
+                logger.removeHandler(relay)
+
+
+# --- what cannot be stopped ---
+
+
+def test_a_handler_that_does_not_return_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """After `Limits.close` and a second, once; whatever it still does with its spark comes back at once."""
+    gate, said = threading.Event(), list[Any]()
+
+    def stubborn(spark: Spark) -> None:
+        assert gate.wait(DEADLINE)
+        said.extend([spark.write(1), spark.send(1), list(spark), spark.state])
+        spark.wait_ended()
+        said.append("done")
+
+    try:
+        with serve(stubborn, limits=LIMITS) as server, connect(server.url, ping=False):
+            until(lambda: server.sparks)
+            started = time.monotonic()
+            server.close()
+            assert CLOSE + 1 <= time.monotonic() - started < CLOSE + 2
+            server.close()  # again: that waits for it no more
+        assert time.monotonic() - started < 2 * CLOSE + 2.5
+    finally:
+        gate.set()
+    until(lambda: said and said[-1] == "done")
+    assert said == [False, False, [], "closed", "done"]
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("closed without waiting for 1 that did not return: ")
+    assert "test_a_handler_that_does_not_return_is_given_up.<locals>.stubborn" in warning
+
+
+def test_listeners_of_a_client_are_waited_for_and_given_up_with_all_behind_them() -> None:
+    gate, said = threading.Event(), list[str]()
+
+    with both() as (_, primus):
+        primus.on("close", lambda: time.sleep(0.1))
+        primus.on("close", lambda: said.append("close"))
+        primus.on("end", lambda: said.append("end"))
+    assert said == ["close", "end"]
+
+    said.clear()
+    try:
+        with serve(echo) as server, connect(server.url, limits=LIMITS) as primus:
+            primus.on("close", lambda: said.append(f"close {gate.wait(DEADLINE)}"))
+            primus.on("end", lambda: said.append("end"))
+    finally:
+        gate.set()
+    until(lambda: said)
+    assert said == ["close True"], "the end was not to be heard any more"
+
+
+def test_a_hook_that_takes_too_long_is_answered_for() -> None:
+    gate, asked = threading.Event(), list[int]()
+
+    def decide(request: Any) -> None:
+        asked.append(1)
+        assert gate.wait(DEADLINE)
+        raise Refused("nobody hears this")
+
+    with serve(echo, authorize=decide, limits=Limits(authorization=0.1)) as server:
+        with pytest.raises(ConnectError) as caught, connect(server.url, strategy=False):
+            pass
+        assert caught.value.status == 503
+        assert asked == [1]
+        gate.set()

@@ -1,0 +1,178 @@
+"""The system under the threads: addresses, Unix sockets, descriptors, signals, forks, and the interpreter's end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from primus_io.threads import connect, fetch_spec, serve
+from primus_proto import ConnectError
+from tests.conformance.blocking import DEADLINE, echo, nothing_left, until
+from tests.conformance.peers import RawPeer, frame
+
+__all__ = ["nothing_left"]
+
+
+def test_a_name_for_several_addresses_is_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = socket.getaddrinfo
+    with serve(echo) as server, socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+
+        def several(host: str, *args: Any, **kwargs: Any) -> Any:
+            if host != "several.test":
+                return found(host, *args, **kwargs)
+            if kwargs["flags"]:
+                raise socket.gaierror
+            kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*kind, deaf.getsockname())] * 2 + [(*kind, ("127.0.0.1", server.port))] * live
+
+        monkeypatch.setattr(socket, "getaddrinfo", several)
+        live = 1
+        assert fetch_spec(f"http://several.test:{server.port}")["pathname"] == "/primus"
+        live = 0
+        with pytest.raises(ConnectError, match=r"cannot connect to several\.test:\d+: Connection refused$"):
+            fetch_spec(f"http://several.test:{server.port}")
+
+
+def test_an_attempt_that_is_left_while_the_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, gate, looked = socket.getaddrinfo, threading.Event(), threading.Event()
+
+    def slow(host: str, *args: Any, **kwargs: Any) -> Any:
+        if kwargs["flags"]:
+            raise socket.gaierror
+        looked.set()
+        assert gate.wait(DEADLINE)
+        return found("127.0.0.1", *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    started = time.monotonic()
+    with connect("http://slow.test", wait=False, strategy=False):
+        assert looked.wait(DEADLINE)
+    assert time.monotonic() - started < 1
+    gate.set()
+
+
+def test_no_descriptors_left_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    resource = pytest.importorskip("resource", reason="not applicable: this system limits no descriptors")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serve(echo) as server, RawPeer(server.port) as peer:
+        with contextlib.ExitStack() as stack:
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))), hard))
+            with contextlib.suppress(OSError):
+                while True:
+                    stack.enter_context(open(os.devnull))
+            peer.connect()
+            until(lambda: "cannot accept connections for now" in caplog.text)
+        peer.request()
+        assert peer.head().startswith(b"HTTP/1.1 101")
+        peer.send(frame(b"1"))
+        assert peer.frame() == (1, b"1")
+
+
+def python(source: str, *, interrupt_at: str | None = None) -> str:
+    """Run a program; returns what it said. It has to end by itself, and with 0."""
+    root = Path(__file__).resolve().parents[2]
+    path = os.pathsep.join([str(root), str(root / "bindings")])
+    program = subprocess.Popen(
+        [sys.executable, "-X", "dev", "-c", textwrap.dedent(source)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with program:
+        assert program.stdout is not None
+        said = ""
+        try:
+            if interrupt_at is not None:
+                while interrupt_at not in said:
+                    said += program.stdout.readline()
+                program.send_signal(signal.SIGINT)
+            said += program.communicate(timeout=30)[0]
+        finally:
+            program.kill()
+        assert program.returncode == 0, said
+    return said
+
+
+def test_an_interpreter_that_ends_waits_for_nobody() -> None:
+    """Neither for a handler that is stuck nor for a client that was never left."""
+    said = python("""
+        import threading
+        from primus_io.threads import connect, serve
+
+        def stuck(spark):
+            entered.set()
+            threading.Event().wait()
+
+        entered = threading.Event()
+        server = serve(stuck).__enter__()
+        primus = connect(server.url).__enter__()
+        entered.wait()
+        print("ended")
+    """)
+    assert said == "ended\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not applicable: Windows sends no SIGINT to one process")
+def test_ctrl_c() -> None:
+    said = python(
+        """
+        import time
+        from primus_io.threads import connect, serve
+
+        def handler(spark):
+            spark.write("hello")
+            while not server._waiters:
+                time.sleep(0.001)
+            print("ready", flush=True)
+            assert list(spark) == []
+            print(spark.close_reason.kind)
+
+        try:
+            with serve(handler) as server, connect(server.url) as primus:
+                primus.receive()
+                server.serve_forever()
+        except KeyboardInterrupt:
+            print("interrupted", server.sparks == {}, primus.state)
+        """,
+        interrupt_at="ready",
+    )
+    assert said == "ready\nclient\ninterrupted True closed\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: this system has no fork")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    said = python("""
+        import os, warnings
+        from primus_io.threads import connect, serve
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # that the parent has threads is the point
+
+        def echo(spark):
+            for value in spark:
+                spark.write(value)
+
+        with serve(echo) as server:
+            child = os.fork()
+            if child == 0:
+                with connect(server.url) as primus:
+                    primus.write("from the child")
+                    print(primus.receive(10), flush=True)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        print("parent", flush=True)
+    """)
+    assert said == "from the child\nparent\n"
