@@ -23,6 +23,7 @@ import primus_proto.testing
 from primus_io import anyio as pio_anyio
 from primus_io import asyncio as pio
 from primus_io import testing as pio_testing
+from primus_io import threads
 from primus_io import trio as pio_trio
 from primus_proto import commands as cmd
 from primus_proto import errors, states
@@ -124,6 +125,11 @@ def test_each_name_of_the_asyncio_binding_is_there(name: str) -> None:
     assert name in sections(), f"{name} has no section of its own"
 
 
+@pytest.mark.parametrize("name", threads.__all__)
+def test_each_name_of_the_threads_binding_is_there(name: str) -> None:
+    assert name in first_column("primus_io.threads")
+
+
 def attributes(cls: type) -> set[str]:
     """The public attributes of an object: those of its class, and those that `__init__` gives it."""
     names = set(dir(cls))
@@ -144,6 +150,20 @@ def test_what_users_hold_is_listed_member_by_member(cls: type) -> None:
     assert len(listed) == len(set(listed))
     assert ("async for" in listed) == hasattr(cls, "__aiter__")
     assert set(listed) - {"async for"} == attributes(cls)
+
+
+def test_threads_have_the_same_members_and_those_that_block_are_listed() -> None:
+    blocking = {"receive", "for"}
+    for name in ("Client", "Server", "Spark"):
+        waiting, plain = getattr(pio, name), getattr(threads, name)
+        more = set() if name == "Server" else {"receive"}
+        assert attributes(plain) == attributes(waiting) | more
+        blocking |= {
+            member for member in attributes(waiting) if inspect.iscoroutinefunction(getattr(waiting, member, 0))
+        }
+    assert set(first_column("What blocks")) == blocking
+    for entrance in ("connect", "serve", "fetch_spec"):
+        assert inspect.signature(getattr(threads, entrance)) == inspect.signature(getattr(pio, entrance))
 
 
 @pytest.mark.parametrize("cls", [pp.Client, pp.Server, pp.Spark])
@@ -273,7 +293,7 @@ def test_options_of_the_entrances_are_listed(name: str, more: type[Any]) -> None
 def keywords() -> set[str]:
     """Everything that can be given by keyword: options, and parameters of what is public."""
     known = {one.name for cls in (pp.ClientConfig, pp.ServerConfig, pp.Limits) for one in fields(cls)}
-    for module in (pp, pio, pio_testing, primus_proto.testing):
+    for module in (pp, pio, pio_testing, threads, primus_proto.testing):
         for name in module.__all__:
             public = getattr(module, name)
             if not callable(public):
