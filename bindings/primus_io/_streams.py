@@ -177,6 +177,7 @@ class Channel(Watched):
 
     def failed(self) -> None:
         with self._driver:
+            self.drop()
             self._lost("the binding failed")
 
     def _receive(self) -> None:

@@ -81,6 +81,29 @@ def test_no_descriptors_left_for_a_while(caplog: pytest.LogCaptureFixture) -> No
         assert peer.frame() == (1, b"1")
 
 
+def test_what_fails_in_the_io_thread_costs_one_connection(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should the core ever raise: that is logged, that connection is cut, and all others do not notice."""
+    with serve(echo) as server, connect(server.url) as good:
+        receive = server._endpoint.receive_data
+
+        def fail(channel: int, data: memoryview, *, now: float) -> None:
+            if b"BAD" in bytes(data):
+                raise ZeroDivisionError
+            receive(channel, data, now=now)
+
+        monkeypatch.setattr(server._endpoint, "receive_data", fail)
+        with RawPeer(server.port) as peer:
+            peer.open()
+            peer.send(b"BAD")
+            assert peer.rest() == b""
+        until(lambda: len(server.sparks) == 1)
+        good.write("fine")
+        assert good.receive(DEADLINE) == "fine"
+    assert "ZeroDivisionError" in caplog.text
+
+
 def python(source: str, *, interrupt_at: str | None = None) -> str:
     """Run a program; returns what it said. It has to end by itself, and with 0."""
     root = Path(__file__).resolve().parents[2]
