@@ -1,6 +1,6 @@
 """Entering and leaving, the same for every binding: what `connect`, `serve` and `fetch_spec` do.
 
-A binding names its `Driver`; `_awaiting` and `_blocking` add how a user enters and leaves.
+A binding names its `Driver`; `_awaiting` and `_threads.blocking` add how a user enters and leaves.
 """
 
 from __future__ import annotations

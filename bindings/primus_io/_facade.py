@@ -2,7 +2,7 @@
 
 A binding gives an `IO` and the sockets; the classes here do the rest: events to listeners, iteration, what becomes of
 a handler's exception. How a user waits (`await spark.send(...)`, `spark.send(...)`) is added by `_awaiting` and
-`_blocking`, over the private coroutines of these classes.
+`_threads.blocking`, over the private coroutines of these classes.
 """
 
 from __future__ import annotations

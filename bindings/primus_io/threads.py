@@ -1,33 +1,34 @@
 """Primus on plain sockets and threads: `connect`, `serve`, `fetch_spec`, which block. No event loop of any library.
 
 There is no protocol here. A `Driver` feeds an endpoint of `primus_proto` what its sockets and its one timer say, and
-does what the endpoint commands. One thread does the IO of the whole process (`_selector`), a pool calls what is the
-user's (`_pool`), and whoever touches an endpoint holds its driver's lock (`_monitor`).
+does what the endpoint commands. In `_threads`, one thread does the IO of the whole process (`selector`), a pool calls
+what is the user's (`pool`), and whoever touches an endpoint holds its driver's lock (`monitor`).
 """
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from contextlib import AbstractContextManager
+from typing import Any
 
 from primus_proto import commands as cmd
 
-from ._blocking import BlockingClient, BlockingServer, BlockingSpark, Connect, Serve, spec_fetcher
-from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, unix_listener
-from ._monitor import HERE, GaveUp, Monitor
-from ._pool import Call
+from ._driver import Deliver, Endpoint, Listening, Reach, StopListening
 from ._running import Job, RunningDriver
-from ._selector import Loop
 from ._session import log
-from ._sockets import Attempt, Listener, Opening, listeners
-from ._streams import Channel
+from ._threads.blocking import BlockingClient as Client
+from ._threads.blocking import BlockingServer as Server
+from ._threads.blocking import BlockingSpark as Spark
+from ._threads.blocking import Connect, Serve, spec_fetcher
+from ._threads.monitor import HERE, GaveUp, Monitor
+from ._threads.pool import Call
+from ._threads.selector import Loop
+from ._threads.sockets import Attempt, Listener, Opening, listeners
+from ._threads.streams import Channel
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
-
-Client = BlockingClient
-Server = BlockingServer
-Spark = BlockingSpark
 
 Stream = Channel | Attempt | Listener
 
@@ -109,7 +110,7 @@ class Driver(Monitor, RunningDriver):
         left = self._others()
         for job in left:
             self._calls[job].detached = True
-        self.jobs -= left
+            del self.jobs[job]
         if left:
             names = ", ".join(sorted({self._calls[job].name for job in left}))
             log.warning("closed without waiting for %d that did not return: %s; they go on running", len(left), names)
@@ -132,32 +133,23 @@ class Driver(Monitor, RunningDriver):
     def _open(self, command: cmd.OpenChannel) -> None:
         Opening(self, command, self._reach.unix).begin()
 
-    async def listen(self, where: Listening) -> tuple[int, StopListening]:
-        if where.unix is None:
-            sockets, remove = listeners(where), None
-            port = sockets[0].getsockname()[1]
-        else:
-            sock, remove = unix_listener(where.unix)
-            sockets, port = [sock], 0
-        accepting = [Listener(self, sock, where.tls) for sock in sockets]
+    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
+        sockets = listeners(where) if sock is None else [sock]
+        accepting = [Listener(self, one, where.tls) for one in sockets]
 
         def stop() -> None:
             amid_handshake = [stream for stream in self.streams if isinstance(stream, Channel) and not stream.up]
             for stream in (*accepting, *amid_handshake):  # those are nobody that the core knows
                 stream.drop()
-            if remove is not None:
-                remove()
 
-        return port, stop
+        return sockets[0].getsockname(), stop
 
 
 class connect(Connect):  # noqa: N801  # used like a function, as open() is
-    __doc__ = Connect.__doc__
     DRIVER = Driver
 
 
 class serve(Serve):  # noqa: N801  # used like a function, as open() is
-    __doc__ = Serve.__doc__
     DRIVER = Driver
 
 

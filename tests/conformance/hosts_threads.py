@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 import primus_io.threads
-from primus_io._monitor import run
-from primus_io._selector import Loop
+from primus_io._threads.monitor import run
+from primus_io._threads.selector import Loop
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
 
 __all__ = ["ThreadsHost"]

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from primus_proto.timers import Timer, Timers
 
-from ._pool import Pool
+from .pool import Pool
 
 __all__ = ["Loop", "Watched"]
 

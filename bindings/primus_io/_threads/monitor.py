@@ -21,8 +21,8 @@ from typing import Any, Self, TypeVar
 
 import primus_proto as pp
 
-from ._pool import Call
-from ._session import IO, log
+from .._session import IO, log
+from .pool import Call
 
 __all__ = ["HERE", "GaveUp", "Monitor", "name_of", "refuse_coroutine", "run"]
 

@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 import primus_proto as pp
 from primus_proto import events as ev
 
-from ._driver import Driver
-from ._entry import Asking, Connecting, Serving
-from ._facade import Authorize, ClientFacade, Handle, ServerFacade, SparkFacade, Sparks
-from ._monitor import GaveUp, Monitor, refuse_coroutine, run
-from ._session import DATA, OVERHEAD, Emitter, Session
+from .._driver import Driver
+from .._entry import Asking, Connecting, Serving
+from .._facade import Authorize, ClientFacade, Handle, ServerFacade, SparkFacade, Sparks
+from .._session import DATA, OVERHEAD, Emitter, Session
+from .monitor import GaveUp, Monitor, refuse_coroutine, run
 
 __all__ = ["BlockingClient", "BlockingServer", "BlockingSpark", "Connect", "Handler", "Serve", "spec_fetcher"]
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from primus_proto import commands as cmd
 
-from ._driver import Listening, connect_failure
-from ._pool import Call
-from ._selector import Watched
-from ._session import log
-from ._streams import Channel, SecureLayer
+from .._driver import Listening, connect_failure
+from .._session import log
+from .pool import Call
+from .selector import Watched
+from .streams import Channel, SecureLayer
 
 if TYPE_CHECKING:
-    from .threads import Driver
+    from ..threads import Driver
 
 __all__ = ["Listener", "Opening", "listeners"]
 

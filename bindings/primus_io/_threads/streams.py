@@ -15,11 +15,11 @@ from collections import deque
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING
 
-from ._selector import Watched
+from .selector import Watched
 
 if TYPE_CHECKING:
-    from ._sockets import Opening
-    from .threads import Driver
+    from ..threads import Driver
+    from .sockets import Opening
 
 __all__ = ["Channel", "SecureLayer"]
 
