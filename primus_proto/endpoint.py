@@ -163,7 +163,8 @@ class ByteServer(_Endpoint):
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
         self._gate = Gate(self.server, self._transport)
         self._closing = self._closed_idle = False
-        self.server.watch_busy(lambda: bool(self._channels) or self._transport.busy)
+        self._host_busy: Callable[[], bool] = lambda: False
+        self.server.watch_busy(lambda: bool(self._channels) or self._host_busy() or self._transport.busy)
 
     def channel_accepted(self, peer: tuple[str, int] = ("", 0), *, now: float) -> int:
         """A byte stream was accepted from `peer` (ip, port); returns its number, never used again."""
@@ -172,6 +173,10 @@ class ByteServer(_Endpoint):
         if self.closing:
             http.abort()
         return channel.number
+
+    def watch_host(self, busy: Callable[[], bool]) -> None:
+        """A host with exchanges of its own says by `busy()` whether any is open; a closing server waits for them."""
+        self._host_busy = busy
 
     def accept(self, id: int) -> bool:
         """Let a request of `AuthorizationRequested` in; False if it has gone or timed out.

@@ -73,7 +73,18 @@ class Address(NamedTuple):
 class Request:
     """The head of one HTTP request."""
 
-    __slots__ = ("_pairs", "context", "headers", "http_version", "method", "path", "peer", "query_string", "target")
+    __slots__ = (
+        "_pairs",
+        "context",
+        "headers",
+        "http_version",
+        "method",
+        "path",
+        "peer",
+        "query_string",
+        "root",
+        "target",
+    )
 
     def __init__(
         self,
@@ -83,6 +94,7 @@ class Request:
         peer: Address,
         *,
         http_version: str = "1.1",
+        root: str = "",
     ) -> None:
         self.method = method
         self.target = target
@@ -91,6 +103,8 @@ class Request:
         self.peer = peer
         """The other end of the socket; behind a proxy, the proxy."""
         self.http_version = http_version
+        self.root = root
+        """The path that the server is mounted at in a host that speaks HTTP itself; not a part of `target`."""
         self.context: Any = None
         """The application's to use: what authorization found out, say."""
         self.path, _, self.query_string = target.partition("?")
@@ -178,11 +192,14 @@ def error_response(status: int, message: str, authenticate: str | None = None) -
     return _json(status, {"error": message}, headers)
 
 
-def spec_response(config: ServerConfig) -> Response:
-    """What ``GET <pathname>/spec`` answers (protocol 2); its last member tells a client the dialect (protocol 3.5)."""
+def spec_response(config: ServerConfig, root: str = "") -> Response:
+    """What ``GET <pathname>/spec`` answers (protocol 2); its last member tells a client the dialect (protocol 3.5).
+
+    `root` is what the client must put in front of the pathname.
+    """
     spec: dict[str, object] = {
         "version": SPEC_VERSIONS.get(config.dialect, SPEC_VERSION),
-        "pathname": config.pathname,
+        "pathname": root + config.pathname,
         "parser": get_parser(config.parser).name.lower(),
         "transformer": config.transformer,
     }
@@ -213,7 +230,7 @@ def public_response(config: ServerConfig, request: Request, closing: bool) -> Re
     if path == config.pathname + "/spec":
         if request.method not in ("GET", "HEAD"):
             return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))
-        return CLOSING if closing else spec_response(config)
+        return CLOSING if closing else spec_response(config, request.root)
     if path == config.pathname + "/primus.js":
         return text_response(404, "Not Found: this server does not carry the JavaScript client library")
     return None

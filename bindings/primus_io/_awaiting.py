@@ -15,7 +15,7 @@ from ._entry import Asking, Connecting, Serving
 from ._facade import ClientFacade, ServerFacade, SparkFacade
 from ._session import Session
 
-__all__ = ["AsyncClient", "AsyncServer", "AsyncSpark", "Connect", "Handler", "Serve", "spec_fetcher"]
+__all__ = ["AsyncClient", "AsyncServer", "AsyncSpark", "Connect", "Handler", "Serve", "accept_handler", "spec_fetcher"]
 
 Handler = Callable[["AsyncSpark"], Awaitable[object]]
 
@@ -93,6 +93,17 @@ class AsyncServer(ServerFacade[AsyncSpark]):
         await self._close(data, reconnect, timeout)
 
 
+def accept_handler(handler: object) -> Handler:
+    """The handler, if it can be one; ConfigError otherwise."""
+    call = getattr(handler, "__call__", None)  # noqa: B004  # an object with an async __call__ is a handler too
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
+        return handler  # type: ignore[return-value]
+    raise pp.ConfigError(
+        "the handler must be an async function taking a spark; for a plain function use "
+        "serve(None, ...) and server.on('connection', function)"
+    )
+
+
 class Connect(Connecting[AsyncClient]):
     """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
 
@@ -129,13 +140,7 @@ class Serve(Serving[AsyncServer]):
     SERVER = AsyncServer
 
     def _accepts(self, handler: object) -> Handler:
-        call = getattr(handler, "__call__", None)  # noqa: B004  # an object with an async __call__ is a handler too
-        if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
-            return handler  # type: ignore[return-value]
-        raise pp.ConfigError(
-            "the handler must be an async function taking a spark; for a plain function use "
-            "serve(None, ...) and server.on('connection', function)"
-        )
+        return accept_handler(handler)
 
     async def __aenter__(self) -> AsyncServer:
         await self._begin()

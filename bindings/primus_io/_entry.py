@@ -17,7 +17,7 @@ from ._driver import Driver, Listening, Reach
 from ._facade import Authorize, ClientFacade, Handle, ServerFacade
 from ._session import Waitable
 
-__all__ = ["Asking", "Connecting", "Serving"]
+__all__ = ["Asking", "Connecting", "Serving", "server_config"]
 
 C = TypeVar("C", bound=ClientFacade)
 V = TypeVar("V", bound=ServerFacade[Any])
@@ -33,6 +33,17 @@ def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
         error = pp.ConnectError(f"{text}: {last or reason}")
     error.__cause__ = last
     return error
+
+
+def server_config(authorize: Authorize | None, options: dict[str, Any]) -> pp.ServerConfig:
+    """The options of a server, as a user gives them. Raises ConfigError for those that cannot be."""
+    config = pp.ServerConfig(**{"authorization": authorize is not None, **options})
+    if bool(config.authorization) != (authorize is not None):
+        raise pp.ConfigError(
+            "authorize= is the function that decides, authorization= says for which requests (True or 'all'): "
+            "give both, or authorize= alone"
+        )
+    return config
 
 
 class Connecting(Generic[C]):
@@ -106,13 +117,7 @@ class Serving(ABC, Generic[V]):
         **options: Any,
     ) -> None:
         self._handler = None if handler is None else self._accepts(handler)
-        options.setdefault("authorization", authorize is not None)
-        self._config = pp.ServerConfig(**options)
-        if bool(self._config.authorization) != (authorize is not None):
-            raise pp.ConfigError(
-                "authorize= is the function that decides, authorization= says for which requests (True or 'all'): "
-                "give both, or authorize= alone"
-            )
+        self._config = server_config(authorize, options)
         self._authorize = None if authorize is None else self._decides(authorize)
         self._listening = Listening(host, port, unix, ssl)
 

@@ -242,20 +242,25 @@ class ServerFacade(Emitter, Generic[S]):
 
     def __init__(self, endpoint: pp.ByteServer, handler: Handle | None, authorize: Authorize | None) -> None:
         super().__init__()
-        self._endpoint = endpoint
-        self._core = endpoint.server
         self._handler = handler
         self._authorize = authorize
         self._waiters: list[Waitable] = []
-        self._asking = 0
-        self._closed = False
         self._stop_listening: Callable[[], object] = lambda: None
         self.port = 0
         """The port it listens on."""
         self.url = ""
         """Where a client on this machine finds it."""
-        self.sparks: Sparks[S] = Sparks(self._core)
+        self.sparks: Sparks[S]
         """The open sparks by id."""
+        self._begin_anew(endpoint)
+
+    def _begin_anew(self, endpoint: pp.ByteServer) -> None:
+        """What belongs to one run of the server; listeners outlive it."""
+        self._endpoint = endpoint
+        self._core = endpoint.server
+        self._asking = 0
+        self._closed = False
+        self.sparks = Sparks(self._core)
 
     def spark(self, id: str) -> S | None:
         """The open spark with this id."""

@@ -217,6 +217,18 @@ def test_a_server_closes_with_all_it_has() -> None:
     assert wire.told() == []
 
 
+def test_a_closing_server_waits_for_the_exchanges_of_its_host() -> None:
+    wire = ServerWire()
+    open_ones = [1]
+    wire.endpoint.watch_host(lambda: bool(open_ones))
+    wire.server.close()
+    wire.pump()
+    assert wire.told() == []
+    open_ones.clear()
+    wire.pump()
+    assert wire.told() == ["close"]
+
+
 def test_options_are_made_up_where_none_are_given() -> None:
     endpoint = ByteServer(rng=random.Random(1))
     assert endpoint.server.config == ServerConfig()

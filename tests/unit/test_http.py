@@ -160,6 +160,12 @@ def test_spec() -> None:
     }
 
 
+def test_the_spec_of_a_server_that_is_mounted_somewhere() -> None:
+    """Its pathname is the one that the client must use."""
+    answer = spec_response(ServerConfig(pathname="chat"), "/app")
+    assert json.loads(answer.body)["pathname"] == "/app/chat"
+
+
 def test_a_refusal() -> None:
     """Protocol 6."""
     answer = error_response(401, 'no "entry"', 'Basic realm="x"')
