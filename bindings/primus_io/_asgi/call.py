@@ -1,0 +1,197 @@
+"""One call of an ASGI application: what it is about, and words in and out.
+
+The law kept here: one task calls the host's `receive` and one its `send`, in order, and what either raises means that
+the peer is gone. What `send` has not taken counts as `buffered`; nothing is received while nobody wants it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import anyio
+
+import primus_proto as pp
+from primus_proto.http import Address, Headers, Request, owns
+from primus_proto.timers import Timer
+
+from .._session import Waitable
+
+__all__ = ["Application", "Call", "CallHost", "Receive", "Scope", "Send", "Words", "read_scope"]
+
+Scope = MutableMapping[str, Any]
+Words = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Words]]
+Send = Callable[[Words], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# What a path may have besides letters and digits (RFC 3986, 3.3).
+PATH = "/~!$&'()*+,;=:@-._"
+
+
+def read_scope(scope: Scope) -> Request:
+    """The request that a scope tells of. What is in front of the application's own paths becomes its `root`."""
+    # A host gives `path` with the root in front, as the specification has it since 2.4, or without it.
+    root = scope.get("root_path", "").rstrip("/")
+    path: str = scope["path"]
+    if root and owns(root, path):
+        path = path[len(root) :]
+    target = quote(path, PATH, errors="replace")
+    if query := scope.get("query_string", b"").decode("latin-1"):
+        target += "?" + query
+    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    websocket = scope["type"] == "websocket"
+    headers = Headers(pairs)
+    if websocket and "upgrade" not in headers:  # over HTTP/2 it is asked for in another way
+        headers = Headers([*pairs, ("upgrade", "websocket")])
+    ip, port = scope.get("client") or ("", 0)
+    return Request(
+        "GET" if websocket else scope["method"],
+        target,
+        headers,
+        Address(ip, port or 0),
+        http_version=scope.get("http_version", "1.1"),
+        root=quote(root, PATH, errors="replace"),
+    )
+
+
+class CallHost(Protocol):
+    """What a call needs of its runner."""
+
+    endpoint: pp.ByteServer
+
+    def now(self) -> float: ...
+
+    def pump(self) -> None: ...
+
+    def event(self) -> Waitable: ...
+
+
+class Call(ABC):
+    """Words in, words out. It ends when its last words have left, when the peer has, or when it is stopped."""
+
+    def __init__(self, host: CallHost, receive: Receive, send: Send) -> None:
+        self.buffered = 0
+        self._host = host
+        self._receive = receive
+        self._send = send
+        self._scope = anyio.CancelScope()
+        self._outbox = deque[tuple[Words, int]]()
+        self._filled: Waitable | None = None  # what the task that sends waits for
+        self._resumed: Waitable | None = None  # and the one that receives
+        self._receiving = True
+        self._last = False  # the outbox gets no more
+        self._deadline: Timer | None = None
+
+    async def run(self) -> None:
+        """The whole call."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._hand_out)
+                    self._begin(self._host.now())
+                    self._host.pump()
+                    while not self._scope.cancel_called:  # a host that is over may say so for ever without waiting
+                        await self._take_in()
+        finally:
+            self._disarm()
+            self._lost("the host ended the call", self._host.now())
+
+    def close(self, abort: bool) -> None:
+        """What a driver says to whatever is open: the time for politeness is over."""
+        self.stop()
+
+    def stop(self) -> None:
+        """End the call at once, whatever has not been sent."""
+        self.buffered = 0
+        self._outbox.clear()
+        self._scope.cancel()
+
+    @abstractmethod
+    def _begin(self, now: float) -> None:
+        """Before anything has been received."""
+
+    @abstractmethod
+    def _hear(self, words: Words, now: float) -> None:
+        """What the host said."""
+
+    @abstractmethod
+    def _drained(self, now: float) -> None:
+        """The host has taken all that there was to send."""
+
+    @abstractmethod
+    def _lost(self, why: str, now: float) -> None:
+        """There is no peer any longer; harmless twice, and after the end."""
+
+    def _put(self, words: Words, size: int = 0) -> None:
+        self._outbox.append((words, size))
+        self.buffered += size
+        if self._filled is not None:
+            self._filled.set()
+
+    def _finish(self) -> None:
+        """What is in the outbox is the last."""
+        self._last = True
+        if self._filled is not None:
+            self._filled.set()
+
+    def _listen(self, on: bool) -> None:
+        """Receive, or receive no more: what comes then waits with the host, which makes the peer wait."""
+        self._receiving = on
+        if on and self._resumed is not None:
+            self._resumed.set()
+
+    def _arm(self, due: float, late: Callable[[float], None]) -> None:
+        self._disarm()
+        self._deadline = self._host.endpoint.timers.new(late)
+        self._deadline.set(due)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    async def _take_in(self) -> None:
+        host = self._host
+        while not self._receiving:
+            self._resumed = host.event()
+            await self._resumed.wait()
+        try:
+            words = await self._receive()
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._hear(words, host.now())
+        host.pump()
+
+    async def _hand_out(self) -> None:
+        host = self._host
+        while True:
+            if self._outbox:
+                await self._hand_out_all()
+                if not self._last:
+                    self._drained(host.now())
+                    host.pump()
+            elif self._last:
+                self.stop()
+                return
+            else:
+                self._filled = host.event()
+                await self._filled.wait()
+
+    async def _hand_out_all(self) -> None:
+        while self._outbox:
+            words, size = self._outbox.popleft()
+            try:
+                await self._send(words)
+            except Exception as error:
+                self._fail(error)
+                self._host.pump()
+                return
+            self.buffered = max(0, self.buffered - size)
+
+    def _fail(self, error: Exception) -> None:
+        self._lost(f"the connection was lost: {error}" if str(error) else "the connection was lost", self._host.now())
+        self.stop()

@@ -1,0 +1,316 @@
+"""A call as the core sees it: an exchange, and the WebSocket that it may become.
+
+The law kept here: an exchange is answered once, and its peer's leaving is told once; what the host cannot say in ASGI
+is left out, never made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import primus_proto as pp
+from primus_proto.http import Request, error_response, text_response
+from primus_proto.messages import Message
+from primus_proto.transports.base import CarrierOwner
+from primus_proto.wire.websocket import check_handshake
+
+from .call import Call, CallHost, Receive, Send, Words
+
+__all__ = ["HttpExchange", "WebSocketExchange"]
+
+HeaderPairs = Iterable[tuple[str, str]]
+
+# What HTTP/2 and later have no place for (RFC 9113, 8.2.2).
+HOP_BY_HOP = ("connection", "upgrade")
+# Codes of closes that say what the peer did wrong, whichever end said so first.
+VIOLATIONS = {1002: "protocol error", 1003: "data it cannot take", 1007: "not UTF-8", 1009: "message too large"}
+
+
+class Exchange(Call):
+    """One call, and the right to answer it (the `Exchange` of the transports)."""
+
+    _says = "http.response"  # how the words of an answer begin; empty where the host has none
+    _hop_by_hop = True  # whether an answer may say what becomes of the connection
+
+    def __init__(self, host: CallHost, request: Request, receive: Receive, send: Send) -> None:
+        super().__init__(host, receive, send)
+        self.request = request
+        self.on_gone: Callable[[float], None] | None = None
+        self.on_drained: Callable[[float], None] | None = None
+        self.open = True
+        self.sent = 0
+        self._started = False
+        self._bodied = False
+
+    def respond(
+        self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
+    ) -> None:
+        length = [] if status in (204, 304) else [("Content-Length", str(len(body)))]
+        if self._start(status, [*headers, *length], close):
+            self._part(body if self._bodied else b"", False)
+
+    def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
+        self._start(status, list(headers), False)
+
+    def write(self, data: bytes, *, now: float) -> None:
+        if self.open and self._bodied and data:
+            self._part(data, True)
+
+    def finish(self, *, now: float) -> None:
+        if self.open:
+            if not self._started:
+                raise pp.LocalProtocolError("there is no answer to finish")
+            self._part(b"", False)
+
+    def abort(self, *, now: float) -> None:
+        if self.open:
+            self.open = False
+            self.stop()
+
+    def _start(self, status: int, headers: list[tuple[str, str]], close: bool) -> bool:
+        if not self.open:
+            return False
+        if self._started:
+            raise pp.LocalProtocolError("an answer to this request has begun already")
+        self._started = True
+        self._bodied = self.request.method != "HEAD" and status not in (204, 304)
+        self._disarm()
+        if not self._says:
+            self._put({"type": "websocket.close"})  # which is a 403 before the WebSocket is accepted
+            self.open = False
+            self._finish()
+            return False
+        if not self._hop_by_hop:
+            headers = [(name, value) for name, value in headers if name.lower() not in HOP_BY_HOP]
+        elif close or self._host.endpoint.closing:
+            headers = [*headers, ("Connection", "close")]
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self._put({"type": f"{self._says}.start", "status": status, "headers": fields})
+        return True
+
+    def _part(self, data: bytes, more: bool) -> None:
+        self._put({"type": f"{self._says}.body", "body": data, "more_body": more}, len(data))
+        self.sent += len(data)
+        if not more:
+            self.open = False
+            self._finish()
+
+    def _drained(self, now: float) -> None:
+        callback, self.on_drained = self.on_drained, None
+        if callback is not None:
+            callback(now)
+
+    def _lost(self, why: str, now: float) -> None:
+        if self.open:
+            self.open = False
+            if self.on_gone is not None:
+                self.on_gone(now)
+
+
+class HttpExchange(Exchange):
+    """A call for an HTTP request."""
+
+    def __init__(self, host: CallHost, request: Request, receive: Receive, send: Send) -> None:
+        super().__init__(host, request, receive, send)
+        self._hop_by_hop = request.http_version.startswith("1")
+        # To receive is to ask for the body, which a peer may want to be asked for (RFC 9110, 10.1.1).
+        self._receiving = "100-continue" not in request.headers.tokens("expect")
+        self._body = bytearray()
+        self._whole = False
+        self._limit = 0
+        self._handler: Callable[[bytes, float], None] | None = None
+
+    def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
+        if not self.open:
+            return
+        length = self.request.headers.get("content-length", "")
+        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
+            self._too_large(limit, now)
+            return
+        self._limit, self._handler = limit, handler
+        self._arm(now + self._host.endpoint.limits.handshake, self._late)
+        self._listen(True)
+        self._check(now)
+
+    def accept_websocket(
+        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
+    ) -> None:
+        """No: a host that knows WebSockets would not have taken it for a plain request."""
+        answer = check_handshake(self.request) or text_response(
+            501, "Not Implemented: the server that hosts this application has no WebSockets"
+        )
+        self.respond(answer.status, answer.headers, answer.body, now=now)
+
+    def _begin(self, now: float) -> None:
+        self._host.endpoint.request(self, now=now)
+
+    def _hear(self, words: Words, now: float) -> None:
+        if words["type"] == "http.disconnect":
+            self._lost("", now)
+            self.stop()
+        elif self.open:  # else it is the rest of a body that nobody wants
+            self._body += words.get("body", b"")
+            self._whole = not words.get("more_body", False)
+            self._check(now)
+
+    def _check(self, now: float) -> None:
+        handler = self._handler
+        if handler is None:
+            self._listen(self._whole)  # a first part has come before anybody asked for it: no second one
+        elif len(self._body) > self._limit:
+            self._too_large(self._limit, now)
+        elif self._whole:
+            self._disarm()
+            self._handler = None
+            body = bytes(self._body)
+            self._body.clear()
+            handler(body, now)
+
+    def _lost(self, why: str, now: float) -> None:
+        self._disarm()
+        super()._lost(why, now)
+
+    def _too_large(self, limit: int, now: float) -> None:
+        self._refuse(413, f"request body larger than {limit} bytes", now)
+
+    def _late(self, now: float) -> None:
+        self._refuse(408, "the request body did not arrive in time", now)
+
+    def _refuse(self, status: int, message: str, now: float) -> None:
+        answer = error_response(status, message)
+        self.respond(answer.status, answer.headers, answer.body, close=True, now=now)
+
+
+class WebSocketExchange(Exchange):
+    """A call for a WebSocket: a request that may be answered, until it is accepted."""
+
+    _hop_by_hop = False
+
+    def __init__(self, host: CallHost, request: Request, answers: bool, receive: Receive, send: Send) -> None:
+        super().__init__(host, request, receive, send)
+        self._says = "websocket.http.response" if answers else ""
+        self._carrier: WebSocket | None = None
+
+    def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
+        if self.open:
+            handler(b"", now)
+
+    def accept_websocket(
+        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
+    ) -> WebSocket | None:
+        if not self.open:
+            return None
+        self.open = False
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self._put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
+        self._carrier = WebSocket(self, owner, limit)
+        return self._carrier
+
+    def _begin(self, now: float) -> None:
+        """The host first says ``websocket.connect``."""
+
+    def _hear(self, words: Words, now: float) -> None:
+        kind = words["type"]
+        if kind == "websocket.connect":
+            self._host.endpoint.request(self, now=now)
+        elif kind == "websocket.disconnect":
+            if self._carrier is not None:
+                self._carrier.ended(words, now)
+            self._lost("", now)
+            self.stop()
+        elif self._carrier is not None:
+            text = words.get("text")
+            self._carrier.received(words["bytes"] if text is None else text, now)
+
+    def _drained(self, now: float) -> None:
+        if self._carrier is not None:
+            self._carrier.owner.drained(now=now)
+        super()._drained(now)
+
+    def _lost(self, why: str, now: float) -> None:
+        super()._lost(why, now)
+        if self._carrier is not None:
+            self._carrier.lost(why, now)
+
+
+class WebSocket:
+    """The carrier on a call (the `WebSocketCarrier` of the transports)."""
+
+    __slots__ = ("_call", "_limit", "_open", "_told", "owner")
+
+    def __init__(self, call: WebSocketExchange, owner: CarrierOwner, limit: int) -> None:
+        self.owner = owner
+        self._call = call
+        self._limit = limit
+        self._open = True  # we have not closed it
+        self._told = False  # the owner knows that it is closed
+
+    @property
+    def buffered(self) -> int:
+        return self._call.buffered
+
+    def send(self, message: Message, *, now: float) -> None:
+        if self._open:
+            payload = message.payload
+            kind = "text" if isinstance(payload, str) else "bytes"
+            self._call._put({"type": "websocket.send", kind: payload}, message.size)
+
+    def ping(self, payload: bytes = b"", *, now: float) -> None:
+        """Pings are the host's own affair: ASGI has no words for them."""
+
+    def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
+        if self._open:
+            self._open = False
+            self._call._put({"type": "websocket.close", "code": code, "reason": reason})
+
+    def abort(self, *, now: float) -> None:
+        self._open = False
+        self._call.stop()
+        self._tell(1006, "", None, now)
+
+    def pause(self) -> None:
+        self._call._listen(False)
+
+    def resume(self) -> None:
+        self._call._listen(True)
+
+    # --- the call's side ---
+
+    def received(self, data: str | bytes, now: float) -> None:
+        """A message came, which the host may have let grow larger than the limit here."""
+        if self._told:
+            return
+        if len(data) <= self._limit:
+            size = len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode(errors="replace"))
+            if size <= self._limit:
+                self.owner.received(data, now=now)
+                return
+        reason = f"message larger than {self._limit} bytes"
+        self.close(1009, reason, now=now)
+        call = self._call
+        call._arm(now + call._host.endpoint.limits.close, lambda now: call.stop())
+        call._finish()
+        self._tell(1009, reason, pp.RemoteProtocolError(f"WebSocket: {reason}"), now)
+
+    def ended(self, words: Words, now: float) -> None:
+        """The host said that it is over, and why."""
+        code, reason = words.get("code", 1005), words.get("reason") or ""
+        error: pp.PrimusError | None = None
+        if code == 1006 or (code == 1005 and "reason" not in words):  # uvicorn's way to say 1006
+            self.lost("the connection was closed without a closing handshake", now)
+            return
+        if code == 1012:
+            error = pp.ConnectionLost("the server that hosts this application is stopping", code=code)
+        elif code in VIOLATIONS:
+            error = pp.RemoteProtocolError(f"WebSocket: {reason or VIOLATIONS[code]}")
+        self._tell(code, reason, error, now)
+
+    def lost(self, why: str, now: float) -> None:
+        """It is over without a close."""
+        self._open = False
+        self._tell(1006, "", pp.ConnectionLost(why), now)
+
+    def _tell(self, code: int, reason: str, error: pp.PrimusError | None, now: float) -> None:
+        if not self._told:
+            self._told = True
+            self.owner.closed(code, reason, error, now=now)

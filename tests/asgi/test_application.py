@@ -1,0 +1,222 @@
+"""Primus as an application: its lifespan, the application beside it, and being entered again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import anyio
+import pytest
+
+from primus_io.asgi import Primus
+from primus_proto import ConfigError, LocalProtocolError
+from tests.asgi.kit import Caller, Gate, calling, http, on_both, turns, websocket
+
+LIFESPAN = {"type": "lifespan", "asgi": {"version": "3.0"}}
+
+
+async def stay(spark: Any) -> None:
+    await spark.wait_ended()
+
+
+class Inner:
+    """An application that writes down what it is called for."""
+
+    def __init__(self, primus: Primus | None = None) -> None:
+        self.primus = primus
+        self.notes: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            self.notes.append((scope["type"], scope["path"]))
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body"})
+            return
+        self.notes.append((await receive())["type"])
+        await send({"type": "lifespan.startup.complete"})
+        words = await receive()
+        assert self.primus is not None
+        self.notes.append((words["type"], len(self.primus.sparks)))
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def knows_no_lifespan(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+
+
+async def says_nothing(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+
+
+async def fails_to_start(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no"})
+    raise ZeroDivisionError
+
+
+async def dies(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("app", [None, knows_no_lifespan, says_nothing], ids=["none", "knows none", "says nothing"])
+@on_both
+async def test_a_lifespan_of_its_own(app: Any) -> None:
+    primus = Primus(stay, app=app)
+    heard: list[str] = []
+    primus.on("initialised", lambda: heard.append("initialised"))
+    primus.on("close", lambda: heard.append("close"))
+    async with calling(primus, LIFESPAN) as life:
+        life.give("lifespan.startup")
+        await life.hear("lifespan.startup.complete")
+        await turns()
+        assert heard == ["initialised"]
+        async with calling(primus, websocket()) as caller:
+            await caller.hear("websocket.accept")
+            life.give("lifespan.shutdown")
+            await caller.hear("websocket.close")
+            assert caller.all("websocket.send")[0]["text"] == '"primus::server::close"'
+            assert not life.all("lifespan.shutdown.complete")
+            caller.give("websocket.disconnect", code=1000)
+            await life.end()
+        assert [words["type"] for words in life.said] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+        assert heard == ["initialised", "close"]
+
+
+@on_both
+async def test_inside_the_lifespan_of_the_application_beside_it() -> None:
+    """What that application provides is there when the first spark comes, and still there when the last one ends."""
+    inner = Inner()
+    primus = inner.primus = Primus(stay, app=inner)
+    async with calling(primus, LIFESPAN) as life:
+        life.give("lifespan.startup")
+        await life.hear("lifespan.startup.complete")
+        async with calling(primus, websocket(), http("/elsewhere"), http("/primusX")) as (caller, one, two):
+            await caller.hear("websocket.accept")
+            for other in (one, two):
+                assert (await other.end())[0]["status"] == 200
+            assert sorted(inner.notes[1:]) == [("http", "/elsewhere"), ("http", "/primusX")]
+            life.give("lifespan.shutdown")
+            await caller.hear("websocket.close")
+            assert len(inner.notes) == 3, "the application does not know of the end yet"
+            caller.give("websocket.disconnect", code=1000)
+            await life.end()
+        assert inner.notes[0] == "lifespan.startup"
+        assert inner.notes[-1] == ("lifespan.shutdown", 0)
+
+
+async def live(primus: Primus, said: str) -> None:
+    async with calling(primus, LIFESPAN) as life:
+        life.give("lifespan.startup")
+        await life.hear(f"lifespan.{said}")
+        life.give("lifespan.shutdown")
+        await life.end()
+
+
+@pytest.mark.parametrize(("app", "said"), [(fails_to_start, "startup.failed"), (dies, "startup.complete")])
+@on_both
+async def test_an_application_that_fails(app: Any, said: str) -> None:
+    primus = Primus(stay, app=app)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await live(primus, said)
+    assert caught.group_contains(ZeroDivisionError)
+    with pytest.raises(LocalProtocolError, match="is not running"):
+        await Caller(http("/primus")).run(primus)
+
+
+@on_both
+async def test_an_application_that_is_cancelled_while_it_lives() -> None:
+    primus = Primus(stay, app=Inner())
+    async with calling(primus, LIFESPAN) as life:
+        life.give("lifespan.startup")
+        await life.hear("lifespan.startup.complete")
+    with pytest.raises(LocalProtocolError, match="is not running"):
+        await Caller(http("/primus")).run(primus)
+
+
+@on_both
+async def test_without_a_lifespan_it_says_what_to_do() -> None:
+    primus = Primus(stay)
+    for scope in (http("/primus"), websocket()):
+        with pytest.raises(LocalProtocolError, match=r"lifespan=primus\.lifespan"):
+            await Caller(scope).run(primus)
+    with pytest.raises(LocalProtocolError, match=r"lifespan=primus\.lifespan"):
+        await primus.close()
+    with pytest.raises(LocalProtocolError, match=r"lifespan=primus\.lifespan"):
+        primus.write("to nobody")
+    assert dict(primus.sparks) == {}
+
+
+@on_both
+async def test_entered_again() -> None:
+    """As tests of an application do: the listeners stay, the sparks do not."""
+    primus = Primus(stay)
+    ids: list[str] = []
+    primus.on("connection", lambda spark: ids.append(spark.id))
+    for count in (1, 2):
+        async with primus.lifespan(), calling(primus, websocket()) as caller:
+            await caller.hear("websocket.accept")
+            assert (len(ids), list(primus.sparks)) == (count, ids[-1:])
+            caller.give("websocket.disconnect", code=1000)
+            await caller.end()
+            assert not primus.sparks
+            with pytest.raises(LocalProtocolError, match="one lifespan at a time"):
+                await primus.__aenter__()
+        assert primus.write("too late") == 0
+
+
+@on_both
+async def test_closed_before_its_lifespan_ends() -> None:
+    """As one does who wants to say goodbye before the host cuts everybody off."""
+    async with Primus(stay) as primus, calling(primus, websocket()) as caller:
+        await caller.hear("websocket.accept")
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: primus.close("bye", reconnect=True))
+            await caller.hear("websocket.close")
+            assert [words["text"] for words in caller.all("websocket.send")] == ['"bye"']
+            caller.give("websocket.disconnect", code=1000)
+        async with calling(primus, websocket(), http("/primus/spec")) as late:
+            for each in late:
+                assert (await each.end())[0]["status"] == 503
+        await primus.serve_forever()  # which is over
+
+
+@on_both
+async def test_a_handler_that_hangs_is_cancelled_and_may_clean_up() -> None:
+    said: list[str] = []
+
+    async def handler(spark: Any) -> None:
+        try:
+            await Gate().wait()
+        finally:
+            said.append("cleaned up")
+
+    async with calling(Primus(handler), LIFESPAN) as life:
+        life.give("lifespan.startup")
+        await life.hear("lifespan.startup.complete")
+        async with calling(life.app, websocket()) as caller:
+            await caller.hear("websocket.accept")
+            await turns()
+    assert said == ["cleaned up"]
+
+
+def test_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match="the handler must be an async function"):
+        Primus(print)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="authorize= is the function"):
+        Primus(authorization=True)
+    for name in ("host", "port", "ssl", "unix"):
+        with pytest.raises(ConfigError, match=f"{name}= is for what serves this application"):
+            Primus(**{name: None})
+    with pytest.raises(TypeError):
+        Primus(no_such_option=1)
+
+
+def test_without_anyio_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['anyio'] = None\nimport primus_io.asgi"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "ImportError: primus_io.asgi needs anyio: python -m pip install 'primus-proto[asgi]'" in done.stderr

@@ -1,0 +1,299 @@
+"""The exchange seam on ASGI: requests, their bodies and answers, WebSockets, and what a host cannot say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anyio
+import pytest
+
+from primus_io.asgi import Primus
+from primus_proto import Limits, Refused
+from tests.asgi.kit import Gate, body, calling, head, http, on_both, on_trio, turns, websocket
+from tests.conformance.users import why
+
+
+async def echo(spark: Any) -> None:
+    async for value in spark:
+        await spark.send(value)
+
+
+async def stay(spark: Any) -> None:
+    await spark.wait_ended()
+
+
+# --- requests ---
+
+
+@on_both
+async def test_the_spec() -> None:
+    async with Primus() as primus, calling(primus, http("/primus/spec")) as caller:
+        said = await caller.end()
+        assert [words["type"] for words in said] == ["http.response.start", "http.response.body"]
+        status, headers = head(caller)
+        assert (status, headers[b"content-type"]) == (200, b"application/json")
+        assert headers[b"content-length"] == str(len(body(caller))).encode()
+        assert json.loads(body(caller))["pathname"] == "/primus"
+        assert b"connection" not in headers
+
+
+@on_both
+async def test_a_head_request_gets_no_body() -> None:
+    async with Primus() as primus, calling(primus, http("/primus/spec", "HEAD")) as caller:
+        await caller.end()
+        assert int(head(caller)[1][b"content-length"]) > 0
+        assert body(caller) == b""
+
+
+PATHS = {
+    ("", "/primus", 426),
+    ("", "/primus/spec", 200),
+    ("", "/primusX", 404),
+    ("", "/primus/../x", 400),
+    ("", "/primus//x", 400),
+    ("", "/ü", 404),
+    ("/app", "/app/primus/spec", 200),
+    ("/app", "/primus/spec", 200),
+    ("/app/", "/app/primus/spec", 200),
+    ("/app", "/application/primus/spec", 404),
+    ("/a b", "/a b/primus/spec", 200),
+}
+
+
+@pytest.mark.parametrize(("root", "path", "status"), sorted(PATHS))
+@on_both
+async def test_paths_and_what_is_in_front_of_them(root: str, path: str, status: int) -> None:
+    """Hosts give the path with the root in front, as the specification has it, or without."""
+    async with Primus() as primus, calling(primus, http(path, root_path=root)) as caller:
+        await caller.end()
+        assert head(caller)[0] == status
+        if status == 200:
+            place = root.rstrip("/").replace(" ", "%20") + "/primus"
+            assert json.loads(body(caller))["pathname"] == place
+
+
+@on_both
+async def test_what_http_2_has_no_place_for() -> None:
+    scopes = [http("/primus", http_version=version) for version in ("1.1", "2", "3")]
+    async with Primus() as primus, calling(primus, *scopes) as callers:
+        for caller, upgrade in zip(callers, [b"websocket", None, None], strict=True):
+            await caller.end()
+            status, headers = head(caller)
+            assert (status, headers.get(b"upgrade")) == (426, upgrade)
+
+
+@on_both
+async def test_a_host_without_websockets() -> None:
+    """It hands the handshake over as a request like any other."""
+    headers = {"upgrade": "websocket", "connection": "upgrade"}
+    headers |= {"sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    async with Primus() as primus, calling(primus, http("/primus", headers=headers)) as caller:
+        await caller.end()
+        assert head(caller)[0] == 501
+        assert b"has no WebSockets" in body(caller)
+
+
+# --- WebSockets ---
+
+
+@on_both
+async def test_a_session() -> None:
+    scope = websocket("/primus?ping=false&x=1", headers=[(b"x-name", b"caf\xe9"), (b"upgrade", b"websocket")])
+    async with Primus(echo) as primus, calling(primus, scope) as caller:
+        accepted = await caller.hear("websocket.accept")
+        assert (accepted["subprotocol"], accepted["headers"]) == (None, [])
+        [spark] = primus.sparks.values()
+        assert (spark.query["x"], spark.headers["x-name"]) == ("1", "café")
+        assert spark.address == ("192.0.2.1", 50000)
+        caller.give("websocket.receive", text='"hello"', bytes=None)
+        assert (await caller.hear("websocket.send"))["text"] == '"hello"'
+        caller.give("websocket.receive", bytes=b"\x00\x01")
+        caller.give("websocket.disconnect", code=1000, reason="bye")
+        await caller.end()
+        assert str(spark.close_reason) == "client (1000): bye"
+
+
+@on_both
+async def test_a_server_that_ends_it() -> None:
+    async def once(spark: Any) -> None:
+        spark.write("only this")
+
+    async with Primus(once) as primus, calling(primus, websocket()) as caller:
+        close = await caller.hear("websocket.close")
+        assert (close["code"], close["reason"]) == (1000, "")
+        assert [words["text"] for words in caller.all("websocket.send")] == ['"only this"', '"primus::server::close"']
+        assert not caller.returned, "the other end's close is waited for"
+        caller.give("websocket.disconnect", code=1000)
+        await caller.end()
+
+
+@on_trio
+async def test_a_peer_that_does_not_answer_the_close_is_left_alone_after_a_while() -> None:
+    async def once(spark: Any) -> None: ...
+
+    async with Primus(once) as primus, calling(primus, websocket()) as caller:
+        await caller.end()
+        assert caller.said[-1]["type"] == "websocket.close"
+        assert not primus.sparks
+
+
+ENDS: list[tuple[dict[str, Any], str, int, str]] = [
+    ({"code": 1001, "reason": ""}, "client", 1001, "None"),
+    ({"code": 1005, "reason": ""}, "client", 1005, "None"),
+    ({"code": 1005}, "lost", 1006, "without a closing handshake"),
+    ({"code": 1006}, "lost", 1006, "without a closing handshake"),
+    ({}, "lost", 1006, "without a closing handshake"),
+    ({"code": 1012}, "lost", 1012, "is stopping"),
+    ({"code": 1009, "reason": "too big"}, "lost", 1009, "too big"),
+    ({"code": 1007, "reason": None}, "lost", 1007, "not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("words", "kind", "code", "error"), ENDS)
+@on_both
+async def test_how_a_host_says_that_it_is_over(words: dict[str, Any], kind: str, code: int, error: str) -> None:
+    async with Primus(stay) as primus, calling(primus, websocket()) as caller:
+        await caller.hear("websocket.accept")
+        [spark] = primus.sparks.values()
+        spark.on("error", print)
+        caller.give("websocket.disconnect", **words)
+        await caller.end()
+        reason = spark.close_reason
+        assert reason is not None
+        assert (reason.kind, reason.code) == (kind, code)
+        assert error in str(reason.error)
+
+
+@on_both
+async def test_a_host_that_fails_or_gives_up() -> None:
+    async with Primus(stay) as primus:
+        async with calling(primus, websocket()) as caller:
+            await caller.hear("websocket.accept")
+            [spark] = primus.sparks.values()
+            caller.broken = OSError("gone")
+            spark.write("hello")
+            await caller.end()
+            assert spark.close_reason is not None
+            assert (why(spark), str(spark.close_reason.error)) == ("lost", "the connection was lost: gone")
+        async with calling(primus, websocket()) as caller:
+            await caller.hear("websocket.accept")
+            [spark] = primus.sparks.values()
+        assert why(spark) == "lost", "the host cancelled the call"
+        assert not primus.sparks
+
+
+@pytest.mark.parametrize("text", ["x" * 99, "ü" * 50, b"x" * 101], ids=["text", "long letters", "bytes"])
+@on_both
+async def test_a_message_that_the_host_let_grow_too_large(text: str | bytes) -> None:
+    async with Primus(stay, limits=Limits(message=100)) as primus, calling(primus, websocket()) as caller:
+        await caller.hear("websocket.accept")
+        [spark] = primus.sparks.values()
+        errors: list[Any] = []
+        spark.on("error", errors.append)
+        caller.give("websocket.receive", text='"fine"')
+        words = {"text": f'"{text}"'} if isinstance(text, str) else {"bytes": text}
+        caller.give("websocket.receive", **words)
+        await caller.end()
+        assert caller.said[-1] == {
+            "type": "websocket.close",
+            "code": 1009,
+            "reason": "message larger than 100 bytes",
+        }
+        assert [str(error) for error in errors] == ["WebSocket: message larger than 100 bytes"]
+
+
+@on_both
+async def test_what_the_host_has_not_taken_is_counted_and_bounded() -> None:
+    limits = Limits(backlog=1000)
+    async with Primus(stay, limits=limits) as primus, calling(primus, websocket()) as caller:
+        await caller.hear("websocket.accept")
+        [spark] = primus.sparks.values()
+        caller.full = True
+        spark.write("x" * 598)
+        assert spark.buffered == 600
+        room: list[int] = []
+
+        async def wait_for_room() -> None:
+            await spark.room()
+            room.append(1)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait_for_room)
+            await turns()
+            assert spark.crowded
+            assert not room
+            caller.drain()
+        assert spark.buffered == 0
+        caller.full = True
+        assert spark.write("x" * 1000)
+        assert not spark.write("and more")
+        assert why(spark) == "backlog"
+        await caller.until(lambda: caller.returned)
+        assert spark.buffered == 0
+        assert not caller.all("websocket.close"), "it was cut, not closed"
+
+
+@on_both
+async def test_nothing_is_received_while_a_handler_is_slow() -> None:
+    gate = Gate()
+
+    async def slow(spark: Any) -> None:
+        await gate.wait()
+        async for _ in spark:
+            pass
+
+    async with Primus(slow) as primus, calling(primus, websocket()) as caller:
+        await caller.hear("websocket.accept")
+        big = '"' + "x" * 200_000 + '"'
+        for _ in range(10):
+            caller.give("websocket.receive", text=big)
+        await caller.until(lambda: caller.received == 3)  # the connect, and two messages
+        await turns()
+        assert caller.received == 3
+        gate.open()
+        await caller.until(lambda: caller.received == 12)
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@on_both
+async def test_a_refusal(answers: bool) -> None:
+    """In full where the host can say it; else it is a 403, which is all that ASGI has without the extension."""
+
+    def refuse(request: Any) -> None:
+        raise Refused("who?", authenticate="Basic")
+
+    scope = websocket(extensions={"websocket.http.response": {}} if answers else None)
+    async with Primus(stay, authorize=refuse) as primus, calling(primus, scope) as caller:
+        said = await caller.end()
+        if answers:
+            assert [words["type"] for words in said] == [
+                "websocket.http.response.start",
+                "websocket.http.response.body",
+            ]
+            status, headers = head(caller)
+            assert (status, headers[b"www-authenticate"]) == (401, b"Basic")
+            assert json.loads(body(caller)) == {"error": "who?"}
+        else:
+            assert said == [{"type": "websocket.close"}]
+
+
+@on_both
+async def test_who_leaves_before_the_decision_is_forgotten() -> None:
+    asked: list[Any] = []
+    gate = Gate()
+
+    async def decide(request: Any) -> None:
+        asked.append(request)
+        gate.moved()
+        await gate.wait()
+
+    async with Primus(stay, authorize=decide) as primus, calling(primus, websocket()) as caller:
+        await gate.until(lambda: asked)
+        caller.give("websocket.disconnect", code=1006)
+        assert await caller.end() == []
+        gate.open()
+    assert not primus.sparks
