@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from tests.conformance.hosts import Host, lacking
+from tests.conformance.hosts_asgi import HypercornHost, UvicornHost, UvicornWsprotoHost
 from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
 from tests.conformance.hosts_threads import ThreadsHost
 from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
@@ -18,7 +19,18 @@ from tests.conformance.hosts_virtual import VirtualHost
 from tests.conformance.matrix import Matrix
 
 # A binding joins the suite with a row here.
-HOSTS: list[type[Host]] = [VirtualHost, AsyncioHost, UvloopHost, TrioHost, ThreadsHost, AnyioAsyncioHost, AnyioTrioHost]
+HOSTS: list[type[Host]] = [
+    VirtualHost,
+    AsyncioHost,
+    UvloopHost,
+    TrioHost,
+    ThreadsHost,
+    AnyioAsyncioHost,
+    AnyioTrioHost,
+    UvicornHost,
+    UvicornWsprotoHost,
+    HypercornHost,
+]
 
 
 NOT_APPLICABLE = "not applicable: "
@@ -41,6 +53,20 @@ def host_of(request: pytest.FixtureRequest) -> Host:
     if (reason := lacking(request.node, row)) is not None:
         pytest.skip(NOT_APPLICABLE + reason)
     return row()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A scenario that a host is not tried with is no test, rather than one that is skipped."""
+    unwanted = [item for item in items if not _wanted(item)]
+    if unwanted:
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [item for item in items if item not in unwanted]
+
+
+def _wanted(item: pytest.Item) -> bool:
+    row = item.callspec.params.get("host") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    only = getattr(row, "only", None)
+    return only is None or item.originalname in only  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(wrapper=True)

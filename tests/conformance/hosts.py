@@ -39,7 +39,10 @@ LONG = os.environ.get("PRIMUS_LONG") == "1"
 
 NEEDS: Mapping[str, str] = {
     "cancellation": "what waits can be cancelled where it waits",
+    "early listeners": "whoever serves is there before anything has happened",
     "eager tasks": "tasks can be told to begin at once",
+    "fragments": "the binding sees what a message was cut into",
+    "handshake limits": "the binding says how long a request head or a TLS handshake may take",
     "loose ends": "a block can be entered and never left",
     "ipv6": "::1 can be listened on",
     "one thread": "nothing else happens between two awaits",
@@ -114,6 +117,8 @@ class Host(ABC):
     handler_is = "an async function"
     lacks: ClassVar[Mapping[str, str]] = {}
     """What of `NEEDS` this host does not have, and why."""
+    only: ClassVar[frozenset[str] | None] = None
+    """The scenarios that this host is tried with, where those are not all: what is not among them is no test of it."""
 
     def __init_subclass__(cls) -> None:
         if unknown := cls.lacks.keys() - NEEDS.keys():

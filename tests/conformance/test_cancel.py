@@ -180,11 +180,20 @@ async def test_sending(host: Host) -> None:
             await host.until(lambda: server.sparks)
             [spark] = server.sparks.values()
 
-            async def send() -> None:
-                while await spark.send("x" * 10_000):
-                    pass
+            sent = 0
 
-            await host.cancelled(send(), lambda: spark.crowded)
+            async def send() -> None:
+                nonlocal sent
+                while await spark.send("x" * 10_000):
+                    sent += 1
+
+            task = host.start(send())
+            await host.settled(lambda: sent)
+            assert spark.crowded
+            assert not task.done
+            task.cancel()
+            await task.join()
+            assert task.cancelled
             buffered = spark.buffered
             assert buffered > 0
             assert spark.state == "open"

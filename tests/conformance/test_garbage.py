@@ -20,17 +20,21 @@ CODE = {name: struct.pack("!H", code) for name, code in {"protocol": 1002, "text
 
 BEFORE = {
     "noise": NOISE,
-    "nothing": b"",
-    "newlines": b"\r\n" * 1000,
-    "half a head": b"GET /primus HTTP/1.1\r\nHost: x\r\n",
-    "an endless head": b"GET /primus HTTP/1.1\r\nA: " + b"a" * 100_000,
-    "another protocol": b"SSH-2.0-OpenSSH_9.9\r\n",
     "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(600),
     "a bad length": b"POST /primus HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     "two lengths": b"POST /primus HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "a bad key": b"GET /primus HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\n",
     "a bad target": b"GET http:/// HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+# Those that perhaps only a limit puts an end to.
+ENDLESS = {
+    "another protocol": b"SSH-2.0-OpenSSH_9.9\r\n",
+    "nothing": b"",
+    "newlines": b"\r\n" * 1000,
+    "half a head": b"GET /primus HTTP/1.1\r\nHost: x\r\n",
+    "an endless head": b"GET /primus HTTP/1.1\r\nA: " + b"a" * 100_000,
 }
 
 AFTER = {
@@ -70,10 +74,20 @@ class Work:
 @pytest.mark.parametrize("what", BEFORE)
 @scenario(needs=["sockets"])
 async def test_before_the_handshake(host: Host, what: str) -> None:
+    await before_the_handshake(host, BEFORE[what])
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+@scenario(needs=["sockets", "handshake limits"])
+async def test_before_the_handshake_and_for_ever(host: Host, what: str) -> None:
+    await before_the_handshake(host, ENDLESS[what])
+
+
+async def before_the_handshake(host: Host, said: bytes) -> None:
     async def do() -> None:
         with RawPeer(server.port) as peer:
             await host.thread(peer.connect)
-            peer.send(BEFORE[what])
+            peer.send(said)
             answer = await host.thread(peer.rest)
             assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer[:200]
 
@@ -83,8 +97,17 @@ async def test_before_the_handshake(host: Host, what: str) -> None:
 
 @scenario(needs=["sockets", "tls"])
 async def test_on_a_tls_port(host: Host, tls: Certificates) -> None:
+    await on_a_tls_port(host, tls, NOISE, b"GET /primus HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+@scenario(needs=["sockets", "tls", "handshake limits"])
+async def test_on_a_tls_port_without_a_word(host: Host, tls: Certificates) -> None:
+    await on_a_tls_port(host, tls, b"")
+
+
+async def on_a_tls_port(host: Host, tls: Certificates, *sayings: bytes) -> None:
     async def do() -> None:
-        for said in (NOISE, b"GET /primus HTTP/1.1\r\nHost: x\r\n\r\n", b""):
+        for said in sayings:
             with RawPeer(server.port, "localhost") as peer:
                 await host.thread(peer.connect)
                 peer.send(said)
@@ -98,13 +121,21 @@ async def test_on_a_tls_port(host: Host, tls: Certificates) -> None:
         await served_meanwhile(host, server, Work(do, tls.client))
 
 
-@pytest.mark.parametrize("what", AFTER)
+@pytest.mark.parametrize("what", [name for name in AFTER if name != "crumbs"])
 @scenario(needs=["sockets"])
 async def test_after_the_handshake(host: Host, what: str) -> None:
+    await after_the_handshake(host, *AFTER[what])
+
+
+@scenario(needs=["sockets", "fragments"])
+async def test_a_message_of_crumbs(host: Host) -> None:
+    await after_the_handshake(host, *AFTER["crumbs"])
+
+
+async def after_the_handshake(host: Host, data: bytes, code: bytes) -> None:
     async def do() -> None:
         with RawPeer(server.port) as peer:
             await host.thread(peer.open)
-            data, code = AFTER[what]
             peer.send(data)
             frames: list[tuple[int, bytes]] = []
             while not frames or frames[-1][0] not in (0, CLOSE):

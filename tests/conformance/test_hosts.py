@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -63,6 +65,14 @@ def test_a_misspelt_need_is_an_error_on_either_side() -> None:
     for row in HOSTS:
         assert all(row.lacks.values()), row
         assert row.lacks.keys() <= NEEDS.keys()
+
+
+def test_hosts_that_are_tried_with_some_scenarios_name_those_that_there_are() -> None:
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in Path(__file__).parent.glob("test_*.py")]
+    there = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)}
+    named = {name for row in HOSTS for name in row.only or ()}
+    assert named
+    assert named <= there
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ async def test_thousands_of_short_connections(host: Host) -> None:
             took = host.time() - started
             await drained()
             grown = memory.grown() if memory is not None else 0
+        assert len(host.leftovers()) == left  # and what the host itself has noted of timers that are over is forgotten
         more = len(instances(object)) - objects
         print(f"{CYCLES} cycles in {took:.1f} s: {grown} bytes and {more} objects more")
-        assert len(host.leftovers()) == left
         assert descriptors() == open_before
         assert len(sockets()) == sockets_before
         assert threading.active_count() <= threads_before + FEW_THREADS

@@ -205,7 +205,7 @@ async def test_who_has_no_session_does_not_count(host: Host, tls: Certificates, 
             assert host.leftovers() == []
 
 
-@scenario(needs=["sockets", "tls"])
+@scenario(needs=["sockets", "tls", "handshake limits"])
 async def test_who_is_amid_the_tls_handshake_does_not_count_either(host: Host, tls: Certificates) -> None:
     async with host.serve(stay, "localhost", ssl=tls.server, limits=Limits(handshake=0.4)) as server:
         with RawPeer(server.port, "localhost") as peer:
