@@ -21,9 +21,9 @@ from markdown_it.token import Token
 import primus_proto as pp
 import primus_proto.testing
 from primus_io import anyio as pio_anyio
+from primus_io import asgi, threads
 from primus_io import asyncio as pio
 from primus_io import testing as pio_testing
-from primus_io import threads
 from primus_io import trio as pio_trio
 from primus_proto import commands as cmd
 from primus_proto import errors, states
@@ -128,6 +128,17 @@ def test_each_name_of_the_asyncio_binding_is_there(name: str) -> None:
 @pytest.mark.parametrize("name", threads.__all__)
 def test_each_name_of_the_threads_binding_is_there(name: str) -> None:
     assert name in first_column("primus_io.threads")
+
+
+@pytest.mark.parametrize("name", asgi.__all__)
+def test_each_name_of_the_asgi_binding_is_there(name: str) -> None:
+    assert name in first_column("primus_io.asgi")
+
+
+def test_an_application_is_a_server_and_what_is_listed() -> None:
+    listed = set(first_column("Primus"))
+    options = {name for name in inspect.signature(asgi.Primus).parameters if name != "options"}
+    assert listed == options | {"async with"} | attributes(asgi.Primus) - attributes(pio.Server)
 
 
 def attributes(cls: type) -> set[str]:
@@ -293,7 +304,7 @@ def test_options_of_the_entrances_are_listed(name: str, more: type[Any]) -> None
 def keywords() -> set[str]:
     """Everything that can be given by keyword: options, and parameters of what is public."""
     known = {one.name for cls in (pp.ClientConfig, pp.ServerConfig, pp.Limits) for one in fields(cls)}
-    for module in (pp, pio, pio_testing, threads, primus_proto.testing):
+    for module in (pp, pio, pio_testing, threads, asgi, primus_proto.testing):
         for name in module.__all__:
             public = getattr(module, name)
             if not callable(public):
