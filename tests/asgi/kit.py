@@ -92,6 +92,7 @@ class Caller(Watched):
         self.returned = False
         self.received = 0  # how often the application has asked for more
         self.full = False  # `send` waits
+        self.stubborn = False  # and cannot be cancelled
         self.broken: Exception | None = None  # what `send` raises
         self._given = deque[Words]()
 
@@ -110,7 +111,8 @@ class Caller(Watched):
         return self._given.popleft()
 
     async def send(self, words: Any) -> None:
-        await self.until(lambda: not self.full)
+        with anyio.CancelScope(shield=self.stubborn):
+            await self.until(lambda: not self.full)
         if self.broken is not None:
             raise self.broken
         self.said.append(words)

@@ -11,7 +11,7 @@ import pytest
 
 from primus_io.asgi import Primus
 from primus_proto import ConfigError, LocalProtocolError
-from tests.asgi.kit import Caller, Gate, calling, http, on_both, turns, websocket
+from tests.asgi.kit import Caller, Gate, calling, http, on_both, on_trio, turns, websocket
 
 LIFESPAN = {"type": "lifespan", "asgi": {"version": "3.0"}}
 
@@ -202,6 +202,22 @@ async def test_a_handler_that_hangs_is_cancelled_and_may_clean_up() -> None:
             await caller.hear("websocket.accept")
             await turns()
     assert said == ["cleaned up"]
+
+
+@on_trio
+async def test_a_host_that_does_not_let_its_sending_be_cancelled_holds_nobody_up() -> None:
+    primus = Primus(stay)
+    async with anyio.create_task_group() as host:
+        async with primus:
+            caller = Caller(websocket())
+            host.start_soon(caller.run, primus)
+            await caller.hear("websocket.accept")
+            caller.full = caller.stubborn = True
+        assert not primus.sparks
+        await turns()
+        assert not caller.returned
+        caller.drain()
+        await caller.end()
 
 
 def test_mistakes_are_named_at_once() -> None:

@@ -13,11 +13,14 @@ from primus_io.asgi import Primus
 from primus_proto import Limits, LocalProtocolError
 from primus_proto.transports.registry import TRANSPORTS
 from tests.asgi.kit import Gate, body, calling, head, http, on_both, on_trio, turns
-from tests.conformance.test_sessions import stay
 from tests.conformance.users import echo
 from tests.unit.polling_transport import POLLING
 
 SHORT = Limits(close=0.05)  # for those that are not there to be said goodbye to
+
+
+async def stay(spark: Any) -> None:
+    await spark.wait_ended()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from tests.conformance.hosts import Host, lacking
-from tests.conformance.hosts_asgi import HypercornHost, UvicornHost, UvicornWsprotoHost
+from tests.conformance.hosts_asgi import HypercornHost, HypercornTrioHost, UvicornHost, UvicornWsprotoHost
 from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
 from tests.conformance.hosts_threads import ThreadsHost
 from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
@@ -30,6 +30,7 @@ HOSTS: list[type[Host]] = [
     UvicornHost,
     UvicornWsprotoHost,
     HypercornHost,
+    HypercornTrioHost,
 ]
 
 

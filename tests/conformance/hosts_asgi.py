@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl as tls
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import hypercorn
 import hypercorn.app_wrappers
 import hypercorn.asyncio.run
 import hypercorn.config
+import trio
 import uvicorn
+from hypercorn.trio.run import worker_serve as worker_serve_trio
 
 from primus_io._driver import unix_listener
 from primus_io.asgi import Primus
 from tests.conformance.hosts import MACHINE_LACKS
 from tests.conformance.hosts_asyncio import AsyncioHost, Timer
+from tests.conformance.hosts_trio import TrioHost
 
-__all__ = ["HypercornHost", "UvicornHost", "UvicornWsprotoHost"]
+__all__ = ["HypercornHost", "HypercornTrioHost", "UvicornHost", "UvicornWsprotoHost"]
 
 
 # The coroutines of tasks that the servers have for themselves, and in which they do not call the application.
@@ -46,10 +50,8 @@ def listeners(host: str, port: int) -> list[socket.socket]:
     return found
 
 
-class Serve(ABC):
-    """`serve`, as the scenarios know it: an application under a server, in the scenario's own loop."""
-
-    task: asyncio.Task[None]
+class Mounted:
+    """What `serve` is given, and an application made of it."""
 
     def __init__(
         self,
@@ -63,28 +65,41 @@ class Serve(ABC):
     ) -> None:
         self.primus = Primus(handler, **options)
         self.host, self.port, self.unix, self.ssl = host, port, unix, ssl
-        self.up, self.down = asyncio.Event(), asyncio.Event()
         self.remove: Callable[[], object] = lambda: None  # the file of a Unix socket
 
-    async def __aenter__(self) -> Primus:
-        primus = self.primus
+    def listen(self) -> list[socket.socket]:
         if self.unix:
             listener, self.remove = unix_listener(self.unix)
-            sockets = [listener]
-        else:
-            sockets = listeners(self.host, self.port)
-        self.begin(sockets)
+            return [listener]
+        sockets = listeners(self.host, self.port)
+        self.port = sockets[0].getsockname()[1]
+        return sockets
+
+    def tell(self, stop_listening: Callable[[], object]) -> Primus:
+        """Have the application know where it is, as a server of our own does; it stops listening when it closes."""
+        primus = self.primus
+        primus._stop_listening = stop_listening
+        primus.port = self.port
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        place = "localhost" if self.unix else f"{name}:{primus.port}"
+        primus.url = f"{'https' if self.ssl else 'http'}://{place}"
+        return primus
+
+
+class Serve(Mounted, ABC):
+    """`serve`, as the scenarios know it: an application under a server, in the scenario's own loop."""
+
+    task: asyncio.Task[None]
+
+    async def __aenter__(self) -> Primus:
+        self.up, self.down = asyncio.Event(), asyncio.Event()
+        self.begin(self.listen())
         try:
             await self.up.wait()
         except asyncio.CancelledError:
             await self.end()
             raise
-        primus._stop_listening = self.stop_listening
-        primus.port = 0 if self.unix else sockets[0].getsockname()[1]
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        place = "localhost" if self.unix else f"{name}:{primus.port}"
-        primus.url = f"{'https' if self.ssl else 'http'}://{place}"
-        return primus
+        return self.tell(self.stop_listening)
 
     async def __aexit__(self, *_: object) -> None:
         try:
@@ -164,24 +179,48 @@ class Config(hypercorn.Config):
         return self.context
 
 
+def for_hypercorn(serve: Mounted, sockets: list[socket.socket]) -> tuple[Any, Config, hypercorn.config.Sockets]:
+    """What a worker of hypercorn's takes."""
+    config = Config()
+    config.context = serve.ssl
+    config.graceful_timeout = 1
+    config.errorlog = None
+    given = hypercorn.config.Sockets(*((sockets, []) if serve.ssl else ([], sockets)), quic_sockets=[])
+    return hypercorn.app_wrappers.ASGIWrapper(serve.primus), config, given  # type: ignore[arg-type]
+
+
 class ServeHypercorn(Serve):
     def begin(self, sockets: list[socket.socket]) -> None:
-        config = Config()
-        config.context = self.ssl
-        config.graceful_timeout = 1
-        config.errorlog = None
-        given = hypercorn.config.Sockets(*((sockets, []) if self.ssl else ([], sockets)), quic_sockets=[])
-
         async def down() -> None:
             self.up.set()
             await self.down.wait()
 
-        app = hypercorn.app_wrappers.ASGIWrapper(self.primus)  # type: ignore[arg-type]
+        app, config, given = for_hypercorn(self, sockets)
         serving = hypercorn.asyncio.run.worker_serve(app, config, sockets=given, shutdown_trigger=down)
         self.task = asyncio.create_task(serving)
 
     def stop_listening(self) -> None:
         self.down.set()
+
+
+class ServeHypercornTrio(Mounted):
+    """The same with hypercorn's other worker."""
+
+    async def __aenter__(self) -> Primus:
+        self.down = trio.Event()
+        app, config, given = for_hypercorn(self, self.listen())
+        self.manager = trio.open_nursery()
+        nursery = await self.manager.__aenter__()
+        worker = functools.partial(worker_serve_trio, app, config, sockets=given, shutdown_trigger=self.down.wait)
+        await nursery.start(worker)
+        return self.tell(self.down.set)
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self.primus.close()
+        finally:
+            self.down.set()
+            await self.manager.__aexit__(None, None, None)
 
 
 # What is told from one server to the next: each speaks ASGI in its own way, the rest is the same code.
@@ -207,15 +246,18 @@ SOME = frozenset({
 })  # fmt: skip
 
 
+LACKS: Mapping[str, str] = {
+    **MACHINE_LACKS,
+    "early listeners": "the application has begun before the scenario gets hold of it",
+    "handshake limits": "how long a request head or a TLS handshake may take is the host's affair",
+    "fragments": "ASGI gives whole messages: what they were cut into is not to be seen",
+}
+
+
 class AsgiHost(AsyncioHost):
     """What all of them have in common."""
 
-    lacks: ClassVar[Mapping[str, str]] = {
-        **MACHINE_LACKS,
-        "early listeners": "the application has begun before the scenario gets hold of it",
-        "handshake limits": "how long a request head or a TLS handshake may take is the host's affair",
-        "fragments": "ASGI gives whole messages: what they were cut into is not to be seen",
-    }
+    lacks = LACKS
 
     def leftovers(self) -> list[str]:
         """Without the clockwork of a Primus that runs."""
@@ -247,5 +289,16 @@ class HypercornHost(AsgiHost):
     """hypercorn's asyncio worker."""
 
     name = "hypercorn"
-    only = SOME - {"test_a_peer_that_never_reads_is_cut_at_the_limit"}  # it cuts nobody without a close of its own
+    # It cuts nobody without a close of its own.
+    only = SOME - {"test_a_peer_that_never_reads_is_cut_at_the_limit"}
     serve = ServeHypercorn  # type: ignore[assignment]
+
+
+class HypercornTrioHost(TrioHost):
+    """hypercorn's trio worker."""
+
+    name = "hypercorn-trio"
+    serve = ServeHypercornTrio  # type: ignore[assignment]
+    lacks = LACKS
+    # Nor does it let anybody cancel its sending.
+    only = HypercornHost.only - {"test_a_peer_that_never_answers_the_close"}

@@ -28,6 +28,11 @@ from .call import Call
 __all__ = ["Runner"]
 
 
+# Seconds for calls to end that have been cancelled. A host may not let its `send` be cancelled, as hypercorn on trio;
+# then the call is the host's to end, and nobody here waits for it any longer.
+STUBBORN = 1.0
+
+
 class Runner(RunningDriver):
     """Runs a server whose channels are calls of the host's; the `IO` of the objects users hold."""
 
@@ -91,6 +96,13 @@ class Runner(RunningDriver):
 
     # --- inside ---
 
+    async def _end_all(self) -> None:
+        for call in self.open:
+            call.stop()
+        await self.within(STUBBORN, self._emptied)
+        self.open.clear()
+        await super()._end_all()
+
     def spawn(self, job: Job) -> None:
         scope = anyio.CancelScope()
         job.cancel = scope.cancel
@@ -114,6 +126,7 @@ class Runner(RunningDriver):
                 await self._wanted.wait()
             self._wanted = anyio.Event()
             if self._alarm.cancelled_caught:
+                self._due = math.inf  # a timer that has fired is off
                 self.timeout()
             else:
                 self.pump()

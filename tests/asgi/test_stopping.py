@@ -1,0 +1,65 @@
+"""What clients and sparks see when uvicorn stops: too late for a goodbye, unless somebody says it in time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import uvicorn
+
+from primus_io.asgi import Primus
+from primus_io.asyncio import connect
+from tests.conformance.users import why
+
+
+class Polite(uvicorn.Server):
+    """Says goodbye first."""
+
+    def __init__(self, config: uvicorn.Config, primus: Primus) -> None:
+        super().__init__(config)
+        self.primus = primus
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.primus.close()
+        await super().shutdown(sockets)
+
+
+async def _stopped(polite: bool) -> tuple[Any, Any, list[str]]:
+    """A client and its spark, after the server that hosts them has been told to stop; what happened, in order."""
+    order: list[str] = []
+    handled = asyncio.Event()
+
+    async def handler(spark: Any) -> None:
+        await spark.wait_ended()
+        await asyncio.sleep(0.01)
+        order.append("handler")
+        handled.set()
+
+    primus = Primus(handler)
+    primus.on("close", lambda: order.append("primus"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(primus, log_config=None)
+    server = Polite(config, primus) if polite else uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([listener]))
+    async with connect(f"http://127.0.0.1:{listener.getsockname()[1]}", strategy=False) as client:
+        client.on("close", lambda: order.append("client"))
+        [spark] = primus.sparks.values()
+        server.should_exit = True
+        await client.wait_ended()
+        await handled.wait()
+    await serving
+    return client, spark, order
+
+
+def test_by_itself_it_looks_like_a_lost_connection() -> None:
+    client, spark, order = asyncio.run(_stopped(polite=False))
+    assert (why(client), client.close_reason.code) == ("lost", 1012)
+    assert (why(spark), spark.close_reason.code) == ("lost", 1012)
+    assert "is stopping" in str(spark.close_reason.error)
+    assert order[-1] == "primus", "the lifespan ends after all else"
+
+
+def test_whoever_closes_primus_first_has_the_clients_stay_away() -> None:
+    client, spark, _ = asyncio.run(_stopped(polite=True))
+    assert (why(client), why(spark)) == ("server", "local")
