@@ -40,7 +40,7 @@ NOT_APPLICABLE = "not applicable: "
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*what): runs on the hosts that have all of this (hosts.NEEDS)")
     if config.getoption("--matrix"):
-        config.pluginmanager.register(Matrix(row.name for row in HOSTS))
+        config.pluginmanager.register(Matrix(HOSTS))
 
 
 @pytest.fixture(params=HOSTS, ids=lambda row: row.name)

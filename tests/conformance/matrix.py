@@ -1,7 +1,7 @@
 """The conformance matrix: every scenario on every host, as `pytest tests/conformance --matrix` prints it at its end.
 
 The law kept here: there is no hole. A scenario that did not run on a host, and was not declared inapplicable there with
-a reason, makes the run fail.
+a reason, makes the run fail; but for the hosts that are tried with a named subset.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.hosts import Host
+
 __all__ = ["APART", "Matrix"]
 
+HOLE = "HOLE"
 # What is of some hosts only, by its nature: not part of what all bindings share.
+
 APART = frozenset(("test_asyncio.py", "test_hosts.py"))
 
 
 class Matrix:
     """Collects what became of each test; a plugin for pytest."""
 
-    def __init__(self, hosts: Iterable[str]) -> None:
-        self.hosts = list(hosts)
+    def __init__(self, rows: Iterable[type[Host]]) -> None:
+        self.only = {row.name: row.only for row in rows}
+        self.hosts = list(self.only)
         self.cells: dict[tuple[str, str], dict[str, list[str]]] = {}
         """By file and scenario: for each host, what became of each of its tests."""
         self.reasons: dict[str, set[str]] = {}
@@ -56,14 +61,17 @@ class Matrix:
             f"{file} {name} on {host}"
             for (file, name), row in self.cells.items()
             for host in self.hosts
-            if not row.get(host)
+            if self.cell(name, host, row.get(host, [])) == HOLE
         ]
 
-    def cell(self, outcomes: list[str]) -> str:
+    def cell(self, name: str, host: str, outcomes: list[str]) -> str:
         """What the table says of a scenario on a host: how many tests passed, which reason there is for none."""
+        only = self.only[host]
+        if only is not None and name not in only:
+            return "·"
         ran = [outcome for outcome in outcomes if outcome in ("passed", "failed")]
         if not outcomes:
-            return "HOLE"
+            return HOLE
         if "failed" in ran:
             return "FAILED"
         return str(len(ran)) if ran else "n/a " + self._letter(outcomes[0])
@@ -77,10 +85,11 @@ class Matrix:
         first = max(map(len, names), default=0)
         widths = [max(len(host), 6) for host in self.hosts]
         lines = [" " * first + "".join(f"  {host:>{width}}" for host, width in zip(self.hosts, widths, strict=True))]
-        for name, row in zip(names, self.cells.values(), strict=True):
-            cells = [self.cell(row.get(host, [])) for host in self.hosts]
-            lines.append(f"{name:<{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths, strict=True)))
-        lines += ["", "A number: so many tests of the scenario passed there. n/a, not applicable:"]
+        for title, ((_, name), row) in zip(names, self.cells.items(), strict=True):
+            cells = [self.cell(name, host, row.get(host, [])) for host in self.hosts]
+            lines.append(f"{title:<{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths, strict=True)))
+        lines += ["", "A number: so many tests of the scenario passed there. ·: the host is tried with a named subset."]
+        lines += ["n/a, not applicable:"]
         lines += [f"  {self._letter(why)}  {why} ({', '.join(sorted(hosts))})" for why, hosts in self.reasons.items()]
         return lines
 
