@@ -71,16 +71,6 @@ class SparkFacade(Session):
         """Seconds of silence that count as one missed heartbeat; None: silence is no fault."""
         return self._core.heartbeat_timeout
 
-    @property
-    def state(self) -> str:
-        """``open`` or ``closed``."""
-        return self._core.ready_state.name.lower()
-
-    @property
-    def close_reason(self) -> pp.CloseReason | None:
-        """Why the spark closed; None while it is open."""
-        return self._core.close_reason
-
     def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
         """Close the session, after sending `data` if given. The client stays away unless `reconnect`."""
         self._core.end(data, reconnect=reconnect)
@@ -128,16 +118,6 @@ class ClientFacade(Session):
     def latency(self) -> float | None:
         """Seconds the last ping took; before the first, seconds the open took; None before that."""
         return self._core.latency
-
-    @property
-    def state(self) -> str:
-        """``opening``, ``open`` or ``closed``."""
-        return self._core.ready_state.name.lower()
-
-    @property
-    def close_reason(self) -> pp.CloseReason | None:
-        """Why the last connection closed."""
-        return self._core.close_reason
 
     def open(self) -> None:
         """Connect, with `manual=True` or after an end. Ignored while it is being left, an error after that."""

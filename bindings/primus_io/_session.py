@@ -176,6 +176,16 @@ class Session(Emitter):
         self._paused = False
         self._waiters: list[Waitable] = []
 
+    @property
+    def state(self) -> str:
+        """``open`` or ``closed``; of a client ``opening``, too."""
+        return self._core.ready_state.name.lower()
+
+    @property
+    def close_reason(self) -> pp.CloseReason | None:
+        """Why the connection closed, the last one where there were several; None while none has."""
+        return self._core.close_reason
+
     # --- writing ---
 
     def write(self, data: Any) -> bool:
