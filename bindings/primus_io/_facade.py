@@ -200,18 +200,17 @@ S = TypeVar("S", bound=SparkFacade)
 class Sparks(Mapping[str, S]):
     """The open sparks of a server by id, as they are at each look."""
 
-    def __init__(self, server: pp.Server) -> None:
+    def __init__(self, server: ServerFacade[S]) -> None:
         self._server = server
 
     def __getitem__(self, id: str) -> S:
-        spark: S = self._server.sparks[id].context
-        return spark
+        return self._server._spark_of(self._server._core.sparks[id])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._server.sparks))
+        return iter(list(self._server._core.sparks))
 
     def __len__(self) -> int:
-        return len(self._server.sparks)
+        return len(self._server._core.sparks)
 
 
 class ServerFacade(Emitter, Generic[S]):
@@ -230,7 +229,7 @@ class ServerFacade(Emitter, Generic[S]):
         """The port it listens on."""
         self.url = ""
         """Where a client on this machine finds it."""
-        self.sparks: Sparks[S]
+        self.sparks: Sparks[S] = Sparks(self)
         """The open sparks by id."""
         self._begin_anew(endpoint)
 
@@ -240,7 +239,6 @@ class ServerFacade(Emitter, Generic[S]):
         self._core = endpoint.server
         self._asking = 0
         self._closed = False
-        self.sparks = Sparks(self._core)
 
     def spark(self, id: str) -> S | None:
         """The open spark with this id."""
@@ -264,7 +262,7 @@ class ServerFacade(Emitter, Generic[S]):
             heard = ev.SparkData in self._listeners and self._emit(event, (), event.size, spark)
             spark._deliver_data(event, heard and self._handler is None)
         elif type(event) is ev.SparkConnected:
-            spark = event.spark.context = self._SPARK(event.spark, self)
+            spark = self._spark_of(event.spark)
             self._emit(event, (spark,), owner=spark)
             if self._handler is not None:
                 self._io.start(self._handle(self._handler, spark))
@@ -284,6 +282,13 @@ class ServerFacade(Emitter, Generic[S]):
     def _unheard(self, event: ev.Event) -> None:
         if type(event) is ev.Logged:
             log.warning("%s", event.text)
+
+    def _spark_of(self, core: pp.Spark) -> S:
+        """What users hold of a spark; made when it is first looked at, be that before its `connection` event."""
+        spark: S | None = core.context
+        if spark is None:
+            spark = core.context = self._SPARK(core, self)
+        return spark
 
     async def _handle(self, handler: Handle, spark: S) -> None:
         try:

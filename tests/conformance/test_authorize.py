@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
 
-from primus_proto import ConnectError, Limits, Refused
+from primus_proto import ConnectError, Limits, Refused, Request
 from tests.conformance.hosts import Host, scenario
-from tests.conformance.users import echo, take, why
+from tests.conformance.test_sessions import stay
+from tests.conformance.users import Gate, echo, take, why
 
 REFUSALS = {
     "false": (lambda request: False, 401, "Unauthorized"),
@@ -177,3 +179,25 @@ async def test_a_server_that_closes_does_not_wait_for_a_hook_that_hangs(host: Ho
             assert primus.close_reason is not None
             assert isinstance(primus.close_reason.error, ConnectError)
             assert primus.close_reason.error.status == 503
+
+
+@scenario()
+async def test_all_that_are_let_in_at_once_can_be_looked_at_at_once(host: Host) -> None:
+    """From when the first of them is announced: nobody sees one that is there only by half."""
+    gate = Gate(host)
+    seen: list[set[str]] = []
+
+    async def authorize(request: Request) -> None:
+        await gate.wait()
+
+    def look(spark: Any) -> None:
+        seen.append({other.id for other in server.sparks.values()})
+
+    async with host.serve(stay, authorize=authorize) as server:
+        server.on("connection", look)
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(host.connect(server.url, wait=False)) for _ in range(5)]
+            await host.pause(0.05)
+            gate.open()
+            await host.until(lambda: len(seen) == len(clients))
+            assert max(seen, key=len) == set(server.sparks)

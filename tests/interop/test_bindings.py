@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import trio
 
 import primus_io.asyncio
 import primus_io.threads
+import primus_io.trio
 from tests.interop.peers import Peers, interop
 from tests.interop.values import JSON_VALUES, canonical, mebibyte
 
@@ -43,8 +46,8 @@ class Binding:
     serve: Callable[[], AbstractAsyncContextManager[str]]
 
 
-async def visit_on_asyncio(url: str) -> Visit:
-    async with primus_io.asyncio.connect(url, **HEARTBEAT) as primus:
+async def visit_on(binding: Any, url: str) -> Visit:
+    async with binding.connect(url, **HEARTBEAT) as primus:
         seen = Visit(await primus.id(), {primus.latency}, [], "")
         for value in VALUES:
             await primus.send(value)
@@ -56,16 +59,36 @@ async def visit_on_asyncio(url: str) -> Visit:
     return seen
 
 
+async def echo(spark: primus_io.asyncio.Spark) -> None:
+    async for value in spark:
+        await spark.send(value)
+        if value == ENOUGH:
+            break
+
+
 @contextlib.asynccontextmanager
 async def serve_on_asyncio() -> AsyncIterator[str]:
-    async def echo(spark: primus_io.asyncio.Spark) -> None:
-        async for value in spark:
-            await spark.send(value)
-            if value == ENOUGH:
-                break
-
     async with primus_io.asyncio.serve(echo) as server:
         yield server.url
+
+
+@contextlib.asynccontextmanager
+async def serve_on_trio() -> AsyncIterator[str]:
+    """In a thread: trio's loop beside the one that the peers are driven from."""
+    urls: queue.SimpleQueue[str] = queue.SimpleQueue()
+    done = threading.Event()
+
+    async def main() -> None:
+        async with primus_io.trio.serve(echo) as server:
+            urls.put(server.url)
+            await trio.to_thread.run_sync(done.wait)
+
+    serving = asyncio.ensure_future(asyncio.to_thread(trio.run, main))
+    try:
+        yield await asyncio.to_thread(urls.get)
+    finally:
+        done.set()
+        await serving
 
 
 def visit_in_threads(url: str) -> Visit:
@@ -84,13 +107,13 @@ def visit_in_threads(url: str) -> Visit:
 
 @contextlib.asynccontextmanager
 async def serve_in_threads() -> AsyncIterator[str]:
-    def echo(spark: primus_io.threads.Spark) -> None:
+    def echo_blocking(spark: primus_io.threads.Spark) -> None:
         for value in spark:
             spark.send(value)
             if value == ENOUGH:
                 break
 
-    serving = primus_io.threads.serve(echo)
+    serving = primus_io.threads.serve(echo_blocking)
     server = await asyncio.to_thread(serving.__enter__)
     try:
         yield server.url
@@ -99,7 +122,8 @@ async def serve_in_threads() -> AsyncIterator[str]:
 
 
 BINDINGS = {
-    "asyncio": Binding(visit_on_asyncio, serve_on_asyncio),
+    "asyncio": Binding(lambda url: visit_on(primus_io.asyncio, url), serve_on_asyncio),
+    "trio": Binding(lambda url: asyncio.to_thread(trio.run, visit_on, primus_io.trio, url), serve_on_trio),
     "threads": Binding(lambda url: asyncio.to_thread(visit_in_threads, url), serve_in_threads),
 }
 EACH = pytest.mark.parametrize("binding", BINDINGS.values(), ids=BINDINGS)

@@ -237,19 +237,15 @@ class BlockingClient(BlockingSession, ClientFacade):
 class LockedSparks(Sparks[S]):
     """The open sparks of a server by id, as they are at each look; `values()` and `items()` do not change any more."""
 
-    def __init__(self, server: ServerFacade[S]) -> None:
-        super().__init__(server._core)
-        self._facade = server
-
     def __getitem__(self, id: str) -> S:
-        with self._facade._io:  # type: ignore[attr-defined]
+        with self._server._io:  # type: ignore[attr-defined]
             return super().__getitem__(id)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._now())
 
     def __len__(self) -> int:
-        with self._facade._io:  # type: ignore[attr-defined]
+        with self._server._io:  # type: ignore[attr-defined]
             return super().__len__()
 
     def values(self) -> ValuesView[S]:
@@ -261,8 +257,8 @@ class LockedSparks(Sparks[S]):
         return self._now().items()
 
     def _now(self) -> dict[str, S]:
-        with self._facade._io:  # type: ignore[attr-defined]
-            return {id: core.context for id, core in self._server.sparks.items()}
+        with self._server._io:  # type: ignore[attr-defined]
+            return {id: self._server._spark_of(core) for id, core in self._server._core.sparks.items()}
 
 
 class BlockingServer(BlockingEmitter, ServerFacade[BlockingSpark]):
