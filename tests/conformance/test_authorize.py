@@ -196,7 +196,8 @@ async def test_all_that_are_let_in_at_once_can_be_looked_at_at_once(host: Host) 
     async with host.serve(stay, authorize=authorize) as server:
         server.on("connection", look)
         async with contextlib.AsyncExitStack() as stack:
-            clients = [await stack.enter_async_context(host.connect(server.url, wait=False)) for _ in range(5)]
+            connects = [host.connect(server.url, wait=False, strategy=False) for _ in range(5)]
+            clients = [await stack.enter_async_context(connect) for connect in connects]
             await host.pause(0.05)
             gate.open()
             await host.until(lambda: len(seen) == len(clients))
