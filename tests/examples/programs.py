@@ -42,11 +42,16 @@ class Program(Peer):
         return self._stderr
 
 
+def python_path() -> str:
+    """With which a program finds the packages of this checkout."""
+    paths = [str(ROOT), str(ROOT / "bindings"), os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(path for path in paths if path)
+
+
 @contextlib.asynccontextmanager
 async def program(name: str, *args: str) -> AsyncIterator[Program]:
     """`python examples/<name> <args>`, every warning an error; gone when the block is left."""
-    paths = [str(ROOT), str(ROOT / "bindings"), os.environ.get("PYTHONPATH", "")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    env = {**os.environ, "PYTHONPATH": python_path()}
     peer = Program(" ".join([name, *args]), [])
     await peer.start(sys.executable, "-W", "error", str(EXAMPLES / name), *args, env=env)
     try:
