@@ -122,15 +122,15 @@ def invocations(line: str) -> Iterator[list[str]]:
             words.append(word)
 
 
-def commands() -> list[tuple[str, list[str]]]:
-    """(where, words) of each `primus` and `make` behind a `$` in a console block."""
+def commands(*programs: str) -> list[tuple[str, list[str]]]:
+    """(where, words) of each run of these programs behind a `$` in a console block."""
     found = []
     for block in blocks("console"):
         lines = block.text.replace("\\\n", " ").splitlines()
         for line in lines:
             if line.startswith("$ "):
                 found += [(f"{block}: {line}", words) for words in invocations(line[2:])]
-    return [(where, words) for where, words in found if words[0] in ("primus", "make")]
+    return [(where, words) for where, words in found if words[0] in programs]
 
 
 def make_targets() -> set[str]:
@@ -146,7 +146,19 @@ def help_of(*subcommand: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-@pytest.mark.parametrize(("where", "words"), commands(), ids=[where for where, _ in commands()])
+def runs(*programs: str) -> pytest.MarkDecorator:
+    found = commands(*programs)
+    return pytest.mark.parametrize(("where", "words"), found, ids=[where for where, _ in found])
+
+
+@runs("python")
+def test_programs_of_ours_exist(where: str, words: list[str]) -> None:
+    """What tests/examples runs is run there as the text says."""
+    file = next((word for word in words[1:] if word.endswith(".py")), None)
+    assert file is None or (ROOT / file).is_file(), f"there is no {file}"
+
+
+@runs("primus", "make")
 def test_commands_exist(where: str, words: list[str]) -> None:
     program, *arguments = words
     options = {word.partition("=")[0] for word in arguments if re.match(r"--?[A-Za-z]", word)}
