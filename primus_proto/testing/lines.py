@@ -133,21 +133,21 @@ class Link:
 
     def carry_at(self, when: float, receiver: Node, deliver: Callable[[], None]) -> None:
         def arrive() -> None:
-            if self.dead:
-                return
-            if self.frozen:
+            if not self.dead:
                 self.waiting.append((receiver, deliver))
-            else:
-                deliver()
-                receiver.pump()
+                self._deliver()
 
         self.network.call_at(when, arrive)
 
     def release(self) -> None:
         """What was held up is delivered; what is still on its way comes after it."""
-        waiting, self.waiting = self.waiting, []
-        for receiver, deliver in waiting:
-            self.carry_at(self.network.now, receiver, deliver)
+        self.network.call_at(self.network.now, self._deliver)
+
+    def _deliver(self) -> None:
+        while self.waiting and not self.frozen:
+            receiver, deliver = self.waiting.pop(0)
+            deliver()
+            receiver.pump()
 
     def relieve(self, way: Way) -> None:
         """The sender can go on once half the window is free."""

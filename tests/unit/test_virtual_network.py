@@ -259,6 +259,21 @@ def test_thawing_keeps_the_order_with_what_is_still_on_its_way() -> None:
     assert [event.data for event in server.all(ev.SparkData)] == [1, 2]
 
 
+def test_nor_does_what_is_sent_in_the_moment_of_thawing_overtake() -> None:
+    network = VirtualNetwork()
+    server = network.serve()
+    client = network.connect("http://server")
+    network.run(0.0)
+    network.freeze(server)
+    client.client.write(1)
+    network.run(0.0)
+    client.client.write(2)
+    network.heal()  # of nothing; but `client` is pumped, and sends
+    network.thaw(server)
+    network.run(0.0)
+    assert [event.data for event in server.all(ev.SparkData)] == [1, 2]
+
+
 def test_a_frozen_server_takes_no_connection_until_it_thaws() -> None:
     network = VirtualNetwork()
     server = network.serve()
