@@ -20,6 +20,7 @@ __all__ = ["DEFAULT_PING", "DEFAULT_PONG", "ClientHeartbeat", "client_heartbeat"
 DEFAULT_PING = 25.0
 DEFAULT_PONG = 10.0
 DEFAULT_PING_TIMEOUT = 45.0
+PONG_SKIP = 1.0  # for how long after a pong a happn server answers no ping, unless it is set otherwise
 
 
 def client_heartbeat(client: Client) -> ClientHeartbeat:
@@ -159,8 +160,12 @@ class PingingHeartbeat(ClientHeartbeat):
         if self._sent is not None and self._sent[0] == value:
             self._client.latency = now - self._sent[1]
         self._proven = True
-        # A pong that waited unread says nothing of now: with it as the start, the next ping could come too late.
-        self.start(self._since if self._excused else now)
+        if self._excused:
+            # A pong that waited unread says nothing of now: with it as the start, the next ping could come too late.
+            # Nor may that follow a pong so closely that a server takes it for one that it has answered (protocol 3.2).
+            self.start(max(self._since, now + min(PONG_SKIP, self._period / 2) - self._period))
+        else:
+            self.start(now)
         return True
 
     def _ping_due(self, now: float) -> None:

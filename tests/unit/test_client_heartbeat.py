@@ -207,6 +207,26 @@ def test_reading_in_fits_and_starts() -> None:
     assert host.client.next_timeout() == pytest.approx(pinged + 25.0)
 
 
+@pytest.mark.parametrize(("read", "ping"), [(20.0, 25.0), (24.0, 25.0), (24.5, 25.5), (24.999, 25.999)])
+def test_the_ping_after_a_pause_does_not_follow_a_pong_too_closely(read: float, ping: float) -> None:
+    """It counts from the last ping, but a happn server would not answer it within a second of its last pong."""
+    host = opened()
+    host.client.pause()
+    host.run(read)
+    host.client.resume()
+    host.receive("primus::pong::1")
+    assert host.client.next_timeout() == pytest.approx(START + ping)
+
+
+def test_nor_where_the_interval_is_short() -> None:
+    host = opened(ping=0.5)
+    host.client.pause()
+    host.run(0.9)
+    host.client.resume()
+    host.receive("primus::pong::1")
+    assert host.client.next_timeout() == pytest.approx(START + 0.9 + 0.25)
+
+
 def test_a_pause_that_ended_before_the_ping_excuses_nothing() -> None:
     host = opened()
     host.client.pause()
