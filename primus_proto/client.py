@@ -7,7 +7,7 @@ the application are synchronous; what needs the time happens in `commands(now=)`
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import events as ev
@@ -22,7 +22,7 @@ from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_p
 from .parsers import get_parser
 from .queue import WriteQueue
 from .states import CLIENT, ClientState, ClientTrigger, ReadyState, step
-from .transports.base import MessagePipe, Pipe
+from .transports.pipes import MessagePipe, Pipe
 from .url import ConnectURL
 
 __all__ = ["Client"]
@@ -97,7 +97,7 @@ class Client(Machine):
         if self._pipe is None:
             dropped = self._queue.put(message)
             self._note_crowding()
-            self._report_dropped(dropped, "the queue is full")
+            self._report_dropped([each.payload for each in dropped], "the queue is full")
             return message not in dropped
         if self._pipe.buffered > self.limits.queue:
             return False
@@ -304,10 +304,11 @@ class Client(Machine):
         if "disconnect" not in self.config.strategies:
             self._give_up(reason)
             return
-        self._let_go()
         self.close_reason = reason
         self._ready(ReadyState.CLOSED)
         self.emit(ev.Closed(reason))
+        self._withdraw()
+        self._let_go()
         self._reconnect(error, now, lasted=now - self._opened_at)
         self.drained()
 
@@ -366,9 +367,15 @@ class Client(Machine):
             if self._pipe is not None:
                 self._pipe.high = True
 
-    def _report_dropped(self, messages: list[Message], why: str) -> None:
-        if messages:
-            self.emit(ev.MessagesDropped(tuple(message.payload for message in messages), why))
+    def _withdraw(self) -> None:
+        """The connection is gone, and what waited for it with it."""
+        if self._pipe is not None:
+            self._report_dropped(self._pipe.withdraw(), "the connection is gone")
+
+    def _report_dropped(self, payloads: Iterable[str | bytes], why: str) -> None:
+        dropped = tuple(payloads)
+        if dropped:
+            self.emit(ev.MessagesDropped(dropped, why))
 
     def _protocol(self, text: str, now: float) -> None:
         match parse_protocol_message(text):
@@ -418,19 +425,21 @@ class Client(Machine):
 
     def _give_up(self, reason: ev.CloseReason) -> None:
         self.state = step(CLIENT, self.state, _T.GIVE_UP)
-        self._finish(reason)
+        self._finish(reason, lost=True)
 
-    def _finish(self, reason: ev.CloseReason) -> None:
-        """The end: say so in the order of protocol 4.2."""
+    def _finish(self, reason: ev.CloseReason, *, lost: bool = False) -> None:
+        """The end: say so in the order of protocol 4.2. What was written still leaves, unless its way is `lost`."""
         was_up = self.ready_state is not ReadyState.CLOSED
         self._ready(ReadyState.CLOSED)
         if was_up:
             self.emit(ev.Closed(reason))
+        if lost:
+            self._withdraw()
         self._let_go()
         self._wants_attempt = self._wants_reconnect = False
         self._recovery.reset()
         self.close_reason = reason
-        self._report_dropped(self._queue.take_all(), "the client ended")
+        self._report_dropped([each.payload for each in self._queue.take_all()], "the client ended")
         self.crowded = False
         self.emit(ev.Ended(reason))
 

@@ -6,26 +6,32 @@ caller of `write`, or `DecodeError` for an event; nothing else comes out.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import DecodeError, EncodeError
-from .messages import Message, is_reserved
+from .messages import Message, ProtocolMessage, is_reserved
 from .parsers import Parser
 
 __all__ = ["decode", "encode", "encode_protocol"]
+
+M = TypeVar("M", bound=Message)
 
 
 def encode(parser: Parser, value: Any) -> Message:
     """Encode an application's value; EncodeError for a reserved string or what the parser refuses (protocol 1)."""
     if is_reserved(value):
         raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value[:80]!r}")
-    return encode_protocol(parser, value)
+    return _encode(parser, value, Message)
 
 
-def encode_protocol(parser: Parser, value: Any) -> Message:
-    """Encode a value that may be one of the protocol's own strings; EncodeError for what the parser refuses."""
+def encode_protocol(parser: Parser, text: str) -> ProtocolMessage:
+    """Encode one of the protocol's own strings; EncodeError where the parser refuses it."""
+    return _encode(parser, text, ProtocolMessage)
+
+
+def _encode(parser: Parser, value: Any, kind: type[M]) -> M:
     try:
-        return Message(parser.encode(value))
+        return kind(parser.encode(value))
     except EncodeError:
         raise
     except Exception as error:

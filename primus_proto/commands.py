@@ -96,6 +96,8 @@ class SendMessage:
 
     data: str | bytes
     spark: Spark | None = None
+    own: bool = field(default=False, compare=False, repr=False)
+    """Whether it is one of the protocol's own messages."""
 
 
 @message

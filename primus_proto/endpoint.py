@@ -21,7 +21,8 @@ from .http import Address, Answer
 from .machine import Machine
 from .server import Server
 from .states import ReadyState
-from .transports.base import ClientTransport, Exchange, Pipe
+from .transports.base import ClientTransport, Exchange
+from .transports.pipes import Pipe
 from .transports.registry import TRANSPORTS
 from .url import ConnectURL
 from .wire.channel import Channel, collect
@@ -71,8 +72,7 @@ class _Endpoint:
         """The driver can take output again."""
         known = self._find(channel)
         if known is not None:
-            known.blocked = False
-            known.touch()
+            known.writable(now=now)
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due, absolute, on the clock of `now`; None: nothing is due. Pure."""

@@ -18,46 +18,14 @@ if TYPE_CHECKING:
     from .spark import Spark
 
 __all__ = [
-    "AuthorizationRequested",
-    "CloseReason",
-    "Closed",
-    "ConnectTimedOut",
-    "DataReceived",
-    "Destroyed",
-    "Drained",
-    "Ended",
-    "ErrorOccurred",
-    "Event",
-    "Flatlined",
-    "HeartbeatSkipped",
-    "IdReceived",
-    "Initialised",
-    "Logged",
-    "MessageIgnored",
-    "MessagesDropped",
-    "Opened",
-    "ReadyStateChanged",
-    "ReconnectEvent",
-    "ReconnectFailed",
-    "ReconnectScheduled",
-    "ReconnectStarted",
-    "ReconnectTimedOut",
-    "Reconnected",
-    "ServerClosed",
-    "SparkConnected",
-    "SparkData",
-    "SparkDisconnected",
-    "SparkDrained",
-    "SparkEnded",
-    "SparkError",
-    "SparkEvent",
-    "SparkHeartbeat",
-    "SparkMessageIgnored",
-    "SparkReadyStateChanged",
-    "SpecReceived",
-    "WentOffline",
-    "WentOnline",
-]
+    "AuthorizationRequested", "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Destroyed",
+    "Drained", "Ended", "ErrorOccurred", "Event", "Flatlined", "HeartbeatSkipped", "IdReceived", "Initialised",
+    "Logged", "MessageIgnored", "MessagesDropped", "Opened", "ReadyStateChanged", "ReconnectEvent",
+    "ReconnectFailed", "ReconnectScheduled", "ReconnectStarted", "ReconnectTimedOut", "Reconnected",
+    "ServerClosed", "SparkConnected", "SparkData", "SparkDisconnected", "SparkDrained", "SparkEnded",
+    "SparkError", "SparkEvent", "SparkHeartbeat", "SparkMessageIgnored", "SparkMessagesDropped",
+    "SparkReadyStateChanged", "SpecReceived", "WentOffline", "WentOnline",
+]  # fmt: skip
 
 
 class Event:
@@ -257,7 +225,7 @@ class MessageIgnored(Event):
 
 @message
 class MessagesDropped(Event):
-    """Queued messages that will not be sent: `payloads` as encoded, and why (protocol 4.3)."""
+    """Messages that were written and will not be sent: `payloads` as encoded, and why (protocol 4.3)."""
 
     name = "messages dropped"
     payloads: tuple[str | bytes, ...]
@@ -366,6 +334,19 @@ class SparkMessageIgnored(SparkEvent):
     @property
     def args(self) -> tuple[Any, ...]:
         return (self.text,)
+
+
+@message
+class SparkMessagesDropped(SparkEvent):
+    """Messages that were written to the spark and will not be sent: `payloads` as encoded, and why (protocol 4.3)."""
+
+    name = "messages dropped"
+    payloads: tuple[str | bytes, ...]
+    reason: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.payloads, self.reason)
 
 
 @message

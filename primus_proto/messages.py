@@ -13,6 +13,7 @@ __all__ = [
     "PREFIX",
     "SERVER_CLOSE",
     "Message",
+    "ProtocolMessage",
     "is_reserved",
     "parse_protocol_message",
     "protocol_message",
@@ -97,3 +98,9 @@ class Message:
         if frame is None:
             frame = framings[kind] = make(self.payload)
         return frame
+
+
+class ProtocolMessage(Message):
+    """A message of the protocol's own, which nobody wrote: its loss is not told of."""
+
+    __slots__ = ()

@@ -32,7 +32,7 @@ from .messages import NOTHING, Message
 from .parsers import get_parser
 from .spark import Spark
 from .timers import Timer
-from .transports.base import MessagePipe, Pipe
+from .transports.pipes import MessagePipe, Pipe
 
 __all__ = ["Server"]
 

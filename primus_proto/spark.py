@@ -18,7 +18,7 @@ from .states import SPARK, ReadyState, SparkState, SparkTrigger, step
 
 if TYPE_CHECKING:
     from .server import Server
-    from .transports.base import Pipe
+    from .transports.pipes import Pipe
 
 __all__ = ["Spark"]
 
@@ -145,8 +145,13 @@ class Spark:
         self, message: Message | None = None, *, reconnect: bool = False, code: int = 1000, reason: str = ""
     ) -> None:
         """`end` with a last message that is encoded already, such as one that goes to many sparks."""
-        if self._state is not SparkState.OPEN or (message is not None and not self.send_message(message)):
-            return  # over already, or now: the backlog was above its limit and the spark has been cut
+        if self._state is not SparkState.OPEN:
+            return
+        if message is not None:
+            if self.pipe.buffered > self.server.limits.backlog:
+                self._cut(message)
+                return
+            self.pipe.send(message)
         if not reconnect:
             closing = self._encode_protocol(SERVER_CLOSE)
             if closing is not None:
@@ -177,7 +182,7 @@ class Spark:
         buffered = pipe.buffered
         limit = self.server.limits.backlog
         if buffered > limit:
-            self._cut(buffered)
+            self._cut()
             return False
         pipe.send(message)
         if buffered + message.size > limit // 2:
@@ -284,13 +289,14 @@ class Spark:
             self.server.emit(ev.SparkError(self, error))
             return None
 
-    def _cut(self, buffered: int) -> None:
-        error = BacklogExceeded(f"{buffered} bytes wait unsent: the peer does not read")
+    def _cut(self, *last: Message) -> None:
+        error = BacklogExceeded(f"{self.pipe.buffered} bytes wait unsent: the peer does not read")
         self.pipe.abort()
         self.server.emit(ev.SparkError(self, error))
-        self._close(SparkTrigger.CUT, ev.CloseReason("backlog", 1006, "", error))
+        self._close(SparkTrigger.CUT, ev.CloseReason("backlog", 1006, "", error), *last)
 
-    def _close(self, trigger: SparkTrigger, reason: ev.CloseReason) -> None:
+    def _close(self, trigger: SparkTrigger, reason: ev.CloseReason, *last: Message) -> None:
+        """The spark is over; what it has not sent goes with it, and `last`, unless it was ended politely."""
         self._state = step(SPARK, self._state, trigger)
         self.close_reason = reason
         self.heartbeat.stop()
@@ -298,4 +304,8 @@ class Spark:
         server.emit(ev.SparkReadyStateChanged(self))
         server.release(self)
         server.emit(ev.SparkDisconnected(self, reason))
+        if trigger is not SparkTrigger.END:
+            dropped = (*self.pipe.withdraw(), *(message.payload for message in last))
+            if dropped:
+                server.emit(ev.SparkMessagesDropped(self, dropped, "the connection is gone"))
         server.emit(ev.SparkEnded(self, reason))

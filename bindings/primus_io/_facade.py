@@ -25,7 +25,9 @@ Authorize = Callable[[pp.Request], Awaitable[object] | object]
 class SparkFacade(Session):
     """A spark, as a handler or a `connection` listener gets it."""
 
-    NAMES = frozenset({"data", "error", "end", "heartbeat", "readyStateChange", "drain", "message ignored"})
+    NAMES = frozenset(
+        {"data", "error", "end", "heartbeat", "readyStateChange", "drain", "message ignored", "messages dropped"}
+    )
     _core: pp.Spark
 
     def __init__(self, core: pp.Spark, server: ServerFacade[Any]) -> None:

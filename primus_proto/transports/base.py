@@ -1,4 +1,4 @@
-"""The seams around a transport: what it is given (exchanges, carriers, a host) and what it gives (pipes).
+"""The seams around a transport: what it is given (exchanges, carriers, a host); what it gives is in `pipes`.
 
 The law kept here: whatever the *endpoint* calls takes keyword-only `now`; whatever the *session* calls never
 does. Nothing outside `transports/` knows which transport runs.
@@ -7,19 +7,17 @@ does. Nothing outside `transports/` knows which transport runs.
 from __future__ import annotations
 
 import random
-from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from ..commands import Abort, Close, Command, Pause, Resume, SendMessage
 from ..config import Limits
-from ..errors import ConnectError, LocalProtocolError, PrimusError
+from ..errors import ConnectError, PrimusError
 from ..http import Answer, Request, Response
 from ..messages import Message
 from ..timers import Timers
+from .pipes import Pipe
 
 __all__ = [
     "CarrierOwner",
@@ -27,8 +25,6 @@ __all__ = [
     "ClientTransport",
     "Exchange",
     "HttpPool",
-    "MessagePipe",
-    "Pipe",
     "PipeHost",
     "Route",
     "ServerHost",
@@ -106,7 +102,7 @@ class CarrierOwner(Protocol):
         """A WebSocket ping came, and was answered."""
 
     def drained(self, *, now: float) -> None:
-        """All that was sent has left the core."""
+        """All that was sent has left the core, or the carrier is no longer blocked."""
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         """The WebSocket is closed to both; called once. `error` where the peer broke a rule or vanished."""
@@ -120,6 +116,10 @@ class WebSocketCarrier(Protocol):
     @property
     def buffered(self) -> int:
         """Bytes that have not left the core."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether what is sent now would only wait here. The owner keeps it until `drained`, to know what was lost."""
 
     def send(self, message: Message, *, now: float) -> None:
         """Send one message; after a close nothing is sent."""
@@ -140,152 +140,7 @@ class WebSocketCarrier(Protocol):
         """Read again."""
 
 
-# --- pipes: what a session holds ---
-
-
-class Pipe(ABC):
-    """One session's message pipe.
-
-    The session's side only buffers and marks dirty; `flush` is the only place that chooses what carries it. A
-    pipe outlives its session until its last bytes have left, and says nothing more to it.
-    """
-
-    transport = ""
-    """The transport's name, as a registry knows it."""
-    __slots__ = ("_on_dirty", "_outbox", "_outbox_size", "aborted", "dirty", "ending", "high", "request", "session")
-
-    def __init__(self, on_dirty: Callable[[Pipe], None], request: Request | None = None) -> None:
-        self._on_dirty = on_dirty
-        self.request = request
-        self.session: Any = None  # a Spark or a Client; only the host looks at it
-        self.dirty = False
-        self.high = False  # the session wants to hear when `buffered` has fallen again
-        self.ending: tuple[int, str] | None = None  # closed by the session, or seen closed by the peer
-        self.aborted = False
-        self._outbox: deque[Message] | None = None  # made with the first message: an empty one is 760 bytes
-        self._outbox_size = 0
-
-    @property
-    def buffered(self) -> int:
-        """Unsent bytes, framing not counted while they wait in the outbox."""
-        return self._outbox_size
-
-    def send(self, message: Message) -> None:
-        """Queue a message."""
-        if self._outbox is None:
-            self._outbox = deque()
-        self._outbox.append(message)
-        self._outbox_size += message.size
-        self._touch()
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close politely once everything queued has been sent."""
-        if self.ending is None:
-            self.ending = (code, reason)
-            self._touch()
-
-    def abort(self) -> None:
-        """Drop everything at once."""
-        self.aborted = True
-        self.ending = self.ending or (1006, "")
-        self._touch()
-
-    @abstractmethod
-    def pause(self) -> None:
-        """Stop reading from the peer."""
-
-    @abstractmethod
-    def resume(self) -> None:
-        """Read again."""
-
-    @abstractmethod
-    def flush(self, *, now: float) -> None:
-        """The endpoint's side: hand over what can be handed over."""
-
-    def block(self) -> None:
-        """The host of the message seam takes no more for now. Raises LocalProtocolError where there is none."""
-        raise LocalProtocolError("this session has no WebSocket of the host's; of a channel say channel_blocked")
-
-    def unblock(self) -> None:
-        """It takes messages again. Raises LocalProtocolError where there is none."""
-        raise LocalProtocolError("this session has no WebSocket of the host's; of a channel say channel_writable")
-
-    def take(self) -> Message | None:
-        """The next queued message, None when there is none. For `flush`."""
-        if not self._outbox:
-            return None
-        message = self._outbox.popleft()
-        self._outbox_size -= message.size
-        return message
-
-    def discard(self) -> None:
-        """Forget what is queued: the pipe is over."""
-        self._outbox = None
-        self._outbox_size = 0
-
-    def _touch(self) -> None:
-        if not self.dirty:
-            self.dirty = True
-            self._on_dirty(self)
-
-
-class MessagePipe(Pipe):
-    """The pipe of the message seam: the host has the WebSocket, and each act becomes a command for it.
-
-    While the host is blocked messages wait here, where they count; when the session closes it takes what is left.
-    """
-
-    transport = "messages"
-    __slots__ = ("_blocked", "_commands", "_over", "_paused")
-
-    def __init__(self, commands: list[Command], request: Request | None = None) -> None:
-        super().__init__(lambda pipe: None, request)
-        self._commands = commands
-        self._over = self._blocked = self._paused = False
-
-    def send(self, message: Message) -> None:
-        if self._blocked and not self._over:
-            super().send(message)
-        elif not self._over:
-            self._commands.append(SendMessage(message.payload, self._spark))
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        if not self._over:
-            self.unblock()
-            self.resume()  # a session that paused is gone, and the peer's close must get through
-            self._over = True
-            self._commands.append(Close(code, reason, self._spark))
-
-    def abort(self) -> None:
-        if not self._over:
-            self._over = True
-            self.discard()
-            self._commands.append(Abort(self._spark))
-
-    def pause(self) -> None:
-        if not (self._over or self._paused):
-            self._paused = True
-            self._commands.append(Pause(self._spark))
-
-    def resume(self) -> None:
-        if self._paused and not self._over:
-            self._paused = False
-            self._commands.append(Resume(self._spark))
-
-    def block(self) -> None:
-        self._blocked = True
-
-    def unblock(self) -> None:
-        self._blocked = False
-        while (message := self.take()) is not None:
-            self._commands.append(SendMessage(message.payload, self._spark))
-
-    def flush(self, *, now: float) -> None:
-        """What may go has gone: every act is a command at once."""
-
-    @property
-    def _spark(self) -> Any:
-        return self.session if self.request is not None else None
+# --- what a transport asks of its endpoint ---
 
 
 class PipeHost(Protocol):

@@ -8,9 +8,13 @@ from __future__ import annotations
 from ..errors import ConnectError, PrimusError
 from ..http import Request, Response
 from ..timers import Timer
-from .base import ClientHost, Exchange, HeaderPairs, Pipe, PipeHost, Route, ServerHost, WebSocketCarrier
+from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
+from .pipes import Pipe
 
 __all__ = ["WebSocketPipe", "WebSocketsClient", "WebSocketsServer"]
+
+# The least that a frame adds to its message (RFC 6455, 5.2), so that many tiny ones count for what they are.
+FRAMING = 2
 
 
 class WebSocketPipe(Pipe):
@@ -29,7 +33,8 @@ class WebSocketPipe(Pipe):
 
     @property
     def buffered(self) -> int:
-        return self._outbox_size + self.carrier.buffered
+        waiting = self._outbox_size + FRAMING * len(self._outbox) if self._outbox else 0
+        return waiting + self.carrier.buffered
 
     def pause(self) -> None:
         self.carrier.pause()
@@ -44,13 +49,16 @@ class WebSocketPipe(Pipe):
         if self.aborted:
             carrier.abort(now=now)
             return
-        while (message := self.take()) is not None:
-            carrier.send(message, now=now)
-        if self.ending is not None and self._linger is None:
-            self._linger = self._host.timers.new(self._expired)
-            self._linger.set(now + self._host.limits.close)
-            carrier.resume()  # a session that paused is gone, and the peer's close must get through
-            carrier.close(*self.ending, now=now)
+        if not carrier.blocked:
+            while (message := self.take()) is not None:
+                carrier.send(message, now=now)
+        if self.ending is not None:
+            if self._linger is None:
+                self._linger = self._host.timers.new(self._expired)
+                self._linger.set(now + self._host.limits.close)
+                carrier.resume()  # a session that paused is gone, and the peer's close must get through
+            if not self._outbox:
+                carrier.close(*self.ending, now=now)
 
     # --- the carrier's owner ---
 
@@ -63,17 +71,19 @@ class WebSocketPipe(Pipe):
             self._host.pinged(self, now=now)
 
     def drained(self, *, now: float) -> None:
-        if self.high and self.ending is None:
+        if self._outbox:
+            self._touch()
+        elif self.high and self.ending is None:
             self._host.drained(self, now=now)
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         self._over = True
-        self.discard()
         if self._linger is not None:
             self._linger.cancel()
         if self.ending is None:
             self.ending = (code, reason)
             self._host.closed(self, code, reason, error, now=now)
+        self.withdraw()
 
     def _expired(self, now: float) -> None:
         self.carrier.abort(now=now)

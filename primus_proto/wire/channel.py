@@ -54,6 +54,7 @@ class Channel:
         "blocked",
         "buffered",
         "number",
+        "on_writable",
         "on_written",
         "unread",
         "user",
@@ -65,6 +66,7 @@ class Channel:
         self.number = number
         self.blocked = False
         self.buffered = 0
+        self.on_writable: Callable[[float], None] | None = None
         self.on_written: Callable[[float], None] | None = None
         self.unread = b""  # bytes that came before their reader was there: behind an upgrade
         self._host = host
@@ -89,6 +91,13 @@ class Channel:
             self._chunks.append(data)
             self.buffered += len(data)
             self.touch()
+
+    def writable(self, *, now: float) -> None:
+        """The driver says that the channel is not blocked any more."""
+        self.blocked = False
+        self.touch()
+        if self.on_writable is not None:
+            self.on_writable(now)
 
     def pause(self) -> None:
         """Ask the driver to stop reading."""

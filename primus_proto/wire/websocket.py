@@ -127,12 +127,17 @@ class WebSocket:
         self._text: io.StringIO | None = None  # parts of an unfinished message; lists of tiny parts would bloat
         self._bytes: bytearray | None = None
         self._closed = False  # the owner has been told
+        channel.on_writable = self._written
 
     # --- the carrier ---
 
     @property
     def buffered(self) -> int:
         return self._channel.buffered
+
+    @property
+    def blocked(self) -> bool:
+        return self._channel.blocked
 
     def send(self, message: Message, *, now: float) -> None:
         if self._ws.state is not ConnectionState.OPEN:

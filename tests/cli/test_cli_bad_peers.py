@@ -113,7 +113,8 @@ def test_garbage_during_the_session() -> None:
     with raw_server(talk) as port:
         client = run("connect", f"http://127.0.0.1:{port}", "--json", "--limit-close", "0.2", *options, stdin="1")
     assert client.process.returncode == 1
-    assert client.names == ["rsc(opening)", "rsc(open)", "open", "data", "error", "rsc(end)", "close", "end"]
+    names = [name for name in client.names if name != "messages dropped"]  # had the line been sent, or not
+    assert names == ["rsc(opening)", "rsc(open)", "open", "data", "error", "rsc(end)", "close", "end"]
     assert len(client.notes) == 1
     assert client.stderr.startswith("primus connect: the connection is lost for good: ")
 

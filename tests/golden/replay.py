@@ -14,7 +14,7 @@ from primus_proto import events as ev
 from primus_proto.messages import Message
 from primus_proto.parsers import JSONParser
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from primus_proto.transports.base import Pipe
+from primus_proto.transports.pipes import Pipe
 from tests.golden.lines import Book, Line, Recording, normal_delay, whose
 
 LATENCY = 0.001

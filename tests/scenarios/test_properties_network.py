@@ -8,46 +8,72 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from primus_proto import ClientState, ReadyState, Spark
+from primus_proto import ClientState, Limits, ReadyState, Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from primus_proto.transports.pipes import Pipe
+from tests.scenarios.worlds import Carried, Direction, channel_of, number, numbers
 
 PING, PONG = 4.0, 2.0
 OPTIONS: dict[str, Any] = {"dialect": "happn", "ping": PING, "pong": PONG, "retries": 10**6, "max": 3.0}
 seconds = st.one_of(st.sampled_from([0.0, 0.01, 0.1, 1.0, 6.0, 20.0, 60.0]), st.floats(0.0, 30.0))
+sizes = st.lists(st.sampled_from([0, 50, 3000]), min_size=1, max_size=4)
 
 
 class Sessions(RuleBasedStateMachine):
     """One client, a server that may be killed and replaced, and a network that does its worst.
 
-    The books: what the client wrote and was told to have been taken is either `pending`, or on one connection. What
-    arrived is judged against them by `books_balance`.
+    The books: what the client wrote and was told to have been taken is either `pending`, or on one connection, and so
+    is all that the sparks wrote. What arrived, what the drivers were given and what was reported as lost is judged
+    against them by `books_balance`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
         self.pending: list[int] = []  # written while there was no connection
-        self.sent: list[list[int]] = []  # by the client, on each connection
+        self.channels: list[int] = []  # of the client's connections
+        self.ups: list[Direction] = []  # each connection's way from the client
+        self.downs: dict[Spark, Direction] = {}
         self.received: list[list[int]] = []  # by the client, on each connection
-        self.spoken: dict[Spark, list[int]] = {}  # by each spark
         self.heard: dict[Spark, list[int]] = {}
         self.servers: list[VirtualServer] = []
+        self.carriers: dict[VirtualServer, Carried] = {}
 
     @initialize(
         seed=st.integers(0, 99),
         latency=st.sampled_from([0.0, 0.01, 0.4]),
         jitter=st.sampled_from([0.0, 0.3]),
         cut=st.sampled_from([None, 40]),
-        window=st.sampled_from([None, 2000]),
+        window=st.sampled_from([None, 2000, 100]),
         queue=st.sampled_from([None, 3]),
+        backlog=st.sampled_from([1024 * 1024, 5000]),
     )
     def begin(
-        self, seed: int, latency: float, jitter: float, cut: int | None, window: int | None, queue: int | None
+        self,
+        seed: int,
+        latency: float,
+        jitter: float,
+        cut: int | None,
+        window: int | None,
+        queue: int | None,
+        backlog: int,
     ) -> None:
         self.network = VirtualNetwork(seed=seed, latency=latency, jitter=jitter, cut=cut, window=window)
+        self.limits = Limits(backlog=backlog)
         self.serve()
-        self.client = self.network.connect("http://server", on_event=self.told, queue_size=queue, **OPTIONS)
+        options = {**OPTIONS, "manual": True, "queue_size": queue}
+        self.client = self.network.connect("http://server", on_event=self.told, **options)
+        self.carried = Carried(self.client)
+        opened = self.client.endpoint.opened
+
+        def note_channel(pipe: Pipe, *, now: float) -> None:
+            self.channels.append(channel_of(pipe))
+            opened(pipe, now=now)
+
+        self.client.endpoint.opened = note_channel  # type: ignore[method-assign]
+        self.client.client.open()
+        self.network.run(0.0)
 
     # --- the books ---
 
@@ -56,13 +82,17 @@ class Sessions(RuleBasedStateMachine):
         self.reopened = False
         match event:
             case ev.Opened():
-                self.sent.append(self.pending)
+                self.ups.append(Direction(self.pending, self.carried, self.channels[len(self.ups)]))
                 self.received.append([])
                 self.pending = []
             case ev.DataReceived(data):
                 self.received[-1].append(number(data))
+            case ev.Closed(reason) if self.ups and not self.ups[-1].over:
+                self.ups[-1].over = reason.kind
+            case ev.MessagesDropped(payloads, "the connection is gone"):
+                self.ups[-1].lose(payloads)
             case ev.MessagesDropped(payloads):
-                dropped = [number(str(payload).strip('"')) for payload in payloads]
+                dropped = numbers(payloads)
                 assert dropped == self.pending[: len(dropped)], "the oldest go, and are told of once"
                 self.pending = self.pending[len(dropped) :]
 
@@ -71,9 +101,14 @@ class Sessions(RuleBasedStateMachine):
     def server_told(self, node: VirtualServer, event: ev.Event) -> None:
         match event:
             case ev.SparkConnected(spark):
-                self.spoken[spark], self.heard[spark] = [], []
+                self.heard[spark] = []
+                self.downs[spark] = Direction([], self.carriers[node], channel_of(spark.pipe))
             case ev.SparkData(spark, data):
                 self.heard[spark].append(number(data))
+            case ev.SparkDisconnected(spark, reason):
+                self.downs[spark].over = reason.kind
+            case ev.SparkMessagesDropped(spark, payloads):
+                self.downs[spark].lose(payloads)
 
     def next(self, size: int) -> str:
         self.count += 1
@@ -81,22 +116,27 @@ class Sessions(RuleBasedStateMachine):
 
     # --- the application ---
 
-    @rule(size=st.sampled_from([0, 50, 3000]))
-    def client_writes(self, size: int) -> None:
+    @rule(sizes=sizes, pump=st.booleans())
+    def client_writes(self, sizes: list[int], pump: bool) -> None:
         client = self.client.client
-        connected = client.ready_state is ReadyState.OPEN
-        text = self.next(size)
-        if not connected and client.state is not ClientState.ENDED:
-            self.pending.append(self.count)
-        if client.write(text) and connected:
-            self.sent[-1].append(self.count)
-        self.network.run(0.0)
+        for size in sizes:
+            connected = client.ready_state is ReadyState.OPEN
+            text = self.next(size)
+            if not connected and client.state is not ClientState.ENDED:
+                self.pending.append(self.count)
+            if client.write(text) and connected:
+                self.ups[-1].written.append(self.count)
+            if pump:
+                self.network.run(0.0)
 
-    @rule(size=st.sampled_from([0, 50, 3000]))
-    def sparks_write(self, size: int) -> None:
-        for spark in self.server.server:
-            if spark.write(self.next(size)):
-                self.spoken[spark].append(self.count)
+    @rule(sizes=sizes, pump=st.booleans())
+    def sparks_write(self, sizes: list[int], pump: bool) -> None:
+        for size in sizes:
+            for spark in self.server.server:
+                if spark.write(self.next(size)):
+                    self.downs[spark].written.append(self.count)
+            if pump:
+                self.network.run(0.0)
 
     @rule(reconnect=st.booleans())
     def sparks_end(self, reconnect: bool) -> None:
@@ -162,8 +202,9 @@ class Sessions(RuleBasedStateMachine):
         self.serve()
 
     def serve(self) -> None:
-        self.server = self.network.serve(on_event=self.server_told)
+        self.server = self.network.serve(on_event=self.server_told, limits=self.limits)
         self.servers.append(self.server)
+        self.carriers[self.server] = Carried(self.server)
         self.network.run(0.0)
 
     # --- what always holds ---
@@ -186,18 +227,18 @@ class Sessions(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self) -> None:
-        """What arrived on a connection is the beginning of what was sent on it: in order, once, without a gap."""
+        """What arrived on a connection is the beginning of what was carried on it: in order, once, without a gap."""
         if not hasattr(self, "client"):
             return
         try:
-            sent = {numbers[0]: numbers for numbers in self.sent if numbers}
-            spoken = {numbers[0]: numbers for numbers in self.spoken.values() if numbers}
-            heard = [numbers for numbers in self.heard.values() if numbers]
-            received = [numbers for numbers in self.received if numbers]
-            for arrived, written in ((heard, sent), (received, spoken)):
-                assert len({numbers[0] for numbers in arrived}) == len(arrived), "one connection's came on two"
-                for numbers in arrived:
-                    assert numbers == written[numbers[0]][: len(numbers)]
+            for ways, readers in ((self.ups, self.heard.values()), ([*self.downs.values()], self.received)):
+                carried = {way.carried[0]: way.carried for way in ways if way.carried}
+                arrived = [read for read in readers if read]
+                assert len({read[0] for read in arrived}) == len(arrived), "one connection's came on two"
+                for read in arrived:
+                    assert read == carried[read[0]][: len(read)]
+                for way in ways:
+                    way.check()
         except BaseException:
             note(self.network.story(80))
             raise
@@ -224,8 +265,8 @@ class Sessions(RuleBasedStateMachine):
             assert self.server.endpoint.channels == len(live)
             if live:
                 assert (self.pending, client.client.buffered, live[0].buffered) == ([], 0, 0)
-                assert self.heard[live[0]] == self.sent[-1]
-                assert self.received[-1] == self.spoken[live[0]]
+                assert self.heard[live[0]] == self.ups[-1].carried == self.ups[-1].written
+                assert self.received[-1] == self.downs[live[0]].carried == self.downs[live[0]].written
             else:
                 assert self.pending == []
                 assert client.endpoint.next_timeout() is None
@@ -233,10 +274,6 @@ class Sessions(RuleBasedStateMachine):
         except BaseException:
             note(network.story(80))
             raise
-
-
-def number(text: str) -> int:
-    return int(text.partition(":")[0])
 
 
 TestSessions = Sessions.TestCase

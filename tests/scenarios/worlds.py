@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
 from hypothesis import note
 
 from primus_proto import Spark
+from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from primus_proto.transports.pipes import Pipe
+from primus_proto.transports.websockets import WebSocketPipe
+from primus_proto.wire.websocket import WebSocket
+from tests.unit.wires import TEXT, frames
 
 
 @contextmanager
@@ -45,6 +52,81 @@ def session(network: VirtualNetwork, **options: Any) -> tuple[VirtualServer, Vir
     client = network.connect("http://server", **{"dialect": "happn", "timeout": False, **options})
     network.run_until(lambda: client.seen(ev.Opened) == 1)
     return server, client
+
+
+class Carried:
+    """What one end has given to its driver: what the application wrote, in the frames of every `Write`, by channel."""
+
+    def __init__(self, node: VirtualClient | VirtualServer) -> None:
+        self.values: dict[int, list[Any]] = {}
+        commands = node.endpoint.commands
+
+        def seen(*, now: float) -> list[cmd.Command]:
+            given = commands(now=now)
+            for command in given:
+                if isinstance(command, cmd.Write):
+                    for channel in command.channels:
+                        self._read(channel, command.data)
+            return given
+
+        node.endpoint.commands = seen  # type: ignore[method-assign]
+
+    def _read(self, channel: int, data: bytes) -> None:
+        if channel not in self.values:
+            head, _, data = data.partition(b"\r\n\r\n")
+            if b"websocket" not in head:
+                return  # a refusal
+            self.values[channel] = []
+        texts = [found.payload for found in frames(data) if found.opcode == TEXT]
+        self.values[channel] += [json.loads(text) for text in texts if not text.startswith(b'"primus::')]
+
+
+def channel_of(pipe: Pipe) -> int:
+    """The channel that a session's pipe runs on."""
+    assert isinstance(pipe, WebSocketPipe)
+    assert isinstance(pipe.carrier, WebSocket)
+    return pipe.carrier._channel.number
+
+
+def number(text: str) -> int:
+    """The number that a text of these tests begins with."""
+    return int(text.partition(":")[0])
+
+
+def numbers(payloads: Iterable[str | bytes]) -> list[int]:
+    """Of each message as encoded."""
+    return [number(json.loads(payload)) for payload in payloads]
+
+
+@dataclass
+class Direction:
+    """What was written on one connection, one way, and what became of it."""
+
+    written: list[int]
+    driver: Carried
+    channel: int
+    over: str = ""
+    """Why it is over, as the `CloseReason` of the writing end says."""
+    lost: list[int] = field(default_factory=list)
+
+    @property
+    def carried(self) -> list[int]:
+        """What the driver was given."""
+        return [number(text) for text in self.driver.values.get(self.channel, [])]
+
+    def lose(self, payloads: Iterable[str | bytes]) -> None:
+        """It was reported that these will not be sent."""
+        assert self.over, "it is still there"
+        assert not self.lost, "told of twice"
+        self.lost = numbers(payloads)
+
+    def check(self) -> None:
+        """All that was written was given to the driver or reported, and nothing was both; in order."""
+        if self.over in ("", "local"):  # under way, or ended politely: then what is left has its time to leave
+            assert not self.lost
+            assert self.carried == self.written[: len(self.carried)]
+        else:
+            assert self.carried + self.lost == self.written
 
 
 def data(node: VirtualClient | VirtualServer) -> list[Any]:

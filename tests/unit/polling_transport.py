@@ -14,16 +14,8 @@ from typing import Any
 from primus_proto import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from primus_proto.http import Answer, Request, Response, error_response
 from primus_proto.messages import Message
-from primus_proto.transports.base import (
-    ClientHost,
-    Exchange,
-    HeaderPairs,
-    Pipe,
-    PipeHost,
-    Route,
-    ServerHost,
-    unwelcome,
-)
+from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, unwelcome
+from primus_proto.transports.pipes import Pipe
 from primus_proto.transports.registry import Transport
 
 __all__ = ["ABSENCE", "HOLD", "POLLING", "SESSIONS", "ClientPipe", "PollingClient", "PollingServer", "ServerPipe"]
@@ -112,7 +104,7 @@ class PollingPipe(Pipe):
 
     def finish(self, *, now: float) -> None:
         self.over = True
-        self.discard()
+        self.withdraw()
         self.linger.cancel()
 
 

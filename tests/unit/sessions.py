@@ -11,7 +11,7 @@ from primus_proto import Client, ClientConfig, Headers, Limits, ReadyState, Requ
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http import Address
-from primus_proto.transports.base import Pipe
+from primus_proto.transports.pipes import Pipe
 
 START = 1000.0
 """What the clock of every host shows at first."""

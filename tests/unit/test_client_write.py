@@ -207,7 +207,7 @@ def test_a_loss_drains_what_can_no_longer_be_sent() -> None:
     assert crowded(host.client)
     host.lose()
     assert not crowded(host.client)
-    assert host.told() == ["rsc(end)", "close", "reconnect scheduled", "drain"]
+    assert host.told() == ["rsc(end)", "close", "messages dropped", "reconnect scheduled", "drain"]
 
 
 def test_an_end_leaves_nothing_crowded() -> None:

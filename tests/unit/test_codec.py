@@ -50,7 +50,7 @@ def test_inside_a_value_they_are_data() -> None:
 def test_whatever_a_parser_does_encoding_raises_one_error(outcome: Any) -> None:
     for function in (encode, encode_protocol):
         with pytest.raises(EncodeError, match="the parser failed"):
-            function(Broken(outcome), 1)
+            function(Broken(outcome), "1")
 
 
 def test_a_parsers_own_encode_error_is_kept() -> None:

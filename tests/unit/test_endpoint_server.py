@@ -42,7 +42,7 @@ def test_a_session_from_the_first_byte_to_the_last() -> None:
     spark.write([True])
     peer.send(close_frame(1000))
     assert peer.frames() == [Frame(CLOSE, b"\x03\xe8")]
-    assert wire.told() == ["readyStateChange", "disconnection", "end"]
+    assert wire.told() == ["readyStateChange", "disconnection", "messages dropped", "end"], "the goodbye came first"
     assert (len(wire.server), wire.endpoint.channels, wire.endpoint.next_timeout()) == (0, 0, None)
 
 

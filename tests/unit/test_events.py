@@ -83,6 +83,7 @@ PROGRESS: Any = (1, 10, 0.5, 3.0, 0.25)
         (ev.SparkEnded(SPARK_, REASON), ()),
         (ev.SparkHeartbeat(SPARK_), ()),
         (ev.SparkMessageIgnored(SPARK_, "primus::x"), ("primus::x",)),
+        (ev.SparkMessagesDropped(SPARK_, ("1",), "why"), (("1",), "why")),
         (ev.SparkDrained(SPARK_), ()),
         (ev.HeartbeatSkipped(SPARK_, 2), (SPARK_, 2)),
         (ev.Flatlined(SPARK_, 3), (SPARK_, 3)),

@@ -13,8 +13,8 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.messages import Message
 from primus_proto.parsers import JSONParser
-from primus_proto.transports.base import Pipe
-from tests.unit.sessions import OFFSET, START, ServerHost, SlowPipe, epoch_ms, request
+from primus_proto.transports.pipes import Pipe
+from tests.unit.sessions import OFFSET, START, ServerHost, SlowPipe, epoch_ms, request, story
 
 ENDING = ["readyStateChange", "disconnection", "end"]
 SERVER_CLOSE = '"primus::server::close"'
@@ -120,7 +120,9 @@ def test_a_broadcast_counts_who_took_it_and_cuts_who_does_not_read() -> None:
     host.connect()
     assert host.server.write("x" * 20) == 2
     assert host.server.write("x") == 1
-    assert host.told() == ["error", *ENDING]
+    events = host.fresh()
+    assert story(events) == ["error", *ENDING[:-1], "messages dropped", "end"]
+    assert events[-2] == ev.SparkMessagesDropped(slow, (f'"{"x" * 20}"',), "the connection is gone")
     assert slow.ready_state is ReadyState.CLOSED
     assert len(host.server) == 1
 

@@ -297,9 +297,11 @@ def test_the_backlog_is_counted_before_the_message_at_hand() -> None:
     assert host.told() == []
     assert spark.write("one too many") is False
     events = host.fresh()
-    assert story(events) == ["error", *ENDING]
+    assert story(events) == ["error", *ENDING[:-1], "messages dropped", "end"]
     assert isinstance(events[0], ev.SparkError)
     assert isinstance(events[0].error, BacklogExceeded)
+    assert str(events[0].error).startswith("1002 bytes wait")
+    assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"',), "the connection is gone")
     assert spark.close_reason == CloseReason("backlog", 1006, "", events[0].error)
     assert spark.pipe.aborted
 
@@ -319,10 +321,12 @@ def test_a_last_value_over_the_backlog_cuts_instead() -> None:
     spark = host.connect(pipe=pipe)
     spark.write("x" * 1000)
     spark.end("bye")
-    assert host.told() == ["error", *ENDING]
+    events = host.fresh()
+    assert story(events) == ["error", *ENDING[:-1], "messages dropped", "end"]
+    assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"', '"bye"'), "the connection is gone")
     assert spark.close_reason is not None
     assert spark.close_reason.kind == "backlog"
-    assert len(pipe.payloads()) == 1
+    assert pipe.payloads() == []
 
 
 def test_an_end_without_one_does_not() -> None:

@@ -13,9 +13,10 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.commands import Abort, Close, Pause, Resume, SendMessage
 from primus_proto.http import Address, Answer
-from primus_proto.messages import Message
+from primus_proto.messages import Message, ProtocolMessage
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from primus_proto.transports.base import ERROR_BODY, CarrierOwner, HeaderPairs, MessagePipe, Pipe, Route, unwelcome
+from primus_proto.transports.base import ERROR_BODY, CarrierOwner, HeaderPairs, Route, unwelcome
+from primus_proto.transports.pipes import MessagePipe, Pipe
 from primus_proto.transports.registry import TRANSPORTS
 from tests.unit.polling_transport import ABSENCE, HOLD, POLLING, SESSIONS
 from tests.unit.wires import ServerWire
@@ -259,6 +260,7 @@ class ForeignCarrier:
     def __init__(self, owner: CarrierOwner) -> None:
         self.owner = owner
         self.buffered = 0
+        self.blocked = False
         self.done: list[object] = []
 
     def send(self, message: Message, *, now: float) -> None:
@@ -378,8 +380,10 @@ def test_a_pipe_closes_once_and_drops_what_it_held() -> None:
     assert pipe.ending == (4000, "first")
     pipe.abort()
     assert (pipe.ending, pipe.aborted) == ((4000, "first"), True)
-    pipe.discard()
-    assert (pipe.take(), pipe.buffered) == (None, 0)
+    pipe.send(ProtocolMessage("the protocol's own"))
+    pipe.send(Message(b"three"))
+    assert pipe.withdraw() == ("two", b"three")
+    assert (pipe.take(), pipe.buffered, pipe.withdraw()) == (None, 0, ())
     aborted = Bare(dirty.append)
     aborted.abort()
     assert aborted.ending == (1006, "")

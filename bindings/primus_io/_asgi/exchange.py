@@ -22,6 +22,7 @@ HeaderPairs = Iterable[tuple[str, str]]
 
 # What HTTP/2 and later have no place for (RFC 9113, 8.2.2).
 HOP_BY_HOP = ("connection", "upgrade")
+HIGH = 64 * 1024  # bytes that the host has not taken above which the core keeps the rest
 # Codes of closes that say what the peer did wrong, whichever end said so first.
 VIOLATIONS = {1002: "protocol error", 1003: "data it cannot take", 1007: "not UTF-8", 1009: "message too large"}
 
@@ -248,6 +249,10 @@ class WebSocket:
     @property
     def buffered(self) -> int:
         return self._call.buffered
+
+    @property
+    def blocked(self) -> bool:
+        return self._call.buffered > HIGH
 
     def send(self, message: Message, *, now: float) -> None:
         if self._open:
