@@ -15,6 +15,7 @@ from typing import Any, ParamSpec
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 import trio.testing
 
 __all__ = ["Caller", "Gate", "body", "calling", "head", "http", "on_both", "on_trio", "turns", "websocket"]
@@ -170,8 +171,10 @@ def _run(main: Callable[[], Awaitable[None]], backend: str) -> None:
         with anyio.fail_after(1000 if backend == "trio" else 20):
             await main()
 
-    options = {"clock": trio.testing.MockClock(autojump_threshold=0)} if backend == "trio" else {}
-    anyio.run(bounded, backend=backend, backend_options=options)
+    if backend == "trio":
+        trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0))
+    else:
+        anyio.run(bounded)
 
 
 def on_both(main: Callable[P, Awaitable[None]]) -> Callable[..., None]:
