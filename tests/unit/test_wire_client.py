@@ -8,6 +8,7 @@ from primus_proto import ConnectError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.transports.base import ERROR_BODY
+from primus_proto.wire.client import INTERIM
 from tests.unit.wires import TEXT, ClientWire, frame
 
 
@@ -90,6 +91,14 @@ def test_other_interim_answers_are_passed_over(wire: ClientWire) -> None:
     wire.feed(wire.channel, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
     wire.feed(wire.channel, wire.answer(said))
     assert wire.told()[-1] == "open"
+
+
+def test_interim_answers_without_end_are_the_end(wire: ClientWire) -> None:
+    wire.up()
+    wire.feed(wire.channel, b"HTTP/1.1 100 Continue\r\n\r\n" * INTERIM)
+    assert "error" not in wire.told()
+    wire.feed(wire.channel, b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert "without end" in str(failure(wire))
 
 
 @pytest.mark.parametrize(
