@@ -14,7 +14,7 @@ from .errors import BacklogExceeded, ConnectionLost, DecodeError, EncodeError, L
 from .http import Address, Headers, Request
 from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 from .spark_heartbeat import spark_heartbeat
-from .states import SPARK, ReadyState, SparkState, SparkTrigger, step
+from .states import SPARK, CloseKind, ReadyState, SparkState, SparkTrigger, step
 
 if TYPE_CHECKING:
     from .server import Server
@@ -222,7 +222,7 @@ class Spark:
                 error = ConnectionLost(error, code=code)
             if error is not None and not isinstance(error, ConnectionLost):
                 self.server.emit(ev.SparkError(self, error))
-            kind = "lost" if error is not None or code == 1006 else "client"
+            kind: CloseKind = "lost" if error is not None or code == 1006 else "client"
             self._close(SparkTrigger.LOST, ev.CloseReason(kind, code, reason, error))
 
     def connection_blocked(self) -> None:

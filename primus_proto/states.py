@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from .errors import LocalProtocolError, PrimusError
 
@@ -18,6 +18,7 @@ __all__ = [
     "SPARK",
     "ClientState",
     "ClientTrigger",
+    "CloseKind",
     "CloseReason",
     "ReadyState",
     "SparkState",
@@ -80,6 +81,9 @@ class SparkTrigger(Enum):
     CUT = "backlog over the limit"
 
 
+CloseKind = Literal["local", "server", "client", "lost", "refused", "timeout", "retries", "flatline", "backlog"]
+
+
 @dataclass(frozen=True, slots=True)
 class CloseReason:
     """Why a session is over.
@@ -90,7 +94,7 @@ class CloseReason:
     `code` and `reason` are those of the WebSocket close, 1006 where there was none.
     """
 
-    kind: str
+    kind: CloseKind
     code: int = 1000
     reason: str = ""
     error: PrimusError | None = None
