@@ -7,6 +7,7 @@ end, nor keeps silent itself.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,8 @@ def _seconds(milliseconds: object) -> float | None:
     return None
 
 
-class ClientHeartbeat:
-    """A client's heartbeat. By itself it waits for nothing; the dialects add their timers."""
+class ClientHeartbeat(ABC):
+    """A client's heartbeat. The dialects say what its timers are, and what they mean."""
 
     def __init__(self, client: Client, period: float) -> None:
         self._client = client
@@ -75,6 +76,7 @@ class ClientHeartbeat:
         self._excused = False  # there was a pause since the timer was set: what is missed may be there, unread
         self._proven = False  # a sign of life came on this connection, as this dialect has it
 
+    @abstractmethod
     def start(self, now: float) -> None:
         """The connection is open."""
 
@@ -105,6 +107,7 @@ class ClientHeartbeat:
         proven, self._proven = self._proven, False
         return self if proven else client_heartbeat(self._client)
 
+    @abstractmethod
     def _cancel(self) -> None:
         """Turn the timers off."""
 
@@ -116,9 +119,9 @@ class ClientHeartbeat:
         """Read again."""
         self._paused = False
 
+    @abstractmethod
     def ping(self, value: str, now: float) -> bool:
         """A ``primus::ping::`` came. False: it means nothing in this dialect."""
-        return False
 
     def pong(self, value: str, now: float) -> bool:
         """A ``primus::pong::`` came. False: it means nothing in this dialect."""
