@@ -57,11 +57,19 @@ def raw_client(url: str, query: str = "ping=false") -> Iterator[socket.socket]:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(CONNECT.format(query=query).encode())
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            answer += connection.recv(1)
-        assert b" 101 " in answer
+        assert b" 101 " in receive_head(connection)
         yield connection
+
+
+def receive_head(connection: socket.socket) -> bytes:
+    """The head of a request or response. Raises ConnectionError where it does not come to its end."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        byte = connection.recv(1)
+        if not byte:
+            raise ConnectionError("closed before the head was there")
+        head += byte
+    return head
 
 
 def handshake(connection: socket.socket) -> None:
@@ -69,9 +77,7 @@ def handshake(connection: socket.socket) -> None:
 
     Another request, as for the spec, is answered 404, and raises ConnectionError: there is nothing more to say.
     """
-    head = b""
-    while b"\r\n\r\n" not in head:
-        head += connection.recv(1)
+    head = receive_head(connection)
     key = re.search(rb"sec-websocket-key: *(\S+)", head, re.IGNORECASE)
     if key is None:
         connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
