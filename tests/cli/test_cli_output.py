@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -15,8 +17,11 @@ from primus_io.cli.advice import advice
 from primus_io.cli.input import Chunks, lines
 from primus_io.cli.output import Output
 from primus_io.cli.report import detail, fault, printable, value
+from primus_io.cli.runtime import RUNTIMES, load
 from primus_io.cli.signals import stopping
 from primus_proto import ConnectError, ConnectionLost
+
+each_io = pytest.mark.parametrize("io", RUNTIMES)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def deep() -> list[Any]:
 
 
 def test_json_is_one_ascii_line_whatever_is_in_it(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    output = Output("primus", json=True)
+    output = Output("primus", load("asyncio"), json=True)
     output.event("data", data={"text": "\n\u2028é\x1b"})
     output.event("data", id="a", data=float("nan"))
     output.event("data", id="b", data=deep())
@@ -88,9 +93,10 @@ def test_json_is_one_ascii_line_whatever_is_in_it(capfdbinary: pytest.CaptureFix
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes that do not block are POSIX's")
-def test_pipes_that_somebody_made_non_blocking(monkeypatch: pytest.MonkeyPatch) -> None:
+@each_io
+def test_pipes_that_somebody_made_non_blocking(io: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A parent process may have: neither reading nor writing then fails for want of data or room."""
-    text = "x" * 1_000_000
+    runtime, text = load(io), "x" * 2_000_000
 
     async def main() -> tuple[str, list[bytes]]:
         ours, theirs = os.pipe()
@@ -98,21 +104,28 @@ def test_pipes_that_somebody_made_non_blocking(monkeypatch: pytest.MonkeyPatch) 
         os.set_blocking(theirs, False)
         with open(ours, encoding="utf-8") as reading, open(theirs, "w", encoding="utf-8") as writing:
             monkeypatch.setattr(sys, "stdout", writing)
-            output = Output("primus", json=True)
-            taking = asyncio.create_task(collect(lines(Chunks(reading))))
+            output = Output("primus", runtime, json=True)
             output.event("data", data=text)
-            await output.room()
-            await asyncio.to_thread(output.close)
             monkeypatch.undo()
-            writing.close()
-            return text, await taking
+            assert output.crowded
 
-    sent, received = asyncio.run(main())
+            def close() -> None:
+                output.close()
+                writing.close()
+
+            async def close_when_there_is_room() -> list[bytes]:
+                await output.room()
+                threading.Thread(target=close).start()
+                await runtime.sleep(math.inf)
+                return []
+
+            async def collect() -> list[bytes]:
+                return [line async for line in lines(Chunks(reading, runtime))]
+
+            return text, await runtime.race(collect, close_when_there_is_room)
+
+    sent, received = runtime.run(main)
     assert [json.loads(line) for line in received] == [{"event": "data", "data": sent}]
-
-
-async def collect(source: Any) -> list[bytes]:
-    return [line async for line in source]
 
 
 @pytest.mark.parametrize(
@@ -133,24 +146,25 @@ def test_advice(error: ConnectError | ConnectionLost, said: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends a process there")
-def test_signals_where_the_loop_has_no_way_to_handle_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on Windows."""
+@each_io
+def test_signals_where_the_loop_has_no_way_to_handle_them(io: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, and with every library but asyncio."""
+    runtime = load(io)
 
     def missing(*_: Any) -> None:
         raise NotImplementedError
 
     async def main() -> list[str]:
-        loop = asyncio.get_running_loop()
-        monkeypatch.setattr(loop, "add_signal_handler", missing)
         reasons = []
         for number in (signal.SIGINT, signal.SIGTERM):
-            with stopping() as stop:
-                loop.call_soon(os.kill, os.getpid(), number)
-                async with asyncio.timeout(10):
-                    await stop.wait()
+            with stopping(runtime) as stop:
+                assert not stop
+                runtime.soon(lambda: os.kill(os.getpid(), number))  # noqa: B023
+                assert await runtime.within(10, stop.wait)
                 reasons.append(stop.reason)
         return reasons
 
+    monkeypatch.setattr(asyncio.unix_events._UnixSelectorEventLoop, "add_signal_handler", missing)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    assert asyncio.run(main()) == ["SIGINT", "SIGTERM"]
+    assert runtime.run(main) == ["SIGINT", "SIGTERM"]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

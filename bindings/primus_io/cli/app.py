@@ -7,12 +7,12 @@ for wrong usage; a mistake of the user's is answered in one sentence and never b
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from primus_proto import ConfigError, __version__
@@ -22,6 +22,7 @@ from .job import Job
 from .options import in_flags
 from .output import Output
 from .report import printable
+from .runtime import RUNTIMES, Runtime, load
 
 __all__ = ["run"]
 
@@ -71,6 +72,9 @@ def make_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         command.add_arguments(subparser)
+        subparser.add_argument(
+            "--io", choices=RUNTIMES, default="asyncio", help="the library to do it with (default: %(default)s)"
+        )
         subparser.add_argument("--json", action="store_true", help="print each event as one JSON object a line")
         subparser.add_argument("--verbose", action="store_true", help="say more on stderr, tracebacks included")
         subparser.set_defaults(prepare=command.prepare, program=f"primus {name}")
@@ -87,21 +91,22 @@ def run(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        job: Job = args.prepare(args)
+        runtime = load(args.io)
+        job: Job = args.prepare(args, runtime)
     except ConfigError as error:
         return _usage(args.program, in_flags(str(error)))
-    output = Output(args.program, json=args.json, verbose=args.verbose)
+    output = Output(args.program, runtime, json=args.json, verbose=args.verbose)
     try:
-        return _run(job, output)
+        return _run(runtime, job, output)
     finally:
         _close(output)
 
 
-def _run(job: Job, output: Output) -> int:
+def _run(runtime: Runtime, job: Job, output: Output) -> int:
     _log_to(output)
     try:
-        status = asyncio.run(job(output))
-    except (KeyboardInterrupt, asyncio.CancelledError):  # a second signal
+        status = runtime.run(partial(job, output))
+    except KeyboardInterrupt:  # a second signal, or one before we had a word in it
         return 1
     except Exception as error:
         output.note(f"internal error: {error!r}; please report it, with what --verbose says")

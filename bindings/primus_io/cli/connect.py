@@ -7,7 +7,6 @@ for the id of the connection, because whoever answers that has read everything b
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
 import sys
@@ -20,14 +19,15 @@ import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.parsers import JSONParser
 
-from ..asyncio import Client
-from ..asyncio import connect as connecting
+from .._awaiting import AsyncClient as Client
+from .._awaiting import Connect
 from . import report
 from .advice import advice
 from .input import Chunks, lines
 from .job import Job
 from .options import add_client_options, given_options, number
 from .output import Output
+from .runtime import Changes, Runtime
 from .signals import Stop, stopping
 from .terminal import PlainPrompt, Terminal, can_edit, is_terminal
 from .tls import add_client_tls, client_tls
@@ -67,19 +67,21 @@ def seconds(text: str) -> float:
     return value
 
 
-def prepare(args: argparse.Namespace) -> Job:
+def prepare(args: argparse.Namespace, runtime: Runtime) -> Job:
     """Check the options. Raises ConfigError."""
     options = given_options(args, pp.ClientConfig) | {"manual": True}  # opened once the listeners are there
-    client = connecting(wait=False, ssl=client_tls(args), **options)
+    connecting = runtime.connect(wait=False, ssl=client_tls(args), **options)
     config = pp.ClientConfig(**options)
-    return partial(_connect, client, config, args)
+    return partial(_connect, runtime, connecting, config, args)
 
 
-async def _connect(client: connecting, config: pp.ClientConfig, args: argparse.Namespace, output: Output) -> int:
-    with stopping() as stop:
+async def _connect(
+    runtime: Runtime, connecting: Connect, config: pp.ClientConfig, args: argparse.Namespace, output: Output
+) -> int:
+    with stopping(runtime) as stop:
         output.on_gone = lambda: stop.ask("")
-        async with client as primus:
-            talk = _Talk(primus, config, args, output, stop)
+        async with connecting as primus:
+            talk = _Talk(runtime, primus, config, args, output, stop)
             talk.listen()
             await talk.run()
         return talk.status()
@@ -89,15 +91,24 @@ class _Talk:
     """One client's life, from its first attempt to its end."""
 
     def __init__(
-        self, primus: Client, config: pp.ClientConfig, args: argparse.Namespace, output: Output, stop: Stop
+        self,
+        runtime: Runtime,
+        primus: Client,
+        config: pp.ClientConfig,
+        args: argparse.Namespace,
+        output: Output,
+        stop: Stop,
     ) -> None:
+        self._runtime = runtime
         self._primus = primus
         self._config = config
         self._args = args
         self._output = output
         self._stop = stop
         self._parser = JSONParser()
-        self._opened = asyncio.Event()
+        self._opened = False
+        self._changes = Changes(runtime)  # of that
+        self._prompt = contextlib.ExitStack()  # what is to be undone where a person has typed
         self._started = False
         self._end: pp.CloseReason | None = None  # why the client ended, if not because we said so
         self._sent = 0
@@ -111,7 +122,7 @@ class _Talk:
     def listen(self) -> None:
         """Print every event there is."""
         primus, event = self._primus, self._output.event
-        wall_offset = time.time() - asyncio.get_running_loop().time()
+        wall_offset = time.time() - self._runtime.clock()
         listeners: dict[str, Callable[..., object]] = {
             "close": lambda: event("close", **report.closing(primus.close_reason)),
             "data": self._received,
@@ -133,12 +144,16 @@ class _Talk:
         primus.on("error", self._warn)
         primus.on("timeout", lambda: self._warn(pp.ConnectError("no answer in time")))
         primus.on("open", self._open)
-        primus.on("close", self._opened.clear)
+        primus.on("close", self._close)
         primus.on(ev.Ended, self._ended)
 
     def _open(self) -> None:
-        self._opened.set()
+        self._opened = True
+        self._changes.note()
         self._output.remark(f"open after {(self._primus.latency or 0) * 1000:.1f} ms")
+
+    def _close(self) -> None:
+        self._opened = False
 
     def _received(self, data: Any) -> Coroutine[Any, Any, None] | None:
         self._output.event("data", **report.value(data))
@@ -166,15 +181,8 @@ class _Talk:
 
     async def run(self) -> None:
         """Until the input ends, the client does, or somebody wants it to."""
-        tasks = [asyncio.create_task(wait) for wait in (self._converse(), self._until_ended(), self._stop.wait())]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        with self._prompt:  # the terminal is left even if whoever reads from it is stuck in a send
+            await self._runtime.race(self._converse, self._primus.wait_ended, self._stop.wait)
 
     async def _converse(self) -> None:
         if not hasattr(self._args, "manual"):
@@ -188,7 +196,7 @@ class _Talk:
         if self._started:
             await self._flush()
             self._output.remark(f"nothing is left to send; staying for {self._args.linger:g} s")
-            await asyncio.sleep(self._args.linger)
+            await self._runtime.sleep(self._args.linger)
 
     def _start(self) -> None:
         if not self._started:
@@ -196,25 +204,22 @@ class _Talk:
             self._output.remark(f"connecting to {self._config.authority}, path {self._config.pathname}")
             self._primus.open()
 
-    async def _until_ended(self) -> None:
-        await self._primus.wait_ended()
-
     async def _lines(self) -> AsyncGenerator[bytes, None]:
         output = self._output
         if self._typed and can_edit():
-            with Terminal(sys.stdin, output) as terminal, self._stop.continuing(terminal.continued):
-                async for line in terminal.lines():
-                    yield line
+            terminal = self._prompt.enter_context(Terminal(sys.stdin, output, self._runtime))
+            self._prompt.enter_context(self._stop.continuing(terminal.continued))
+            async for line in terminal.lines():
+                yield line
+            self._prompt.close()
             return
         if self._typed:
-            output.row = PlainPrompt()
-            output.draw(output.row.shown())
-        chunks = Chunks(sys.stdin)
-        try:
-            async for line in lines(chunks):
-                yield line
-        finally:
-            output.row = None
+            output.show(PlainPrompt())
+            self._prompt.callback(output.hide)
+        chunks = Chunks(sys.stdin, self._runtime)
+        async for line in lines(chunks):
+            yield line
+        self._prompt.close()
         if chunks.error is not None:
             output.note(f"cannot read the input: {chunks.error.strerror or chunks.error}")
 
@@ -244,19 +249,21 @@ class _Talk:
     async def _flush(self) -> None:
         """Wait until the server has read all that was sent; for an open connection if that was nothing."""
         if not self._sent:
-            await self._opened.wait()
+            await self._changes.until(lambda: self._opened)
             return
-        asking = asyncio.create_task(self._primus.id())
-        try:
-            while not asking.done():
-                await self._opened.wait()
-                await asyncio.wait([asking], timeout=self._config.pong)
-                if not asking.done() and self._opened.is_set() and not self._primus.buffered:
-                    self._output.note("the server has not confirmed that it read everything; giving up on that")
-                    return
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)  # ConnectionLost: said by the client's events
+        await self._runtime.race(self._confirmed, self._lose_patience)
+
+    async def _confirmed(self) -> None:
+        with contextlib.suppress(pp.ConnectionLost):  # said by the client's events
+            await self._primus.id()
+
+    async def _lose_patience(self) -> None:
+        confirming = False  # whether it could by now
+        while not confirming:
+            await self._changes.until(lambda: self._opened)
+            await self._runtime.sleep(self._config.pong)
+            confirming = self._opened and not self._primus.buffered
+        self._output.note("the server has not confirmed that it read everything; giving up on that")
 
     # --- how it ended ---
 

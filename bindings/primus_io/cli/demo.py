@@ -7,14 +7,16 @@ demo.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import time
+from functools import partial
 from typing import Any
 
-from ..asyncio import Client, Server, Spark, connect, serve
+from .._awaiting import AsyncClient as Client
+from .._awaiting import AsyncServer as Server
+from .._awaiting import AsyncSpark as Spark
 from .job import Job
 from .output import Output
+from .runtime import Changes, Runtime
 from .signals import stopping
 
 __all__ = ["DESCRIPTION", "NAME", "STATUS", "SUMMARY", "add_arguments", "prepare"]
@@ -35,59 +37,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The demo has no flags of its own."""
 
 
-def prepare(args: argparse.Namespace) -> Job:
+def prepare(args: argparse.Namespace, runtime: Runtime) -> Job:
     """There is nothing to check."""
-    return _demo
+    return partial(_demo, runtime)
 
 
 class Missing(Exception):
     """Something that should have happened did not."""
 
 
-async def _demo(output: Output) -> int:
-    with stopping() as stop:
-        tour = asyncio.create_task(_Tour(output).run())
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([tour, stopped], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        tour.cancel()
-        (result,) = await asyncio.gather(tour, return_exceptions=True)
-    if isinstance(result, asyncio.CancelledError):
+async def _demo(runtime: Runtime, output: Output) -> int:
+    with stopping(runtime) as stop:
+        happened = await runtime.race(_Tour(runtime, output).run, stop.wait)
+    if happened is None:
         output.note("stopped before the end")
-        return 1
-    if isinstance(result, BaseException):
-        raise result
-    return 0 if result else 1
+    return 0 if happened else 1
 
 
 class _Heard:
     """What has happened so far, and waiting for more of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self.seen: list[tuple[str, ...]] = []
-        self._changed = asyncio.Event()
+        self._runtime = runtime
+        self._changes = Changes(runtime)
 
     def say(self, *what: str) -> None:
         self.seen.append(what)
-        self._changed.set()
+        self._changes.note()
 
     async def wait(self, *what: str, times: int = 1) -> None:
         """Until that was said so many times."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STEP):
-                while self.seen.count(what) < times:
-                    self._changed.clear()
-                    await self._changed.wait()
-                return
-        raise Missing(f"not seen within {STEP:g} s: {' '.join(what)}" + (f", {times} times" if times > 1 else ""))
+        seen = partial(self._changes.until, lambda: self.seen.count(what) >= times)
+        if not await self._runtime.within(STEP, seen):
+            raise Missing(f"not seen within {STEP:g} s: {' '.join(what)}" + (f", {times} times" if times > 1 else ""))
 
 
 class _Tour:
     """The demo itself."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, runtime: Runtime, output: Output) -> None:
+        self._runtime = runtime
         self._output = output
-        self._heard = _Heard()
+        self._heard = _Heard(runtime)
         self._steps = 0
         self._names: dict[str, str] = {}  # spark id -> client's name
 
@@ -120,8 +112,8 @@ class _Tour:
             self._output.text(f"{self._steps:2}  {what:<55} {how}")
 
     async def _talk(self) -> None:
-        heard = self._heard
-        async with serve(None) as server:
+        heard, connect = self._heard, self._runtime.connect
+        async with self._runtime.serve(None) as server:
             self._watch_server(server)
             self._done("A server listens, on a port that was free.", server.url)
             options: dict[str, Any] = {"ping": PING, "min": AWAY, "wait": False, "manual": True}

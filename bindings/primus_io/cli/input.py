@@ -7,12 +7,13 @@ process would have to wait for.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import select
 import threading
 from collections.abc import AsyncIterator
 from typing import TextIO
+
+from .._session import Waitable
+from .runtime import Runtime
 
 __all__ = ["Chunks", "lines"]
 
@@ -22,11 +23,12 @@ CHUNK = 64 * 1024
 class Chunks:
     """The bytes of a stream as they come; `read` gives b"" at its end."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, runtime: Runtime) -> None:
         self._stream = stream
-        self._loop = asyncio.get_running_loop()
+        self._runtime = runtime
         self._wanted = threading.Semaphore(0)
-        self._next: asyncio.Future[bytes] | None = None
+        self._arrived: Waitable | None = None  # what was asked for; None: nothing
+        self._data = b""
         self.error: OSError | None = None
         """Why reading ended, where it was not the end of the stream."""
         if stream is not None:
@@ -36,12 +38,12 @@ class Chunks:
         """The next bytes. What a cancelled call would have got, the next one gets."""
         if self._stream is None:
             return b""
-        if self._next is None:
-            self._next = self._loop.create_future()
+        if self._arrived is None:
+            self._arrived = self._runtime.event()
             self._wanted.release()
-        data = await asyncio.shield(self._next)
-        self._next = None
-        return data
+        await self._arrived.wait()
+        self._arrived = None
+        return self._data
 
     def _read_all(self) -> None:
         """The thread: one chunk each time that one is wanted."""
@@ -57,12 +59,9 @@ class Chunks:
             except (OSError, ValueError) as error:
                 self.error = error if isinstance(error, OSError) else OSError(str(error))
                 data = b""
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._arrived, data)
-
-    def _arrived(self, data: bytes) -> None:
-        assert self._next is not None
-        self._next.set_result(data)
+            assert self._arrived is not None
+            self._data = data
+            self._runtime.soon(self._arrived.set)
 
 
 async def lines(chunks: Chunks) -> AsyncIterator[bytes]:

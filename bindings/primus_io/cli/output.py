@@ -2,13 +2,11 @@
 
 The law kept here: a line is on its way before the next one is made, the loop never waits for whoever reads them, and
 what a peer sent cannot drive the terminal. A thread of its own does the writing, so that a connection outlives a pager
-that does not read on; what waits to be written is bounded.
+that does not read on; what waits to be written is bounded. Any thread may print, and lines stay whole.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import json
 import select
@@ -19,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
 from .report import detail, printable
+from .runtime import Changes, Runtime
 
 __all__ = ["Output", "Row"]
 
@@ -40,19 +39,21 @@ class Row(Protocol):
 
 
 class Output:
-    """Prints for one command, as text or as JSON lines; used from the loop's thread only."""
+    """Prints for one command, as text or as JSON lines."""
 
-    def __init__(self, program: str, *, json: bool = False, verbose: bool = False) -> None:
+    def __init__(self, program: str, runtime: Runtime, *, json: bool = False, verbose: bool = False) -> None:
         self.program = program
         self.json = json
         self.verbose = verbose
-        self.row: Row | None = None
+        self.screen = threading.RLock()
+        """Held while lines are put around the row, and by whoever changes what that shows."""
         self.on_gone: Callable[[], None] = lambda: None
         """Called on the loop when stdout cannot be written to any more."""
         self.failure: OSError | None = None
         """Why stdout could not be written to, unless it is just that its reader left."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiters: list[asyncio.Event] = []
+        self._runtime = runtime
+        self._relief = Changes(runtime)
+        self._row: Row | None = None
         self._queue: deque[tuple[TextIO, bytes]] = deque()
         self._size = 0
         self._crowded = False
@@ -90,6 +91,18 @@ class Output:
         """Send something to the terminal as it is."""
         self._put(sys.stdout, text)
 
+    def show(self, row: Row) -> None:
+        """From now on there is this row below the lines."""
+        with self.screen:
+            self._row = row
+            self.draw(row.shown())
+
+    def hide(self, text: str = "") -> None:
+        """From now on there is none; draw that in its place."""
+        with self.screen:
+            self._row = None
+            self.draw(text)
+
     @property
     def crowded(self) -> bool:
         """Whether so much waits to be written that `room` should be awaited before there is more."""
@@ -97,11 +110,7 @@ class Output:
 
     async def room(self) -> None:
         """Wait until there is room."""
-        while self._crowded:
-            waiter = asyncio.Event()
-            self._waiters.append(waiter)
-            if self._crowded:  # still: the thread may have caught up just before
-                await waiter.wait()
+        await self._relief.until(lambda: not self._crowded)
 
     def close(self) -> None:
         """Wait until all is written."""
@@ -114,24 +123,23 @@ class Output:
     # --- inside ---
 
     def _line(self, stream: TextIO | None, line: str) -> None:
-        row = self.row
-        if row is None:
-            self._put(stream, line + "\n")
-        elif stream is sys.stdout:
-            self._put(stream, f"{row.erased()}{line}\n{row.shown()}")
-        else:
-            self._put(sys.stdout, row.erased())
-            self._put(stream, line + "\n")
-            self._put(sys.stdout, row.shown())
+        with self.screen:
+            row = self._row
+            if row is None:
+                self._put(stream, line + "\n")
+            elif stream is sys.stdout:
+                self._put(stream, f"{row.erased()}{line}\n{row.shown()}")
+            else:
+                self._put(sys.stdout, row.erased())
+                self._put(stream, line + "\n")
+                self._put(sys.stdout, row.shown())
 
     def _put(self, stream: TextIO | None, text: str) -> None:
-        if stream is None or stream in self._gone:
+        if not text or stream is None or stream in self._gone:
             return
         data = text.encode(stream.encoding or "utf-8", "backslashreplace")
         with self._changed:
             if self._thread is None:
-                with contextlib.suppress(RuntimeError):
-                    self._loop = asyncio.get_running_loop()
                 self._thread = threading.Thread(target=self._write_all, name="primus-output", daemon=True)
                 self._thread.start()
             while self._size > LIMIT:
@@ -169,25 +177,14 @@ class Output:
                     self._crowded = False
                 self._changed.notify_all()
             if relieved:
-                self._tell(self._wake)
+                self._runtime.soon(self._relief.note)
 
     def _lost(self, stream: TextIO, error: OSError | ValueError) -> None:
         self._gone.add(stream)
         if stream is sys.stdout:
             if isinstance(error, OSError) and error.errno not in GONE:
                 self.failure = error
-            self._tell(lambda: self.on_gone())
-
-    def _tell(self, function: Callable[[], None]) -> None:
-        """Call something on the loop, if there still is one."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(function)
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.set()
+            self._runtime.soon(lambda: self.on_gone())
 
 
 def _write(stream: TextIO, data: bytes) -> None:

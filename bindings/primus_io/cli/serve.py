@@ -7,7 +7,6 @@ on its backlog; nothing piles up without bound, and nobody waits for ever.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import errno
 import hmac
 import os
@@ -18,12 +17,14 @@ from typing import Any
 
 import primus_proto as pp
 
-from ..asyncio import Server, Spark
-from ..asyncio import serve as serving
+from .._awaiting import AsyncServer as Server
+from .._awaiting import AsyncSpark as Spark
+from .._awaiting import Serve
 from . import report
 from .job import Job
 from .options import add_server_options, given_options, whole
 from .output import Output
+from .runtime import Runtime
 from .signals import stopping
 from .tls import add_server_tls, server_tls
 
@@ -73,7 +74,7 @@ def pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def prepare(args: argparse.Namespace) -> Job:
+def prepare(args: argparse.Namespace, runtime: Runtime) -> Job:
     """Check the options. Raises ConfigError."""
     options = given_options(args, pp.ServerConfig)
     if args.require:
@@ -81,8 +82,8 @@ def prepare(args: argparse.Namespace) -> Job:
         options["authorize"] = partial(_allowed, args.require)
     elif options.get("authorization"):
         raise pp.ConfigError("--authorization needs --require KEY=VALUE: what a client must bring")
-    server = serving(None, args.host, args.port, ssl=server_tls(args), **options)
-    return partial(_serve, server, args)
+    starting = runtime.serve(None, args.host, args.port, ssl=server_tls(args), **options)
+    return partial(_serve, runtime, starting, args)
 
 
 def _allowed(required: list[tuple[str, str]], request: pp.Request) -> bool:
@@ -93,8 +94,8 @@ def _allowed(required: list[tuple[str, str]], request: pp.Request) -> bool:
     return True
 
 
-async def _serve(starting: serving, args: argparse.Namespace, output: Output) -> int:
-    with stopping() as stop:
+async def _serve(runtime: Runtime, starting: Serve, args: argparse.Namespace, output: Output) -> int:
+    with stopping(runtime) as stop:
         output.on_gone = lambda: stop.ask("")
         try:
             server = await starting.__aenter__()
@@ -103,7 +104,7 @@ async def _serve(starting: serving, args: argparse.Namespace, output: Output) ->
             return 1
         try:
             output.event("listening", url=server.url)
-            _Host(server, output, relay=args.mode == "relay").listen()
+            _Host(server, output, runtime, relay=args.mode == "relay").listen()
             await stop.wait()
             output.remark(f"ending ({stop.reason or 'nobody reads the output'}); open sparks: {len(server.sparks)}")
         finally:
@@ -125,9 +126,10 @@ def _cannot_listen(args: argparse.Namespace, error: OSError | UnicodeError) -> s
 class _Host:
     """Listens to the server and prints what it says."""
 
-    def __init__(self, server: Server, output: Output, *, relay: bool) -> None:
+    def __init__(self, server: Server, output: Output, runtime: Runtime, *, relay: bool) -> None:
         self.server = server
         self.output = output
+        self.runtime = runtime
         self.relay = relay
         self.slow: set[Spark] = set()  # waited for in vain; not again until they have caught up
 
@@ -201,12 +203,11 @@ class _Guest:
         return [receiver for receiver in receivers if receiver.crowded and receiver not in self._host.slow]
 
     async def _wait(self, crowded: list[Spark]) -> None:
-        if crowded:
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    for receiver in crowded:
-                        await receiver.room()
-            except TimeoutError:
-                self._host.slow.update(receiver for receiver in crowded if receiver.crowded)
+        async def room_for_all() -> None:
+            for receiver in crowded:
+                await receiver.room()
+
+        if crowded and not await self._host.runtime.within(PATIENCE, room_for_all):
+            self._host.slow.update(receiver for receiver in crowded if receiver.crowded)
         await self._host.output.room()
         self._waiting -= 1

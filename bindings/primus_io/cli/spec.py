@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from functools import partial
 from typing import Any
 
 import primus_proto as pp
 
-from ..asyncio import fetch_spec
 from . import report
 from .advice import advice
 from .job import Job
 from .options import SPEC_OPTIONS, add_client_options, given_options
 from .output import Output
+from .runtime import Runtime
 from .signals import stopping
 from .tls import add_client_tls, client_tls
 
@@ -34,29 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_client_options(parser, SPEC_OPTIONS)
 
 
-def prepare(args: argparse.Namespace) -> Job:
+def prepare(args: argparse.Namespace, runtime: Runtime) -> Job:
     """Check the options. Raises ConfigError."""
     options = given_options(args, pp.ClientConfig)
     pp.ClientConfig(**options)
-    return partial(_spec, {"ssl": client_tls(args), **options})
+    return partial(_spec, runtime, {"ssl": client_tls(args), **options})
 
 
-async def _spec(options: dict[str, Any], output: Output) -> int:
-    with stopping() as stop:
-        asking = asyncio.create_task(fetch_spec(**options))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if stop:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-            return 1
+async def _spec(runtime: Runtime, options: dict[str, Any], output: Output) -> int:
     try:
-        spec = asking.result()
+        with stopping(runtime) as stop:
+            spec = await runtime.race(partial(runtime.fetch_spec, **options), stop.wait)
     except pp.ConnectError as error:
         if output.json:
             output.event("error", **report.fault(error))
         output.note(advice(error))
+        return 1
+    if spec is None:  # stopped
         return 1
     if output.json:
         output.event("spec", spec=spec)

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from .input import Chunks
 from .output import Output
+from .runtime import Runtime
 
 try:
     import termios
@@ -211,22 +212,21 @@ class PlainPrompt:
 class Terminal:
     """The terminal that stdin and stdout are, with an `Editor` in its last row."""
 
-    def __init__(self, stream: TextIO, output: Output) -> None:
+    def __init__(self, stream: TextIO, output: Output, runtime: Runtime) -> None:
         self._stream = stream
         self._output = output
+        self._runtime = runtime
         self._editor = Editor()
         self._saved: list[Any] | None = None
 
     def __enter__(self) -> Terminal:
         self._saved = termios.tcgetattr(self._stream)
         self._enter_mode()
-        self._output.row = self
-        self._output.draw(self.shown())
+        self._output.show(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._output.row = None
-        self._output.draw(ERASE)
+        self._output.hide(ERASE)
         with suppress(termios.error, ValueError):  # the terminal has gone
             termios.tcsetattr(self._stream, termios.TCSADRAIN, self._saved or [])
 
@@ -234,18 +234,20 @@ class Terminal:
         """The process was stopped, and goes on: whoever had the terminal meanwhile has set its mode."""
         with suppress(termios.error):
             self._enter_mode()
-            self._output.draw(self.erased() + self.shown())
+            self._redraw()
 
     async def lines(self) -> AsyncIterator[bytes]:
         """What the person enters, line by line, until they end it."""
-        chunks = Chunks(self._stream)
+        chunks = Chunks(self._stream, self._runtime)
         while data := await chunks.read():
-            for line in self._editor.feed(data):
+            with self._output.screen:
+                entered = self._editor.feed(data)
+            for line in entered:
                 if line is None:
                     return
                 self._output.draw(f"{ERASE}{PROMPT}{_visible(line)}\n")
                 yield line.encode("utf-8", "replace")
-            self._output.draw(self.erased() + self.shown())
+            self._redraw()
 
     def erased(self) -> str:
         return ERASE
@@ -256,6 +258,10 @@ class Terminal:
         except OSError:
             width = 80
         return self._editor.row(width or 80)
+
+    def _redraw(self) -> None:
+        with self._output.screen:
+            self._output.draw(self.erased() + self.shown())
 
     def _enter_mode(self) -> None:
         """Each key at once and no echo; Ctrl-C and Ctrl-Z keep their meaning."""
