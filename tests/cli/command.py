@@ -12,7 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
+
+import pytest
+
+from primus_io.cli.runtime import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 10.0  # seconds; bounds what would otherwise hang, is never waited out by a test that passes
@@ -21,6 +25,10 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 SIGNALS = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 # Whatever is not closed, awaited or cleaned up shows on stderr, which most tests want empty.
 PRIMUS = (sys.executable, "-W", "error", "-m", "primus_io")
+
+# What the commands of a test run on. The fixture `io` sets it; asyncio is not said, because it is the default.
+IO = "asyncio"
+each_io = pytest.mark.parametrize("io", RUNTIMES, indirect=True)
 
 Event = dict[str, Any]
 T = TypeVar("T")
@@ -33,11 +41,16 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path), **more}
 
 
+def on_io(args: tuple[str, ...]) -> tuple[str, ...]:
+    """The arguments, with what to run on."""
+    return args if IO == "asyncio" or args[0].startswith("-") else (args[0], "--io", IO, *args[1:])
+
+
 class Command:
     """One run of the command. `wait` takes events out of turn, but each only once."""
 
     def __init__(self, *args: str, **options: Any) -> None:
-        self.args = args
+        self.args = on_io(args)
         self.lines: list[str] = []
         self.notes: list[str] = []
         self._taken: set[int] = set()
@@ -45,7 +58,7 @@ class Command:
         self._readers: list[threading.Thread] = []
         self._over = 0  # readers that have come to the end
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        self.process = subprocess.Popen([*PRIMUS, *args], **{"env": environment(), **pipes, **options})
+        self.process = subprocess.Popen([*PRIMUS, *self.args], **{"env": environment(), **pipes, **options})
         for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.notes)):
             if stream is not None:
                 self._readers.append(threading.Thread(target=self._read, args=(stream, into), daemon=True))
@@ -65,7 +78,7 @@ class Command:
             if stream is not None:
                 stream.close()
 
-    def _read(self, stream: IO[bytes], into: list[str]) -> None:
+    def _read(self, stream: BinaryIO, into: list[str]) -> None:
         for line in stream:
             with self._changed:
                 into.append(line.decode("utf-8").rstrip("\n"))

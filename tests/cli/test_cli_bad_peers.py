@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.cli.command import run, serving
+from tests.cli.command import each_io, run, serving
 from tests.cli.peers import free_port, handshake, raw_server
 
 ONCE = ("--strategy", "none")
@@ -70,6 +70,7 @@ def test_a_host_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
+@each_io
 def test_somebody_takes_the_connection_and_stays_silent(scheme: str) -> None:
     with raw_server(lambda connection: None) as port:
         said = one_sentence("connect", f"{scheme}://127.0.0.1:{port}", "--timeout", "0.2", *ONCE)
@@ -77,6 +78,7 @@ def test_somebody_takes_the_connection_and_stays_silent(scheme: str) -> None:
     assert said.endswith("is it a Primus server?")
 
 
+@each_io
 def test_a_spec_from_somebody_who_stays_silent() -> None:
     with raw_server(lambda connection: None) as port:
         assert one_sentence("spec", f"http://127.0.0.1:{port}", "--timeout", "0.2").startswith("no answer in time; ")
@@ -104,6 +106,7 @@ def test_garbage_before_the_handshake(garbage: bytes) -> None:
     assert said.endswith("For a server with TLS use https://.")
 
 
+@each_io
 def test_garbage_during_the_session() -> None:
     def talk(connection: socket.socket) -> None:
         handshake(connection)
@@ -130,6 +133,7 @@ def test_a_connection_closed_without_a_word() -> None:
     assert "?" in said
 
 
+@each_io
 def test_tls_both_ways(certificate: Path) -> None:
     with serving("--cert", str(certificate / "server.pem")) as (server, url):
         assert url.startswith("https://")

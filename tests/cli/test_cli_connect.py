@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from primus_io.asyncio import Spark, serve
-from tests.cli.command import PRIMUS, WAIT, Command, environment, run, serving
+from tests.cli.command import PRIMUS, WAIT, Command, each_io, environment, run, serving
 from tests.cli.peers import free_port, handshake, raw_server
 
 OPENED = ["rsc(opening)", "rsc(open)", "open"]
@@ -47,6 +47,7 @@ def own_server(handler: Any, **options: Any) -> Iterator[str]:
         thread.join()
 
 
+@each_io
 def test_a_session_from_opening_to_end() -> None:
     with serving() as (_, url):
         client = run("connect", url, "--json", stdin='1\n"ü\\u2028"\n\n  \n{"a": {}}')
@@ -58,6 +59,7 @@ def test_a_session_from_opening_to_end() -> None:
     assert client.stderr == ""
 
 
+@each_io
 def test_without_input_it_opens_and_ends() -> None:
     with serving() as (_, url):
         client = run("connect", url, "--json")
@@ -65,6 +67,7 @@ def test_without_input_it_opens_and_ends() -> None:
     assert client.names == [*OPENED, *ENDED]
 
 
+@each_io
 def test_linger_waits_for_answers() -> None:
     async def late(spark: Spark) -> None:
         async for value in spark:
@@ -82,6 +85,7 @@ def test_linger_waits_for_answers() -> None:
         assert "data" not in run("connect", url, "--json", stdin="1").names
 
 
+@each_io
 def test_lines_that_cannot_be_sent_are_named_and_the_others_are_sent() -> None:
     lines = ["1", "{", "", "NaN", '"primus::server::close"', "1e999", "nope", '"\\ud800"', "2"]
     with serving() as (server, url):
@@ -105,6 +109,7 @@ def test_input_is_utf8_from_a_file_with_any_line_ends(tmp_path: Any) -> None:
     assert client.stderr == "primus connect: line 2 of the input was not sent: not UTF-8 (byte 2)"
 
 
+@each_io
 def test_everything_arrives_at_a_server_that_takes_its_time() -> None:
     """More than all the buffers on the way hold; the client ends only once the server has read it all."""
     received: list[int] = []
@@ -124,6 +129,7 @@ def test_everything_arrives_at_a_server_that_takes_its_time() -> None:
     assert client.stderr == ""
 
 
+@each_io
 def test_the_server_ends_it_politely() -> None:
     async def once(spark: Spark) -> None:
         async for value in spark:
@@ -138,6 +144,7 @@ def test_the_server_ends_it_politely() -> None:
         assert client.stderr == ""
 
 
+@each_io
 def test_a_server_that_is_killed_and_comes_back() -> None:
     port = free_port()
     with serving(port=port) as (server, url), Command("connect", url, "--json", "--min", "0.1") as client:
@@ -159,6 +166,7 @@ def test_a_server_that_is_killed_and_comes_back() -> None:
     assert names[back - 2 : back + 3] == ["reconnect", "rsc(opening)", "reconnected", "rsc(open)", "open"]
 
 
+@each_io
 def test_nobody_listens() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     client = run("connect", url, "--json", "--retries", "2", "--min", "0.05", stdin="1")
@@ -180,6 +188,7 @@ def test_nobody_listens() -> None:
     assert client.notes[-1].startswith("primus connect: gave up after 2 more attempts: cannot connect to ")
 
 
+@each_io
 def test_lost_for_good_without_a_strategy() -> None:
     with serving() as (server, url), Command("connect", url, "--json", "--strategy", "none") as client:
         client.wait("open")
@@ -190,6 +199,7 @@ def test_lost_for_good_without_a_strategy() -> None:
         assert client.stderr.startswith("primus connect: the connection is lost for good: ")
 
 
+@each_io
 def test_what_the_queue_does_not_keep_is_said_and_counts() -> None:
     port = free_port()
     often = ("--min", "0.05", "--max", "0.05", "--retries", "10000")
@@ -227,6 +237,7 @@ def test_headers_queries_and_paths_reach_the_server() -> None:
 
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@each_io
 def test_a_signal_ends_it_politely_while_open(number: int) -> None:
     with serving() as (server, url), Command("connect", url, "--json") as client:
         client.wait("open")
@@ -238,6 +249,7 @@ def test_a_signal_ends_it_politely_while_open(number: int) -> None:
 
 
 @posix
+@each_io
 def test_a_signal_ends_it_while_it_has_no_connection() -> None:
     with Command("connect", f"http://127.0.0.1:{free_port()}", "--json", "--min", "60") as client:
         client.wait("reconnect scheduled")
@@ -247,6 +259,7 @@ def test_a_signal_ends_it_while_it_has_no_connection() -> None:
 
 
 @posix
+@each_io
 def test_a_signal_ends_it_while_it_waits_for_an_answer() -> None:
     with (
         raw_server(lambda connection: None) as port,
@@ -259,6 +272,7 @@ def test_a_signal_ends_it_while_it_waits_for_an_answer() -> None:
 
 
 @posix
+@each_io
 def test_a_second_signal_does_not_wait_for_a_server_that_does_not_close() -> None:
     options = ("--json", "--limit-close", "60")
     with raw_server(handshake) as port, Command("connect", f"http://127.0.0.1:{port}", *options) as client:
@@ -271,6 +285,7 @@ def test_a_second_signal_does_not_wait_for_a_server_that_does_not_close() -> Non
 
 
 @posix
+@each_io
 def test_a_connection_outlives_an_output_that_nobody_reads() -> None:
     """A pager that waits for a key: heartbeats go on, and in the end nothing is missing."""
     ours, theirs = os.pipe()

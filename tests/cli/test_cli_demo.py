@@ -10,11 +10,12 @@ import time
 
 import pytest
 
-from tests.cli.command import Command, environment
+from tests.cli.command import Command, each_io, environment
 
 STEPS = ("listens", "two clients", "sends the server", "server sends ben", "broadcasts", "heartbeat", "cuts anna off")
 
 
+@each_io
 def test_all_of_it_happens_in_words_and_as_json() -> None:
     started = time.monotonic()
     with Command("demo") as demo, Command("demo", "--json") as script:
@@ -41,6 +42,7 @@ def test_what_is_missing_is_said() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
+@each_io
 def test_it_can_be_stopped() -> None:
     with Command("demo", "--json") as demo:
         demo.wait("step", step=3)

@@ -17,11 +17,10 @@ from primus_io.cli.advice import advice
 from primus_io.cli.input import Chunks, lines
 from primus_io.cli.output import Output
 from primus_io.cli.report import detail, fault, printable, value
-from primus_io.cli.runtime import RUNTIMES, load
+from primus_io.cli.runtime import load
 from primus_io.cli.signals import stopping
 from primus_proto import ConnectError, ConnectionLost
-
-each_io = pytest.mark.parametrize("io", RUNTIMES)
+from tests.cli.command import each_io
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ import sys
 
 import pytest
 
-from tests.cli.command import SIGNALS, Command, run, serving
+from tests.cli.command import SIGNALS, Command, each_io, run, serving
 from tests.cli.peers import frame, raw_client
 
 SESSION = ["connection", "data", "rsc", "disconnection", "end"]
 
 
+@each_io
 def test_a_session_from_connection_to_end() -> None:
     with serving() as (server, url):
         client = run("connect", f"{url}/?token=a%20b", "--json", stdin='{"hello": [1, null]}')
@@ -46,6 +47,7 @@ def test_echo_sends_each_value_back_to_its_sender_only() -> None:
         assert "data" not in other.names
 
 
+@each_io
 def test_relay_sends_each_value_to_every_other_client() -> None:
     args = ("connect", "--json")
     with serving("--mode", "relay") as (_, url), Command(*args, url) as one, Command(*args, url) as other:
@@ -60,6 +62,7 @@ def test_relay_sends_each_value_to_every_other_client() -> None:
         assert other.names.count("data") == 2
 
 
+@each_io
 def test_a_binary_message_is_shown_and_what_cannot_be_echoed_is_an_error() -> None:
     with serving() as (server, url), raw_client(url) as client:
         client.sendall(frame(2, b"\x00\x01\xff") + frame(1, b"1"))
@@ -79,6 +82,7 @@ def test_messages_that_cannot_be_decoded_or_are_nobodys() -> None:
         server.wait("data", data=1)
 
 
+@each_io
 def test_heartbeats_skipped_and_flatline() -> None:
     with serving("--limit-heartbeat-min", "0.05") as (server, url), raw_client(url, "ping=50&pong=50") as client:
         id = server.wait("connection")["id"]
@@ -91,6 +95,7 @@ def test_heartbeats_skipped_and_flatline() -> None:
     assert server.names[-4:] == ["rsc", "disconnection", "end", "flatline"]
 
 
+@each_io
 def test_a_peer_that_does_not_speak_http_is_logged_and_others_are_served() -> None:
     with serving() as (server, url):
         port = int(url.rpartition(":")[2])
@@ -104,6 +109,7 @@ def test_a_peer_that_does_not_speak_http_is_logged_and_others_are_served() -> No
         assert run("connect", url, "--json", stdin="1").process.returncode == 0
 
 
+@each_io
 def test_a_peer_that_does_not_read_holds_up_nobody_for_long_and_is_cut() -> None:
     """Past half the limit the sender waits for it; then the others come first, and past the limit it is cut."""
     options = ("--mode", "relay", "--limit-backlog", "200K")
@@ -121,6 +127,7 @@ def test_a_peer_that_does_not_read_holds_up_nobody_for_long_and_is_cut() -> None
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
 @pytest.mark.parametrize("number", SIGNALS)
+@each_io
 def test_a_signal_tells_the_clients_not_to_come_back(number: int) -> None:
     with serving() as (server, url), Command("connect", url, "--json", "--linger", "inf") as client:
         id = server.wait("connection")["id"]
@@ -135,6 +142,7 @@ def test_a_signal_tells_the_clients_not_to_come_back(number: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
+@each_io
 def test_a_second_signal_does_not_wait_for_a_peer_that_does_not_close() -> None:
     with serving("--limit-close", "60") as (server, url), raw_client(url):
         server.wait("connection")
@@ -145,6 +153,7 @@ def test_a_second_signal_does_not_wait_for_a_peer_that_does_not_close() -> None:
         assert server.stderr == ""
 
 
+@each_io
 def test_who_reads_the_output_may_leave() -> None:
     """As `head` does: the server ends, and tells its clients."""
     ours, theirs = os.pipe()
@@ -161,6 +170,7 @@ def test_who_reads_the_output_may_leave() -> None:
         assert server.stderr == ""
 
 
+@each_io
 def test_a_port_in_use() -> None:
     with serving() as (_, url):
         port = url.rpartition(":")[2]
@@ -173,6 +183,7 @@ def test_a_port_in_use() -> None:
     )
 
 
+@each_io
 def test_a_client_without_what_is_required_is_refused() -> None:
     with serving("--require", "token=s3cret") as (server, url):
         refused = run("connect", f"{url}/?token=wrong", "--json", stdin="1")
@@ -185,6 +196,7 @@ def test_a_client_without_what_is_required_is_refused() -> None:
     assert "401 Unauthorized" in error["message"]
 
 
+@each_io
 def test_lines_for_a_person() -> None:
     with Command("serve", "--port", "0") as server:
         url = server.until(lambda: server.lines, "a line")[0].removeprefix("listening on ")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from primus_io.cli.terminal import Editor
-from tests.cli.command import WAIT, Command, environment, serving
+from tests.cli.command import WAIT, Command, each_io, environment, on_io, serving
 from tests.cli.peers import frame, raw_client
 
 if sys.platform == "win32":
@@ -121,7 +121,7 @@ def terminal(*args: str, width: int = 80, term: str = "xterm") -> Iterator[Termi
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         before = termios.tcgetattr(theirs)
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", AS_ON_A_TERMINAL, *args],
+            [sys.executable, "-W", "error", "-c", AS_ON_A_TERMINAL, *on_io(args)],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -156,6 +156,7 @@ def talking(*args: str, **options: Any) -> Iterator[tuple[Command, Callable[[str
         yield server, lambda text: other.sendall(frame(1, text.encode())), on
 
 
+@each_io
 def test_lines_appear_above_what_is_being_typed() -> None:
     with talking() as (server, other, on):
         on.above("* readyStateChange: opening", "* readyStateChange: open", "* open")
@@ -193,6 +194,7 @@ def test_keys_that_edit() -> None:
         assert on.process.wait(WAIT) == 0
 
 
+@each_io
 def test_ctrl_c_ends_it_and_leaves_the_terminal_as_it_was() -> None:
     with talking() as (server, _, on):
         on.type('"half')
@@ -203,6 +205,7 @@ def test_ctrl_c_ends_it_and_leaves_the_terminal_as_it_was() -> None:
         server.wait("disconnection", reason="client")
 
 
+@each_io
 def test_the_servers_end_while_typing() -> None:
     with talking() as (server, _, on):
         on.type('"half')
@@ -226,6 +229,7 @@ def test_more_than_fits_in_the_row() -> None:
         assert on.process.wait(WAIT) == 0
 
 
+@each_io
 def test_a_terminal_that_cannot_do_this() -> None:
     """It echoes itself; a line takes the place of the prompt, and there is a new one."""
     with talking(term="dumb") as (server, other, on):

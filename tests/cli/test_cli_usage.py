@@ -124,6 +124,7 @@ def test_sizes() -> None:
         (["connect", "http://\x1b[31m"], "primus connect: url "),
         (["connect", URL, "--parser", "xml"], "primus connect: unknown parser 'xml'; known: json"),
         (["connect", URL, "--transformer", "x"], "primus connect: unknown transformer 'x'; known: websockets"),
+        (["demo", "--io", "twisted"], "primus demo: argument --io: invalid choice: 'twisted'"),
         (["connect", URL, "--ping", "soon"], "primus connect: argument --ping: not a number: 'soon'"),
         (["connect", URL, "--ping", "nan"], "primus connect: argument --ping: not a number: 'nan'"),
         (["connect", URL, "--pong", "-1"], "primus connect: --pong must be a number above 0"),

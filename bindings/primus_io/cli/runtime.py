@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
+from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 
 from primus_proto import ConfigError
@@ -99,12 +100,19 @@ def _on_asyncio() -> Runtime:
     return AsyncioRuntime()
 
 
-RUNTIMES: dict[str, Callable[[], Runtime]] = {"asyncio": _on_asyncio}
+def _on_trio() -> Runtime:
+    from .runtime_trio import TrioRuntime
+
+    return TrioRuntime()
+
+
+RUNTIMES: dict[str, Callable[[], Runtime]] = {"asyncio": _on_asyncio, "trio": _on_trio}
 
 
 def load(name: str) -> Runtime:
     """The runtime of that name. Raises ConfigError where its library is not installed."""
     try:
+        import_module(f"..{name}", __package__)  # the binding, which says what to install
         return RUNTIMES[name]()
     except ImportError as error:
         raise ConfigError(f"--io {name}: {error}") from error
