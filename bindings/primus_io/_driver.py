@@ -111,10 +111,10 @@ def connect_failure(command: cmd.OpenChannel, unix: str | None, failure: Excepti
 def _system_words(failure: BaseException) -> str:
     """The system's words for a failure.
 
-    asyncio has addresses in them, or a list of failures with addresses; trio has the failures behind its own.
+    asyncio and trio have addresses in them; asyncio may have a list, trio has the failures behind its own.
     """
     text = str(failure)
-    numbers = [int(number) for number in re.findall(r"\[Errno (\d+)\] Connect call failed", text)]
+    numbers = [int(number) for number in re.findall(r"\[Errno (\d+)\] (?:Connect call failed|Error connecting)", text)]
     words = " / ".join(dict.fromkeys(os.strerror(number) for number in numbers))
     if words and "unknown" not in words.lower():  # Windows does not know its sockets' errors by these numbers
         return words
