@@ -18,7 +18,6 @@ __all__ = [
     "SPARK",
     "ClientState",
     "ClientTrigger",
-    "CloseKind",
     "CloseReason",
     "ReadyState",
     "SparkState",
