@@ -85,7 +85,11 @@ async def test_thousands_of_short_connections(host: Host) -> None:
             grown = memory.grown() if memory is not None else 0
         assert len(host.leftovers()) == left  # and what the host itself has noted of timers that are over is forgotten
         more = len(instances(object)) - objects
-        print(f"{CYCLES} cycles in {took:.1f} s: {grown} bytes and {more} objects more")
+        print(
+            f"{host.name}: {CYCLES} cycles in {took:.1f} s. Before and after: tasks and timers {left} and "
+            f"{len(host.leftovers())}, descriptors {open_before} and {descriptors()}, threads {threads_before} and "
+            f"{threading.active_count()}; {grown} bytes and {more} objects more"
+        )
         assert descriptors() == open_before
         assert len(sockets()) == sockets_before
         assert threading.active_count() <= threads_before + FEW_THREADS
