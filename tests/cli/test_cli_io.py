@@ -24,15 +24,17 @@ from tests.cli.peers import free_port
 def conversation() -> list[Any]:
     """What is said at each end and on stderr, refusals and a reconnect included, without what changes with each run."""
     port, said = free_port(), []
-    nobody = run("connect", f"http://127.0.0.1:{port}", "--json", "--retries", "1", "--min", "0.02", stdin="1")
+    once = ("--json", "--manual", "--retries", "1", "--min", "0.02")
+    nobody = run("connect", f"http://127.0.0.1:{port}", *once, stdin="1")
     spec = run("spec", f"http://127.0.0.1:{port}", "--json")
     with serving("--require", "token=t", port=port) as (server, url):
-        refused = run("connect", url, "--json", stdin="1")
+        refused = run("connect", url, *once, stdin="1")
         told = run("spec", url, "--json")
         options = ("--json", "--min", "0.02", "--max", "0.02", "--retries", "1000")
         with Command("connect", f"{url}/?token=t", *options) as client:
             client.write("1", "nonsense", '{"a": ["ü", null]}')
-            client.wait("data", data={"a": ["ü", None]})
+            for end in (server, client):
+                end.wait("data", data={"a": ["ü", None]})
             server.kill()
             client.wait("reconnect scheduled")
             with serving("--require", "token=t", "--mode", "relay", port=port) as (again, _):
@@ -43,7 +45,7 @@ def conversation() -> list[Any]:
                 assert (again.status(), client.status()) == (0, 2)
                 said = [nobody, spec, refused, told, server, client, again, busy]
     lines = [line for one in said for line in (str(one.process.returncode), *one.lines, *one.notes)]
-    changing = r'(?<="id": ")\w+|(?<="start": )[\d.]+|(?<="duration": )[\d.]+'
+    changing = r'(?<="id": ")\w+|(?<="_primuscb": ")[\w-]+|(?<="start": )[\d.]+|(?<="duration": )[\d.]+'
     lines = [re.sub(changing, "…", line.replace(str(port), "PORT")) for line in lines]
     # How often it tried while nobody was there is a matter of time.
     return [line for line in lines if not re.search(r'"attempt": (?!1,)|"state": "(opening|end)"', line)]
