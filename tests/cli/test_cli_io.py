@@ -24,11 +24,10 @@ from tests.cli.peers import free_port
 def conversation() -> list[Any]:
     """What is said at each end and on stderr, refusals and a reconnect included, without what changes with each run."""
     port, said = free_port(), []
-    once = ("--json", "--manual", "--retries", "1", "--min", "0.02")
-    nobody = run("connect", f"http://127.0.0.1:{port}", *once, stdin="1")
+    nobody = run("connect", f"http://127.0.0.1:{port}", "--json", "--retries", "1", "--min", "0.02")
     spec = run("spec", f"http://127.0.0.1:{port}", "--json")
     with serving("--require", "token=t", port=port) as (server, url):
-        refused = run("connect", url, *once, stdin="1")
+        refused = run("connect", url, "--json")
         told = run("spec", url, "--json")
         options = ("--json", "--min", "0.02", "--max", "0.02", "--retries", "1000")
         with Command("connect", f"{url}/?token=t", *options) as client:

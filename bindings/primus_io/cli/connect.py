@@ -112,7 +112,8 @@ class _Talk:
         self._started = False
         self._end: pp.CloseReason | None = None  # why the client ended, if not because we said so
         self._sent = 0
-        self._unsent = 0
+        self._dropped = 0
+        self._not_taken = 0  # how many in a row, up to the last
         self._wrong = 0  # lines that are no JSON
         self._warned = False
         self._typed = is_terminal(sys.stdin) and is_terminal(sys.stdout) and not output.json
@@ -128,7 +129,7 @@ class _Talk:
             "data": self._received,
             "error": lambda error: event("error", **report.fault(error)),
             "message ignored": lambda text: event("message ignored", text=text),
-            "messages dropped": self._dropped,
+            "messages dropped": self._note_dropped,
             "readyStateChange": lambda state: event("readyStateChange", state=state),
         }
 
@@ -164,8 +165,8 @@ class _Talk:
         if event.reason.kind != "local":
             self._end = event.reason
 
-    def _dropped(self, payloads: tuple[str | bytes, ...], reason: str) -> None:
-        self._unsent += len(payloads)
+    def _note_dropped(self, payloads: tuple[str | bytes, ...], reason: str) -> None:
+        self._dropped += len(payloads)
         messages = [report.value(payload).get("base64", payload) for payload in payloads]
         self._output.event("messages dropped", count=len(payloads), reason=reason, messages=messages)
 
@@ -239,8 +240,7 @@ class _Talk:
             self._refuse(number, str(error))
             return
         self._sent += taken
-        # After the end; what did not fit into the queue is said by `messages dropped`.
-        self._unsent += not taken and self._end is not None
+        self._not_taken = 0 if taken else self._not_taken + 1
 
     def _refuse(self, number: int, why: str) -> None:
         self._wrong += 1
@@ -280,8 +280,10 @@ class _Talk:
             how = f"gave up after {self._config.retries} more attempts: " if end.kind == "retries" else how
             note(how + advice(error))
             return 1
-        if self._unsent:
-            note(f"not everything was sent: {self._unsent} of the messages were dropped, or came after the end")
+        # What did not fit into the queue is among the dropped; what was not taken at the last came after the end.
+        unsent = self._dropped + (self._not_taken if end is not None else 0)
+        if unsent:
+            note(f"not everything was sent: {unsent} of the messages were dropped, or came after the end")
             return 1
         return 2 if self._wrong and not self._typed else 0
 

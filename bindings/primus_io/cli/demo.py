@@ -81,7 +81,7 @@ class _Tour:
         self._output = output
         self._heard = _Heard(runtime)
         self._steps = 0
-        self._names: dict[str, str] = {}  # spark id -> client's name
+        self._open_took: dict[str, float | None] = {}  # each client's latency before any heartbeat
 
     async def run(self) -> bool:
         """Every step; True if all of it happened."""
@@ -149,9 +149,8 @@ class _Tour:
 
     async def _heartbeat(self, anna: Client) -> None:
         await self._heard.wait("server", "heartbeat", "anna")
-        opened = anna.latency
         await anna.id()  # answered behind the heartbeat's answer, which has come when this has
-        if anna.latency is None or anna.latency == opened:
+        if anna.latency is None or anna.latency == self._open_took["anna"]:
             raise Missing("an answer to anna's heartbeat")
         self._done(
             f"anna's heartbeat, {PING:g} s after she connected, is answered.", f"latency {anna.latency * 1000:.2f} ms"
@@ -202,6 +201,7 @@ class _Tour:
 
     def _watch_client(self, name: str, client: Client) -> None:
         say = self._heard.say
+        client.on("open", lambda: self._open_took.setdefault(name, client.latency))
         for event in ("open", "end", "reconnected", "reconnect scheduled"):
             client.on(event, lambda *_, event=event: say(name, event))
         client.on("data", lambda value: say(name, "data", repr(value)))

@@ -7,6 +7,7 @@ library; what differs from one to the next is in the `runtime_` modules, and now
 from __future__ import annotations
 
 import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib import import_module
@@ -79,10 +80,12 @@ class Changes:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._next = runtime.event()
+        self._lock = threading.Lock()  # two may say so at once, on threads
 
     def note(self) -> None:
         """Something has changed."""
-        noted, self._next = self._next, self._runtime.event()
+        with self._lock:
+            noted, self._next = self._next, self._runtime.event()
         noted.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -106,7 +109,13 @@ def _on_trio() -> Runtime:
     return TrioRuntime()
 
 
-RUNTIMES: dict[str, Callable[[], Runtime]] = {"asyncio": _on_asyncio, "trio": _on_trio}
+def _on_threads() -> Runtime:
+    from .runtime_threads import ThreadsRuntime
+
+    return ThreadsRuntime()
+
+
+RUNTIMES: dict[str, Callable[[], Runtime]] = {"asyncio": _on_asyncio, "trio": _on_trio, "threads": _on_threads}
 
 
 def load(name: str) -> Runtime:

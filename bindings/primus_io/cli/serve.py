@@ -24,7 +24,7 @@ from . import report
 from .job import Job
 from .options import add_server_options, given_options, whole
 from .output import Output
-from .runtime import Runtime
+from .runtime import Changes, Runtime
 from .signals import stopping
 from .tls import add_server_tls, server_tls
 
@@ -131,11 +131,14 @@ class _Host:
         self.output = output
         self.runtime = runtime
         self.relay = relay
+        self.guests: set[Spark] = set()  # those of whom the end is not printed yet
+        self.changes = Changes(runtime)  # of them
         self.slow: set[Spark] = set()  # waited for in vain; not again until they have caught up
 
     def listen(self) -> None:
         event = self.output.event
         listeners: dict[str, Callable[..., object]] = {
+            "close": self._closed,
             "connection": lambda spark: _Guest(self, spark).listen(),
             "disconnection": lambda spark: event("disconnection", id=spark.id, **report.closing(spark.close_reason)),
             "flatline": lambda spark, count: event("flatline", id=spark.id, count=count),
@@ -144,6 +147,23 @@ class _Host:
         }
         for name in sorted(self.server.NAMES):
             self.server.on(name, listeners.get(name, lambda *_, name=name: event(name)))
+
+    def _closed(self) -> Coroutine[Any, Any, None] | None:
+        """That is the last line, also where each spark has a thread that prints its lines."""
+        if self.guests:
+            return self._close_later()
+        self.output.event("close")
+        return None
+
+    async def _close_later(self) -> None:
+        await self.changes.until(lambda: not self.guests)
+        self.output.event("close")
+
+    def left(self, spark: Spark) -> None:
+        """The end of a spark is printed."""
+        self.guests.discard(spark)
+        self.slow.discard(spark)
+        self.changes.note()
 
 
 class _Guest:
@@ -157,6 +177,7 @@ class _Guest:
 
     def listen(self) -> None:
         spark, event = self._spark, self._event
+        self._host.guests.add(spark)
         event("connection", query=spark.query, ip=spark.address.ip)
         listeners: dict[str, Callable[..., object]] = {
             "data": self._received,
@@ -165,8 +186,8 @@ class _Guest:
         }
         for name in sorted(spark.NAMES):
             spark.on(name, listeners.get(name, lambda *_, name=name: event(name)))
-        for name in ("drain", "end"):
-            spark.on(name, lambda: self._host.slow.discard(spark))
+        spark.on("drain", lambda: self._host.slow.discard(spark))
+        spark.on("end", lambda: self._host.left(spark))
 
     def _received(self, data: Any) -> Coroutine[Any, Any, None] | None:
         """Print and answer; what has to wait is left to the spark's own task, in order.
