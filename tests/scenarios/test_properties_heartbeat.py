@@ -10,32 +10,15 @@ from hypothesis import strategies as st
 
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import said_by_sparks, session, told, when
+from tests.scenarios.worlds import fractions, lines, said_by_sparks, session, told, vary, when
 
 HEARTBEATS = st.sampled_from([(25.0, 10.0), (10.0, 4.0), (4.0, 8.0), (2.0, 1.5), (60.0, 30.0), (1.5, 0.5), (4.0, 1.0)])
 ALLOWED = st.integers(2, 5)
-fractions = st.floats(0.0, 1.0, allow_nan=False)
-lines = st.lists(st.tuples(fractions, st.floats(0.1, 3.0)), min_size=1, max_size=12)
 
 
 def bounds(ping: float, pong: float, allowed: int) -> tuple[float, float]:
     """The bound in its two parts: how long both ways together may take, and the way down alone, in seconds."""
     return allowed * ping + (allowed + 1) * pong / 2, pong / 2
-
-
-def vary(network: VirtualNetwork, up: list[tuple[float, float]], down: list[tuple[float, float]], unit: float) -> None:
-    """Change the line again and again: (seconds a message takes, units of time that it stays so), by direction."""
-    for index, course in enumerate((up, down)):
-        at = network.now
-        for seconds, stays in course * 3:
-
-            def change(seconds: float = seconds, index: int = index) -> None:
-                latency = list(network.latency if isinstance(network.latency, tuple) else [0.0, 0.0])
-                latency[index] = seconds
-                network.latency = (latency[0], latency[1])
-
-            network.call_at(at, change)
-            at += stays * unit
 
 
 # --- alive ---
@@ -58,6 +41,31 @@ def test_within_the_bound_no_live_connection_is_declared_dead(
         assert client.seen(ev.WentOffline) == 0
         assert server.seen(ev.Flatlined) == 0
         assert (client.seen(ev.Closed), len(server.server)) == (0, 1)
+
+
+@given(HEARTBEATS, ALLOWED, st.lists(st.tuples(fractions, st.floats(0.0, 2.0)), max_size=10), fractions)
+def test_within_the_bound_payloads_may_be_large_and_the_line_slow(
+    heartbeat: tuple[float, float], allowed: int, payloads: list[tuple[float, float]], share: float
+) -> None:
+    """Latency and transmission together: each payload is given to an idle line, and holds it for up to the bound."""
+    ping, pong = heartbeat
+    both, half = bounds(ping, pong, allowed)
+    network = VirtualNetwork(latency=0.0)
+    server, client = session(network, ping=ping, pong=pong, allowed=allowed)
+    down = half * share * 0.99
+    network.latency, network.bandwidth = (0.05, down), (1000.0, None)
+    (link,) = client.links.values()
+    (way,) = [way for receiver, way in link.ways.items() if receiver is server]
+    longest = (both - down) * 0.99 - 0.2  # the handful of pings behind it takes its time, too
+    with told(network):
+        for size, gap in payloads:
+            network.run(gap * ping)
+            network.run(max(way.free - network.now, 0.0))
+            client.write("x" * int(1000.0 * longest * size))
+            network.run(0.0)
+        network.run(both + 10 * (ping + pong))
+        assert (client.seen(ev.Closed), server.seen(ev.Flatlined)) == (0, 0)
+        assert server.seen(ev.SparkData) == len(payloads)
 
 
 @given(HEARTBEATS, ALLOWED, fractions, fractions)

@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from hypothesis import note
+from hypothesis import strategies as st
 
 from primus_proto import Spark
 from primus_proto import commands as cmd
@@ -20,6 +21,10 @@ from primus_proto.transports.pipes import Pipe
 from primus_proto.transports.websockets import WebSocketPipe
 from primus_proto.wire.websocket import WebSocket
 from tests.unit.wires import TEXT, frames
+
+fractions = st.floats(0.0, 1.0, allow_nan=False)
+lines = st.lists(st.tuples(fractions, st.floats(0.1, 3.0)), min_size=1, max_size=12)
+"""The course of a line for `vary`: parts of the longest way, and how long each stays."""
 
 
 @contextmanager
@@ -44,6 +49,21 @@ def said_by_sparks() -> Iterator[Counter[str]]:
 
     with patch.object(Spark, "say", counted):
         yield counter
+
+
+def vary(network: VirtualNetwork, up: list[tuple[float, float]], down: list[tuple[float, float]], unit: float) -> None:
+    """Change the line again and again: (seconds a message takes, units of time that it stays so), by direction."""
+    for index, course in enumerate((up, down)):
+        at = network.now
+        for seconds, stays in course * 3:
+
+            def change(seconds: float = seconds, index: int = index) -> None:
+                latency = list(network.latency if isinstance(network.latency, tuple) else [0.0, 0.0])
+                latency[index] = seconds
+                network.latency = (latency[0], latency[1])
+
+            network.call_at(at, change)
+            at += stays * unit
 
 
 def session(network: VirtualNetwork, **options: Any) -> tuple[VirtualServer, VirtualClient]:

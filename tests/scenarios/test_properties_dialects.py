@@ -1,0 +1,117 @@
+"""Properties of the heartbeats of the other dialects (protocol 3.3, 3.4): who is alive is not cut, who is dead is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from primus_proto import events as ev
+from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from tests.scenarios.worlds import fractions, lines, told, vary, when
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The times of one dialect at both ends, and what its bounds make of them."""
+
+    dialect: str
+    client: dict[str, Any]
+    server: dict[str, Any]
+    both: float
+    """Both ways together take less, or an end is given up."""
+    down: float
+    """So does the way down, as long as the one before was no longer."""
+    client_dies: float
+    """A client notices a dead server within that time."""
+    server_dies: float
+    """And a server a dead client."""
+
+    def open(self, network: VirtualNetwork) -> tuple[VirtualServer, VirtualClient]:
+        server = network.serve(dialect=self.dialect, **self.server)
+        client = network.connect("http://server", dialect=self.dialect, timeout=False, **self.client)
+        network.run_until(lambda: client.seen(ev.Opened) == 1)
+        return server, client
+
+
+def primus6(ping: float, pong: float, timeout: float) -> Heartbeat:
+    both = min(pong, timeout - ping)
+    return Heartbeat("primus6", {"ping": ping, "pong": pong}, {"timeout": timeout}, both, both, ping + pong, timeout)
+
+
+def primus(interval: float, timeout: float) -> Heartbeat:
+    spare = timeout - interval
+    options = {"ping_timeout": timeout}, {"ping_interval": interval}
+    return Heartbeat("primus", *options, interval, min(spare, interval), timeout, 2 * interval)
+
+
+HEARTBEATS = [
+    *(primus6(25.0, 10.0, 35.0), primus6(5.0, 2.0, 20.0), primus6(5.0, 8.0, 8.0), primus6(1.0, 0.5, 1.25)),
+    *(primus(30.0, 45.0), primus(4.0, 12.0), primus(10.0, 10.5), primus(1.0, 1.5)),
+]
+heartbeats = st.sampled_from(HEARTBEATS)
+
+
+@given(heartbeats, lines, lines, fractions)
+def test_within_the_bound_no_live_connection_is_declared_dead(
+    heartbeat: Heartbeat, up: Any, down: Any, share: float
+) -> None:
+    """Whatever latency does, as long as it keeps the bound, and whatever is said beside."""
+    most_down = heartbeat.down * share * 0.99
+    most_up = (heartbeat.both - most_down) * 0.99
+    network = VirtualNetwork(latency=0.0)
+    server, client = heartbeat.open(network)
+    server.on("connection", lambda spark: spark.on("data", spark.write))
+    period = heartbeat.server_dies
+    vary(network, [(u * most_up, t) for u, t in up], [(d * most_down, t) for d, t in down], period)
+    with told(network):
+        for number in range(15):
+            client.write(number)
+            network.run(period)
+        assert (client.seen(ev.WentOffline), client.seen(ev.Closed), len(server.server)) == (0, 0, 1)
+        assert (client.seen(ev.MessageIgnored), server.seen(ev.SparkMessageIgnored)) == (0, 0)
+
+
+@pytest.mark.parametrize("heartbeat", HEARTBEATS, ids=str)
+@pytest.mark.parametrize("share", [0.99, 1.01])
+def test_both_ways_on_both_sides_of_the_bound(heartbeat: Heartbeat, share: float) -> None:
+    network = VirtualNetwork(latency=0.0)
+    server, client = heartbeat.open(network)
+    network.latency = (heartbeat.both * share, 0.0)
+    network.run(5 * heartbeat.server_dies)
+    assert (client.seen(ev.Closed) == 0) is (share < 1)
+    network.latency = 0.0
+    network.run(100.0)
+    assert (client.names[-1], len(server.server)) == ("open", 1), "and it comes back"
+
+
+@pytest.mark.parametrize("heartbeat", HEARTBEATS, ids=str)
+@pytest.mark.parametrize("share", [0.99, 1.01])
+def test_the_way_down_on_both_sides_of_the_bound(heartbeat: Heartbeat, share: float) -> None:
+    network = VirtualNetwork(latency=0.0)
+    _, client = heartbeat.open(network)
+    network.latency = (0.0, heartbeat.down * share)
+    network.run(5 * heartbeat.server_dies)
+    assert (client.seen(ev.Closed) == 0) is (share < 1)
+
+
+@given(heartbeats, st.floats(0.0, 5.0), st.floats(0.0, 0.2), st.booleans())
+def test_a_dead_connection_is_declared_dead_within_the_bound(
+    heartbeat: Heartbeat, after: float, latency: float, parted: bool
+) -> None:
+    network = VirtualNetwork(latency=min(latency * heartbeat.down, 2.0))
+    server, client = heartbeat.open(network)
+    network.run(after * heartbeat.server_dies)
+    network.partition() if parted else network.freeze(client)
+    dead, rounding = network.now, 1e-6
+    with told(network):
+        network.run(max(heartbeat.client_dies, heartbeat.server_dies) + rounding)
+        (offline,) = when(client, ev.WentOffline)
+        assert dead < offline <= dead + heartbeat.client_dies + rounding
+        (flat,) = when(server, ev.SparkDisconnected)
+        assert dead < flat <= dead + heartbeat.server_dies + rounding
+        assert server.all(ev.SparkDisconnected)[0].reason.kind == "flatline"
+        assert server.seen(ev.Flatlined) == server.seen(ev.HeartbeatSkipped) == 0
