@@ -210,16 +210,18 @@ class _Talk:
         if self._typed and can_edit():
             terminal = self._prompt.enter_context(Terminal(sys.stdin, output, self._runtime))
             self._prompt.enter_context(self._stop.continuing(terminal.continued))
-            async for line in terminal.lines():
-                yield line
+            async with contextlib.aclosing(terminal.lines()) as typed:
+                async for line in typed:
+                    yield line
             self._prompt.close()
             return
         if self._typed:
             output.show(PlainPrompt())
             self._prompt.callback(output.hide)
         chunks = Chunks(sys.stdin, self._runtime)
-        async for line in lines(chunks):
-            yield line
+        async with contextlib.aclosing(lines(chunks)) as read:
+            async for line in read:
+                yield line
         self._prompt.close()
         if chunks.error is not None:
             output.note(f"cannot read the input: {chunks.error.strerror or chunks.error}")

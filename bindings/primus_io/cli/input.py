@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TextIO
 
 from .._session import Waitable
@@ -64,7 +64,7 @@ class Chunks:
             self._runtime.soon(self._arrived.set)
 
 
-async def lines(chunks: Chunks) -> AsyncIterator[bytes]:
+async def lines(chunks: Chunks) -> AsyncGenerator[bytes, None]:
     """The lines of a stream, without what ends them; the last one needs no end."""
     parts: list[bytes] = []
     while data := await chunks.read():

@@ -38,6 +38,7 @@ Serve Primus. Each value that a client sends goes back to it (--mode echo) or on
 not to come back. A second one does not wait for them."""
 STATUS = "0 ended by a signal, 1 could not listen, 2 wrong usage"
 
+BEGINNING = "initialised"
 PATIENCE = 2.0  # seconds for which a peer that does not read may hold up the others
 
 
@@ -103,8 +104,11 @@ async def _serve(runtime: Runtime, starting: Serve, args: argparse.Namespace, ou
             output.note(_cannot_listen(args, error))
             return 1
         try:
-            output.event("listening", url=server.url)
-            _Host(server, output, runtime, relay=args.mode == "relay").listen()
+            host = _Host(server, output, runtime, relay=args.mode == "relay")
+            with output.screen:  # on threads peers may be there already, and what they do comes after this line
+                host.listen()
+                output.event("listening", url=server.url)
+            host.listen_for_the_beginning()
             await stop.wait()
             output.remark(f"ending ({stop.reason or 'nobody reads the output'}); open sparks: {len(server.sparks)}")
         finally:
@@ -145,8 +149,12 @@ class _Host:
             "heartbeat-skipped": lambda spark, count: event("heartbeat-skipped", id=spark.id, count=count),
             "log": lambda level, text: event("log", level=level, message=text),
         }
-        for name in sorted(self.server.NAMES):
-            self.server.on(name, listeners.get(name, lambda *_, name=name: event(name)))
+        for name in self.server.NAMES - {BEGINNING}:
+            self.server.on(name, listeners[name])
+
+    def listen_for_the_beginning(self) -> None:
+        """Which was before anybody could listen, and is told all the same."""
+        self.server.on(BEGINNING, lambda: self.output.event(BEGINNING))
 
     def _closed(self) -> Coroutine[Any, Any, None] | None:
         """That is the last line, also where each spark has a thread that prints its lines."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -236,7 +236,7 @@ class Terminal:
             self._enter_mode()
             self._redraw()
 
-    async def lines(self) -> AsyncIterator[bytes]:
+    async def lines(self) -> AsyncGenerator[bytes, None]:
         """What the person enters, line by line, until they end it."""
         chunks = Chunks(self._stream, self._runtime)
         while data := await chunks.read():
