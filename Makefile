@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types format coverage docs-check golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types format coverage mutants docs-check golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -123,6 +123,11 @@ coverage: $(VENV)/.group-test ## branches of primus_proto that its own tests rea
 	$(BIN)/python -m coverage run -m pytest $(FAST_TESTS) $(ARGS)
 	$(BIN)/python -m coverage report
 
+mutants: $(VENV)/.group-mutants ## change the sessions in some 1,600 ways; which changes no test notices. An hour or so
+	$(BIN)/mutmut run --max-children 2 $(ARGS)
+	$(BIN)/mutmut results
+	$(BIN)/mutmut export-cicd-stats && cat mutants/mutmut-cicd-stats.json
+
 docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_docs_api.py $(ARGS)
 
@@ -131,5 +136,5 @@ golden: setup ## record the original's behaviour again and say whether it is sti
 
 clean: ## remove all that was made here
 	rm -rf .venv .venv-* $(addsuffix /node_modules,$(NODE_FOLDERS)) build dist htmlcov .coverage .coverage.* \
-	  .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	  .hypothesis .mypy_cache .pytest_cache .ruff_cache mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

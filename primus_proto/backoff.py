@@ -48,7 +48,7 @@ class Recovery:
         self.error: PrimusError | None = None
         """What failed last; None where the network was only said to be gone."""
 
-    def begin(self, error: PrimusError | None, *, now: float, lasted: float = 0.0) -> None:
+    def begin(self, error: PrimusError | None, *, now: float, lasted: float) -> None:
         """A procedure begins, after a connection that had been open for `lasted` seconds."""
         if lasted >= max(self._config.min, STABLE_AFTER):
             self._attempt = 0

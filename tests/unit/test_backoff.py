@@ -77,14 +77,14 @@ def recovery(**options: Any) -> Recovery:
 
 def test_counts_up_to_retries() -> None:
     recover = recovery(retries=3)
-    recover.begin(None, now=10.0)
+    recover.begin(None, now=10.0, lasted=0.0)
     assert [recover.next() for _ in range(5)] == [0.5, 1.0, 2.0, None, None]
     assert recover.progress(12.5) == (3, 3, 2.0, 10.0, 2.5)
 
 
 def test_no_retries() -> None:
     recover = recovery(retries=0)
-    recover.begin(None, now=10.0)
+    recover.begin(None, now=10.0, lasted=0.0)
     assert recover.next() is None
     assert recover.progress(10.0) == (0, 0, 0.0, 10.0, 0.0)
 
@@ -95,7 +95,7 @@ def test_no_retries() -> None:
 )
 def test_counts_anew_only_after_a_stable_connection(least: float, lasted: float, counted_on: bool) -> None:
     recover = recovery(min=least)
-    recover.begin(None, now=10.0)
+    recover.begin(None, now=10.0, lasted=0.0)
     recover.next()
     recover.begin(None, now=100.0, lasted=lasted)
     recover.next()
@@ -105,7 +105,7 @@ def test_counts_anew_only_after_a_stable_connection(least: float, lasted: float,
 
 def test_reset_forgets() -> None:
     recover = recovery()
-    recover.begin(ConnectionLost("gone"), now=10.0)
+    recover.begin(ConnectionLost("gone"), now=10.0, lasted=0.0)
     recover.next()
     recover.reset()
     assert recover.error is None
