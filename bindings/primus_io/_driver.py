@@ -96,6 +96,16 @@ def _answers(path: str) -> bool:
     return True
 
 
+def _listen_failure(where: Listening, failure: OSError) -> OSError:
+    """The failure, of the same class and number, with the place in its words; not every library has it there."""
+    number = failure.errno
+    words = os.strerror(number) if number is not None and number > 0 else ""
+    if not words or "unknown" in words.lower():  # a name's; Windows does not know its sockets' errors by these numbers
+        words = failure.strerror or str(failure)
+    text = f"cannot listen on {where.place()}: {words}"
+    return OSError(text) if number is None else type(failure)(number, text)
+
+
 def connect_failure(command: cmd.OpenChannel, unix: str | None, failure: Exception) -> str:
     """What to say of a byte stream that could not be opened."""
     place = unix or f"{command.host}:{command.port}"
@@ -171,6 +181,12 @@ class Driver(IO, ABC):
 
     async def listen(self, where: Listening) -> tuple[int, StopListening]:
         """Accept channels; returns the port (0 for a Unix socket) and what stops it. Raises OSError."""
+        try:
+            return await self._listen_at(where)
+        except OSError as failure:
+            raise _listen_failure(where, failure) from failure
+
+    async def _listen_at(self, where: Listening) -> tuple[int, StopListening]:
         if where.unix is None:
             name, stop = await self._listen(where, None)
             return name[1], stop

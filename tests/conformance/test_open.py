@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -254,6 +255,30 @@ async def test_a_port_that_is_taken(host: Host) -> None:
                 pass
         async with host.connect(server.url) as primus:
             assert primus.state == "open"
+
+
+@scenario(needs=("sockets", "handshake limits"))
+async def test_where_it_cannot_listen_is_named(host: Host) -> None:
+    """In the same words everywhere; by class and number it is still the system's failure."""
+    async with host.serve(echo) as server:
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{server.port}: Address already in use") as taken:
+            async with host.serve(echo, "127.0.0.1", server.port):
+                pass
+    assert taken.value.errno == errno.EADDRINUSE
+    with pytest.raises(socket.gaierror, match=r"cannot listen on no\.such\.invalid:0: "):
+        async with host.serve(echo, "no.such.invalid"):
+            pass
+
+
+@scenario(needs=("sockets", "unix", "handshake limits"))
+async def test_a_unix_socket_that_cannot_be_is_named(host: Host, tmp_path: Path) -> None:
+    nowhere, long = str(tmp_path / "none" / "primus"), str(tmp_path / ("x" * 200))
+    with pytest.raises(FileNotFoundError, match=f"cannot listen on {re.escape(nowhere)}: No such file"):
+        async with host.serve(echo, unix=nowhere):
+            pass
+    with pytest.raises(OSError, match=f"cannot listen on {re.escape(long)}: .*too long"):
+        async with host.serve(echo, unix=long):
+            pass
 
 
 @scenario(needs=["ipv6"])

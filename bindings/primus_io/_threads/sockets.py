@@ -246,7 +246,7 @@ def listeners(where: Listening) -> list[socket.socket]:
                 made.pop().close()
                 if failure.errno == errno.EADDRNOTAVAIL and len(found) > 1:
                     continue  # a name for more addresses than this machine has
-                raise OSError(failure.errno, f"cannot listen on {address[0]}:{port}: {failure.strerror}") from None
+                raise
             sock.listen(1024)
             sock.setblocking(False)
             port = sock.getsockname()[1]
@@ -255,5 +255,5 @@ def listeners(where: Listening) -> list[socket.socket]:
             sock.close()
         raise
     if not made:
-        raise OSError(errno.EADDRNOTAVAIL, f"cannot listen on {where.host}: none of its addresses is this machine's")
+        raise OSError(errno.EADDRNOTAVAIL, "none of its addresses is this machine's")
     return made
