@@ -114,7 +114,9 @@ class ClientFacade(Session):
     _opens = 0
 
     def __repr__(self) -> str:
-        return f"<Primus {self._core.config.url} {self._core.state.value}>"
+        config = self._core.config  # without user, password and query: this is what logs have
+        scheme = "https" if config.secure else "http"
+        return f"<Primus {scheme}://{config.authority}{config.pathname} {self._core.state.value}>"
 
     @property
     def latency(self) -> float | None:
@@ -184,8 +186,10 @@ class ClientFacade(Session):
         self._changed()
 
     def _unheard(self, event: ev.Event) -> None:
-        if isinstance(event, ev.ErrorOccurred | ev.MessagesDropped):
-            log.warning("%r: %s", self, event)
+        if type(event) is ev.ErrorOccurred:
+            log.warning("%r: %s", self, event.error)
+        elif type(event) is ev.MessagesDropped:  # only counted: they may be large, or secret
+            log.warning("%r: %d written values will not be sent: %s", self, len(event.payloads), event.reason)
 
     def _fault(self, error: BaseException) -> None:
         log.error("%r: its listener raised; ending it", self, exc_info=error)

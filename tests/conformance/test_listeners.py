@@ -365,3 +365,19 @@ async def test_what_is_no_message_is_an_error_and_the_connection_lives_on(
             assert isinstance(error, DecodeError)
             assert error.payload == "[1e999]"
             assert diary.all("message ignored") == ["primus::what::ever"]
+
+
+@scenario()
+async def test_what_a_client_logs_has_no_secrets(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """Not those of its URL, nor what the user wrote; and it is for people to read."""
+    async with host.serve(None) as server:
+        url = f"{server.url.replace('//', '//ann:SECRET@')}/?token=SECRET"
+    async with host.connect(url, wait=False, retries=1, min=0.01) as primus:
+        assert "SECRET" not in repr(primus)
+        primus.write("SECRET")
+        primus.write("SECRET")
+        await primus.wait_ended()
+    messages = [record.getMessage() for record in caplog.records if record.name == "primus_io"]
+    assert any(message.endswith(">: 2 written values will not be sent: the client ended") for message in messages)
+    assert any(">: cannot connect to " in message for message in messages)
+    assert "SECRET" not in caplog.text
