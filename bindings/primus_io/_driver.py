@@ -34,6 +34,9 @@ class Reach:
     tls: ssl.SSLContext | None = None
     unix: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_context(self.tls, ssl.PROTOCOL_TLS_SERVER, "ssl.create_default_context()")
+
     def context(self, command: cmd.OpenChannel) -> ssl.SSLContext | None:
         """The TLS context for a channel; None: no TLS."""
         return (self.tls or ssl.create_default_context()) if command.tls else None
@@ -48,12 +51,30 @@ class Listening:
     unix: str | None
     tls: ssl.SSLContext | None
 
+    def __post_init__(self) -> None:
+        _check_context(
+            self.tls, ssl.PROTOCOL_TLS_CLIENT, "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), with a certificate"
+        )
+
+    def place(self) -> str:
+        """Where it listens, for messages."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.unix or f"{host}:{self.port}"
+
     def url(self, port: int) -> str:
         """Where a client on this machine finds it."""
         host = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)
         host = f"[{host}]" if ":" in host else host
         scheme = "https" if self.tls else "http"
         return f"{scheme}://localhost" if self.unix else f"{scheme}://{host}:{port}"
+
+
+def _check_context(tls: object, wrong: int, right: str) -> None:
+    """ConfigError for a TLS context that can secure no connection at this end, before the first one fails for it."""
+    if tls is not None and not isinstance(tls, ssl.SSLContext):
+        raise pp.ConfigError(f"ssl must be an ssl.SSLContext, as {right}, or None; got {tls!r}")
+    if tls is not None and tls.protocol == wrong:
+        raise pp.ConfigError(f"ssl has a context for the other end of a connection: make it by {right}")
 
 
 def unix_listener(path: str) -> tuple[socket.socket, StopListening]:

@@ -354,3 +354,20 @@ async def test_mistakes_are_named_at_once(host: Host) -> None:
     with contextlib.suppress(TypeError):
         host.connect("http://localhost", no_such_option=1)
         raise AssertionError("an option that does not exist was taken")
+
+
+@scenario(needs=("tls",))
+async def test_a_tls_context_that_is_none_of_a_client(host: Host, tls: Certificates) -> None:
+    for wrong, words in ((True, "must be an ssl.SSLContext"), (tls.server, "for the other end")):
+        with pytest.raises(ConfigError, match=words):
+            host.connect("https://localhost", ssl=wrong)
+        with pytest.raises(ConfigError, match=words):
+            await host.fetch_spec("https://localhost", ssl=wrong)
+
+
+@scenario(needs=("tls", "handshake limits"))
+async def test_a_tls_context_that_is_none_of_a_server(host: Host, tls: Certificates) -> None:
+    """Without the check each handshake would fail, and a server says nothing about those."""
+    for wrong, words in ((True, "must be an ssl.SSLContext"), (tls.client, r"CLIENT_AUTH\), with a certificate")):
+        with pytest.raises(ConfigError, match=words):
+            host.serve(None, ssl=wrong)
