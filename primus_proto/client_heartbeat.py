@@ -87,12 +87,15 @@ class ClientHeartbeat(ABC):
             self._become(told, now)
 
     def _become(self, heartbeat: ClientHeartbeat, now: float) -> None:
-        self._client.heartbeat = heartbeat
-        if self._paused:
-            heartbeat.pause()
+        self._client.heartbeat = self._inherited(heartbeat)
         if self._client.ready_state is ReadyState.OPEN:
             self._cancel()
             heartbeat.take_over(self, now)
+
+    def _inherited(self, heartbeat: ClientHeartbeat) -> ClientHeartbeat:
+        if self._paused:
+            heartbeat.pause()
+        return heartbeat
 
     def take_over(self, other: ClientHeartbeat, now: float) -> None:
         """Start in another one's place, on an open connection."""
@@ -105,7 +108,7 @@ class ClientHeartbeat(ABC):
         """
         self._cancel()
         proven, self._proven = self._proven, False
-        return self if proven else client_heartbeat(self._client)
+        return self if proven else self._inherited(client_heartbeat(self._client))
 
     @abstractmethod
     def _cancel(self) -> None:

@@ -207,6 +207,23 @@ def test_reading_in_fits_and_starts() -> None:
     assert host.client.next_timeout() == pytest.approx(pinged + 25.0)
 
 
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_pause_lasts_over_a_reconnect(proven: bool) -> None:
+    host = opened()
+    if proven:
+        host.receive("primus::pong::1")
+    host.client.pause()
+    host.lose()
+    host.run(0.5)
+    host.open()
+    host.run(1000.0)
+    assert len(host.sent()) == 40
+    assert "offline" not in host.told()
+    host.client.resume()
+    host.run(100.0)
+    assert "offline" in host.told()
+
+
 @pytest.mark.parametrize(("read", "ping"), [(20.0, 25.0), (24.0, 25.0), (24.5, 25.5), (24.999, 25.999)])
 def test_the_ping_after_a_pause_does_not_follow_a_pong_too_closely(read: float, ping: float) -> None:
     """It counts from the last ping, but a happn server would not answer it within a second of its last pong."""
