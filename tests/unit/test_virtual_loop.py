@@ -310,7 +310,7 @@ def test_there_is_no_tls_and_that_is_said() -> None:
         context = ssl.create_default_context()
         words = "there is no TLS on a virtual network: use http:// and no ssl="
         with pytest.raises(OSError, match=words):
-            async with serve(echo, "server", 443, ssl=context):
+            async with serve(echo, "server", 443, ssl=ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)):
                 pass
         with pytest.raises(ConnectError, match=f"cannot connect to server:443: {words}"):
             async with connect("https://server", ssl=context):
