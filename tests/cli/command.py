@@ -30,6 +30,12 @@ PRIMUS = (sys.executable, "-W", "error", "-m", "primus_io")
 IO = "asyncio"
 each_io = pytest.mark.parametrize("io", RUNTIMES, indirect=True)
 
+
+def each_io_and_each(numbers: list[signal.Signals]) -> list[tuple[str, signal.Signals]]:
+    """Each library with the first, and the first library with each."""
+    return [(io, numbers[0]) for io in RUNTIMES] + [("asyncio", number) for number in numbers[1:]]
+
+
 Event = dict[str, Any]
 T = TypeVar("T")
 
@@ -41,16 +47,17 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path), **more}
 
 
-def on_io(args: tuple[str, ...]) -> tuple[str, ...]:
-    """The arguments, with what to run on."""
-    return args if IO == "asyncio" or args[0].startswith("-") else (args[0], "--io", IO, *args[1:])
+def on_io(args: tuple[str, ...], io: str | None = None) -> tuple[str, ...]:
+    """The arguments, with what to run on: what the test does, if not said."""
+    io = io or IO
+    return args if io == "asyncio" or args[0].startswith("-") else (args[0], "--io", io, *args[1:])
 
 
 class Command:
     """One run of the command. `wait` takes events out of turn, but each only once."""
 
-    def __init__(self, *args: str, **options: Any) -> None:
-        self.args = on_io(args)
+    def __init__(self, *args: str, io: str | None = None, **options: Any) -> None:
+        self.args = on_io(args, io)
         self.lines: list[str] = []
         self.notes: list[str] = []
         self._taken: set[int] = set()
@@ -179,9 +186,9 @@ class Command:
 
 
 @contextlib.contextmanager
-def serving(*args: str, port: int = 0) -> Iterator[tuple[Command, str]]:
+def serving(*args: str, port: int = 0, io: str | None = None) -> Iterator[tuple[Command, str]]:
     """`primus serve --json` on a free port, and its URL."""
-    with Command("serve", "--json", "--port", str(port), *args) as server:
+    with Command("serve", "--json", "--port", str(port), *args, io=io) as server:
         yield server, server.wait("listening")["url"]
 
 

@@ -13,16 +13,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from primus_io.asyncio import Spark, serve
-from tests.cli.command import PRIMUS, WAIT, Command, each_io, environment, run, serving
+from tests.cli import command
+from tests.cli.command import PRIMUS, WAIT, Command, each_io, each_io_and_each, environment, run
 from tests.cli.peers import free_port, handshake, raw_server
 
 OPENED = ["rsc(opening)", "rsc(open)", "open"]
 ENDED = ["rsc(end)", "close", "end"]
+serving = partial(command.serving, io="asyncio")  # the other end, which echoes before it says that it has read
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
 
 
@@ -59,7 +62,6 @@ def test_a_session_from_opening_to_end() -> None:
     assert client.stderr == ""
 
 
-@each_io
 def test_without_input_it_opens_and_ends() -> None:
     with serving() as (_, url):
         client = run("connect", url, "--json")
@@ -85,7 +87,6 @@ def test_linger_waits_for_answers() -> None:
         assert "data" not in run("connect", url, "--json", stdin="1").names
 
 
-@each_io
 def test_lines_that_cannot_be_sent_are_named_and_the_others_are_sent() -> None:
     lines = ["1", "{", "", "NaN", '"primus::server::close"', "1e999", "nope", '"\\ud800"', "2"]
     with serving() as (server, url):
@@ -188,7 +189,6 @@ def test_nobody_listens() -> None:
     assert client.notes[-1].startswith("primus connect: gave up after 2 more attempts: cannot connect to ")
 
 
-@each_io
 def test_lost_for_good_without_a_strategy() -> None:
     with serving() as (server, url), Command("connect", url, "--json", "--strategy", "none") as client:
         client.wait("open")
@@ -199,7 +199,6 @@ def test_lost_for_good_without_a_strategy() -> None:
         assert client.stderr.startswith("primus connect: the connection is lost for good: ")
 
 
-@each_io
 def test_what_the_queue_does_not_keep_is_said_and_counts() -> None:
     port = free_port()
     often = ("--min", "0.05", "--max", "0.05", "--retries", "10000")
@@ -236,8 +235,7 @@ def test_headers_queries_and_paths_reach_the_server() -> None:
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@each_io
+@pytest.mark.parametrize(("io", "number"), each_io_and_each([signal.SIGINT, signal.SIGTERM]), indirect=["io"])
 def test_a_signal_ends_it_politely_while_open(number: int) -> None:
     with serving() as (server, url), Command("connect", url, "--json") as client:
         client.wait("open")

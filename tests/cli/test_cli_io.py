@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from primus_io.cli.runtime import RUNTIMES, Changes, Runtime, load
+from primus_proto import Limits
 from tests.cli import command
 from tests.cli.command import WAIT, Command, each_io, environment, run, serving
-from tests.cli.peers import free_port
+from tests.cli.peers import free_port, raw_client
 
 # --- the command ---
 
@@ -201,3 +203,44 @@ def test_what_fails_is_raised(runtime: Runtime) -> None:
 
     with pytest.raises(Left):
         runtime.run(main)
+
+
+def test_on_threads_too_nothing_happens_before_the_command_has_said_that_it_listens() -> None:
+    runtime, heard = load("threads"), list[str]()
+
+    async def main() -> list[str]:
+        changes = Changes(runtime)
+
+        def connected(spark: Any) -> None:
+            heard.append(spark.id)
+            changes.note()
+
+        async with runtime.serve(None) as server:
+            with raw_client(server.url):  # it has got its answer
+                server.on("connection", connected)
+                assert await runtime.within(WAIT, lambda: changes.until(lambda: bool(heard)))
+                return list(server.sparks)
+
+    assert runtime.run(main) == heard
+
+
+@each_io
+def test_a_listener_that_waits_does_not_hold_up_whoever_leaves(runtime: Runtime) -> None:
+    async def main() -> float:
+        changes, never, heard = Changes(runtime), runtime.event(), list[Any]()
+
+        def received(value: Any) -> Coroutine[Any, Any, object]:
+            heard.append(value)
+            changes.note()
+            return never.wait()
+
+        async with runtime.serve(None) as server:
+            server.on("connection", lambda spark: spark.write(1))
+            async with runtime.connect(server.url, manual=True) as primus:
+                primus.on("data", received)
+                primus.open()
+                await changes.until(lambda: bool(heard))
+                leaving = runtime.clock()
+            return runtime.clock() - leaving
+
+    assert runtime.run(main) < Limits().close

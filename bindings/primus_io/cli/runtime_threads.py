@@ -20,6 +20,8 @@ from concurrent.futures import Future
 from functools import cached_property, partial
 from typing import Any, TypeVar, cast
 
+from primus_proto.events import Event
+
 from .. import _awaiting, threads
 from .._threads.monitor import name_of
 from .._threads.monitor import run as finish
@@ -99,12 +101,24 @@ class Here(threading.local):
     due = math.inf
     """Until when it may wait, on the monotonic clock."""
 
+    def __init__(self) -> None:
+        self.before_waiting: list[Callable[[], object]] = []
+        """What a loop would do as soon as whoever runs comes to wait."""
+
 
 HERE = Here()
 
 
+def about_to_wait() -> None:
+    """To be called by whoever is."""
+    calls, HERE.before_waiting = HERE.before_waiting, []
+    for call in calls:
+        call()
+
+
 def block(condition: Callable[[], bool]) -> None:
     """Wait until that is so."""
+    about_to_wait()
     with CHANGED:
         while not condition():
             if HERE.wanted.stopped:
@@ -115,7 +129,7 @@ def block(condition: Callable[[], bool]) -> None:
             CHANGED.wait(min(left, threading.TIMEOUT_MAX))
 
 
-class Event:
+class Occurrence:
     """Something that happens once."""
 
     def __init__(self) -> None:
@@ -133,6 +147,7 @@ class Event:
 @contextlib.contextmanager
 def away() -> Iterator[float | None]:
     """In here the thread waits for the other end, where nobody can stop it; for so many seconds."""
+    about_to_wait()
     wanted, left = HERE.wanted, HERE.due - time.monotonic()
     with CHANGED:
         if wanted.stopped:
@@ -211,9 +226,24 @@ class Client(Waiting, threads.Client):  # type: ignore[misc]
 
 
 class Server(Listening, threads.Server):
-    """A server."""
+    """A server. Whoever has entered it can say that they listen before anything happens."""
 
     _SPARK = Spark
+    _early: list[Event] | None = None
+    _begun = False
+
+    def begin(self) -> None:
+        """Deliver what has come so far, and from now on all that comes."""
+        with self._io:
+            early, self._early, self._begun = self._early or [], None, True
+            for event in early:
+                super()._deliver(event)
+
+    def _deliver(self, event: Event) -> None:
+        if self._begun:
+            super()._deliver(event)
+        else:
+            self._early = [*(self._early or ()), event]
 
     async def close(self, *args: Any, **options: Any) -> None:  # type: ignore[override]
         super().close(*args, **options)
@@ -238,9 +268,11 @@ class serve(threads.serve):  # noqa: N801  # as in the bindings
     async def __aenter__(self) -> Server:
         server = self.__enter__()
         assert isinstance(server, Server)
+        HERE.before_waiting.append(server.begin)
         return server
 
     async def __aexit__(self, *error: Any) -> None:
+        about_to_wait()
         self._server.listeners.stop()  # type: ignore[attr-defined]
         self.__exit__(*error)
 
@@ -284,14 +316,14 @@ class ThreadsRuntime(Runtime):
         undo = self._in_main_thread(partial(super().on_signal, number, function))
         return lambda: self._in_main_thread(undo)
 
-    def event(self) -> Event:
-        return Event()
+    def event(self) -> Occurrence:
+        return Occurrence()
 
     def clock(self) -> float:
         return threads.Driver.clock()
 
     async def sleep(self, seconds: float) -> None:
-        await self.within(seconds, Event().wait)
+        await self.within(seconds, Occurrence().wait)
 
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> bool:
         outer, due = HERE.due, time.monotonic() + seconds
