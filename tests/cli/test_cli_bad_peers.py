@@ -70,7 +70,6 @@ def test_a_host_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@each_io
 def test_somebody_takes_the_connection_and_stays_silent(scheme: str) -> None:
     with raw_server(lambda connection: None) as port:
         said = one_sentence("connect", f"{scheme}://127.0.0.1:{port}", "--timeout", "0.2", *ONCE)
@@ -133,7 +132,6 @@ def test_a_connection_closed_without_a_word() -> None:
     assert "?" in said
 
 
-@each_io
 def test_tls_both_ways(certificate: Path) -> None:
     with serving("--cert", str(certificate / "server.pem")) as (server, url):
         assert url.startswith("https://")

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.cli.command import SIGNALS, Command, each_io, run, serving
+from tests.cli.command import SIGNALS, Command, each_io, each_io_and_each, run, serving
 from tests.cli.peers import frame, raw_client
 
 SESSION = ["connection", "data", "rsc", "disconnection", "end"]
@@ -95,7 +95,6 @@ def test_heartbeats_skipped_and_flatline() -> None:
     assert server.names[-4:] == ["rsc", "disconnection", "end", "flatline"]
 
 
-@each_io
 def test_a_peer_that_does_not_speak_http_is_logged_and_others_are_served() -> None:
     with serving() as (server, url):
         port = int(url.rpartition(":")[2])
@@ -126,8 +125,7 @@ def test_a_peer_that_does_not_read_holds_up_nobody_for_long_and_is_cut() -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
-@pytest.mark.parametrize("number", SIGNALS)
-@each_io
+@pytest.mark.parametrize(("io", "number"), each_io_and_each(SIGNALS), indirect=["io"])
 def test_a_signal_tells_the_clients_not_to_come_back(number: int) -> None:
     with serving() as (server, url), Command("connect", url, "--json", "--linger", "inf") as client:
         id = server.wait("connection")["id"]
@@ -170,7 +168,6 @@ def test_who_reads_the_output_may_leave() -> None:
         assert server.stderr == ""
 
 
-@each_io
 def test_a_port_in_use() -> None:
     with serving() as (_, url):
         port = url.rpartition(":")[2]
@@ -183,7 +180,6 @@ def test_a_port_in_use() -> None:
     )
 
 
-@each_io
 def test_a_client_without_what_is_required_is_refused() -> None:
     with serving("--require", "token=s3cret") as (server, url):
         refused = run("connect", f"{url}/?token=wrong", "--json", stdin="1")
@@ -196,7 +192,6 @@ def test_a_client_without_what_is_required_is_refused() -> None:
     assert "401 Unauthorized" in error["message"]
 
 
-@each_io
 def test_lines_for_a_person() -> None:
     with Command("serve", "--port", "0") as server:
         url = server.until(lambda: server.lines, "a line")[0].removeprefix("listening on ")
