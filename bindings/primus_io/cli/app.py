@@ -73,7 +73,10 @@ def make_parser() -> argparse.ArgumentParser:
         )
         command.add_arguments(subparser)
         subparser.add_argument(
-            "--io", choices=RUNTIMES, default="asyncio", help="the library to do it with (default: %(default)s)"
+            "--io",
+            choices=RUNTIMES,
+            default="asyncio",
+            help="what it runs on; trio has to be installed (default: %(default)s)",
         )
         subparser.add_argument("--json", action="store_true", help="print each event as one JSON object a line")
         subparser.add_argument("--verbose", action="store_true", help="say more on stderr, tracebacks included")
