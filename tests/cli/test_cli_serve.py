@@ -119,6 +119,9 @@ def test_a_peer_that_does_not_read_holds_up_nobody_for_long_and_is_cut() -> None
             writer.write(*[text] * 2_000)  # 10 MB
             cut = server.wait("disconnection", reason="backlog")
             assert "does not read" in cut["message"]
+            dropped = server.wait("messages dropped", id=cut["id"])
+            assert dropped.keys() == {"event", "id", "count", "reason"}
+            assert dropped["count"] >= 20  # of 5 KB each, half of the limit at least
             assert writer.finish('"last"') == 0
         reader.wait("data", data="last")
         assert reader.names.count("data") == 2_001
@@ -143,6 +146,36 @@ def test_a_signal_tells_the_clients_not_to_come_back(number: int) -> None:
 @each_io
 def test_a_second_signal_does_not_wait_for_a_peer_that_does_not_close() -> None:
     with serving("--limit-close", "60") as (server, url), raw_client(url):
+        server.wait("connection")
+        server.signal(signal.SIGINT)
+        server.wait("end")
+        server.signal(signal.SIGINT)
+        assert server.status() == 1
+        assert server.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
+@each_io
+def test_a_restart_that_clients_come_back_after() -> None:
+    with serving("--reconnect") as (server, url), Command("connect", url, "--json", "--min", "0.05") as client:
+        client.wait("open")
+        server.signal(signal.SIGTERM)
+        assert server.status() == 0
+        assert server.names[-4:] == ["rsc", "disconnection", "end", "close"]
+        assert client.wait("close")["reason"] == "lost"
+        client.wait("reconnect scheduled", attempt=1)
+        client.write('"meanwhile"')
+        with serving(port=int(url.rpartition(":")[2])) as (again, _):
+            client.wait("reconnected")
+            again.wait("data", data="meanwhile")
+            assert client.finish() == 0
+        assert (server.stderr, client.stderr) == ("", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
+@each_io
+def test_a_second_signal_does_not_wait_in_a_restart_either() -> None:
+    with serving("--reconnect", "--limit-close", "60") as (server, url), raw_client(url):
         server.wait("connection")
         server.signal(signal.SIGINT)
         server.wait("end")

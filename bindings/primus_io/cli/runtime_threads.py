@@ -246,6 +246,7 @@ class Server(Listening, threads.Server):
             self._early = [*(self._early or ()), event]
 
     async def close(self, *args: Any, **options: Any) -> None:  # type: ignore[override]
+        self.listeners.stop()
         super().close(*args, **options)
 
 

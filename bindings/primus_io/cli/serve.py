@@ -35,7 +35,7 @@ SUMMARY = "a server that sends each value back, or on to everybody else"
 DESCRIPTION = """\
 Serve Primus. Each value that a client sends goes back to it (--mode echo) or on to every other client
 (--mode relay); each event is printed as a line. SIGINT (Ctrl-C) and SIGTERM end it gracefully: the clients are told
-not to come back. A second one does not wait for them."""
+not to come back, or with --reconnect that they may. A second one does not wait for them."""
 STATUS = "0 ended by a signal, 1 could not listen, 2 wrong usage"
 
 BEGINNING = "initialised"
@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=port, default=8080, help="0 picks a free one (default: %(default)s)")
     parser.add_argument("--mode", choices=("echo", "relay"), default="echo", help="default: %(default)s")
+    parser.add_argument(
+        "--reconnect", action="store_true", help="when it is stopped, let the clients come back: for a restart"
+    )
     parser.add_argument(
         "--require",
         action="append",
@@ -111,6 +114,8 @@ async def _serve(runtime: Runtime, starting: Serve, args: argparse.Namespace, ou
             host.listen_for_the_beginning()
             await stop.wait()
             output.remark(f"ending ({stop.reason or 'nobody reads the output'}); open sparks: {len(server.sparks)}")
+            if args.reconnect:
+                await server.close(reconnect=True)
         finally:
             await starting.__aexit__(None, None, None)
     return 0
@@ -191,6 +196,8 @@ class _Guest:
             "data": self._received,
             "error": lambda error: event("error", **report.fault(error)),
             "message ignored": lambda text: event("message ignored", text=text),
+            # Without the messages, of which there may be a whole backlog for each spark.
+            "messages dropped": lambda payloads, why: event("messages dropped", count=len(payloads), reason=why),
         }
         for name in sorted(spark.NAMES):
             spark.on(name, listeners.get(name, lambda *_, name=name: event(name)))
