@@ -13,6 +13,8 @@ __all__ = ["advice"]
 HINTS = (
     ("certificate", "name the authority to trust with --ca FILE, or use --insecure if you know what you do."),
     ("reset", "is this the port of a Primus server?"),
+    ("cannot connect to /", "is the server running, and is the path of --unix right?"),
+    ("no such file", "is the server running, and is the path of --unix right?"),
     ("refused", "is the server running, and are host and port right?"),
     ("name or service not known", "is the host name right?"),
     ("nodename nor servname", "is the host name right?"),

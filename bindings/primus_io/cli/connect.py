@@ -25,7 +25,7 @@ from . import report
 from .advice import advice
 from .input import Chunks, lines
 from .job import Job
-from .options import add_client_options, given_options, number
+from .options import add_client_options, add_unix, given_options, number
 from .output import Output
 from .runtime import Changes, Runtime
 from .signals import Stop, stopping
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds to stay after the input, or 'inf' (default: 0)",
     )
+    add_unix(parser)
     add_client_tls(parser)
     add_client_options(parser)
 
@@ -70,7 +71,7 @@ def seconds(text: str) -> float:
 def prepare(args: argparse.Namespace, runtime: Runtime) -> Job:
     """Check the options. Raises ConfigError."""
     options = given_options(args, pp.ClientConfig) | {"manual": True}  # opened once the listeners are there
-    connecting = runtime.connect(wait=False, ssl=client_tls(args), **options)
+    connecting = runtime.connect(wait=False, ssl=client_tls(args), unix=args.unix, **options)
     config = pp.ClientConfig(**options)
     return partial(_connect, runtime, connecting, config, args)
 

@@ -19,7 +19,10 @@ from primus_proto.config import STRATEGIES
 from primus_proto.parsers import PARSERS
 from primus_proto.transports.registry import TRANSPORTS
 
-__all__ = ["SPEC_OPTIONS", "add_client_options", "add_server_options", "given_options", "in_flags", "number"]
+__all__ = [
+    *("SPEC_OPTIONS", "add_client_options", "add_server_options", "add_unix"),
+    *("given_options", "in_flags", "number"),
+]
 
 Config = type[ClientConfig] | type[ServerConfig]
 LIMIT = "limit_"
@@ -94,6 +97,11 @@ SPEC_OPTIONS = frozenset({"pathname", "timeout", "headers"})
 def add_client_options(parser: argparse.ArgumentParser, only: frozenset[str] | None = None) -> None:
     """A flag for each field of `ClientConfig` but the URL, which is an argument, or for those named."""
     _add_options(parser, ClientConfig, CLIENT_HELP, only)
+
+
+def add_unix(parser: argparse.ArgumentParser) -> None:
+    """The flag for a client's way to its server that no configuration has."""
+    parser.add_argument("--unix", metavar="PATH", help="the Unix socket to connect to, whatever host the URL names")
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:

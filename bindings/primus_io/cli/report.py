@@ -98,10 +98,12 @@ def _words(event: str, fields: dict[str, Any]) -> str:
             text += f" in {fields['delay']:g} s" if event == "reconnect scheduled" else ""
             error = fields.get("error")
             return f"{text} ({error})" if error else text
+        case {"url": url, "unix": path}:
+            return f"{path}, for clients with --unix; the URL is {url}"
         case {"url": url}:
             return str(url)
         case {"ip": ip, "query": query}:
-            return f"from {ip}, query {_shown(query)}"
+            return f"from {ip or 'this machine'}, query {_shown(query)}"
         case {"status": _, "body": body}:
             said = body if len(body) <= LONGEST_BODY else f"{body[:LONGEST_BODY]}…"
             return f"{fields['message']}; it said: {said}" if said else str(fields["message"])

@@ -39,13 +39,15 @@ not to come back, or with --reconnect that they may. A second one does not wait 
 STATUS = "0 ended by a signal, 1 could not listen, 2 wrong usage"
 
 BEGINNING = "initialised"
+HOST, PORT = "127.0.0.1", 8080
 PATIENCE = 2.0  # seconds for which a peer that does not read may hold up the others
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this subcommand."""
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=port, default=8080, help="0 picks a free one (default: %(default)s)")
+    parser.add_argument("--host", help=f"the address to listen on (default: {HOST})")
+    parser.add_argument("--port", type=port, help=f"0 picks a free one (default: {PORT})")
+    parser.add_argument("--unix", metavar="PATH", help="the Unix socket to listen on, in place of host and port")
     parser.add_argument("--mode", choices=("echo", "relay"), default="echo", help="default: %(default)s")
     parser.add_argument(
         "--reconnect", action="store_true", help="when it is stopped, let the clients come back: for a restart"
@@ -86,7 +88,11 @@ def prepare(args: argparse.Namespace, runtime: Runtime) -> Job:
         options["authorize"] = partial(_allowed, args.require)
     elif options.get("authorization"):
         raise pp.ConfigError("--authorization needs --require KEY=VALUE: what a client must bring")
-    starting = runtime.serve(None, args.host, args.port, ssl=server_tls(args), **options)
+    if args.unix is not None and (args.host is not None or args.port is not None):
+        raise pp.ConfigError("--unix takes the place of --host and --port: give either it or those")
+    args.host = HOST if args.host is None else args.host
+    args.port = PORT if args.port is None else args.port
+    starting = runtime.serve(None, args.host, args.port, unix=args.unix, ssl=server_tls(args), **options)
     return partial(_serve, runtime, starting, args)
 
 
@@ -110,7 +116,7 @@ async def _serve(runtime: Runtime, starting: Serve, args: argparse.Namespace, ou
             host = _Host(server, output, runtime, relay=args.mode == "relay")
             with output.screen:  # on threads peers may be there already, and what they do comes after this line
                 host.listen()
-                output.event("listening", url=server.url)
+                output.event("listening", url=server.url, **({} if args.unix is None else {"unix": args.unix}))
             host.listen_for_the_beginning()
             await stop.wait()
             output.remark(f"ending ({stop.reason or 'nobody reads the output'}); open sparks: {len(server.sparks)}")
@@ -122,6 +128,8 @@ async def _serve(runtime: Runtime, starting: Serve, args: argparse.Namespace, ou
 
 
 def _cannot_listen(args: argparse.Namespace, error: OSError | UnicodeError) -> str:
+    if args.unix is not None:
+        return _cannot_listen_there(args.unix, error)
     where = f"cannot listen on {args.host} port {args.port}"
     if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return f"{where}: this machine has no such address; choose another --host"
@@ -130,6 +138,16 @@ def _cannot_listen(args: argparse.Namespace, error: OSError | UnicodeError) -> s
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{where}: this user may not; choose a --port above 1023"
     return f"{where}: {os.strerror(error.errno) if error.errno else error}"
+
+
+def _cannot_listen_there(path: str, error: OSError | UnicodeError) -> str:
+    where = f"cannot listen on {path}"
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return f"{where}: something else does already, or it is no socket; choose another --unix"
+    if number == errno.ENOENT:
+        return f"{where}: there is no such folder"
+    return f"{where}: {os.strerror(number) if number else error}"
 
 
 class _Host:

@@ -12,7 +12,7 @@ import primus_proto as pp
 from . import report
 from .advice import advice
 from .job import Job
-from .options import SPEC_OPTIONS, add_client_options, given_options
+from .options import SPEC_OPTIONS, add_client_options, add_unix, given_options
 from .output import Output
 from .runtime import Runtime
 from .signals import stopping
@@ -29,6 +29,7 @@ STATUS = "0 answered, 1 no answer or none that is a spec, 2 wrong usage"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this subcommand."""
     parser.add_argument("url", metavar="URL", help="http(s)://host[:port] of the server")
+    add_unix(parser)
     add_client_tls(parser)
     add_client_options(parser, SPEC_OPTIONS)
 
@@ -37,7 +38,7 @@ def prepare(args: argparse.Namespace, runtime: Runtime) -> Job:
     """Check the options. Raises ConfigError."""
     options = given_options(args, pp.ClientConfig)
     pp.ClientConfig(**options)
-    return partial(_spec, runtime, {"ssl": client_tls(args), **options})
+    return partial(_spec, runtime, {"ssl": client_tls(args), "unix": args.unix, **options})
 
 
 async def _spec(runtime: Runtime, options: dict[str, Any], output: Output) -> int:

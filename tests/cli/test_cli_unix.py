@@ -1,0 +1,93 @@
+"""`--unix PATH`: all three over a Unix socket, and what is said where that cannot be."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Command, each_io, run
+
+if sys.platform == "win32":
+    pytest.skip("asyncio has no Unix sockets there", allow_module_level=True)
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    """Where a socket may be: a path that is short enough, which pytest's own may not be."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "primus"
+
+
+@contextmanager
+def serving(path: Path) -> Iterator[Command]:
+    with Command("serve", "--json", "--unix", str(path)) as server:
+        assert server.wait("listening") == {"event": "listening", "url": "http://localhost", "unix": str(path)}
+        yield server
+
+
+@each_io
+def test_a_session_and_a_spec(path: Path) -> None:
+    with serving(path) as server:
+        client = run("connect", "http://elsewhere", "--unix", str(path), "--json", stdin="[1]")
+        assert client.process.returncode == 0
+        assert (server.wait("connection")["ip"], server.wait("data")["data"]) == ("", [1])
+        spec = run("spec", "http://elsewhere", "--unix", str(path), "--json")
+        assert spec.wait("spec")["spec"]["pathname"] == "/primus"
+        server.signal(signal.SIGTERM)
+        assert server.status() == 0
+    assert not path.exists()
+    assert (server.stderr, client.stderr, spec.stderr) == ("", "", "")
+
+
+def test_lines_for_a_person(path: Path) -> None:
+    with Command("serve", "--unix", str(path)) as server:
+        server.until(lambda: server.lines, "a line")
+        assert run("connect", "http://localhost", "--unix", str(path)).process.returncode == 0
+        connection = server.until(lambda: next((line for line in server.lines if line[:10] == "connection"), ""), "it")
+    assert server.lines[0] == f"listening on {path}, for clients with --unix; the URL is http://localhost"
+    assert " from this machine, query {" in connection
+
+
+@pytest.mark.parametrize("command", ["connect", "spec"])
+def test_nobody_listens(command: str, path: Path) -> None:
+    once = ("--strategy", "none") if command == "connect" else ()
+    for left in (False, True):
+        if left:  # by a server that was killed
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+        failed = run(command, "http://localhost", "--unix", str(path), *once)
+        assert failed.process.returncode == 1
+        assert failed.stderr.startswith(f"primus {command}: cannot connect to {path}: ")
+        assert failed.stderr.endswith("; is the server running, and is the path of --unix right?")
+    with serving(path):  # a server takes such a place
+        assert run(command, "http://localhost", "--unix", str(path)).process.returncode == 0
+
+
+@each_io
+def test_where_it_cannot_listen(path: Path) -> None:
+    def why(where: object) -> str:
+        failed = run("serve", "--unix", str(where))
+        assert (failed.process.returncode, failed.lines) == (1, [])
+        return failed.stderr.removeprefix(f"primus serve: cannot listen on {where}: ")
+
+    with serving(path):
+        assert why(path) == "something else does already, or it is no socket; choose another --unix"
+    (path.parent / "file").write_text("dear to somebody")
+    assert why(path.parent / "file") == "something else does already, or it is no socket; choose another --unix"
+    assert (path.parent / "file").read_text() == "dear to somebody"
+    assert why(path.parent / "nothing" / "there") == "there is no such folder"
+    assert why(path.parent / ("long" * 40)) == "AF_UNIX path too long"
+
+
+@pytest.mark.parametrize("more", [("--host", "localhost"), ("--port", "0")])
+def test_either_a_path_or_a_port(more: tuple[str, str]) -> None:
+    wrong = run("serve", "--unix", "somewhere", *more)
+    assert wrong.process.returncode == 2
+    assert wrong.notes[0] == "primus serve: --unix takes the place of --host and --port: give either it or those"
