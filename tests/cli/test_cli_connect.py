@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -22,6 +24,10 @@ from primus_io.asyncio import Spark, serve
 from tests.cli import command
 from tests.cli.command import PRIMUS, WAIT, Command, each_io, each_io_and_each, environment, run
 from tests.cli.peers import free_port, handshake, raw_server
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 OPENED = ["rsc(opening)", "rsc(open)", "open"]
 ENDED = ["rsc(end)", "close", "end"]
@@ -309,6 +315,35 @@ def test_a_connection_outlives_an_output_that_nobody_reads() -> None:
         assert received == [text] * 300
         client.signal(signal.SIGTERM)
         assert client.status() == 0
+
+
+@posix
+@each_io
+def test_whoever_is_tired_of_waiting_gets_out() -> None:
+    """Of a server that does not close, and of an output that nobody reads: a third signal is for that."""
+    ours, theirs = os.pipe()
+
+    def talk(connection: socket.socket) -> None:
+        handshake(connection)
+        connection.sendall((b"\x81\x7e\x03\xe8" + b'"' + b"x" * 998 + b'"') * 300)
+
+    options = ("--json", "--limit-close", "60")
+    with (
+        raw_server(talk) as port,
+        open(ours, "rb") as output,
+        Command("connect", f"http://127.0.0.1:{port}", *options, stdout=theirs) as client,
+    ):
+        os.close(theirs)
+        deadline = time.monotonic() + WAIT
+        while array("i", fcntl.ioctl(output, termios.FIONREAD, bytes(4)))[0] < 60_000:  # a pipe holds 64 KiB
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        while client.process.poll() is None:
+            assert time.monotonic() < deadline
+            client.signal(signal.SIGINT)
+            time.sleep(0.1)
+        assert client.status() == 1
+        assert client.stderr == ""
 
 
 @posix

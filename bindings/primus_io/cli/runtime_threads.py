@@ -297,11 +297,16 @@ class ThreadsRuntime(Runtime):
     def __init__(self) -> None:
         # Its `put` may interrupt itself, as a signal handler does.
         self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._handlers: list[Callable[[], object]] = []  # what undoes each of them
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         task = Task(main, done=self.give_up)
-        while (call := self._next()) is not None:
-            call()
+        try:
+            while (call := self._next()) is not None:
+                call()
+        finally:
+            for undo in reversed(self._handlers):  # those of a task that is given up
+                undo()
         if not task.done:
             raise KeyboardInterrupt
         result: T = task.result()
@@ -314,8 +319,18 @@ class ThreadsRuntime(Runtime):
         self._calls.put(function)
 
     def on_signal(self, number: signal.Signals, function: Callable[[], object]) -> Callable[[], object]:
-        undo = self._in_main_thread(partial(super().on_signal, number, function))
-        return lambda: self._in_main_thread(undo)
+        handle = partial(super().on_signal, number, function)
+
+        def begin() -> Callable[[], object]:
+            self._handlers.append(handle())
+            return self._handlers[-1]
+
+        def end() -> None:
+            self._handlers.remove(undo)
+            undo()
+
+        undo = self._in_main_thread(begin)
+        return lambda: self._in_main_thread(end)
 
     def event(self) -> Occurrence:
         return Occurrence()
