@@ -67,8 +67,9 @@ class Screen:
 class Terminal:
     """A pseudo-terminal with the command on it, and what a person would see."""
 
-    def __init__(self, ours: int, process: subprocess.Popen[bytes], width: int) -> None:
+    def __init__(self, ours: int, theirs: int, process: subprocess.Popen[bytes], width: int) -> None:
         self.process = process
+        self.theirs = theirs
         self.screen = Screen(width)
         self.raw = ""
         self._ours = ours
@@ -129,7 +130,7 @@ def terminal(*args: str, width: int = 80, term: str = "xterm") -> Iterator[Termi
             start_new_session=True,
         )
         # `theirs` stays open here, so that the terminal's mode can be looked at in the end.
-        on = Terminal(ours, process, width)
+        on = Terminal(ours, theirs, process, width)
         try:
             yield on
             after = termios.tcgetattr(theirs)
@@ -203,6 +204,26 @@ def test_ctrl_c_ends_it_and_leaves_the_terminal_as_it_was() -> None:
         assert on.process.wait(WAIT) == 0
         on.above("* readyStateChange: end", "* close: local (1000)", "* end")
         server.wait("disconnection", reason="client")
+
+
+@each_io
+def test_it_goes_on_after_it_was_stopped() -> None:
+    """As by Ctrl-Z and `fg`: whoever had the terminal meanwhile has left it in their own mode."""
+    with talking() as (server, _, on):
+        on.row("> ")
+        on.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, on.process.pid, os.WSTOPPED | os.WNOWAIT)
+        mode = termios.tcgetattr(on.theirs)
+        mode[3] |= termios.ECHO | termios.ICANON
+        termios.tcsetattr(on.theirs, termios.TCSANOW, mode)
+        prompts = on.raw.count("> ")
+        on.process.send_signal(signal.SIGCONT)
+        on.until(lambda _: on.raw.count("> ") > prompts, "another prompt")
+        assert not termios.tcgetattr(on.theirs)[3] & (termios.ECHO | termios.ICANON)
+        on.type("5\r")
+        assert server.wait("data", data=5)
+        on.type("\x04")
+        assert on.process.wait(WAIT) == 0
 
 
 @each_io
