@@ -6,9 +6,10 @@ import inspect
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import primus_proto as pp
+from primus_proto.options import ClientOptions
 
 from ._driver import Driver
 from ._entry import Asking, Connecting, Serving
@@ -24,7 +25,7 @@ class FetchSpec(Protocol):
     """The type of `fetch_spec`."""
 
     async def __call__(
-        self, url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Any
+        self, url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Unpack[ClientOptions]
     ) -> dict[str, Any]: ...
 
 
@@ -126,7 +127,7 @@ class Connect(Connecting[AsyncClient]):
         await self._exit(error)
 
 
-class Serve(Serving[AsyncServer]):
+class Serve(Serving[AsyncServer, Handler]):
     """Serve Primus: ``async with serve(handler, "127.0.0.1", 8080) as server: await server.serve_forever()``
 
     `handler` is an async function that is given each new spark; when it returns the spark is ended, and when it raises,
@@ -156,7 +157,7 @@ def spec_fetcher(driver: Callable[[], type[Driver]]) -> FetchSpec:
     """A binding's `fetch_spec`; `driver` is asked in each call."""
 
     async def fetch_spec(
-        url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Any
+        url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Unpack[ClientOptions]
     ) -> dict[str, Any]:
         """Ask a server what it is: the JSON object of ``<pathname>/spec``. Options are `primus_proto.ClientConfig`'s.
 

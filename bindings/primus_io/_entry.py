@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
+from primus_proto.options import ClientOptions, ServerOptions
 
 from ._driver import Driver, Listening, Reach
 from ._facade import Authorize, ClientFacade, Handle, ServerFacade
@@ -21,6 +21,7 @@ __all__ = ["Asking", "Connecting", "Serving", "server_config"]
 
 C = TypeVar("C", bound=ClientFacade)
 V = TypeVar("V", bound=ServerFacade[Any])
+H = TypeVar("H")  # what handlers are
 
 
 def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
@@ -35,9 +36,10 @@ def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
     return error
 
 
-def server_config(authorize: Authorize | None, options: dict[str, Any]) -> pp.ServerConfig:
+def server_config(authorize: Authorize | None, options: ServerOptions) -> pp.ServerConfig:
     """The options of a server, as a user gives them. Raises ConfigError for those that cannot be."""
-    config = pp.ServerConfig(**{"authorization": authorize is not None, **options})
+    given: ServerOptions = {"authorization": authorize is not None, **options}
+    config = pp.ServerConfig(**given)
     if bool(config.authorization) != (authorize is not None):
         raise pp.ConfigError(
             "authorize= is the function that decides, authorization= says for which requests (True or 'all'): "
@@ -53,7 +55,13 @@ class Connecting(Generic[C]):
     CLIENT: ClassVar[type[Any]]
 
     def __init__(
-        self, url: str, *, wait: bool = True, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Any
+        self,
+        url: str,
+        *,
+        wait: bool = True,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
         self._config = pp.ClientConfig(url=url, **options)
         self._wait = wait and not self._config.manual
@@ -99,7 +107,7 @@ class Connecting(Generic[C]):
             await self._io.release()
 
 
-class Serving(ABC, Generic[V]):
+class Serving(ABC, Generic[V, H]):
     """What every binding's `serve` does."""
 
     DRIVER: ClassVar[type[Driver]]
@@ -107,14 +115,14 @@ class Serving(ABC, Generic[V]):
 
     def __init__(
         self,
-        handler: Callable[[Any], object] | None,
+        handler: H | None,
         host: str = "127.0.0.1",
         port: int = 0,
         *,
         unix: str | None = None,
         ssl: ssl.SSLContext | None = None,
         authorize: Authorize | None = None,
-        **options: Any,
+        **options: Unpack[ServerOptions],
     ) -> None:
         self._handler = None if handler is None else self._accepts(handler)
         self._config = server_config(authorize, options)
@@ -163,7 +171,7 @@ class Asking:
     """What every binding's `fetch_spec` does."""
 
     def __init__(
-        self, driver: type[Driver], url: str, tls: ssl.SSLContext | None, unix: str | None, options: dict[str, Any]
+        self, driver: type[Driver], url: str, tls: ssl.SSLContext | None, unix: str | None, options: ClientOptions
     ) -> None:
         self._driver = driver
         self._config = pp.ClientConfig(url=url, **options)

@@ -10,10 +10,11 @@ import contextlib
 import random
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import primus_proto as pp
 from primus_proto.http import owns
+from primus_proto.options import ServerOptions
 
 try:
     from ._asgi.call import Application, Call, Receive, Scope, Send, read_scope
@@ -57,7 +58,7 @@ class Primus(AsyncServer):
         *,
         app: Application | None = None,
         authorize: Authorize | None = None,
-        **options: Any,
+        **options: Unpack[ServerOptions],
     ) -> None:
         for name in {"host", "port", "ssl", "unix"} & options.keys():
             raise pp.ConfigError(f"{name}= is for what serves this application, as in uvicorn.run(app, port=8080)")

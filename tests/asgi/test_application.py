@@ -227,9 +227,9 @@ def test_mistakes_are_named_at_once() -> None:
         Primus(authorization=True)
     for name in ("host", "port", "ssl", "unix"):
         with pytest.raises(ConfigError, match=f"{name}= is for what serves this application"):
-            Primus(**{name: None})
+            Primus(**{name: None})  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        Primus(no_such_option=1)
+        Primus(no_such_option=1)  # type: ignore[call-arg]
 
 
 def test_without_anyio_it_says_what_to_install() -> None:

@@ -21,11 +21,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 import pytest
 
 from primus_io._awaiting import AsyncClient, AsyncServer
+from primus_proto.options import ClientOptions
 
 __all__ = ["LONG", "MACHINE_LACKS", "NEEDS", "Host", "Task", "instances", "lacking", "needing", "scenario", "sockets"]
 
@@ -104,7 +105,9 @@ class Event(Protocol):
 class Fetch(Protocol):
     """`fetch_spec`."""
 
-    async def __call__(self, url: str, **options: Any) -> dict[str, Any]: ...
+    async def __call__(
+        self, url: str, *, ssl: Any = None, unix: str | None = None, **options: Unpack[ClientOptions]
+    ) -> dict[str, Any]: ...
 
 
 class Host(ABC):

@@ -13,11 +13,12 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar, Unpack
 
 import primus_io.threads
 from primus_io._threads.monitor import run
 from primus_io._threads.selector import Loop
+from primus_proto.options import ClientOptions
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
 
 __all__ = ["ThreadsHost"]
@@ -123,8 +124,10 @@ class serve(primus_io.threads.serve):  # noqa: N801
         self.__exit__(*error)
 
 
-async def fetch_spec(url: str, **options: Any) -> dict[str, Any]:
-    return primus_io.threads.fetch_spec(url, **options)
+async def fetch_spec(
+    url: str, *, ssl: Any = None, unix: str | None = None, **options: Unpack[ClientOptions]
+) -> dict[str, Any]:
+    return primus_io.threads.fetch_spec(url, ssl=ssl, unix=unix, **options)
 
 
 class Here(threading.local):

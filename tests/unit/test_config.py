@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from primus_proto import ClientConfig, ConfigError, Limits, LocalProtocolError, ServerConfig
+from primus_proto.options import ClientOptions, ServerOptions
 from primus_proto.parsers import PARSERS, JSONParser
 
 URL = "http://localhost:8080"
@@ -18,6 +19,14 @@ ALL = {"disconnect", "online", "timeout"}
 
 def client(url: Any = URL, **options: Any) -> ClientConfig:
     return ClientConfig(url=url, **options)
+
+
+@pytest.mark.parametrize(("config", "options"), [(ClientConfig, ClientOptions), (ServerConfig, ServerOptions)])
+def test_the_options_are_those_that_type_checkers_know(config: Any, options: Any) -> None:
+    fields = get_type_hints(config)
+    fields.pop("url", None)  # an argument of its own wherever options are passed on
+    assert get_type_hints(options) == fields
+    assert options.__required_keys__ == frozenset()
 
 
 def test_defaults() -> None:

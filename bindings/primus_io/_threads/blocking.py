@@ -12,10 +12,11 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, ItemsView, Iterator, ValuesView
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
+from primus_proto.options import ClientOptions
 
 from .._driver import Driver
 from .._entry import Asking, Connecting, Serving
@@ -25,7 +26,7 @@ from .monitor import GaveUp, Monitor, refuse_coroutine, run
 
 __all__ = ["BlockingClient", "BlockingServer", "BlockingSpark", "Connect", "Handler", "Serve", "spec_fetcher"]
 
-Handler = Callable[[Any], object]
+Handler = Callable[["BlockingSpark"], object]
 
 S = TypeVar("S", bound=SparkFacade)
 
@@ -34,7 +35,7 @@ class FetchSpec(Protocol):
     """The type of `fetch_spec`."""
 
     def __call__(
-        self, url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Any
+        self, url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Unpack[ClientOptions]
     ) -> dict[str, Any]: ...
 
 
@@ -343,7 +344,7 @@ class Connect(Connecting[BlockingClient]):
         await super()._leave()
 
 
-class Serve(Serving[BlockingServer]):
+class Serve(Serving[BlockingServer, Handler]):
     """Serve Primus: ``with serve(handler, "127.0.0.1", 8080) as server: server.serve_forever()``
 
     `handler` is a function that is given each new spark, in a thread of its own; when it returns the spark is ended,
@@ -388,7 +389,7 @@ def spec_fetcher(driver: type[Driver]) -> FetchSpec:
     """A binding's `fetch_spec`."""
 
     def fetch_spec(
-        url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Any
+        url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Unpack[ClientOptions]
     ) -> dict[str, Any]:
         """Ask a server what it is: the JSON object of ``<pathname>/spec``. Options are `primus_proto.ClientConfig`'s.
 

@@ -1,0 +1,56 @@
+"""The options of `ClientConfig` and `ServerConfig` as type checkers know them where they are passed on as keywords.
+
+They are explained and checked in `config`; here are only their names and types, and a test keeps the two the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Literal, TypedDict
+
+from .config import Limits
+from .parsers import Parser
+
+__all__ = ["ClientOptions", "ServerOptions"]
+
+Dialect = Literal["auto", "happn", "primus6", "primus"]
+
+
+class ClientOptions(TypedDict, total=False):
+    """Those of `primus_proto.ClientConfig`, without the URL."""
+
+    pathname: str
+    parser: str | Parser
+    transformer: str
+    dialect: Dialect
+    ping: float | Literal[False] | None
+    pong: float
+    ping_timeout: float | Literal[False] | None
+    timeout: float | Literal[False]
+    strategy: str | Collection[str] | bool | None
+    min: float
+    max: float
+    factor: float
+    retries: int
+    reconnect_timeout: float
+    queue_size: int | None
+    manual: bool
+    headers: Mapping[str, str] | Collection[tuple[str, str]]
+    limits: Limits
+
+
+class ServerOptions(TypedDict, total=False):
+    """Those of `primus_proto.ServerConfig`."""
+
+    pathname: str
+    parser: str | Parser
+    transformer: str
+    allow_skipped_heartbeats: int
+    dialect: Dialect
+    timeout: float | Literal[False]
+    ping_interval: float | Literal[False]
+    detect_after: float
+    pong_skip_time: float
+    authorization: Literal[False, True, "all"]
+    trusted_proxies: Collection[str]
+    limits: Limits
