@@ -48,7 +48,17 @@ def server_config(authorize: Authorize | None, options: ServerOptions) -> pp.Ser
     return config
 
 
-class Connecting(Generic[C]):
+class Block:
+    """What can be entered, and again once it has been left."""
+
+    _inside = False
+
+    def _check_left(self) -> None:
+        if self._inside:  # it would be left twice, and what it was entered for first never
+            raise pp.LocalProtocolError("this block has been entered and not left: make another one for a second entry")
+
+
+class Connecting(Block, Generic[C]):
     """What every binding's `connect` does."""
 
     DRIVER: ClassVar[type[Driver]]
@@ -72,9 +82,11 @@ class Connecting(Generic[C]):
 
     async def _begin(self) -> None:
         driver = self._driver()
+        self._check_left()
         endpoint = pp.ByteClient(self._config, rng=driver.rng(), wall_offset=driver.wall_offset())
         self._client: C = self.CLIENT(endpoint.client)
         self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._reach)
+        self._inside = True
 
     async def _enter(self) -> C:
         client = self._client
@@ -104,10 +116,11 @@ class Connecting(Generic[C]):
             await self._io.close(self._config.limits.close + 1)
         finally:
             self._client._left = True
+            self._inside = False
             await self._io.release()
 
 
-class Serving(ABC, Generic[V, H]):
+class Serving(Block, ABC, Generic[V, H]):
     """What every binding's `serve` does."""
 
     DRIVER: ClassVar[type[Driver]]
@@ -142,9 +155,11 @@ class Serving(ABC, Generic[V, H]):
 
     async def _begin(self) -> None:
         driver = self._driver()
+        self._check_left()
         endpoint = pp.ByteServer(self._config, rng=driver.rng(), wall_offset=driver.wall_offset())
         self._server: V = self.SERVER(endpoint, self._handler, self._authorize)
         self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, Reach())
+        self._inside = True
 
     async def _enter(self) -> V:
         server, where = self._server, self._listening
@@ -154,7 +169,7 @@ class Serving(ABC, Generic[V, H]):
             try:
                 await self._io.close(0)
             finally:
-                await self._io.release()
+                await self._release()
             raise
         server.url = where.url(server.port)
         self._io.schedule()  # not at once: `initialised` should find the listeners of whoever enters
@@ -164,7 +179,11 @@ class Serving(ABC, Generic[V, H]):
         try:
             await self._server._close(pp.NOTHING, False, 0.0)
         finally:
-            await self._io.release()
+            await self._release()
+
+    async def _release(self) -> None:
+        self._inside = False
+        await self._io.release()
 
 
 class Asking:

@@ -120,6 +120,30 @@ async def test_leaving_is_for_good(host: Host) -> None:
 
 
 @scenario()
+async def test_a_block_is_entered_once_at_a_time(host: Host) -> None:
+    async with host.serve(echo) as server:
+        block = host.connect(server.url)
+        for _ in range(2):
+            async with block as primus:
+                with pytest.raises(LocalProtocolError, match="entered and not left"):
+                    await block.__aenter__()
+                primus.write("alone")
+                assert await take(primus, 1) == ["alone"]
+        await host.until(lambda: not server.sparks)
+
+
+@scenario(needs=["handshake limits"])
+async def test_a_server_is_entered_once_at_a_time(host: Host) -> None:
+    block = host.serve(echo)
+    for _ in range(2):
+        async with block as server:
+            with pytest.raises(LocalProtocolError, match="entered and not left"):
+                await block.__aenter__()
+            async with host.connect(server.url) as primus:
+                assert primus.state == "open"
+
+
+@scenario()
 async def test_nobody_listens(host: Host) -> None:
     url = f"http://127.0.0.1:{unused_port()}"
     with pytest.raises(ConnectError, match=r"cannot connect to 127\.0\.0\.1:") as caught:
