@@ -238,7 +238,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 def _address(host: str | None, port: int | None, ssl: object, sock: object) -> tuple[str, int]:
     if ssl:
-        raise OSError(errno.EPROTONOSUPPORT, "there is no TLS on a virtual network: use http:// and no ssl=")
+        raise OSError("there is no TLS on a virtual network: use http:// and no ssl=")
     if sock is not None or not isinstance(host, str) or not isinstance(port, int):
         raise ValueError("on a virtual network a host and a port are needed, and no socket")
     return host, port
