@@ -40,6 +40,10 @@ class AsyncSession(Session):
         """Wait until there is room for more."""
         await self._room()
 
+    async def receive(self) -> Any:
+        """The next value; iteration without a loop. Raises ConnectionLost when there will be no more."""
+        return await self._receive()
+
     def __aiter__(self) -> AsyncIterator[Any]:
         self._iterating = True
         return self

@@ -233,6 +233,12 @@ class Session(Emitter):
         self._unload(event.size + OVERHEAD)
         return event
 
+    async def _receive(self) -> Any:
+        event = await self._take()
+        if event is None:
+            raise pp.ConnectionLost("the session has ended, and all that came was taken")
+        return event.data
+
     async def _wait_ended(self) -> None:
         await self._until(lambda: self._ended)
 

@@ -65,6 +65,9 @@ class Waiting(Listening):
     async def send(self, *args: Any) -> Any:
         return super().send(*args)  # type: ignore[misc]
 
+    async def receive(self) -> Any:
+        return super().receive()  # type: ignore[misc]
+
     async def room(self) -> None:
         super().room()  # type: ignore[misc]
 

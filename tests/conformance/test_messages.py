@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from primus_proto import EncodeError, Limits
+from primus_proto import ConnectionLost, EncodeError, Limits
 from primus_proto.events import SparkData
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, needing, scenario
 from tests.conformance.peers import accept_websocket, frame, raw_server, silent
+from tests.conformance.test_sessions import stay
 from tests.conformance.users import Diary, echo, mebibytes, take
 
 VALUES: list[Any] = [0, False, None, "", [], {}, -1.5, "ü\u2028\u2029😀", {"a": [1, {"b": None}]}, 2**53, "primus:"]
@@ -260,3 +261,18 @@ async def test_a_listener_beside_iteration(host: Host) -> None:
         assert [value async for value in primus] == list(range(500))
         await host.told(lambda: len(diary.entries) == 500)
         assert diary.all("data") == list(range(500))
+
+
+@scenario()
+async def test_one_value_at_a_time(host: Host) -> None:
+    """Without a loop; what came before the end is still there after it, and then that there is no more."""
+    async with host.serve(stay) as server, host.connect(server.url) as primus:
+        [spark] = server.sparks.values()
+        for value in (1, None, "three"):
+            spark.write(value)
+        assert await primus.receive() == 1
+        spark.end()
+        await primus.wait_ended()
+        assert [await primus.receive(), await primus.receive()] == [None, "three"]
+        with pytest.raises(ConnectionLost, match="all that came was taken"):
+            await primus.receive()

@@ -127,10 +127,7 @@ class BlockingSession(BlockingEmitter, Session):
 
     def receive(self, timeout: float | None = None) -> Any:
         """The next value; iteration without a loop. Raises ConnectionLost when there will be no more."""
-        event = self._io.call(self._take(), timeout)
-        if event is None:
-            raise pp.ConnectionLost("the session has ended, and all that came was taken")
-        return event.data
+        return self._io.call(self._receive(), timeout)
 
     def __iter__(self) -> Iterator[Any]:
         with self._io:

@@ -137,7 +137,7 @@ def _cannot_listen(args: argparse.Namespace, error: OSError | UnicodeError) -> s
         return f"{where}: something else does already; choose another --port, or 0 for a free one"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{where}: this user may not; choose a --port above 1023"
-    return f"{where}: {os.strerror(error.errno) if error.errno else error}"
+    return str(error) if error.errno is None else f"{where}: {os.strerror(error.errno)}"
 
 
 def _cannot_listen_there(path: str, error: OSError | UnicodeError) -> str:
@@ -147,7 +147,7 @@ def _cannot_listen_there(path: str, error: OSError | UnicodeError) -> str:
         return f"{where}: something else does already, or it is no socket; choose another --unix"
     if number == errno.ENOENT:
         return f"{where}: there is no such folder"
-    return f"{where}: {os.strerror(number) if number else error}"
+    return str(error)  # which says where
 
 
 class _Host:
