@@ -52,6 +52,8 @@ class Listening:
     tls: ssl.SSLContext | None
 
     def __post_init__(self) -> None:
+        if type(self.port) is not int or not 0 <= self.port <= 65535:
+            raise pp.ConfigError(f"port must be a whole number from 0 to 65535; got {self.port!r}")
         _check_context(
             self.tls, ssl.PROTOCOL_TLS_CLIENT, "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), with a certificate"
         )

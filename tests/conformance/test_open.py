@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import errno
 import os
 import re
@@ -395,3 +396,11 @@ async def test_a_tls_context_that_is_none_of_a_server(host: Host, tls: Certifica
     for wrong, words in ((True, "must be an ssl.SSLContext"), (tls.client, r"CLIENT_AUTH\), with a certificate")):
         with pytest.raises(ConfigError, match=words):
             host.serve(None, ssl=wrong)
+
+
+@pytest.mark.parametrize("binding", ["asyncio", "trio", "threads", "anyio"])
+@pytest.mark.parametrize("port", ["8080", -1, 65536, 80.0, None])
+def test_a_port_that_is_none(binding: str, port: object) -> None:
+    serve = importlib.import_module(f"primus_io.{binding}").serve
+    with pytest.raises(ConfigError, match=re.escape(f"port must be a whole number from 0 to 65535; got {port!r}")):
+        serve(None, "127.0.0.1", port)
