@@ -24,7 +24,7 @@ from . import report
 from .job import Job
 from .options import add_server_options, given_options, whole
 from .output import Output
-from .runtime import Changes, Runtime
+from .runtime import Runtime
 from .signals import stopping
 from .tls import add_server_tls, server_tls
 
@@ -38,7 +38,6 @@ Serve Primus. Each value that a client sends goes back to it (--mode echo) or on
 not to come back, or with --reconnect that they may. A second one does not wait for them."""
 STATUS = "0 ended by a signal, 1 could not listen, 2 wrong usage"
 
-BEGINNING = "initialised"
 HOST, PORT = "127.0.0.1", 8080
 PATIENCE = 2.0  # seconds for which a peer that does not read may hold up the others
 
@@ -112,18 +111,19 @@ async def _serve(runtime: Runtime, starting: Serve, args: argparse.Namespace, ou
         except (OSError, UnicodeError) as error:
             output.note(_cannot_listen(args, error))
             return 1
+        host = _Host(server, output, runtime, relay=args.mode == "relay")
         try:
-            host = _Host(server, output, runtime, relay=args.mode == "relay")
-            with output.screen:  # on threads peers may be there already, and what they do comes after this line
-                host.listen()
-                output.event("listening", url=server.url, **({} if args.unix is None else {"unix": args.unix}))
-            host.listen_for_the_beginning()
+            output.event("listening", url=server.url, **({} if args.unix is None else {"unix": args.unix}))
+            host.listen()
             await stop.wait()
             output.remark(f"ending ({stop.reason or 'nobody reads the output'}); open sparks: {len(server.sparks)}")
             if args.reconnect:
                 await server.close(reconnect=True)
         finally:
-            await starting.__aexit__(None, None, None)
+            try:
+                await starting.__aexit__(None, None, None)
+            finally:
+                host.say_if_closed()
     return 0
 
 
@@ -137,7 +137,7 @@ def _cannot_listen(args: argparse.Namespace, error: OSError | UnicodeError) -> s
         return f"{where}: something else does already; choose another --port, or 0 for a free one"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{where}: this user may not; choose a --port above 1023"
-    return str(error) if error.errno is None else f"{where}: {os.strerror(error.errno)}"
+    return f"{where}: {os.strerror(error.errno)}" if error.errno else str(error)
 
 
 def _cannot_listen_there(path: str, error: OSError | UnicodeError) -> str:
@@ -147,7 +147,7 @@ def _cannot_listen_there(path: str, error: OSError | UnicodeError) -> str:
         return f"{where}: something else does already, or it is no socket; choose another --unix"
     if number == errno.ENOENT:
         return f"{where}: there is no such folder"
-    return str(error)  # which says where
+    return f"{where}: {os.strerror(number)}" if number else str(error)
 
 
 class _Host:
@@ -158,43 +158,29 @@ class _Host:
         self.output = output
         self.runtime = runtime
         self.relay = relay
-        self.guests: set[Spark] = set()  # those of whom the end is not printed yet
-        self.changes = Changes(runtime)  # of them
         self.slow: set[Spark] = set()  # waited for in vain; not again until they have caught up
+        self._closed = False
 
     def listen(self) -> None:
         event = self.output.event
         listeners: dict[str, Callable[..., object]] = {
-            "close": self._closed,
+            "close": self._close,
             "connection": lambda spark: _Guest(self, spark).listen(),
             "disconnection": lambda spark: event("disconnection", id=spark.id, **report.closing(spark.close_reason)),
             "flatline": lambda spark, count: event("flatline", id=spark.id, count=count),
             "heartbeat-skipped": lambda spark, count: event("heartbeat-skipped", id=spark.id, count=count),
             "log": lambda level, text: event("log", level=level, message=text),
         }
-        for name in self.server.NAMES - {BEGINNING}:
-            self.server.on(name, listeners[name])
+        for name in sorted(self.server.NAMES):
+            self.server.on(name, listeners.get(name, lambda *_, name=name: event(name)))
 
-    def listen_for_the_beginning(self) -> None:
-        """Which was before anybody could listen, and is told all the same."""
-        self.server.on(BEGINNING, lambda: self.output.event(BEGINNING))
+    def _close(self) -> None:
+        self._closed = True
 
-    def _closed(self) -> Coroutine[Any, Any, None] | None:
-        """That is the last line, also where each spark has a thread that prints its lines."""
-        if self.guests:
-            return self._close_later()
-        self.output.event("close")
-        return None
-
-    async def _close_later(self) -> None:
-        await self.changes.until(lambda: not self.guests)
-        self.output.event("close")
-
-    def left(self, spark: Spark) -> None:
-        """The end of a spark is printed."""
-        self.guests.discard(spark)
-        self.slow.discard(spark)
-        self.changes.note()
+    def say_if_closed(self) -> None:
+        """The last line: to be called when all listeners have ended, for on threads each spark's may be behind."""
+        if self._closed:
+            self.output.event("close")
 
 
 class _Guest:
@@ -208,7 +194,6 @@ class _Guest:
 
     def listen(self) -> None:
         spark, event = self._spark, self._event
-        self._host.guests.add(spark)
         event("connection", query=spark.query, ip=spark.address.ip)
         listeners: dict[str, Callable[..., object]] = {
             "data": self._received,
@@ -219,8 +204,8 @@ class _Guest:
         }
         for name in sorted(spark.NAMES):
             spark.on(name, listeners.get(name, lambda *_, name=name: event(name)))
-        spark.on("drain", lambda: self._host.slow.discard(spark))
-        spark.on("end", lambda: self._host.left(spark))
+        for name in ("drain", "end"):
+            spark.on(name, lambda: self._host.slow.discard(spark))
 
     def _received(self, data: Any) -> Coroutine[Any, Any, None] | None:
         """Print and answer; what has to wait is left to the spark's own task, in order.
