@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from ._driver import Deliver, Driver, Endpoint, Reach
 
-__all__ = ["Job", "RunningDriver"]
+__all__ = ["CURRENT", "Job", "RunningDriver"]
 
 CURRENT: ContextVar[Job | None] = ContextVar("primus_io_job", default=None)
 

@@ -16,13 +16,14 @@ from typing import Any
 from primus_proto import commands as cmd
 
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening
-from ._running import Job, RunningDriver
+from ._running import CURRENT, Job, RunningDriver
 from ._session import log
 from ._threads.blocking import BlockingClient as Client
 from ._threads.blocking import BlockingServer as Server
 from ._threads.blocking import BlockingSpark as Spark
 from ._threads.blocking import Connect, Serve, spec_fetcher
-from ._threads.monitor import HERE, GaveUp, Monitor
+from ._threads.here import HERE
+from ._threads.monitor import GaveUp, Monitor
 from ._threads.pool import Call
 from ._threads.selector import Loop
 from ._threads.sockets import Attempt, Listener, Opening, listeners
@@ -84,6 +85,7 @@ class Driver(Monitor, RunningDriver):
             log.debug("%s ended by %r", call.name, error)
         finally:
             HERE.call = None
+            CURRENT.set(None)  # the thread may have nothing to do for a while, and would keep all that this job had
             with self:
                 del self._calls[job]
 
@@ -122,8 +124,7 @@ class Driver(Monitor, RunningDriver):
             self.note_change()
 
     async def release(self) -> None:
-        with self.given_up():
-            self.loop.release()
+        self.given_up(self.loop.release)
 
     # --- what the endpoint commands ---
 

@@ -6,10 +6,12 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from primus_io._threads import selector
 from primus_io.threads import Client, Server, Spark, connect, serve
 from primus_proto import ConfigError, ConnectError, Limits, Refused
 from primus_proto.codec import encode_protocol
@@ -202,6 +204,80 @@ def test_a_logging_handler_may_use_what_it_hears_of() -> None:
         finally:
             for logger in loggers:
                 logger.removeHandler(relay)
+
+
+class Unruly(logging.Handler):
+    """Does what a handler of log records should not, once."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act = act
+        self.acted = threading.Event()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+        if not self.acted.is_set():
+            try:
+                self._act()
+            finally:
+                self.acted.set()
+
+
+@pytest.mark.parametrize("what", ["waits for the peer", "fails", "is slow", "closes the server"])
+def test_a_logging_handler_holds_up_nobody_but_itself(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it does about what a peer made the server say: the others are served meanwhile, and hear the end."""
+    gate = threading.Event()
+    with serve(echo, limits=LIMITS) as server, connect(server.url) as primus:
+        acts: dict[str, Callable[[], object]] = {
+            "waits for the peer": lambda: primus.id(DEADLINE),
+            "fails": lambda: 1 / 0,
+            "is slow": lambda: gate.wait(DEADLINE),
+            "closes the server": server.close,
+        }
+        handler = Unruly(acts[what])
+        logging.getLogger("primus_io").addHandler(handler)
+        try:
+            for number in range(2):
+                with RawPeer(server.port) as peer:
+                    peer.connect()
+                    peer.send(b"nonsense %d\r\n\r\n" % number)
+                    assert peer.head().startswith(b"HTTP/1.1 400")
+                if what == "closes the server":
+                    primus.wait_ended(DEADLINE)
+                    break
+                primus.write(number)
+                assert primus.receive(DEADLINE) == number
+            gate.set()
+            assert handler.acted.wait(DEADLINE)
+            until(lambda: what == "closes the server" or len(handler.said) == 2)
+        finally:
+            logging.getLogger("primus_io").removeHandler(handler)
+    assert [f"nonsense {number}" in line for number, line in enumerate(handler.said)] == [True] * len(handler.said)
+    assert ("ZeroDivisionError" in capsys.readouterr().err) == (what == "fails")
+
+
+def test_what_a_slow_logging_handler_misses_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selector, "UNSAID", 2)
+    gate = threading.Event()
+    handler = Unruly(lambda: gate.wait(DEADLINE))
+    logging.getLogger("primus_io").addHandler(handler)
+    try:
+        with serve(None) as server:
+            for number in range(6):
+                with RawPeer(server.port) as peer:
+                    peer.connect()
+                    peer.send(b"nonsense %d\r\n\r\n" % number)
+                    assert peer.head().startswith(b"HTTP/1.1 400")
+                if number == 0:
+                    until(lambda: handler.said)
+            until(lambda: server._io.loop._lost == 3)  # type: ignore[attr-defined]
+            gate.set()
+            until(lambda: len(handler.said) == 4)
+    finally:
+        logging.getLogger("primus_io").removeHandler(handler)
+    assert [f"nonsense {number}" in handler.said[number] for number in range(3)] == [True] * 3
+    assert handler.said[3] == "3 lines are missing here: logging was too slow for them"
 
 
 # --- what cannot be stopped ---

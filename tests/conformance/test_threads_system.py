@@ -199,3 +199,90 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
         print("parent", flush=True)
     """)
     assert said == "from the child\nparent\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: this system has no fork")
+def test_a_forked_child_leaves_what_is_the_parents_alone() -> None:
+    """Even by an exception through the blocks: its sockets are the parent's, and nobody must hear a goodbye."""
+    said = python("""
+        import os, sys, warnings
+        from primus_io.threads import connect, serve
+        from primus_proto import LocalProtocolError
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # that the parent has threads is the point
+
+        def echo(spark):
+            for value in spark:
+                spark.write(value)
+
+        with serve(echo) as server, connect(server.url) as primus:
+            child = os.fork()
+            if child == 0:
+                try:
+                    primus.write("from the child")
+                except LocalProtocolError as error:
+                    print(error, flush=True)
+                sys.exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            primus.write("from the parent")
+            print(primus.receive(10), primus.close_reason, len(server.sparks), flush=True)
+    """)
+    refused, heard = said.splitlines()
+    assert refused.endswith("only that can use it: enter a new `serve` or `connect` here")
+    assert heard == "from the parent None 1"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not applicable: Windows has no SIGALRM")
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGALRM"])
+@pytest.mark.parametrize("verb", ["write(None)", "send(None)", "id(10)"])
+def test_a_signal_at_any_line_of_a_call_leaves_everything_whole(verb: str, signal: str) -> None:
+    """What its handler raises comes out, and the call was made or was not: no lock is kept, no message is cut."""
+    said = python(f"""
+        import signal, sys, threading
+        from primus_io.threads import connect, serve
+
+        class Interrupted(Exception):
+            pass
+
+        def interrupt(number, frame):
+            raise Interrupted
+
+        def interrupting_at(due):
+            def trace(frame, event, argument):
+                nonlocal due
+                if event == "line" and "primus_" in frame.f_code.co_filename:
+                    due -= 1
+                    if due == 0:
+                        signal.raise_signal(signal.{signal})
+                return trace
+            return trace
+
+        def look(primus):
+            seen.append(primus.id(10))
+
+        def drain(spark):
+            for value in spark:
+                pass
+
+        signal.signal(signal.{signal}, interrupt)
+        with serve(drain) as server, connect(server.url) as primus:
+            lines, interrupted, seen = 0, True, []
+            while interrupted:
+                lines += 1
+                sys.settrace(interrupting_at(lines))
+                try:
+                    primus.{verb}
+                    interrupted = False
+                except Interrupted:
+                    pass
+                finally:
+                    sys.settrace(None)
+                assert signal.getsignal(signal.{signal}) is interrupt, lines
+                looking = threading.Thread(target=look, args=(primus,), daemon=True)
+                looking.start()
+                looking.join(20)
+                assert len(seen) == lines, f"locked for ever at line {{lines}}"
+            assert primus.close_reason is None
+            print("interrupted at", lines - 1)
+    """)
+    assert int(said.split()[-1]) > 30, said

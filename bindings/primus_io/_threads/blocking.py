@@ -327,7 +327,8 @@ class Connect(Connecting[BlockingClient]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._monitor.call(self._exit(error))
+        if not self._monitor.forked:
+            self._monitor.call(self._exit(error))
 
     @property
     def _monitor(self) -> Monitor:
@@ -375,7 +376,8 @@ class Serve(Serving[BlockingServer, Handler]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._monitor.call(self._exit())
+        if not self._monitor.forked:
+            self._monitor.call(self._exit())
 
     @property
     def _monitor(self) -> Monitor:

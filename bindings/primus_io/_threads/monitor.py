@@ -1,16 +1,16 @@
 """A monitor: the coroutines of `_facade` run to their end in the thread that calls them, holding the lock of their IO.
 
 The law kept here: the lock is given up only to wait and to call users' code, so between two waits nothing else of the
-same server or client happens, exactly as on an event loop. No coroutine ever suspends: what it awaits blocks. Logging
-handlers are users' code too, and may use what the lock is of: what is logged under the lock is handled after it.
+same server or client happens, exactly as on an event loop. No coroutine ever suspends: what it awaits blocks. Handlers
+of signals and of log records are users' code too: what comes under the lock is handled after it (`here`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-import logging
 import math
+import os
 import sys
 import threading
 import time
@@ -21,10 +21,10 @@ from typing import Any, Self, TypeVar
 
 import primus_proto as pp
 
-from .._session import IO, log
-from .pool import Call
+from .._session import IO
+from .here import HERE, Deadline
 
-__all__ = ["HERE", "GaveUp", "Monitor", "name_of", "refuse_coroutine", "run"]
+__all__ = ["GaveUp", "Monitor", "name_of", "refuse_coroutine", "run"]
 
 T = TypeVar("T")
 
@@ -38,37 +38,6 @@ class Expired(BaseException):
 
 class GaveUp(BaseException):
     """The binding has closed without waiting for this any longer; what the job has left to do is not done."""
-
-
-class Deadline:
-    """Up to when a thread may wait."""
-
-    def __init__(self, seconds: float) -> None:
-        self.due = time.monotonic() + seconds
-
-
-class Here(threading.local):
-    """What is known of the calling thread: its deadlines, the first to be set first, and what it does."""
-
-    def __init__(self) -> None:
-        self.deadlines: list[Deadline] = []
-        self.call: Call | None = None
-        self.held = 0
-        """How many locks of monitors it holds."""
-        self.records: list[logging.LogRecord] = []
-        """What is to be logged once it holds none."""
-
-
-HERE = Here()
-
-
-def _log_later(record: logging.LogRecord) -> bool:
-    if HERE.held:
-        HERE.records.append(record)
-    return not HERE.held
-
-
-log.addFilter(_log_later)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -102,16 +71,18 @@ class Event:
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
-        self._condition = threading.Condition(monitor.lock)
+        self._waiting: list[threading.Lock] = []
         self._happened = False
 
     def set(self) -> None:
         self._happened = True
-        self._condition.notify_all()
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.release()
 
     async def wait(self) -> None:
         while not self._happened:
-            self._monitor.wait(self._condition)
+            self._monitor.wait(self._waiting)
 
 
 class Monitor(IO):
@@ -121,21 +92,25 @@ class Monitor(IO):
     """The thread that goes first when several want the lock."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
         self._owner: int | None = None
         self._depth = 0  # how many times over
         self._gate = threading.Lock()  # held by the IO thread while it waits for the other
         self._scheduled = False
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         if self._owner != threading.get_ident():
             self._acquire()
-        self._depth += 1
+        else:
+            self._depth += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._owner != threading.get_ident():
+            return  # the handler of a signal raised while the lock was given up
         try:
             if self._depth == 1:
                 self._catch_up()
@@ -144,28 +119,34 @@ class Monitor(IO):
             if self._depth == 0:
                 self._release()
 
-    def _acquire(self) -> None:
+    def _acquire(self, depth: int = 1) -> None:
+        if self._process != os.getpid():
+            raise pp.LocalProtocolError(
+                "this was entered by the process that this one was forked from, and only that can use it: "
+                "enter a new `serve` or `connect` here"
+            )
+        HERE.hold()
         me = threading.get_ident()
         if me == self.io_thread:
             with self._gate:
-                self.lock.acquire()
+                self._lock.acquire()
         else:
             # Threads that do nothing but write would get the lock again and again before the one that reads.
             if self._gate.locked():
                 with self._gate:
                     pass
-            self.lock.acquire()
-        self._owner = me
-        HERE.held += 1
+            self._lock.acquire()
+        self._owner, self._depth = me, depth
 
     def _release(self) -> None:
-        self._owner = None
-        self.lock.release()
-        HERE.held -= 1
-        if HERE.records and not HERE.held:
-            records, HERE.records = HERE.records, []
-            for record in records:
-                log.handle(record)
+        self._owner, self._depth = None, 0
+        self._lock.release()
+        HERE.let_go()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is the copy that a forked child has: its sockets are the parent's, and its IO thread is not."""
+        return os.getpid() != self._process
 
     @property
     @abstractmethod
@@ -180,20 +161,18 @@ class Monitor(IO):
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine to its end. Raises TimeoutError where it waits for longer than `timeout` seconds."""
         deadline = Deadline(math.inf if timeout is None else timeout)
-        HERE.deadlines.append(deadline)
         try:
-            with self:
+            with self, deadline:
                 return run(coroutine)
         except Expired as expired:
             if expired.args[0] is not deadline:
                 raise
             raise TimeoutError(f"not within {timeout:g} seconds") from None
         finally:
-            HERE.deadlines.remove(deadline)
             coroutine.close()  # a KeyboardInterrupt may have come before it began
 
-    def wait(self, condition: threading.Condition) -> None:
-        """Wait for that to be notified, with the lock given up; it may also return for nothing."""
+    def wait(self, waiting: list[threading.Lock]) -> None:
+        """Wait for the lock that this adds to be released, with the monitor's given up; may also return for nothing."""
         self._catch_up()  # what was asked for may be what is waited for
         first = min(HERE.deadlines, key=lambda deadline: deadline.due, default=None)
         left = None if first is None or first.due == math.inf else first.due - time.monotonic()
@@ -201,17 +180,17 @@ class Monitor(IO):
             raise Expired(first)
         if LOOK is not None and threading.current_thread() is threading.main_thread():
             left = LOOK if left is None else min(LOOK, left)
-        depth, self._depth = self._depth, 0
-        if HERE.records:  # do not keep them for as long as this may take
-            self._release()
-            self._acquire()
-            left = 0.0
-        self._owner = None
+        mine = threading.Lock()
+        mine.acquire()
+        waiting.append(mine)
+        depth = self._depth
         try:
-            condition.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
+            self._release()
+            mine.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX))
         finally:
-            self._owner = threading.get_ident()
-            self._depth = depth
+            self._acquire(depth)
+            if mine in waiting:
+                waiting.remove(mine)
 
     async def outside(self, function: Callable[..., T], *args: Any) -> T:
         """Call a user's function, with the lock given up."""
@@ -219,28 +198,24 @@ class Monitor(IO):
             raise GaveUp
         if HERE.call is not None:
             HERE.call.name = name_of(function)
-        with self.given_up():
-            result = function(*args)
-            if inspect.iscoroutine(result):
-                result.close()
-                raise pp.LocalProtocolError(f"{name_of(function)} returned a coroutine, which nothing here runs")
+        result = self.given_up(function, *args)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise pp.LocalProtocolError(f"{name_of(function)} returned a coroutine, which nothing here runs")
         if self.closed:
             raise GaveUp
         return result
 
-    @contextlib.contextmanager
-    def given_up(self) -> Iterator[None]:
-        """Without the lock, for what takes its time and needs it not."""
+    def given_up(self, function: Callable[..., T], *args: Any) -> T:
+        """Call what takes its time and does not need the lock, without it."""
         assert self._depth == 1, "whoever is further out counts on the lock"
         self._catch_up()
         with self.patiently():
-            self._depth = 0
-            self._release()
             try:
-                yield
+                self._release()
+                return function(*args)
             finally:
                 self._acquire()
-                self._depth = 1
 
     @contextlib.contextmanager
     def patiently(self) -> Iterator[None]:
@@ -261,11 +236,9 @@ class Monitor(IO):
 
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
         deadline = Deadline(seconds)
-        HERE.deadlines.append(deadline)
         try:
-            await wait()
+            with deadline:
+                await wait()
         except Expired as expired:
             if expired.args[0] is not deadline:
                 raise
-        finally:
-            HERE.deadlines.remove(deadline)

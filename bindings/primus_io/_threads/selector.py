@@ -2,7 +2,7 @@
 
 The law kept here: only this thread touches the selector and closes a socket that is in it; others ask it to, and wake
 it. It never runs the code of users. Whoever holds a driver's lock may take the locks here, never the other way round:
-what is due is collected under the lock and called without.
+what is due is collected under the lock and called without. What is logged here is handled in a thread of the pool.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from primus_proto.timers import Timer, Timers
 
-from .pool import Pool
+from .here import HERE, handle
+from .pool import Call, Pool
 
 __all__ = ["Loop", "Watched"]
 
@@ -31,6 +33,7 @@ log = logging.getLogger("primus_io")
 BUFFER = 32 * 1024
 AWAKE = -math.inf
 LONGEST = 86_400.0  # seconds; no selector takes any number
+UNSAID = 1000  # log records that wait for a slow handler; more are counted and forgotten
 
 
 class Loop:
@@ -43,7 +46,6 @@ class Loop:
         self.pool = Pool()
         self.buffer = memoryview(bytearray(BUFFER))
         self._users = 0
-        self._process = os.getpid()
         self._selector = selectors.DefaultSelector()
         self._ear, self._bell = socket.socketpair()
         self._ear.setblocking(False)
@@ -53,6 +55,9 @@ class Loop:
         self._calls: list[Callable[[], object]] = []
         self._timers = Timers()
         self._sleeps_until = AWAKE
+        self._unsaid: deque[logging.LogRecord] = deque()
+        self._saying = False
+        self._lost = 0  # records that were too many
         self._running = True
         self._thread = threading.Thread(target=self._run, name="primus-io", daemon=True)
         self._thread.start()
@@ -61,11 +66,15 @@ class Loop:
     def acquire(cls) -> Loop:
         """The loop of this process; each user calls `release` when done."""
         with cls._CHANGING:
-            loop = cls._CURRENT
-            if loop is None or loop._process != os.getpid():  # a forked child has the object, but not its thread
-                loop = cls._CURRENT = Loop()
+            loop = cls._CURRENT = cls._CURRENT or Loop()
             loop._users += 1
             return loop
+
+    @classmethod
+    def _forked(cls) -> None:
+        """A forked child has the object, but not its thread, nor one that would ever unlock what was locked."""
+        cls._CURRENT = None
+        cls._CHANGING = threading.Lock()
 
     def release(self) -> None:
         """The last one to call this ends the threads, and waits for that."""
@@ -78,6 +87,8 @@ class Loop:
                 cls._CURRENT = None
         self.call(self._stop)
         self._thread.join()
+        if not self._saying:
+            self._say()
         self.pool.close()
 
     @property
@@ -116,6 +127,7 @@ class Loop:
             self._bell.send(b"\0")
 
     def _run(self) -> None:
+        HERE.hold()  # for good, so that no handler of a log record runs in here
         while self._running:
             for key, mask in self._selector.select(self._pause()):
                 if key.data is None:
@@ -125,6 +137,8 @@ class Loop:
                     _guarded(key.data.failed)
             for function in self._due():
                 _guarded(function)
+            if HERE.records:
+                self._note_records()
         self._selector.close()
         self._ear.close()
         self._bell.close()
@@ -145,6 +159,32 @@ class Loop:
             calls, self._calls = self._calls, []
             return calls
 
+    def _note_records(self) -> None:
+        records, HERE.records = HERE.records, []
+        with self._lock:
+            room = UNSAID - len(self._unsaid)
+            self._unsaid += records[:room]
+            self._lost += len(records[room:])
+            if self._saying:
+                return
+            self._saying = True
+        self.pool.run(Call(self._say, "a logging handler", detached=True))
+
+    def _say(self) -> None:
+        """Have handled what was logged in the IO thread, in order."""
+        while True:
+            with self._lock:
+                record = self._unsaid.popleft() if self._unsaid else None
+                lost, self._lost = (0, self._lost) if record is not None else (self._lost, 0)
+                self._saying = record is not None or lost > 0
+            if record is not None:
+                handle(record)
+            elif lost:
+                words = "%d lines are missing here: logging was too slow for them"
+                handle(log.makeRecord(log.name, logging.WARNING, __file__, 0, words, (lost,), None))
+            else:
+                return
+
     def _stop(self) -> None:
         self._running = False
 
@@ -157,6 +197,10 @@ def _guarded(function: Callable[..., object], *args: Any) -> bool:
         log.exception("a bug: %r failed", function)
         return False
     return True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Loop._forked)
 
 
 class Watched(ABC):
