@@ -122,6 +122,9 @@ def _url(value: object, pathname: str) -> SplitResult:
         raise ConfigError(f"url must start with http://, https://, ws:// or wss://; got {value!r}")
     if not parts.hostname or port == 0:
         raise ConfigError(f"url must name a host and, if any, a port from 1 to 65535; got {value!r}")
+    if not all(0 < len(label) < 64 for label in parts.hostname.removesuffix(".").split(".")):
+        # Libraries differ in how they fail over such a name, and some do it with a connection half made.
+        raise ConfigError(f"url must name a host whose parts have 1 to 63 characters; got {value!r}")
     if re.search(r"[\x00-\x20\x7f]", value) or not value.isascii():
         raise ConfigError(f"url must be ASCII without spaces; percent-encode the rest; got {value!r}")
     if parts.path.rstrip("/") not in ("", pathname):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -25,7 +26,12 @@ class FetchSpec(Protocol):
     """The type of `fetch_spec`."""
 
     async def __call__(
-        self, url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Unpack[ClientOptions]
+        self,
+        url: str,
+        *,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
     ) -> dict[str, Any]: ...
 
 
@@ -161,7 +167,11 @@ def spec_fetcher(driver: Callable[[], type[Driver]]) -> FetchSpec:
     """A binding's `fetch_spec`; `driver` is asked in each call."""
 
     async def fetch_spec(
-        url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Unpack[ClientOptions]
+        url: str,
+        *,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
     ) -> dict[str, Any]:
         """Ask a server what it is: the JSON object of ``<pathname>/spec``. Options are `primus_proto.ClientConfig`'s.
 

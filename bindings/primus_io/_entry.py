@@ -5,6 +5,7 @@ A binding names its `Driver`; `_awaiting` and `_threads.blocking` add how a user
 
 from __future__ import annotations
 
+import os
 import ssl
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar, Unpack
@@ -17,7 +18,7 @@ from ._driver import Driver, Listening, Reach
 from ._facade import Authorize, ClientFacade, Handle, ServerFacade
 from ._session import Waitable
 
-__all__ = ["Asking", "Connecting", "Serving", "server_config"]
+__all__ = ["Asking", "Connecting", "Serving", "server_config", "socket_path"]
 
 C = TypeVar("C", bound=ClientFacade)
 V = TypeVar("V", bound=ServerFacade[Any])
@@ -48,6 +49,16 @@ def server_config(authorize: Authorize | None, options: ServerOptions) -> pp.Ser
     return config
 
 
+def socket_path(unix: str | os.PathLike[str] | None) -> str | None:
+    """The path of a Unix socket, as a user gives it. Raises ConfigError where it is none."""
+    if unix is None:
+        return None
+    path = os.fspath(unix)
+    if not path:
+        raise pp.ConfigError("unix is empty: give the path of a Unix socket, or leave it out to use host and port")
+    return path
+
+
 class Block:
     """What can be entered, and again once it has been left."""
 
@@ -70,12 +81,12 @@ class Connecting(Block, Generic[C]):
         *,
         wait: bool = True,
         ssl: ssl.SSLContext | None = None,
-        unix: str | None = None,
+        unix: str | os.PathLike[str] | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         self._config = pp.ClientConfig(url=url, **options)
         self._wait = wait and not self._config.manual
-        self._reach = Reach(ssl, unix)
+        self._reach = Reach(ssl, socket_path(unix))
 
     def _driver(self) -> type[Driver]:
         return self.DRIVER
@@ -132,7 +143,7 @@ class Serving(Block, ABC, Generic[V, H]):
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        unix: str | None = None,
+        unix: str | os.PathLike[str] | None = None,
         ssl: ssl.SSLContext | None = None,
         authorize: Authorize | None = None,
         **options: Unpack[ServerOptions],
@@ -140,7 +151,7 @@ class Serving(Block, ABC, Generic[V, H]):
         self._handler = None if handler is None else self._accepts(handler)
         self._config = server_config(authorize, options)
         self._authorize = None if authorize is None else self._decides(authorize)
-        self._listening = Listening(host, port, unix, ssl)
+        self._listening = Listening(host, port, socket_path(unix), ssl)
 
     @abstractmethod
     def _accepts(self, handler: object) -> Handle:
@@ -190,11 +201,16 @@ class Asking:
     """What every binding's `fetch_spec` does."""
 
     def __init__(
-        self, driver: type[Driver], url: str, tls: ssl.SSLContext | None, unix: str | None, options: ClientOptions
+        self,
+        driver: type[Driver],
+        url: str,
+        tls: ssl.SSLContext | None,
+        unix: str | os.PathLike[str] | None,
+        options: ClientOptions,
     ) -> None:
         self._driver = driver
         self._config = pp.ClientConfig(url=url, **options)
-        self._reach = Reach(tls, unix)
+        self._reach = Reach(tls, socket_path(unix))
         self._answers: list[ev.Event] = []
         self._answered: Waitable | None = None
 

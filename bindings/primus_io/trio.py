@@ -61,7 +61,7 @@ class Channel:
                     if isinstance(self._stream, trio.SSLStream):
                         with trio.fail_after(driver.endpoint.limits.handshake):
                             await self._stream.do_handshake()
-                except (OSError, UnicodeError, trio.BrokenResourceError, trio.TooSlowError) as failure:
+                except (OSError, ValueError, trio.BrokenResourceError, trio.TooSlowError) as failure:
                     return failed(failure)
                 self.up = True
                 if not self._scope.cancel_called:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import socket
 import ssl as tls
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ import uvicorn
 from hypercorn.trio.run import worker_serve as worker_serve_trio
 
 from primus_io._driver import unix_listener
+from primus_io._entry import socket_path
 from primus_io.asgi import Primus
 from tests.conformance.hosts import MACHINE_LACKS
 from tests.conformance.hosts_asyncio import AsyncioHost, Timer
@@ -59,12 +61,13 @@ class Mounted:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        unix: str | None = None,
+        unix: str | os.PathLike[str] | None = None,
         ssl: tls.SSLContext | None = None,
         **options: Any,
     ) -> None:
         self.primus = Primus(handler, **options)
-        self.host, self.port, self.unix, self.ssl = host, port, unix, ssl
+        self.host, self.port, self.ssl = host, port, ssl
+        self.unix = socket_path(unix)
         self.remove: Callable[[], object] = lambda: None  # the file of a Unix socket
 
     def listen(self) -> list[socket.socket]:

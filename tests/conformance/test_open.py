@@ -160,10 +160,9 @@ async def test_nobody_listens(host: Host) -> None:
 
 @scenario()
 async def test_a_name_that_does_not_exist(host: Host) -> None:
-    for name in ("nowhere.invalid", "x" * 70 + ".invalid"):
-        with pytest.raises(ConnectError, match=f"cannot connect to {name}:80"):
-            async with host.connect(f"http://{name}", strategy=False):
-                pass
+    with pytest.raises(ConnectError, match=r"cannot connect to nowhere\.invalid:80"):
+        async with host.connect("http://nowhere.invalid", strategy=False):
+            pass
 
 
 def web(peer: socket.socket) -> None:
@@ -321,7 +320,7 @@ async def test_ipv6(host: Host) -> None:
 
 @scenario(needs=("unix", "tls"))
 async def test_unix_sockets(host: Host, tls: Certificates, tmp_path: Path) -> None:
-    path = str(tmp_path / "primus")
+    path = tmp_path / "primus"
     for ssl, trust in ((None, None), (tls.server, tls.client)):
         async with host.serve(echo, unix=path, ssl=ssl) as server:
             assert (server.url, server.port) == ("https://localhost" if ssl else "http://localhost", 0)
@@ -368,6 +367,7 @@ async def test_mistakes_are_named_at_once(host: Host) -> None:
         (lambda: host.connect("http://localhost", parser="yaml"), "unknown parser 'yaml'"),
         (lambda: host.connect("http://localhost", transformer="pigeon"), "unknown transformer 'pigeon'"),
         (lambda: host.connect("http://localhost", strategy="never"), "unknown strategy"),
+        (lambda: host.connect("http://localhost", unix=""), "unix is empty"),
         (lambda: host.serve(42), f"the handler must be {host.handler_is}"),
         (lambda: host.serve(handler, authorization=True), "authorization= says for which"),
         (lambda: host.serve(handler, pathname="?"), "pathname must be"),

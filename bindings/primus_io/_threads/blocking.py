@@ -8,6 +8,7 @@ listener waits for the peer, not for the turns behind its own.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, ItemsView, Iterator, ValuesView
@@ -35,7 +36,12 @@ class FetchSpec(Protocol):
     """The type of `fetch_spec`."""
 
     def __call__(
-        self, url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Unpack[ClientOptions]
+        self,
+        url: str,
+        *,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
     ) -> dict[str, Any]: ...
 
 
@@ -388,7 +394,11 @@ def spec_fetcher(driver: type[Driver]) -> FetchSpec:
     """A binding's `fetch_spec`."""
 
     def fetch_spec(
-        url: str, *, ssl: ssl.SSLContext | None = None, unix: str | None = None, **options: Unpack[ClientOptions]
+        url: str,
+        *,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
     ) -> dict[str, Any]:
         """Ask a server what it is: the JSON object of ``<pathname>/spec``. Options are `primus_proto.ClientConfig`'s.
 
