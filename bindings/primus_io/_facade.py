@@ -339,7 +339,9 @@ class ServerFacade(Emitter, Generic[S]):
         assert self._authorize is not None
         try:
             result = self._authorize(event.request)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # also a CancelledError, as from a listener: the pump must go on
             self._decide(event.id, error)
         else:
             if inspect.isawaitable(result):
@@ -365,6 +367,11 @@ class ServerFacade(Emitter, Generic[S]):
             self._asking += 1
             try:
                 await self._io.within(limits.authorization, ask)
+            except BaseException as error:
+                if not self._core.closing:  # else it is the binding that closes
+                    self._decide(id, error)
+                    self._io.schedule()
+                raise
             finally:
                 self._asking -= 1
         self._decide(id, result)
@@ -378,7 +385,7 @@ class ServerFacade(Emitter, Generic[S]):
                 return
             except pp.ConfigError as error:
                 result = error
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             log.error("the authorization hook raised; answering 500", exc_info=result)
             self._endpoint.reject(id, "internal error", status=500)
         elif result is False:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from primus_io.asyncio import Spark, connect, serve
-from primus_proto import ConfigError, Limits, PrimusError
+from primus_proto import ConfigError, ConnectError, Limits, PrimusError
 from tests.conformance.conftest import Certificates, host_of
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
@@ -72,6 +72,26 @@ async def test_a_cancelled_error_of_ones_own_is_a_fault_too(host: Host, fault: A
                 client.write("fine")
                 assert await take(client, 1) == ["fine"]
             assert len(server.sparks) == 2
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+@scenario()
+async def test_a_cancelled_error_in_the_hook_that_authorizes_is_answered_at_once(host: Host, awaits: bool) -> None:
+    """Say, of a look-up that several requests share. Nobody waits for `Limits.authorization`."""
+    future = await cancelled_future()
+
+    def decide(request: Any) -> None:
+        future.result()
+
+    async def decide_later(request: Any) -> None:
+        await future
+
+    async with host.serve(echo, authorize=decide_later if awaits else decide) as server:
+        started = host.time()
+        with pytest.raises(ConnectError, match="500"):
+            async with host.connect(server.url, strategy=False):
+                raise AssertionError("it was let in")
+        assert host.time() < started + server._core.limits.authorization / 2
 
 
 @pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])

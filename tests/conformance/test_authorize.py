@@ -53,6 +53,27 @@ async def test_a_refusal_tells_the_client_why(host: Host, way: str, awaits: bool
         assert not server.sparks
 
 
+class Strange(BaseException):
+    """No Exception."""
+
+
+@scenario()
+async def test_a_hook_that_raises_what_is_no_exception(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """It costs one request, answered at once; no other client notices."""
+
+    def decide(request: Request) -> None:
+        if "strange" in request.query:
+            raise Strange
+
+    async with host.serve(echo, authorize=decide) as server, host.connect(server.url) as primus:
+        with pytest.raises(ConnectError, match="500"):
+            async with host.connect(f"{server.url}/?strange", strategy=False):
+                raise AssertionError("it was let in")
+        primus.write(1)
+        assert await take(primus, 1) == [1]
+    assert "the authorization hook raised" in caplog.text
+
+
 @pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("answer", [None, True, 0, ""])
 @scenario()
