@@ -18,6 +18,9 @@ from ._session import Emitter, Session, Waitable, log
 
 __all__ = ["Authorize", "ClientFacade", "Handle", "ServerFacade", "SparkFacade", "Sparks"]
 
+BUSY = 64
+"""Listeners of one server's own events that are at work at a time; what more its peers make it say is only logged."""
+
 Handle = Callable[[Any], Awaitable[object]]
 Authorize = Callable[[pp.Request], Awaitable[object] | object]
 
@@ -244,6 +247,7 @@ class ServerFacade(Emitter, Generic[S]):
         self._endpoint = endpoint
         self._core = endpoint.server
         self._asking = 0
+        self._at_work = 0  # listeners of the server's own events
         self._closed = False
 
     def spark(self, id: str) -> S | None:
@@ -278,6 +282,8 @@ class ServerFacade(Emitter, Generic[S]):
             spark = event.spark.context
             self._emit(event, tuple(spark if arg is event.spark else arg for arg in event.args), owner=spark)
             spark._deliver(event)
+        elif type(event) is ev.Logged and self._at_work >= BUSY:
+            self._unheard(event)
         else:
             self._tell(event, event.args)
             if type(event) is ev.ServerClosed:
@@ -399,7 +405,10 @@ class ServerFacade(Emitter, Generic[S]):
                 await coroutine
             except Exception as error:
                 self._fault(error)
+            finally:
+                self._at_work -= 1
 
+        self._at_work += 1
         self._io.start(run())
 
     def _fault(self, error: BaseException) -> None:

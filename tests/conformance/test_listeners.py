@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from primus_io._awaiting import AsyncSpark
+from primus_io._facade import BUSY
 from primus_proto import DecodeError, LocalProtocolError
 from primus_proto import events as ev
 from tests.conformance.hosts import Host, scenario
@@ -75,6 +76,30 @@ async def test_whoever_enters_hears_that_the_server_has_begun(host: Host) -> Non
         async with host.connect(server.url):
             pass
         await host.told(lambda: said == ["initialised"])
+
+
+@scenario(needs=["sockets", "handshake limits"])
+async def test_peers_cannot_pile_up_listeners_of_the_log(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """However slow those are and however many bad peers there come: what is too much for them is logged."""
+    gate, said, ended = Gate(host), list[str](), list[str]()
+    more = 10
+    async with host.serve(stay) as server:
+
+        @server.on("log")
+        async def heard(level: str, text: str) -> None:
+            said.append(text)
+            await gate.wait()
+            ended.append(text)
+
+        for number in range(BUSY + more):
+            with RawPeer(server.port) as peer:
+                await host.thread(peer.connect)
+                peer.send(b"nonsense %d\r\n\r\n" % number)
+                assert (await host.thread(peer.head)).startswith(b"HTTP/1.1 400")
+        await host.until(lambda: caplog.text.count("nonsense") == more)
+        await host.until(lambda: len(said) == BUSY)
+        gate.open()
+        await host.until(lambda: len(ended) == BUSY)
 
 
 @scenario()
