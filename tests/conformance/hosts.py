@@ -106,7 +106,7 @@ class Fetch(Protocol):
     """`fetch_spec`."""
 
     async def __call__(
-        self, url: str, *, ssl: Any = None, unix: str | None = None, **options: Unpack[ClientOptions]
+        self, url: str, *, ssl: Any = None, unix: str | os.PathLike[str] | None = None, **options: Unpack[ClientOptions]
     ) -> dict[str, Any]: ...
 
 
