@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import sys
 import threading
 import time
@@ -128,7 +129,7 @@ class serve(primus_io.threads.serve):  # noqa: N801
 
 
 async def fetch_spec(
-    url: str, *, ssl: Any = None, unix: str | None = None, **options: Unpack[ClientOptions]
+    url: str, *, ssl: Any = None, unix: str | os.PathLike[str] | None = None, **options: Unpack[ClientOptions]
 ) -> dict[str, Any]:
     return primus_io.threads.fetch_spec(url, ssl=ssl, unix=unix, **options)
 
