@@ -15,6 +15,7 @@ from primus_io._threads import selector
 from primus_io.threads import Client, Server, Spark, connect, serve
 from primus_proto import ConfigError, ConnectError, Limits, Refused
 from primus_proto.codec import encode_protocol
+from primus_proto.events import SparkConnected
 from tests.conformance.blocking import CLOSE, DEADLINE, LIMITS, both, echo, in_threads, nothing_left, until
 from tests.conformance.peers import RawPeer, frame
 
@@ -344,3 +345,33 @@ def test_a_hook_that_takes_too_long_is_answered_for() -> None:
         assert caught.value.status == 503
         assert asked == [1]
         gate.set()
+
+
+@pytest.mark.parametrize("event", ["connection", SparkConnected])
+def test_a_client_that_was_quicker_than_whoever_listens_is_told_of_all_the_same(event: Any) -> None:
+    """Once, with what it has said meanwhile; not one that has left, nor one that was told of already."""
+    told: list[str] = []
+    late: list[str] = []
+    said: list[Any] = []
+
+    def connected(what: Any) -> None:
+        spark = what if isinstance(what, Spark) else what.spark.context
+        told.append(spark.id)
+        spark.on("data", said.append)
+
+    with serve(None) as server:
+        with connect(server.url):
+            until(lambda: server.sparks)
+        until(lambda: not server.sparks)
+        with connect(server.url) as primus:
+            primus.write("early")
+            until(lambda: server.sparks)
+            server.on(event, connected)
+            until(lambda: said == ["early"])
+            with connect(server.url) as other:
+                ids = [primus.id(DEADLINE), other.id(DEADLINE)]
+                until(lambda: len(told) == 2)
+                server.on(event, lambda what: late.append("too late"))
+                other.write("now")
+                until(lambda: said == ["early", "now"])
+                assert (told, late) == (ids, [])

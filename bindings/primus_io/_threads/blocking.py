@@ -190,6 +190,9 @@ class BlockingSession(BlockingEmitter, Session):
 class BlockingSpark(BlockingSession, SparkFacade):
     """A spark, as a handler or a `connection` listener gets it."""
 
+    _unannounced: ev.SparkConnected | None = None
+    """Its connection, which nobody has listened to yet."""
+
     @property
     def server(self) -> BlockingServer:
         """The server it is a spark of."""
@@ -307,6 +310,19 @@ class BlockingServer(BlockingEmitter, ServerFacade[BlockingSpark]):
                 if self._ready is not None:
                     args = (self._ready,) if event is ev.Initialised else ()
                     self._later(self._call_outside(listener, args, self), 0)
+        elif event in ("connection", ev.SparkConnected):  # peers may be quicker than whoever has just begun to serve
+            with self._io:
+                for spark in self.sparks.values():
+                    if (missed := spark._unannounced) is not None:
+                        spark._unannounced = None
+                        given = (missed,) if event is ev.SparkConnected else (spark,)
+                        spark._later(self._call_outside(listener, given, spark), 0)
+
+    def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
+        heard = super()._emit(event, args, size, owner)
+        if not heard and type(event) is ev.SparkConnected:
+            self._spark_of(event.spark)._unannounced = event
+        return heard
 
     def _tell(self, event: ev.Event, args: tuple[Any, ...]) -> None:
         if type(event) is ev.Initialised:
