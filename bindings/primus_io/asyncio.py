@@ -171,12 +171,17 @@ class Driver(RunningDriver):
         return Channel(self)
 
     async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
-        options = _tls_options(where.tls, self.endpoint.limits)
+        options = {"start_serving": False, **_tls_options(where.tls, self.endpoint.limits)}
         listener = await (
             self.loop.create_server(self.accept, where.host, where.port, backlog=1024, **options)
             if sock is None
             else self.loop.create_unix_server(self.accept, sock=sock, **options)
         )
+        try:
+            await listener.start_serving()
+        except BaseException:  # cancelled: asked to begin at once, asyncio would go on listening for ever
+            listener.close()
+            raise
         return listener.sockets[0].getsockname(), listener.close
 
     def _scheduled_pump(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +113,26 @@ async def test_connecting_over_tls_at_any_moment(host: Host, tls: Certificates) 
                 break
         assert 3 < turns < TURNS[-1]
         await host.until(lambda: not server.sparks)
+
+
+@pytest.mark.parametrize("unix", [False, pytest.param(True, marks=needing("unix"))], ids=["tcp", "unix"])
+@scenario()
+async def test_serving_at_any_moment(host: Host, tmp_path: Path, unix: bool) -> None:
+    """Whoever does not get as far as to serve listens no longer."""
+    where = {"unix": tmp_path / "primus"} if unix else {}
+    for turns in TURNS:
+        task = host.start(enter(host.serve(echo, **where)))
+        for _ in range(turns):
+            await host.pause(0)
+        task.cancel()
+        await task.join()
+        assert host.leftovers() == [], f"cancelled after {turns} turns"
+        assert not list(tmp_path.iterdir())
+        if not task.cancelled:
+            with pytest.raises(AssertionError, match="it was entered"):
+                task.result()
+            break
+    assert turns < TURNS[-1]
 
 
 @scenario()
