@@ -132,20 +132,23 @@ class Primus(AsyncServer):
                 if self._running:
                     await self.__aexit__(None, None, None)
 
-        if self._app is not None:
-            try:
-                await self._app(scope, hear, tell)
-            except Exception:
-                if said:
-                    raise
-            if said:
-                return
-        # There is no application, or it knows no lifespan.
-        if not heard:
-            await hear()
-        await tell({"type": "lifespan.startup.complete"})
-        await hear()
-        await tell({"type": "lifespan.shutdown.complete"})
+        try:
+            if self._app is not None:
+                try:
+                    await self._app(scope, hear, tell)
+                except Exception:
+                    if said:
+                        raise
+            if not said:  # there is no application, or it knows no lifespan
+                if not heard:
+                    await hear()
+                await tell({"type": "lifespan.startup.complete"})
+            if self._running:  # it knows only the beginning
+                await hear()
+                await tell({"type": "lifespan.shutdown.complete"})
+        finally:
+            if self._running:
+                await self.__aexit__(None, None, None)
 
     @property
     def _io(self) -> Runner:  # type: ignore[override]
