@@ -150,7 +150,7 @@ class Server(Machine):
 
     def release(self, spark: Spark) -> None:
         """A spark has closed."""
-        self.sparks.pop(spark.id, None)
+        del self.sparks[spark.id]
 
     def watch_busy(self, busy: Callable[[], bool]) -> None:
         """`busy()` says whether something but the sparks must end before the server counts as closed."""

@@ -141,9 +141,7 @@ class Spark:
             message = None if data is NOTHING else self.server.encode(data)
             self.end_with(message, reconnect=reconnect, code=code, reason=reason)
 
-    def end_with(
-        self, message: Message | None = None, *, reconnect: bool = False, code: int = 1000, reason: str = ""
-    ) -> None:
+    def end_with(self, message: Message | None = None, *, reconnect: bool, code: int = 1000, reason: str = "") -> None:
         """`end` with a last message that is encoded already, such as one that goes to many sparks."""
         if self._state is not SparkState.OPEN:
             return
@@ -275,7 +273,7 @@ class Spark:
         match parse_protocol_message(text):
             case ("ping", value) if len(value) <= MAX_VALUE and self.heartbeat.ping(value, now):
                 pass
-            case ("pong", value) if self.heartbeat.pong(value, now):
+            case ("pong", _) if self.heartbeat.pong(now):
                 pass
             case ("id", ""):
                 self.say("id", self.id)

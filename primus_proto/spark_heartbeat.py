@@ -88,12 +88,15 @@ class SparkHeartbeat:
         """A ``primus::ping::`` came. False: it means nothing in this dialect."""
         return False
 
-    def pong(self, value: str, now: float) -> bool:
+    def pong(self, now: float) -> bool:
         """A ``primus::pong::`` came. False: it means nothing in this dialect."""
         return False
 
     def beat(self, now: float) -> None:
         """A sign of life, such as a WebSocket ping."""
+        self._alive()
+
+    def _alive(self) -> None:
         self.skipped = 0
         self._excused = self._paused
         self._spark.server.emit(ev.SparkHeartbeat(self._spark))
@@ -142,14 +145,14 @@ class HappnHeartbeat(SparkHeartbeat):
 
     def ping(self, value: str, now: float) -> bool:
         self._pong(value, now)
-        super().beat(now)
+        self._alive()
         self._heard = now
         # Not from now: the client counts from the last pong too, so the next unsolicited one could come too late.
         self._arm(self._last_pong)
         return True
 
     def beat(self, now: float) -> None:
-        super().beat(now)
+        self._alive()
         self.start(now)
 
     def excuse(self, now: float) -> None:
@@ -195,7 +198,7 @@ class Primus6Heartbeat(SparkHeartbeat):
         self.beat(now)
 
     def beat(self, now: float) -> None:
-        super().beat(now)
+        self._alive()
         self.start(now)
 
     def ping(self, value: str, now: float) -> bool:
@@ -207,33 +210,33 @@ class PrimusHeartbeat(SparkHeartbeat):
     """`primus`, 7 and later: the server pings, and ends whoever has not answered by the next ping (protocol 3.4)."""
 
     dialect = "primus"
-    __slots__ = ("_alive",)
+    __slots__ = ("_answered",)
 
     def __init__(self, spark: Spark) -> None:
         super().__init__(spark)
         self.timeout = spark.server.config.ping_interval or None
-        self._alive = True
+        self._answered = True
 
-    def pong(self, value: str, now: float) -> bool:
+    def pong(self, now: float) -> bool:
         self.beat(now)
         return True
 
     def beat(self, now: float) -> None:
-        self._alive = True
-        super().beat(now)
+        self._answered = True
+        self._alive()
 
     def excuse(self, now: float) -> None:
         self.send(now)
 
     def missed(self, now: float) -> None:
-        if self._alive:
+        if self._answered:
             self.send(now)
         else:
             self._spark.flatline(None)
 
     def send(self, now: float) -> None:
         """Ping the client; it has until the next ping to answer."""
-        self._alive = False
+        self._answered = False
         self.start(now)
         self._spark.say("ping", str(self._spark.server.epoch_ms(now)))
 

@@ -143,7 +143,7 @@ def test_a_second_end_changes_nothing() -> None:
     host.commanded()
     spark.end("again", code=5, reason="\ud800")
     spark.end({1})
-    spark.end_with(host.server.encode("again"))
+    spark.end_with(host.server.encode("again"), reconnect=False)
     assert (host.told(), host.commanded()) == ([], [])
 
 
