@@ -40,6 +40,7 @@ class Driven(RuleBasedStateMachine):
         self.attempt = False
         """Whether a connection is being made, or is there, as the host sees it."""
         self.open = False
+        self.paused = False  # the host was told to
         self.ended = False
         self.pump()
 
@@ -94,9 +95,13 @@ class Driven(RuleBasedStateMachine):
                 self.attempt = True
             case cmd.SendMessage():
                 assert self.open, "sent where there is no connection"
+            case cmd.Pause() | cmd.Resume():
+                assert self.open, "nothing to read from"
+                assert self.paused is isinstance(command, cmd.Resume), "said twice"
+                self.paused = not self.paused
             case cmd.Close() | cmd.Abort():
                 assert self.attempt or self.open, "nothing to close"
-                self.attempt = self.open = False
+                self.attempt = self.open = self.paused = False
             case _:
                 raise AssertionError(command)
 
@@ -133,7 +138,7 @@ class Driven(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["gone", None]), code=st.sampled_from([1000, 1006]))
     def lost(self, how: str | None, code: int) -> None:
         if self.attempt or self.open:
-            self.attempt = self.open = False
+            self.attempt = self.open = self.paused = False
             self.act("connection_lost", how, code=code, now=self.now)
 
     @rule(data=st.sampled_from(MESSAGES))
@@ -220,7 +225,7 @@ class Driven(RuleBasedStateMachine):
             assert client.next_timeout() is None
             if client.state is ClientState.OPEN:  # its server said that it has no heartbeat
                 assert any("learn" in line or "'pingInterval': False" in line for line in self.log)
-                self.open = False
+                self.open = self.paused = False
                 self.act("connection_lost", "gone", now=self.now)
                 while (due := client.next_timeout()) is not None:
                     self.fire(due)

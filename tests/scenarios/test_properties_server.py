@@ -121,14 +121,14 @@ class Hosted(RuleBasedStateMachine):
                     self.pings[spark] += 1
 
     def obey(self, command: cmd.Command) -> None:
-        assert isinstance(command, cmd.SendMessage | cmd.Close | cmd.Abort), command
+        assert isinstance(command, cmd.SendMessage | cmd.Close | cmd.Abort | cmd.Pause | cmd.Resume), command
         spark = command.spark
         assert spark is not None
         assert spark not in self.mute, "for a WebSocket that is gone"
         if isinstance(command, cmd.SendMessage):
             assert command.own == ("primus::" in str(command.data))
             self.pongs[spark] += '"primus::pong' in str(command.data)
-        else:
+        elif isinstance(command, cmd.Close | cmd.Abort):
             self.mute.add(spark)
 
     # --- the host ---
