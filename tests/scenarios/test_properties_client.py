@@ -177,10 +177,9 @@ class Driven(RuleBasedStateMachine):
 
     def fire(self, due: float) -> None:
         """Every timer leads somewhere: something happens, or it has moved on."""
-        assert due >= self.now
-        self.now = due
+        self.now = max(self.now, due)  # what is learned late may be due already
         lines = len(self.log)
-        self.act("handle_timeout", now=due)
+        self.act("handle_timeout", now=self.now)
         assert len(self.log) > lines + 1 or self.client.next_timeout() != due
 
     @rule(seconds=st.floats(-1e10, 1e10))
