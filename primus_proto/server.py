@@ -91,7 +91,7 @@ class Server(Machine):
         if self._farewell is None:
             self._farewell = _Farewell(message, reconnect, timeout)
             if timeout == 0:
-                self._end_all(0.0)
+                self._end_all()
 
     # --- the driver's side (message seam) ---
 
@@ -162,7 +162,7 @@ class Server(Machine):
         if farewell is None or self._closed:
             return
         if farewell.timeout > 0 and farewell.timer is None:
-            farewell.timer = self.timers.new(self._end_all)
+            farewell.timer = self.timers.new(lambda _: self._end_all())
             farewell.timer.set(now + farewell.timeout)
         if not self.sparks and not self._busy():
             self._closed = True
@@ -170,7 +170,7 @@ class Server(Machine):
                 farewell.timer.cancel()
             self.emit(ev.ServerClosed())
 
-    def _end_all(self, now: float) -> None:
+    def _end_all(self) -> None:
         assert self._farewell is not None
         for spark in self:
             spark.end_with(self._farewell.message, reconnect=self._farewell.reconnect)

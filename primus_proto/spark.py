@@ -184,7 +184,7 @@ class Spark:
             return False
         pipe.send(message)
         if buffered + message.size > limit // 2:
-            pipe.high = pipe.buffered > limit // 2  # at the message seam nothing waits unless the host is blocked
+            pipe.high = pipe.buffered > 0  # at the message seam nothing waits unless the host is blocked
         return True
 
     # --- the message seam: what the host of the WebSocket says ---

@@ -127,7 +127,6 @@ class HappnHeartbeat(SparkHeartbeat):
     def __init__(self, spark: Spark) -> None:
         super().__init__(spark)
         config = spark.server.config
-        self._heard = 0.0  # when the silence began
         self._longest = (config.allow_skipped_heartbeats + 1) * config.limits.heartbeat_max
         self._last_pong = -math.inf
         self._pong_skip = config.pong_skip_time
@@ -140,7 +139,7 @@ class HappnHeartbeat(SparkHeartbeat):
             self._pong_skip = min(self._pong_skip, ping / 2)
 
     def start(self, now: float) -> None:
-        self._heard = now
+        self._heard = now  # when the silence began
         self._arm(now)
 
     def ping(self, value: str, now: float) -> bool:
