@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from .. import events as ev
 from ..errors import LocalProtocolError
@@ -34,7 +34,13 @@ class Listeners:
     def __init__(self) -> None:
         self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
 
-    def on(self, event: str | type[ev.Event], listener: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def on(self, event: str | type[ev.Event], listener: F) -> F: ...
+
+    @overload
+    def on(self, event: str | type[ev.Event]) -> Callable[[F], F]: ...
+
+    def on(self, event: str | type[ev.Event], listener: F | None = None) -> F | Callable[[F], F]:
         """Call `listener` at each `event`; usable as a decorator. Returns the listener.
 
         Under a documented name it gets what the documentation says; under an event class, the event. Raises

@@ -268,7 +268,7 @@ def test_a_jump_is_for_nodes_to_come_too() -> None:
 def chat(server: VirtualServer) -> None:
     """An application as it is written with listeners."""
 
-    @server.on("connection")  # type: ignore[untyped-decorator]
+    @server.on("connection")
     def connection(spark: VirtualSpark) -> None:
         spark.write(f"welcome, {spark.query['name']}")
 
