@@ -406,13 +406,13 @@ class Client(Machine):
         else:
             self._transmit(self._pipe, message)
 
-    def silence(self, now: float) -> None:
-        """The server is taken for dead."""
+    def silence(self, missed: str, now: float) -> None:
+        """The server is taken for dead; what it was that did not come is the error."""
         self.online = False
         self.emit(ev.WentOffline())
         assert self._pipe is not None
         self._pipe.abort()
-        self.connection_lost(ConnectionLost("the server did not answer a ping in time"), now=now)
+        self.connection_lost(ConnectionLost(missed), now=now)
 
     # --- ending ---
 

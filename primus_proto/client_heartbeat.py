@@ -190,7 +190,7 @@ class PingingHeartbeat(ClientHeartbeat):
         if self._excused:
             self._ping_due(now)
         else:
-            self._client.silence(now)
+            self._client.silence("the server did not answer a ping in time", now)
 
 
 class AnsweringHeartbeat(ClientHeartbeat):
@@ -223,4 +223,4 @@ class AnsweringHeartbeat(ClientHeartbeat):
         elif self._excused:
             self.start(now)
         else:
-            self._client.silence(now)
+            self._client.silence("the server sent no ping in time", now)

@@ -154,6 +154,15 @@ def test_pong_timeout(strategy: Any, rest: list[str]) -> None:
     assert str(reason(host).error) == "the server did not answer a ping in time"
 
 
+def test_ping_timeout_of_the_dialect_in_which_the_server_pings() -> None:
+    """The error says what was missed, so that a dialect that was named wrongly can be told from a dead server."""
+    host = opened(dialect="primus", strategy=False)
+    host.commanded()
+    host.run(45.0)
+    assert host.told() == ["offline", *OVER]
+    assert str(reason(host).error) == "the server sent no ping in time"
+
+
 def test_pong_timeout_after_the_server_said_close() -> None:
     host = opened()
     host.receive(SERVER_CLOSE)
