@@ -6,18 +6,17 @@ import random
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from math import inf
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from .. import events as ev
 from ..config import ClientConfig, ServerConfig
 from ..endpoint import ByteClient, ByteServer
 from ..errors import LocalProtocolError
+from .conditions import Bandwidth, Conditions, Latency
 from .lines import REFUSED, Link, Way
 from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
 
 __all__ = ["Runner", "VirtualNetwork"]
-
-T = TypeVar("T")
 
 LONGEST_LINE = 200  # of the trace
 PATIENCE = 100_000  # steps without any time passing, after which something must be going round in circles
@@ -34,7 +33,7 @@ class Runner(Protocol):
         """The node of something that its users hold; None: there is none."""
 
 
-class VirtualNetwork:
+class VirtualNetwork(Conditions):
     """The network, its clock, and everything on it.
 
     Of what a delivery takes, three may be changed at any time: `latency`, seconds; `jitter`, up to so many more
@@ -51,22 +50,17 @@ class VirtualNetwork:
         self,
         *,
         seed: int = 0,
-        latency: float | tuple[float, float] = 0.0,
+        latency: Latency = 0.0,
         jitter: float = 0.0,
-        bandwidth: float | tuple[float | None, float | None] | None = None,
+        bandwidth: Bandwidth = None,
         cut: int | None = None,
         window: int | None = None,
         wall_offset: float = 1_700_000_000.0,
     ) -> None:
+        super().__init__(seed, latency, jitter, bandwidth, cut, window)
         self.now = 0.0
-        self.latency = latency
-        self.jitter = jitter
-        self.bandwidth = bandwidth
-        self.rng = random.Random(seed)
         self.trace: list[str] = []
         """What happened, readable, one line each."""
-        self._cut_size = cut
-        self._window = window
         self.wall_offset = wall_offset
         self.runner: Runner | None = None
         """Who makes time pass in place of `run`; None: nobody."""
@@ -337,21 +331,6 @@ class VirtualNetwork:
             if not link.frozen:
                 link.release()
         self._settle()
-
-    def _cut(self, data: bytes) -> list[bytes]:
-        pieces = []
-        while self._cut_size is not None and len(data) > 1:
-            size = self.rng.randint(1, min(self._cut_size, len(data)))
-            pieces.append(data[:size])
-            data = data[size:]
-        return [*pieces, data] if data else pieces
-
-    def _of_way(self, value: T | tuple[T, T], up: bool) -> T:
-        return value[not up] if isinstance(value, tuple) else value
-
-    def _delay(self, up: bool) -> float:
-        latency = self._of_way(self.latency, up)
-        return latency + self.rng.uniform(0.0, self.jitter) if self.jitter else latency
 
     def open(self, client: Caller, channel: int, host: str, port: int) -> None:
         """Connect `client`; it is told what becomes of it."""
