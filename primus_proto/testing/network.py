@@ -15,6 +15,7 @@ from ..errors import LocalProtocolError
 from .conditions import Bandwidth, Conditions, Latency
 from .lines import REFUSED, Link, Way
 from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
+from .story import story
 
 __all__ = ["Runner", "VirtualNetwork"]
 
@@ -267,8 +268,11 @@ class VirtualNetwork(Conditions):
         self.trace.append(f"{self.now:12.3f}  {who}: {what}")
 
     def story(self, lines: int = 40) -> str:
-        """The end of the trace, for the message of a failed assertion."""
-        return "\n".join(self.trace[-lines:])
+        """The network with its seed, and the end of the trace: for the message of a failed assertion.
+
+        Lines that come again and again, as those of heartbeats do, are told once.
+        """
+        return "\n".join([repr(self), *story(self.trace, lines)])
 
     # --- inside ---
 

@@ -375,7 +375,7 @@ def test_the_trace_tells_of_trouble_and_is_readable() -> None:
         "server: killed",
     ):
         assert line in story
-    assert network.story(2).splitlines() == network.trace[-2:]
+    assert network.story(2).splitlines() == [repr(network), *network.trace[-2:]]
 
 
 def test_going_round_in_circles_is_noticed() -> None:
