@@ -26,10 +26,11 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from primus_proto.testing import VirtualNetwork
+from primus_proto.testing.network import TimeStandsStill
 from primus_proto.testing.nodes import Node
 
 from ._awaiting import AsyncClient, AsyncServer
@@ -42,7 +43,7 @@ __all__ = ["VirtualLoop", "VirtualNetwork", "run"]
 
 T = TypeVar("T")
 
-LIMIT = 30 * 86400.0
+LIMIT = 2 * 86400.0
 FIRST_PORT = 49152  # of those that `port=0` picks from
 
 ABSENT = (
@@ -58,10 +59,22 @@ def run(main: Coroutine[Any, Any, T], network: VirtualNetwork | None = None, *, 
     """`asyncio.run` in virtual time, on this network, or one of its own.
 
     Raises AssertionError, with the end of the network's trace, if nothing is due any more and `main` has not returned,
-    or if it has not after `limit` seconds of virtual time.
+    if it has not after `limit` seconds of virtual time, or if time stands still because something never waits.
     """
+    if asyncio._get_running_loop() is not None:
+        main.close()
+        raise RuntimeError("run() makes a loop, and one is running here already: await the coroutine instead")
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(network, limit=limit)) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(main)
+        except BaseException as error:
+            failure = error
+            cast(VirtualLoop, runner.get_loop()).failed = True
+    # Not before all is cleaned up: every task that is cancelled for it would show this, and the trace, as its context.
+    try:
+        raise failure
+    finally:
+        del failure
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -80,6 +93,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.network.runner = self
         self.numbers = itertools.count(1)
         """Of streams."""
+        self.failed = False
+        """What was run has raised: what is left open is no fault of its own then."""
         self._limit = limit
         self._deadline = self.network.now + limit
         self._nodes: WeakValueDictionary[int, LoopNode] = WeakValueDictionary()
@@ -112,10 +127,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         network = self.network
         until = network.now if timeout == 0 else timers[0].when() if timers else math.inf
-        if not network.step(until) and until == math.inf:
-            self._fail("nothing is due any more")
+        stuck = "" if until < math.inf else "nothing is due any more"
+        try:
+            if network.step(until):
+                stuck = ""
+        except TimeStandsStill:
+            stuck = "time stands still"
+        if stuck:
+            self._fail(stuck)
         if network.now > self._deadline:
-            self._fail(f"it is not over after {self._limit:.10g} s")
+            self._fail(f"it is not over after {self._limit:.10g} s, its `limit`")
         self._clock_resolution = math.ulp(network.now)  # timers run at their time, none before
         return []
 
@@ -226,7 +247,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return
         left = [what for node in self.nodes() for what in node.shut()]
         self.network.runner = None
-        if left and sys.exc_info()[0] is None:  # what has failed already must not look like this
+        if left and not self.failed and sys.exc_info()[0] is None:  # what has failed must not look like this
             warnings.warn(f"left open: {', '.join(left)}", ResourceWarning, stacklevel=2)
 
     def _process_events(self, events: list[object]) -> None:

@@ -17,11 +17,15 @@ from .lines import REFUSED, Link, Way
 from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
 from .story import story
 
-__all__ = ["Runner", "VirtualNetwork"]
+__all__ = ["Runner", "TimeStandsStill", "VirtualNetwork"]
 
 LONGEST_LINE = 200  # of the trace
 PATIENCE = 100_000  # steps without any time passing, after which something must be going round in circles
 HOME = dict.fromkeys(("", "0.0.0.0", "127.0.0.1", "::", "::1"), "localhost")  # one and the same place
+
+
+class TimeStandsStill(AssertionError):
+    """So much happens at one instant that it must be going round in circles."""
 
 
 class Runner(Protocol):
@@ -315,7 +319,8 @@ class VirtualNetwork(Conditions):
     def _count(self) -> None:
         self._steps += 1
         if self._steps > PATIENCE:
-            raise AssertionError(f"time stands still:\n{self.story()}")
+            self._steps = 0  # whoever cleans up has as many again
+            raise TimeStandsStill(f"time stands still:\n{self.story()}")
 
     def _settle(self) -> None:
         for node in self._nodes:
