@@ -1,7 +1,12 @@
-"""The network itself: its clock, what is on it, and the trouble it can make."""
+"""The network itself: its clock, what is on it, and the trouble it can make.
+
+The law kept here: no node is asked what there is to do unless it was told something, or the application had its say,
+which may have called any of them. So clients that only keep their heartbeat cost each other nothing.
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
@@ -70,12 +75,17 @@ class VirtualNetwork(Conditions):
         self.runner: Runner | None = None
         """Who makes time pass in place of `run`; None: nobody."""
         self._nodes: list[VirtualEndpoint] = []
+        self.numbers = itertools.count(1)
+        """Of nodes, in the order they came."""
         self._callers = 0
         self._servers: dict[tuple[str, int], Listener] = {}
         self._links: dict[Link, None] = {}  # those that are not over
         self._frozen: set[Node] = set()
         self._islands: list[set[Node]] = []
         self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._alarms: list[tuple[float, int, VirtualEndpoint]] = []  # a heap; one that its node no longer has is stale
+        self.stirred = False
+        """All nodes are to be asked what there is to do, for the application called some, or two lost each other."""
         self._serial = 0
         self._steps = 0  # since time last passed
 
@@ -148,16 +158,18 @@ class VirtualNetwork(Conditions):
         """Let this much time pass; whatever is due in it happens at its exact time."""
         self._check_mine()
         end = self.now + seconds
-        while self.step(end):
+        self.stirred = True
+        while self._step(end):
             pass
 
     def run_until(self, condition: Callable[[], bool], limit: float = 3600.0) -> None:
         """Let time pass until `condition()` holds; AssertionError, with the end of the trace, if it never does."""
         self._check_mine()
         end = self.now + limit
+        self.stirred = True
         self._settle()
         while not condition():
-            if not self.step(end):
+            if not self._step(end):
                 raise AssertionError(f"the condition never held:\n{self.story()}")
 
     def step(self, until: float) -> bool:
@@ -165,6 +177,10 @@ class VirtualNetwork(Conditions):
 
         False: nothing is due at `until` or before; it is `until` now, unless that is infinite.
         """
+        self.stirred = True
+        return self._step(until)
+
+    def _step(self, until: float) -> bool:
         self._settle()
         due = self._next()
         if due is not None and due <= until:
@@ -176,7 +192,16 @@ class VirtualNetwork(Conditions):
         return False
 
     def call_at(self, when: float, call: Callable[[], None]) -> None:
-        """Have something done at a time."""
+        """Have something done at a time; one that is over is now. What it raises comes out of `run`."""
+
+        def stir() -> None:
+            self.stirred = True
+            call()
+
+        self.carry_out_at(when, stir)
+
+    def carry_out_at(self, when: float, call: Callable[[], None]) -> None:
+        """`call_at` for the lines: it sees itself to the nodes that it tells something."""
         self._serial += 1
         heappush(self._due, (when, self._serial, call))
 
@@ -292,10 +317,17 @@ class VirtualNetwork(Conditions):
         node.pump()
 
     def _next(self) -> float | None:
-        times = [time for node in self._nodes if (time := node.endpoint.next_timeout()) is not None]
-        if self._due:
-            times.append(self._due[0][0])
-        return min(times) if times else None
+        alarms, due = self._alarms, self._due
+        while alarms and alarms[0][0] != alarms[0][2].alarm:
+            heappop(alarms)
+        return min((queue[0][0] for queue in (alarms, due) if queue), default=None)
+
+    def alarm(self, node: VirtualEndpoint, when: float | None) -> None:
+        """When a timer of this node is due; None: none is."""
+        if when != node.alarm:
+            node.alarm = when
+            if when is not None:
+                heappush(self._alarms, (when, node.number, node))
 
     def _pass(self, when: float) -> None:
         if when > self.now:
@@ -305,12 +337,18 @@ class VirtualNetwork(Conditions):
 
     def _fire(self) -> None:
         """Whatever is due by now happens."""
-        for node in self._nodes:
+        ringing = []
+        while self._alarms and self._alarms[0][0] <= self.now:
+            node = heappop(self._alarms)[2]
+            if node.alarm is not None and node.alarm <= self.now:
+                node.alarm = None  # it is set anew as the node is pumped
+                ringing.append(node)
+        for node in sorted(ringing, key=lambda node: node.number):
             timeout = node.endpoint.next_timeout()
             if timeout is not None and timeout <= self.now:
                 node.wakes += 1
                 node.endpoint.handle_timeout(now=self.now)
-                node.pump()
+            node.pump()
         while self._due and self._due[0][0] <= self.now:
             self._count()
             heappop(self._due)[2]()
@@ -323,8 +361,12 @@ class VirtualNetwork(Conditions):
             raise TimeStandsStill(f"time stands still:\n{self.story()}")
 
     def _settle(self) -> None:
-        for node in self._nodes:
-            node.pump()
+        """Have all nodes do what there is to do, if the application can have given them something."""
+        while self.stirred:
+            self._count()
+            self.stirred = False
+            for node in self._nodes:
+                node.pump()
 
     def _links_of(self, node: Node) -> list[Link]:
         return [link for link in self._links if node in link.parties]

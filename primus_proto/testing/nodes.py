@@ -95,6 +95,10 @@ class VirtualEndpoint(Listeners, Node):
         self.endpoint = endpoint
         self.events: list[tuple[float, ev.Event]] = []
         """Every event with the time it was delivered at."""
+        self.number = next(network.numbers)
+        """Which of the network's, in the order they came."""
+        self.alarm: float | None = None
+        """When the network is to look after its timers."""
         self.wakes = 0
         """How often a timer of this endpoint fired."""
         self._on_event: Callable[[Any, ev.Event], object] | None = None
@@ -116,6 +120,7 @@ class VirtualEndpoint(Listeners, Node):
         """What every driver does after a call into the core; `commands` may have added events, so they are last too."""
         while self._deliver() or self._obey() or self._deliver():
             pass
+        self.network.alarm(self, self.endpoint.next_timeout())
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back."""
@@ -127,13 +132,15 @@ class VirtualEndpoint(Listeners, Node):
             self.events.append((self.network.now, event))
             self.network.note(self.name, str(event))
             if self._on_event is not None:
+                self.network.stirred = True
                 self._on_event(self, event)
             self._tell(event)
         return bool(events)
 
     def _tell(self, event: ev.Event) -> None:
         """Call the listeners."""
-        self._hear(event, event.args)
+        if self._hear(event, event.args):
+            self.network.stirred = True
 
     def _obey(self) -> bool:
         commands = self.endpoint.commands(now=self.network.now)
@@ -197,8 +204,9 @@ class VirtualServer(VirtualEndpoint, Listener):
             super()._tell(event)
             return
         spark = self.spark(event.spark)
-        spark._hear(event, event.args)
-        self._hear(event, tuple(spark if arg is event.spark else arg for arg in event.args))
+        heard = spark._hear(event, event.args)
+        if self._hear(event, tuple(spark if arg is event.spark else arg for arg in event.args)) or heard:
+            self.network.stirred = True
 
 
 class VirtualClient(VirtualEndpoint, Caller):

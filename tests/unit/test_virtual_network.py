@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -365,3 +367,26 @@ def test_seen_all_and_names() -> None:
     assert server.seen(ev.SparkConnected) == 1
     assert server.seen(ev.SparkEvent) == 1
     assert [event.state for event in client.all(ev.ReadyStateChanged)] == ["opening", "open"]
+
+
+def test_clients_that_only_keep_their_heartbeat_cost_each_other_nothing() -> None:
+    """No client is asked what there is to do because of another one; or a hundred would take minutes for an hour."""
+
+    def asked_for_each_heartbeat(clients: int) -> float:
+        network = VirtualNetwork(latency=0.01, jitter=0.01)
+        server = network.serve(dialect="happn")
+        nodes = [network.connect("http://server", dialect="happn") for _ in range(clients)]
+        network.run(1)
+        asked = 0
+
+        def ask(*, now: float, commands: Callable[..., list[cmd.Command]]) -> list[cmd.Command]:
+            nonlocal asked
+            asked += 1
+            return commands(now=now)
+
+        for node in nodes:
+            node.endpoint.commands = partial(ask, commands=node.endpoint.commands)  # type: ignore[method-assign]
+        network.run(100)
+        return asked / server.seen(ev.SparkHeartbeat)
+
+    assert asked_for_each_heartbeat(40) < asked_for_each_heartbeat(4) * 1.5
