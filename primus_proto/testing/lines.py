@@ -167,6 +167,8 @@ class Link:
         self.ways[sender].end()
         way = self.other(sender)
         if way is not None:
+            if not way.over:
+                self.network.note(f"{sender.name} -> {way.receiver.name}", "reset" if abort else "end of stream")
             self.carry(way.receiver, lambda: self._end(way, abort))
 
     def _end(self, way: Way, abort: bool) -> None:

@@ -399,6 +399,7 @@ class VirtualNetwork(Conditions):
                 link.parties.add(server)
                 link.waiting.append((client, reach))
             elif server is None or not server.listening:
+                self.note(client.name, f"refused: nobody listens at {host}:{port}, but {self._listening()}")
                 link.carry(client, lambda: self._refuse(client, channel))
             elif not link.ways[client].over:
                 number = server.accepted((ip, local))
@@ -409,6 +410,10 @@ class VirtualNetwork(Conditions):
                 link.carry(client, lambda: client.opened(channel))
 
         link.carry(client, reach, up=True)
+
+    def _listening(self) -> str:
+        at = [f"at {host}:{port}" for (host, port), server in self._servers.items() if server.listening]
+        return ", ".join(at) or "nowhere at all"
 
     def _refuse(self, client: Caller, channel: int) -> None:
         link = client.links.pop(channel, None)

@@ -6,6 +6,7 @@ import pytest
 
 from primus_io.asyncio import connect, serve
 from primus_io.testing import run
+from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.story import story
 
@@ -59,3 +60,30 @@ def test_heartbeats_do_not_hide_what_went_before_a_wait_that_never_ends() -> Non
     assert "VirtualNetwork(seed=3)" in told
     assert "client1: Opened()" in told
     assert "times more, until 863" in told
+
+
+def test_the_trace_tells_what_the_lines_do() -> None:
+    network = VirtualNetwork()
+    server = network.serve()
+    lost = network.connect("http://serve:81", strategy=False)
+    client = network.connect("http://server", dialect="happn")
+    network.run(1)
+    assert lost.seen(ev.Ended)
+    told = network.story(100)
+    assert "client1: refused: nobody listens at serve:81, but at server:80" in told
+    client.end()
+    network.run(1)
+    assert "server -> client2: end of stream" in network.story(100)
+    network.kill(server)
+    client.client.open()
+    network.run(0.1)
+    assert "client2: refused: nobody listens at server:80, but nowhere at all" in network.story(100)
+
+
+def test_the_trace_tells_a_reset_from_an_end() -> None:
+    network = VirtualNetwork(latency=1.0)
+    network.serve()
+    client = network.connect("http://server", dialect="happn", timeout=2.5)
+    network.run(10)
+    assert client.seen(ev.ConnectTimedOut)
+    assert "client1 -> server: reset" in network.story(100)
