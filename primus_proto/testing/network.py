@@ -399,7 +399,7 @@ class VirtualNetwork(Conditions):
                 link.parties.add(server)
                 link.waiting.append((client, reach))
             elif server is None or not server.listening:
-                self.note(client.name, f"refused: nobody listens at {host}:{port}, but {self._listening()}")
+                self.note(client.name, f"refused: nobody listens at {host}:{port}, {self._listening()}")
                 link.carry(client, lambda: self._refuse(client, channel))
             elif not link.ways[client].over:
                 number = server.accepted((ip, local))
@@ -412,8 +412,8 @@ class VirtualNetwork(Conditions):
         link.carry(client, reach, up=True)
 
     def _listening(self) -> str:
-        at = [f"at {host}:{port}" for (host, port), server in self._servers.items() if server.listening]
-        return ", ".join(at) or "nowhere at all"
+        at = [f"{host}:{port}" for (host, port), server in self._servers.items() if server.listening]
+        return f"only at {', '.join(at)}" if at else "nor anywhere else"
 
     def _refuse(self, client: Caller, channel: int) -> None:
         link = client.links.pop(channel, None)

@@ -70,14 +70,14 @@ def test_the_trace_tells_what_the_lines_do() -> None:
     network.run(1)
     assert lost.seen(ev.Ended)
     told = network.story(100)
-    assert "client1: refused: nobody listens at serve:81, but at server:80" in told
+    assert "client1: refused: nobody listens at serve:81, only at server:80" in told
     client.end()
     network.run(1)
     assert "server -> client2: end of stream" in network.story(100)
     network.kill(server)
     client.client.open()
     network.run(0.1)
-    assert "client2: refused: nobody listens at server:80, but nowhere at all" in network.story(100)
+    assert "client2: refused: nobody listens at server:80, nor anywhere else" in network.story(100)
 
 
 def test_the_trace_tells_a_reset_from_an_end() -> None:
