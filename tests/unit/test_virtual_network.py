@@ -390,3 +390,20 @@ def test_clients_that_only_keep_their_heartbeat_cost_each_other_nothing() -> Non
         return asked / server.seen(ev.SparkHeartbeat)
 
     assert asked_for_each_heartbeat(40) < asked_for_each_heartbeat(4) * 1.5
+
+
+def test_a_timer_that_is_off_does_not_fire_with_those_of_others() -> None:
+    """Its client was ended before that instant, or at it by the listener of another one."""
+    network = VirtualNetwork(latency=0.01)
+    server = network.serve(dialect="happn")
+    first, second, third = (network.connect("http://server", dialect="happn") for _ in range(3))
+    network.run(10)
+    third.end()
+    network.run(1)
+    wakes = third.wakes
+    network.freeze(server)
+    first.on("offline", second.end)
+    network.run(60)
+    assert first.seen(ev.WentOffline) == 1
+    assert (second.seen(ev.Ended), second.seen(ev.WentOffline)) == (1, 0)
+    assert third.wakes == wakes
