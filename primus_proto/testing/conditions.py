@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError
 
-__all__ = ["Bandwidth", "Conditions", "Latency"]
+__all__ = ["Bandwidth", "Conditions", "Latency", "Line"]
 
 T = TypeVar("T")
 
@@ -19,33 +19,13 @@ Latency = float | tuple[float, float]
 Bandwidth = float | tuple[float | None, float | None] | None
 
 
-class Conditions:
-    """The settings of a network. Raises ConfigError, when made or set, for a value that cannot be."""
+class Line:
+    """How deliveries travel. Raises ConfigError, when made or set, for a value that cannot be."""
 
-    def __init__(
-        self,
-        seed: int,
-        latency: Latency,
-        jitter: float,
-        bandwidth: Bandwidth,
-        cut: int | None,
-        window: int | None,
-    ) -> None:
-        self.seed = seed
-        """What everything random comes from."""
-        self.rng = random.Random(seed)
+    def __init__(self, latency: Latency, jitter: float, bandwidth: Bandwidth) -> None:
         self.latency = latency
         self.jitter = jitter
         self.bandwidth = bandwidth
-        self._cut_size = _size("cut", cut)
-        self._window = _size("window", window)
-
-    def __repr__(self) -> str:
-        """As it can be made again, so that a failure can be."""
-        given = {"latency": self.latency, "jitter": self.jitter, "bandwidth": self.bandwidth}
-        given |= {"cut": self._cut_size, "window": self._window}
-        more = "".join(f", {name}={value!r}" for name, value in given.items() if value)
-        return f"{type(self).__name__}(seed={self.seed!r}{more})"
 
     @property
     def latency(self) -> Latency:
@@ -81,7 +61,43 @@ class Conditions:
             raise ConfigError(f"bandwidth must be {what}; got {value!r}. Where nothing is to pass: freeze or partition")
         self._bandwidth = value
 
-    # --- for the lines ---
+    # --- for the links ---
+
+    def rate(self, up: bool) -> float | None:
+        """Bytes per second from client to server, or back."""
+        return _of_way(self._bandwidth, up)
+
+    def delay(self, up: bool, rng: random.Random) -> float:
+        """What one delivery takes, besides."""
+        latency = _of_way(self._latency, up)
+        return latency + rng.uniform(0.0, self._jitter) if self._jitter else latency
+
+
+class Conditions(Line):
+    """The settings of a network."""
+
+    def __init__(
+        self,
+        seed: int,
+        latency: Latency,
+        jitter: float,
+        bandwidth: Bandwidth,
+        cut: int | None,
+        window: int | None,
+    ) -> None:
+        super().__init__(latency, jitter, bandwidth)
+        self.seed = seed
+        """What everything random comes from."""
+        self.rng = random.Random(seed)
+        self._cut_size = _size("cut", cut)
+        self._window = _size("window", window)
+
+    def __repr__(self) -> str:
+        """As it can be made again, so that a failure can be."""
+        given = {"latency": self.latency, "jitter": self.jitter, "bandwidth": self.bandwidth}
+        given |= {"cut": self._cut_size, "window": self._window}
+        more = "".join(f", {name}={value!r}" for name, value in given.items() if value)
+        return f"{type(self).__name__}(seed={self.seed!r}{more})"
 
     def _cut(self, data: bytes) -> list[bytes]:
         pieces = []
@@ -91,12 +107,9 @@ class Conditions:
             data = data[size:]
         return [*pieces, data] if data else pieces
 
-    def _of_way(self, value: T | tuple[T, T], up: bool) -> T:
-        return value[not up] if isinstance(value, tuple) else value
 
-    def _delay(self, up: bool) -> float:
-        latency = self._of_way(self._latency, up)
-        return latency + self.rng.uniform(0.0, self._jitter) if self._jitter else latency
+def _of_way(value: T | tuple[T, T], up: bool) -> T:
+    return value[not up] if isinstance(value, tuple) else value
 
 
 def _number(value: object) -> bool:

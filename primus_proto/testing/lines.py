@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .conditions import Line
     from .network import VirtualNetwork
     from .nodes import Node
 
@@ -82,6 +83,7 @@ class Link:
     def __init__(self, network: VirtualNetwork, client: Node, number: int) -> None:
         self.network = network
         self.client = client
+        self.server: Node | None = None  # from the beginning, where somebody listens
         self.ways: dict[Node, Way] = {client: Way(self, client, number)}  # by receiver
         self.parties: set[Node] = {client}
         self.waiting: list[tuple[Node, Callable[[], None]]] = []
@@ -90,6 +92,14 @@ class Link:
     @property
     def frozen(self) -> bool:
         return self.network._apart(self.parties)
+
+    @property
+    def line(self) -> Line:
+        """The client's own conditions, else the server's, else the network's."""
+        for node in (self.client, self.server):
+            if node is not None and node.line is not None:
+                return node.line
+        return self.network
 
     def other(self, node: Node) -> Way | None:
         """The way that `node` sends on; None while the far end is not there yet."""
@@ -126,9 +136,10 @@ class Link:
         network = self.network
         way = self.ways[receiver]
         up = receiver is not self.client if up is None else up
-        rate = network._of_way(network.bandwidth, up)
+        line = self.line
+        rate = line.rate(up)
         way.free = max(network.now, way.free) + (size / rate if rate else 0.0)
-        way.latest = max(way.free + network._delay(up), way.latest)
+        way.latest = max(way.free + line.delay(up, network.rng), way.latest)
         self.carry_at(way.latest, receiver, deliver)
 
     def carry_at(self, when: float, receiver: Node, deliver: Callable[[], None]) -> None:

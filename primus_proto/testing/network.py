@@ -17,7 +17,7 @@ from .. import events as ev
 from ..config import ClientConfig, ServerConfig
 from ..endpoint import ByteClient, ByteServer
 from ..errors import LocalProtocolError
-from .conditions import Bandwidth, Conditions, Latency
+from .conditions import Bandwidth, Conditions, Latency, Line
 from .lines import REFUSED, Link, Way
 from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
 from .story import story
@@ -218,6 +218,17 @@ class VirtualNetwork(Conditions):
             return names[who]
         raise LocalProtocolError(f"there is no node {who!r} on this network; there are: {', '.join(names) or 'none'}")
 
+    def line(self, node: object) -> Line:
+        """`latency`, `jitter` and `bandwidth` of the connections of `node` alone, to be set.
+
+        They begin as those of the network are now, and no longer follow them. Of a client and a server that both have
+        their own, the client's are in force.
+        """
+        node = self.node(node)
+        if node.line is None:
+            node.line = Line(self.latency, self.jitter, self.bandwidth)
+        return node.line
+
     def jump(self, seconds: float, node: object = None) -> None:
         """The wall clock of `node`, or of all, is set forward, or back: only timestamps may show it."""
         some = None if node is None else self.node(node)
@@ -389,6 +400,7 @@ class VirtualNetwork(Conditions):
         self._links[link] = None
         client.links[channel] = link
         home = HOME.get(host, host)
+        link.server = self._servers.get((home, port))
         ip, local = client.address(channel)
         if home == "localhost":
             ip = "::1" if host == "::1" else "127.0.0.1"
@@ -403,6 +415,7 @@ class VirtualNetwork(Conditions):
                 link.carry(client, lambda: self._refuse(client, channel))
             elif not link.ways[client].over:
                 number = server.accepted((ip, local))
+                link.server = server
                 link.ways[server] = Way(link, server, number)
                 link.parties.add(server)
                 server.links[number] = link

@@ -20,6 +20,7 @@ from ..spark import Spark
 from .listeners import CLIENT_NAMES, SERVER_NAMES, Listeners, VirtualSpark
 
 if TYPE_CHECKING:
+    from .conditions import Line
     from .lines import Link
     from .network import VirtualNetwork
 
@@ -48,6 +49,8 @@ class Node(ABC):
         self.network = network
         self.name = name
         self.links: dict[int, Link] = {}
+        self.line: Line | None = None
+        """How deliveries from and to it travel; None: as the network has it."""
         self._quota: dict[str, int] = {}  # bytes that may still be "sent" or "received" before the connection is lost
 
     @abstractmethod

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ConfigError
-from primus_proto.testing import VirtualNetwork
+from primus_proto import ConfigError, LocalProtocolError
+from primus_proto import events as ev
+from primus_proto.testing import VirtualClient, VirtualNetwork
 
 BAD: dict[str, list[Any]] = {
     "latency": [-0.1, math.inf, math.nan, "0.1", None, (0.1, -0.1), (0.1,), (0.1, 0.1, 0.1)],
@@ -48,3 +49,37 @@ def test_it_is_shown_as_it_can_be_made_again() -> None:
     shown = "VirtualNetwork(seed=7, latency=(0.05, 0.1), jitter=0.2, bandwidth=1000, cut=3, window=4096)"
     assert repr(network) == shown
     assert repr(eval(shown)) == shown
+
+
+def test_one_client_can_be_slower_than_the_others() -> None:
+    network = VirtualNetwork(latency=0.5)
+    server = network.serve(dialect="happn")
+    slow, fast = (network.connect("http://server", dialect="happn") for _ in range(2))
+    network.run(5)
+    network.line(slow).bandwidth = (None, 1000)
+    network.line("client1").latency = (0.5, 1.0)
+    network.latency = 0.25
+    assert network.bandwidth is None
+    start = network.now
+    server.write("x" * 9994)  # and quotes, and a frame's head of 4
+    network.run(60)
+
+    def took(client: VirtualClient) -> float:
+        return round(next(when for when, event in client.events if isinstance(event, ev.DataReceived)) - start, 6)
+
+    assert (took(slow), took(fast)) == (11.0, 0.25)
+
+
+def test_a_servers_own_line_gives_way_to_its_clients() -> None:
+    network = VirtualNetwork()
+    server = network.serve(dialect="happn")
+    network.line(server).latency = 2.0
+    one, other = (network.connect("http://server", dialect="happn") for _ in range(2))
+    network.line(other).latency = 1.0
+    network.run(20)
+    opened = [next(when for when, event in node.events if isinstance(event, ev.Opened)) for node in (one, other)]
+    assert opened == [8.0, 5.0]  # the other one's first way was begun before it had its own
+    with pytest.raises(ConfigError, match=r"^jitter "):
+        network.line(one).jitter = -1.0
+    with pytest.raises(LocalProtocolError, match="there is no node 'nobody'"):
+        network.line("nobody")
