@@ -20,6 +20,7 @@ import contextvars
 import errno
 import inspect
 import itertools
+import logging
 import math
 import random
 import sys
@@ -35,6 +36,7 @@ from primus_proto.testing.nodes import Node
 
 from ._awaiting import AsyncClient, AsyncServer
 from ._driver import Driver
+from ._session import log
 from ._virtual.nodes import CallerNode, ListenerNode, LoopNode, StreamServer
 from ._virtual.streams import Stream, system_error
 from .asyncio import Channel
@@ -55,18 +57,31 @@ ABSENT = (
 )
 
 
-def run(main: Coroutine[Any, Any, T], network: VirtualNetwork | None = None, *, limit: float = LIMIT) -> T:
+def run(
+    main: Coroutine[Any, Any, T],
+    network: VirtualNetwork | None = None,
+    *,
+    limit: float = LIMIT,
+    handlers_may_raise: bool = False,
+) -> T:
     """`asyncio.run` in virtual time, on this network, or one of its own.
 
     Raises AssertionError, with the end of the network's trace, if nothing is due any more and `main` has not returned,
     if it has not after `limit` seconds of virtual time, or if time stands still because something never waits.
+
+    Once `main` has returned, raises what a handler, listener or authorization hook raised first, unless they may. In
+    production nothing but their spark or client ends by that.
     """
     if asyncio._get_running_loop() is not None:
         main.close()
         raise RuntimeError("run() makes a loop, and one is running here already: await the coroutine instead")
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(network, limit=limit)) as runner:
+    witness = _Witness()
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(network, limit=limit)) as runner, witness:
         try:
-            return runner.run(main)
+            result = runner.run(main)
+            if witness.errors and not handlers_may_raise:
+                raise witness.errors[0]
+            return result
         except BaseException as error:
             failure = error
             cast(VirtualLoop, runner.get_loop()).failed = True
@@ -75,6 +90,24 @@ def run(main: Coroutine[Any, Any, T], network: VirtualNetwork | None = None, *, 
         raise failure
     finally:
         del failure
+
+
+class _Witness(logging.Handler):
+    """Sees what the binding catches and logs: what the application's own functions raise."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            self.errors.append(record.exc_info[1])
+
+    def __enter__(self) -> None:
+        log.addHandler(self)
+
+    def __exit__(self, *error: object) -> None:
+        log.removeHandler(self)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):

@@ -37,7 +37,9 @@ class Collector:
         self.ends.append(spark.close_reason.kind)
 
 
-def on(network: VirtualNetwork, handler: Any, **options: Any) -> Callable[..., None]:
+def on(
+    network: VirtualNetwork, handler: Any, *, handlers_may_raise: bool = False, **options: Any
+) -> Callable[..., None]:
     """Decorates `async def test(server, primus)`: runs it with one client connected, and looks for what it left."""
 
     def decorate(test: Callable[[Any, Any], Awaitable[None]]) -> None:
@@ -48,7 +50,7 @@ def on(network: VirtualNetwork, handler: Any, **options: Any) -> Callable[..., N
             assert asyncio.all_tasks() == {asyncio.current_task()}
             assert not network._links
 
-        run(main(), network)
+        run(main(), network, handlers_may_raise=handlers_may_raise)
 
     return decorate
 
@@ -303,7 +305,7 @@ def test_a_handler_that_raises_and_a_client_that_comes_back(caplog: pytest.LogCa
             await asyncio.sleep(10)
             spark.write(1 / value)
 
-    @on(VirtualNetwork(latency=0.05), fragile)
+    @on(VirtualNetwork(latency=0.05), fragile, handlers_may_raise=True)
     async def test(server: Any, primus: Any) -> None:
         first = await primus.id()
         primus.write(0)

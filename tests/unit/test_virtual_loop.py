@@ -281,6 +281,41 @@ def test_who_fails_is_not_told_that_too(recwarn: pytest.WarningsRecorder) -> Non
     assert list(recwarn) == []
 
 
+def test_what_a_handler_raises_fails_the_run_unless_it_may() -> None:
+    async def fragile(spark: Any) -> None:
+        raise ZeroDivisionError(spark.query["name"])
+
+    async def main(fails: bool) -> str:
+        async with serve(fragile, "server", 80):
+            for name in ("ann", "bob"):
+                async with connect(f"http://server?name={name}"):
+                    await asyncio.sleep(1)
+        assert not fails
+        return "done"
+
+    with pytest.raises(ZeroDivisionError, match="ann"):
+        run(main(False))
+    assert run(main(False), handlers_may_raise=True) == "done"
+    with pytest.raises(AssertionError, match="not True"):
+        run(main(True))
+
+
+@pytest.mark.parametrize("where", ["listener", "authorization"])
+def test_so_does_what_a_listener_or_the_authorization_raises(where: str) -> None:
+    def fragile(*what: object) -> None:
+        raise ZeroDivisionError(where)
+
+    async def main() -> None:
+        async with serve(None, "server", 80, authorize=fragile if where == "authorization" else None) as server:
+            if where == "listener":
+                server.on("connection", fragile)
+            async with connect("http://server", wait=False) as primus:
+                await primus.wait_ended() if where == "authorization" else await asyncio.sleep(1)
+
+    with pytest.raises(ZeroDivisionError, match=where):
+        run(main())
+
+
 # --- what the rest of asyncio asks ---
 
 
