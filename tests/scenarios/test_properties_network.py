@@ -6,21 +6,27 @@ from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from primus_proto import ClientState, Limits, ReadyState, Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.pipes import Pipe
-from tests.scenarios.worlds import Carried, Direction, channel_of, number, numbers
+from tests.scenarios.worlds import Carried, Direction, Machine, channel_of, number, numbers, run_machine
 
 PING, PONG = 4.0, 2.0
-OPTIONS: dict[str, Any] = {"dialect": "happn", "ping": PING, "pong": PONG, "retries": 10**6, "max": 3.0}
+OPTIONS: dict[str, Any] = {"ping": PING, "pong": PONG, "ping_timeout": 9.0, "retries": 10**6, "max": 3.0}
+SERVER_OPTIONS: dict[str, Any] = {"timeout": 7.0, "ping_interval": 6.0, "detect_after": 7.0}
+DIALECTS = [
+    *(("happn", "happn"), ("auto", "auto"), ("auto", "happn"), ("auto", "primus6"), ("auto", "primus")),
+    *(("happn", "auto"), ("primus6", "auto"), ("primus", "auto"), ("primus6", "primus6"), ("primus", "primus")),
+]
+"""Of the client and of the server: whoever can make a session with whom."""
 seconds = st.one_of(st.sampled_from([0.0, 0.01, 0.1, 1.0, 6.0, 20.0, 60.0]), st.floats(0.0, 30.0))
 sizes = st.lists(st.sampled_from([0, 50, 3000]), min_size=1, max_size=4)
 
 
-class Sessions(RuleBasedStateMachine):
+class Sessions(Machine):
     """One client, a server that may be killed and replaced, and a network that does its worst.
 
     The books: what the client wrote and was told to have been taken is either `pending`, or on one connection, and so
@@ -48,6 +54,7 @@ class Sessions(RuleBasedStateMachine):
         window=st.sampled_from([None, 2000, 100]),
         queue=st.sampled_from([None, 3]),
         backlog=st.sampled_from([1024 * 1024, 5000]),
+        dialects=st.sampled_from(DIALECTS),
     )
     def begin(
         self,
@@ -58,11 +65,13 @@ class Sessions(RuleBasedStateMachine):
         window: int | None,
         queue: int | None,
         backlog: int,
+        dialects: tuple[str, str],
     ) -> None:
         self.network = VirtualNetwork(seed=seed, latency=latency, jitter=jitter, cut=cut, window=window)
-        self.limits = Limits(backlog=backlog)
+        dialect, server_dialect = dialects
+        self.options = {**SERVER_OPTIONS, "dialect": server_dialect, "limits": Limits(backlog=backlog)}
         self.serve()
-        options = {**OPTIONS, "manual": True, "queue_size": queue}
+        options = {**OPTIONS, "dialect": dialect, "manual": True, "queue_size": queue}
         self.client = self.network.connect("http://server", on_event=self.told, **options)
         self.carried = Carried(self.client)
         opened = self.client.endpoint.opened
@@ -80,6 +89,7 @@ class Sessions(RuleBasedStateMachine):
     def told(self, node: VirtualClient, event: ev.Event) -> None:
         assert not node.events[:-1] or not isinstance(node.events[-2][1], ev.Ended) or self.reopened, "after the end"
         self.reopened = False
+        self.reached[type(event)] += 1
         match event:
             case ev.Opened():
                 self.ups.append(Direction(self.pending, self.carried, self.channels[len(self.ups)]))
@@ -99,6 +109,7 @@ class Sessions(RuleBasedStateMachine):
     reopened = False
 
     def server_told(self, node: VirtualServer, event: ev.Event) -> None:
+        self.reached[type(event)] += 1
         match event:
             case ev.SparkConnected(spark):
                 self.heard[spark] = []
@@ -138,12 +149,14 @@ class Sessions(RuleBasedStateMachine):
             if pump:
                 self.network.run(0.0)
 
+    @precondition(lambda self: self.count > 5)
     @rule(reconnect=st.booleans())
     def sparks_end(self, reconnect: bool) -> None:
         for spark in self.server.server:
             spark.end(reconnect=reconnect)
         self.network.run(0.0)
 
+    @precondition(lambda self: self.count > 5)
     @rule()
     def client_ends(self) -> None:
         self.client.end()
@@ -175,13 +188,15 @@ class Sessions(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.network.run(seconds)
 
-    @rule(act=st.sampled_from(["freeze", "thaw", "drop", "half_open"]), client=st.booleans())
-    def trouble(self, act: str, client: bool) -> None:
-        getattr(self.network, act)(self.client if client else self.server)
-
-    @rule(apart=st.booleans())
-    def parts(self, apart: bool) -> None:
-        self.network.partition() if apart else self.network.heal()
+    @rule(
+        act=st.sampled_from(["freeze", "thaw", "drop", "half_open", "partition", "heal"]),
+        client=st.booleans(),
+        seconds=seconds,
+    )
+    def trouble(self, act: str, client: bool, seconds: float) -> None:
+        node = self.client if client else self.server
+        getattr(self.network, act)(*([] if act in ("partition", "heal") else [node]))
+        self.network.run(seconds)
 
     @rule(count=st.integers(0, 4000), sent=st.booleans())
     def will_break(self, count: int, sent: bool) -> None:
@@ -202,10 +217,27 @@ class Sessions(RuleBasedStateMachine):
         self.serve()
 
     def serve(self) -> None:
-        self.server = self.network.serve(on_event=self.server_told, limits=self.limits)
+        self.server = self.network.serve(on_event=self.server_told, **self.options)
         self.servers.append(self.server)
         self.carriers[self.server] = Carried(self.server)
         self.network.run(0.0)
+
+    # Without this few runs would see more than one connection.
+    @rule(seconds=seconds, opens=st.booleans(), sizes=sizes)
+    def trouble_ends(self, seconds: float, opens: bool, sizes: list[int]) -> None:
+        """And all go on, those too who did not read."""
+        self.network.break_after(self.client)
+        self.network.latency, self.network.bandwidth = 0.01, None
+        self.network.heal()
+        for node in (self.client, self.server):
+            self.network.thaw(node)
+        if opens and self.client.client.state is ClientState.ENDED:
+            self.client_opens()
+        for one in (self.client.client, *self.server.server):
+            one.resume()
+        self.network.run(seconds)
+        self.client_writes(sizes, False)
+        self.sparks_write(sizes, False)
 
     # --- what always holds ---
 
@@ -276,4 +308,15 @@ class Sessions(RuleBasedStateMachine):
             raise
 
 
-TestSessions = Sessions.TestCase
+def test_sessions_in_any_trouble() -> None:
+    run_machine(
+        Sessions,
+        often=[
+            *(ev.Opened, ev.DataReceived, ev.MessagesDropped, ev.Closed, ev.Ended, ev.WentOffline, ev.WentOnline),
+            *(ev.ReconnectScheduled, ev.Reconnected, ev.SparkConnected, ev.SparkData, ev.SparkHeartbeat),
+        ],
+        rarely=[
+            *(ev.ReconnectTimedOut, ev.ConnectTimedOut, ev.HeartbeatSkipped, ev.Flatlined),
+            *(ev.SparkDrained, ev.SparkError, ev.SparkMessagesDropped),
+        ],
+    )

@@ -8,11 +8,12 @@ from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+from hypothesis.stateful import Bundle, consumes, initialize, invariant, precondition, rule
 
 from primus_proto import NOTHING, Limits, LocalProtocolError, ReadyState, Server, ServerConfig, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from tests.scenarios.worlds import Machine, run_machine
 from tests.unit.sessions import SlowPipe, request
 
 MESSAGES = [
@@ -25,13 +26,13 @@ VALUES = ["x", "y" * 60, None, b"cannot", "primus::cannot", float("nan")]
 LONGEST = 4 * 30.0
 
 
-class Hosted(RuleBasedStateMachine):
+class Hosted(Machine):
     """`log` is the readable trace: what was done to the server, and what came out of it."""
 
     sparks: Bundle[Spark] = Bundle("sparks")
 
     @initialize(
-        dialect=st.sampled_from(["auto", "happn", "primus6", "primus"]),
+        dialect=st.sampled_from(["auto", "auto", "happn", "primus6", "primus"]),
         allowed=st.integers(2, 3),
         timeout=st.sampled_from([False, 20.0]),
         ping_interval=st.sampled_from([False, 15.0]),
@@ -106,6 +107,7 @@ class Hosted(RuleBasedStateMachine):
                 return
 
     def hear(self, event: ev.Event) -> None:
+        self.reached[type(event)] += 1
         match event:
             case ev.Flatlined(spark):
                 assert spark in self.over, "the last event of a spark that flatlines"
@@ -150,6 +152,21 @@ class Hosted(RuleBasedStateMachine):
     def receives(self, spark: Spark, data: str | bytes) -> None:
         if spark not in self.mute:
             self.act("receive_message", data, on=spark, now=self.now)
+
+    # Without this few runs would get far.
+    @precondition(lambda self: len(self.server) > 0)
+    @rule(
+        data=st.sampled_from([MESSAGES[0], *MESSAGES[3:7]]),
+        value=st.sampled_from(VALUES[:2]),
+        seconds=st.sampled_from([0.0, 1.0, 5.0, 200.0]),
+    )
+    def all_go_on(self, data: str, value: str, seconds: float) -> None:
+        """They say something, perhaps what keeps them alive, and are told something, and read it, for a while."""
+        for spark in self.server:
+            self.receives(spark, data)
+            self.writes(spark, value)
+            self.reads_at_last(spark)
+        self.time_passes(seconds)
 
     @rule(spark=sparks)
     def receives_ping(self, spark: Spark) -> None:
@@ -279,4 +296,12 @@ class Hosted(RuleBasedStateMachine):
             raise
 
 
-TestHosted = Hosted.TestCase
+def test_a_server_driven_at_random() -> None:
+    run_machine(
+        Hosted,
+        often=[ev.SparkConnected, ev.SparkData, ev.SparkHeartbeat, ev.SparkMessageIgnored, ev.SparkEnded],
+        rarely=[
+            *(ev.HeartbeatSkipped, ev.Flatlined, ev.SparkDrained, ev.SparkError, ev.SparkMessagesDropped),
+            ev.ServerClosed,
+        ],
+    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
-from hypothesis import note
+from hypothesis import note, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from primus_proto import Spark
 from primus_proto import commands as cmd
@@ -25,6 +26,31 @@ from tests.unit.wires import TEXT, frames
 fractions = st.floats(0.0, 1.0, allow_nan=False)
 lines = st.lists(st.tuples(fractions, st.floats(0.1, 3.0)), min_size=1, max_size=12)
 """The course of a line for `vary`: parts of the longest way, and how long each stays."""
+
+
+class Machine(RuleBasedStateMachine):
+    """A machine that counts what happens in its runs, over all of them."""
+
+    reached: ClassVar[Counter[type[ev.Event]]]
+
+    def __init_subclass__(cls) -> None:
+        cls.reached = Counter()
+
+
+Events = Sequence[type[ev.Event]]
+MANY = 1000
+
+
+def run_machine(machine: type[Machine], *, often: Events, rarely: Events) -> None:
+    """Run it, and see that its runs came to these events: of what they never came to they would prove nothing.
+
+    Those that come but `rarely` are asked for where there are many runs.
+    """
+    machine.reached.clear()
+    run_state_machine_as_test(machine)
+    wanted = [*often, *rarely] if settings().max_examples >= MANY else often
+    missed = [event.__name__ for event in wanted if not machine.reached[event]]
+    assert not missed, f"in none of its runs was there any {', '.join(missed)}"
 
 
 @contextmanager
