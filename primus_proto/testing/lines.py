@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["REFUSED", "Link", "Way"]
 
 REFUSED, RESET = "connection refused", "connection reset by peer"
+PACKET = 1460  # bytes; a line of limited bandwidth delivers piece by piece
 
 
 class Way:
@@ -110,12 +111,22 @@ class Link:
         assert way is not None, "written to before it was open"
         for piece in self.network._cut(data):
             self.network.note(f"{sender.name} -> {way.receiver.name}", f"{len(piece)} bytes")
-            self.carry(way.receiver, lambda piece=piece: way.carry(piece), len(piece))  # type: ignore[misc]
+            for packet in self._packets(piece, way):
+                self.carry(way.receiver, lambda packet=packet: way.carry(packet), len(packet))  # type: ignore[misc]
         way.unread += len(data)
         window = self.network._window
         if window is not None and way.unread > window and not way.blocked:
             way.blocked = True
             sender.endpoint.channel_blocked(self.ways[sender].channel)
+
+    def _packets(self, data: bytes, way: Way) -> list[bytes]:
+        """What arrives at once: not the first byte with the last, where the last takes its time to leave.
+
+        A tenth of a second's worth at most, so that a long transmission takes no more steps than it has to.
+        """
+        rate = self.line.rate(way.receiver is not self.client)
+        size = len(data) if not rate else max(PACKET, int(rate / 10))
+        return [data[start : start + size] for start in range(0, len(data), size)]
 
     def offer(self, sender: Node, data: bytes | bytearray) -> int:
         """`send` what the window has room for, as a socket does; how much that was.

@@ -63,7 +63,8 @@ def test_bandwidth_makes_a_large_message_delay_what_is_behind_it() -> None:
     spark.write("z")
     network.run(60.0)
     (large, small) = [when - start for when, event in server.events if isinstance(event, ev.SparkData)]
-    assert large == small == pytest.approx(0.5 + 10.0, abs=0.05)  # written in one breath
+    assert large == pytest.approx(0.5 + 10.0, abs=0.05)
+    assert small == pytest.approx(large, abs=0.02)
     (down,) = [when - start for when, event in client.events if isinstance(event, ev.DataReceived)]
     assert down == 0.5, "the other direction has no limit"
     network.bandwidth = None
@@ -71,6 +72,48 @@ def test_bandwidth_makes_a_large_message_delay_what_is_behind_it() -> None:
     client.write("x" * 100_000)
     network.run(60.0)
     assert max(when for when, _ in server.events) == start + 0.5
+
+
+def test_what_is_before_a_large_message_does_not_wait_for_it() -> None:
+    """Also where both were written in one breath, and so in one piece."""
+    network = VirtualNetwork(latency=0.5, bandwidth=1000.0)
+    server, client = pair(network, ping=False)
+    start = network.now
+    client.write("small")
+    client.write("x" * 10_000)
+    network.run(6.0)
+    assert [event.data for event in server.all(ev.SparkData)] == ["small"]
+    (small,) = [when - start for when, event in server.events if isinstance(event, ev.SparkData)]
+    assert small < 0.5 + 1.5, "a packet is the least that arrives"
+    network.drop(client)
+    assert data(server) == ["small"], "and it has arrived, whatever becomes of the rest"
+
+
+def test_a_break_in_a_large_message_comes_when_its_byte_does() -> None:
+    network = VirtualNetwork(bandwidth=1000.0)
+    server, client = pair(network, ping=False, strategy=False)
+    start = network.now
+    network.break_after(client, sent=4000)
+    client.write("x" * 10_000)
+    network.run(60.0)
+    (ended,) = [when - start for when, event in server.events if isinstance(event, ev.SparkEnded)]
+    assert 4.0 <= ended <= 5.5
+
+
+def test_a_fast_line_is_cut_into_no_more_pieces_than_it_has_to() -> None:
+    network = VirtualNetwork(bandwidth=1_000_000.0)
+    server, client = pair(network, dialect="happn", ping=False)
+    pieces: list[int] = []
+    receive = server.endpoint.receive_data
+
+    def count(channel: int, data: Any, *, now: float) -> None:
+        pieces.append(len(data))
+        receive(channel, data, now=now)
+
+    server.endpoint.receive_data = count  # type: ignore[method-assign]
+    client.write("x" * 1_000_000)
+    network.run(60.0)
+    assert pieces[:-1] == [100_000] * 10
 
 
 def test_a_line_that_rested_is_free() -> None:
