@@ -291,13 +291,21 @@ class VirtualNetwork(Conditions):
         self.node(node)._quota = {kind: count for kind, count in given.items() if count is not None}
 
     def kill(self, server: object) -> None:
-        """The server is gone, with its connections; its address refuses until something serves there again."""
+        """The server is gone, with its connections; its address refuses until something serves there again.
+
+        Whoever is parted from it, or whose connection it has forgotten, is not told: that has to be found out.
+        """
         node = self.node(server)
         if not isinstance(node, Listener):
             raise LocalProtocolError(f"{node.name} is no server: drop() loses its connections")
         self.note(node.name, "killed")
-        self.drop(node)
+        for link in self._links_of(node):
+            if link.dead or self._parted(link.parties):
+                link.abandon(node)
+            else:
+                link.lose()
         node.listening = False
+        self._settle()
 
     # --- what happened ---
 
@@ -384,8 +392,9 @@ class VirtualNetwork(Conditions):
 
     def _apart(self, parties: set[Node]) -> bool:
         """Whether nothing passes between these."""
-        if not parties.isdisjoint(self._frozen):
-            return True
+        return not parties.isdisjoint(self._frozen) or self._parted(parties)
+
+    def _parted(self, parties: set[Node]) -> bool:
         return any(not island or (parties & island and parties - island) for island in self._islands)
 
     def _release(self) -> None:
