@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import primus_proto.http
 from primus_proto import events as ev
+from primus_proto.http import Response
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from tests.scenarios.worlds import fractions, lines, told, vary, when
 
@@ -115,3 +117,57 @@ def test_a_dead_connection_is_declared_dead_within_the_bound(
         assert dead < flat <= dead + heartbeat.server_dies + rounding
         assert server.all(ev.SparkDisconnected)[0].reason.kind == "flatline"
         assert server.seen(ev.Flatlined) == server.seen(ev.HeartbeatSkipped) == 0
+
+
+# --- told apart, whatever the line does below the bound (protocol 3.5) ---
+
+# Who is on one port; what serves there; how long there and back may take, in seconds.
+TOGETHER = [
+    (("happn", "primus6", "primus", "auto"), "auto", 10.0),
+    (("happn", "auto"), "happn", 10.0),
+    (("primus6", "auto"), "primus6", 10.0),
+    (("primus", "primus"), "primus", 10.0),
+    (("primus", "auto"), "primus", 5.0),
+]
+# From moment to moment, parts of what each way may take, and how many seconds it stays so.
+courses = st.lists(st.tuples(fractions, fractions, st.floats(0.5, 60.0)), min_size=1, max_size=8)
+answers = st.sampled_from([None, Response(404), Response(200, body=b"[1]"), Response(200, body=b" " * 3_000_000)])
+
+
+@given(st.sampled_from(TOGETHER), fractions, courses, st.lists(st.floats(1.0, 150.0), max_size=3), answers)
+def test_below_the_bound_nobody_is_shown_a_stray_message_or_cut(
+    together: tuple[tuple[str, ...], str, float],
+    share: float,
+    course: list[tuple[float, float, float]],
+    restarts: list[float],
+    answer: Response | None,
+) -> None:
+    """At default settings, and also where the server is killed and another one comes; no question has to be answered.
+
+    But at a server of `primus` alone, which a client that is not told can only be shown by an answer.
+    """
+    kinds, dialect, bound = together
+    network = VirtualNetwork()
+    at = 0.0
+    for up, down, stays in course * 20:
+        latency = up * share * bound * 0.999, down * (1.0 - share) * bound * 0.999
+        network.call_at(at, lambda latency=latency: setattr(network, "latency", latency))  # type: ignore[misc]
+        at += stays
+    servers = [network.serve(dialect=dialect)]
+    with told(network), pytest.MonkeyPatch.context() as patch:
+        if answer is not None and dialect != "primus":
+            patch.setattr(primus_proto.http, "spec_response", lambda config, root: answer)
+        network.run(0.0)
+        clients = [network.connect("http://server", dialect=kind, timeout=False) for kind in kinds]
+        for lasts in restarts:
+            network.run(lasts)
+            network.kill(servers[-1])
+            servers.append(network.serve(dialect=dialect))
+        network.run(300.0)
+        for client in clients:
+            assert (client.seen(ev.MessageIgnored), client.seen(ev.WentOffline)) == (0, 0)
+            assert client.names[-1] == "open"
+        for server in servers:
+            assert server.seen(ev.SparkMessageIgnored) == 0
+            assert {event.reason.kind for event in server.all(ev.SparkDisconnected)} <= {"lost"}, "killed, not cut"
+        assert len(servers[-1].server) == len(clients)
