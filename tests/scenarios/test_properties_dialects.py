@@ -13,7 +13,7 @@ import primus_proto.http
 from primus_proto import events as ev
 from primus_proto.http import Response
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import fractions, lines, told, vary, when
+from tests.scenarios.worlds import extremes, fractions, lines, said_by_clients, said_by_sparks, told, vary, when
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,26 @@ def test_a_dead_connection_is_declared_dead_within_the_bound(
         assert server.seen(ev.Flatlined) == server.seen(ev.HeartbeatSkipped) == 0
 
 
+@given(heartbeats, lines, lines, st.floats(0.0, 3.0), st.floats(0.0, 3.0))
+def test_pongs_never_amplify(heartbeat: Heartbeat, up: Any, down: Any, most_up: float, most_down: float) -> None:
+    """Under any delays, deadly ones included: one for each ping that arrived, and one ping for each interval."""
+    network = VirtualNetwork(latency=0.0)
+    with said_by_sparks() as by_sparks, said_by_clients() as by_clients, told(network):
+        server, _ = heartbeat.open(network)
+        both = heartbeat.both
+        vary(network, [(u * most_up * both, t) for u, t in up], [(d * most_down * both, t) for d, t in down], both)
+        network.run(20 * heartbeat.server_dies)
+        if heartbeat.dialect == "primus":
+            asked, answered, every = by_sparks, by_clients, heartbeat.server["ping_interval"]
+        else:
+            asked, answered, every = by_clients, by_sparks, heartbeat.client["ping"]
+        assert answered["pong"] <= asked["ping"]
+        sparks = server.seen(ev.SparkConnected)
+        assert asked["ping"] <= network.now / every * (1 if asked is by_clients else sparks)
+        assert set(asked) <= {"ping"}
+        assert set(answered) <= {"pong"}
+
+
 # --- told apart, whatever the line does below the bound (protocol 3.5) ---
 
 # Who is on one port; what serves there; how long there and back may take, in seconds.
@@ -130,11 +150,11 @@ TOGETHER = [
     (("primus", "auto"), "primus", 5.0),
 ]
 # From moment to moment, parts of what each way may take, and how many seconds it stays so.
-courses = st.lists(st.tuples(fractions, fractions, st.floats(0.5, 60.0)), min_size=1, max_size=8)
+courses = st.lists(st.tuples(extremes, extremes, st.floats(0.5, 60.0)), min_size=1, max_size=8)
 answers = st.sampled_from([None, Response(404), Response(200, body=b"[1]"), Response(200, body=b" " * 3_000_000)])
 
 
-@given(st.sampled_from(TOGETHER), fractions, courses, st.lists(st.floats(1.0, 150.0), max_size=3), answers)
+@given(st.sampled_from(TOGETHER), extremes, courses, st.lists(st.floats(1.0, 150.0), max_size=3), answers)
 def test_below_the_bound_nobody_is_shown_a_stray_message_or_cut(
     together: tuple[tuple[str, ...], str, float],
     share: float,

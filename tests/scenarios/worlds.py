@@ -14,7 +14,7 @@ from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from primus_proto import Spark
+from primus_proto import Client, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
@@ -24,6 +24,8 @@ from primus_proto.wire.websocket import WebSocket
 from tests.unit.wires import TEXT, frames
 
 fractions = st.floats(0.0, 1.0, allow_nan=False)
+extremes = st.sampled_from([0.0, 1.0]) | fractions
+"""Fractions, the ends more often than not: that is where a bound is tried."""
 lines = st.lists(st.tuples(fractions, st.floats(0.1, 3.0)), min_size=1, max_size=12)
 """The course of a line for `vary`: parts of the longest way, and how long each stays."""
 
@@ -74,6 +76,20 @@ def said_by_sparks() -> Iterator[Counter[str]]:
         say(spark, name, value)
 
     with patch.object(Spark, "say", counted):
+        yield counter
+
+
+@contextmanager
+def said_by_clients() -> Iterator[Counter[str]]:
+    """Counts the protocol messages that clients send, by name."""
+    counter: Counter[str] = Counter()
+    say = Client.say
+
+    def counted(client: Client, name: str, value: str) -> None:
+        counter[name] += 1
+        say(client, name, value)
+
+    with patch.object(Client, "say", counted):
         yield counter
 
 
