@@ -214,6 +214,15 @@ def test_the_id_of_another_connection_is_no_answer() -> None:
     assert host.fresh() == [ev.MessageIgnored("primus::id::old")]
 
 
+def test_no_id_is_no_answer() -> None:
+    """An empty one is the question, which no server asks; the answer may still come."""
+    host = opened()
+    host.client.request_id()
+    host.receive("primus::id::")
+    host.receive("primus::id::x")
+    assert host.fresh() == [ev.MessageIgnored("primus::id::"), ev.IdReceived("x")]
+
+
 def test_the_id_can_only_be_asked_for_when_open() -> None:
     for host in (ClientHost(), ClientHost(manual=True)):
         host.told()

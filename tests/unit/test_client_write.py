@@ -178,6 +178,22 @@ def test_a_server_that_pings_and_does_not_read_is_owed_one_pong() -> None:
     assert pipe.payloads() == ['"primus::pong::99"']
 
 
+def test_what_a_lost_connection_was_owed_the_next_one_is_not() -> None:
+    """An answer to a ping of the old one would be news of the new one."""
+    host, _ = slow(limits=Limits(queue=10), dialect="primus")
+    host.client.write("x" * 20)
+    host.receive("primus::ping::1")
+    host.lose()
+    host.run(0.5)
+    pipe = SlowPipe()
+    host.client.opened(now=host.now, pipe=pipe)
+    host.client.write("y" * 20)
+    host.client.drained()
+    assert pipe.payloads() == [f'"{"y" * 20}"']
+    host.client.drained()
+    assert pipe.payloads() == []
+
+
 def test_a_crowded_queue_drains_by_being_sent() -> None:
     host = ClientHost(limits=Limits(queue=100))
     host.client.write("x" * 80)
