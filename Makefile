@@ -86,7 +86,7 @@ test-unit: $(VENV)/.group-test ## the fast ones: no sockets, virtual time
 	$(BIN)/python -m pytest $(FAST_TESTS) $(ARGS)
 
 test-long: $(VENV)/.group-test ## the properties, 10,000 examples of each; takes a while
-	$(BIN)/python -m pytest tests/scenarios -k properties --hypothesis-profile=long -o faulthandler_timeout=0 $(ARGS)
+	$(BIN)/python -m pytest $(FAST_TESTS) -m hypothesis --hypothesis-profile=long -o faulthandler_timeout=0 $(ARGS)
 
 test-interop: setup ## against the real npm packages
 	$(BIN)/python -m pytest tests/interop $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
@@ -277,6 +278,7 @@ class Driven(Machine):
             raise
 
 
+@pytest.mark.hypothesis
 def test_a_client_driven_at_random() -> None:
     run_machine(
         Driven,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
@@ -308,6 +309,7 @@ class Sessions(Machine):
             raise
 
 
+@pytest.mark.hypothesis
 def test_sessions_in_any_trouble() -> None:
     run_machine(
         Sessions,

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, consumes, initialize, invariant, precondition, rule
@@ -296,6 +297,7 @@ class Hosted(Machine):
             raise
 
 
+@pytest.mark.hypothesis
 def test_a_server_driven_at_random() -> None:
     run_machine(
         Hosted,
