@@ -146,7 +146,7 @@ class VirtualNetwork(Conditions):
     def listener(self, host: str, port: int) -> Listener | None:
         """What connections to this address reach; None: they are refused."""
         node = self._servers.get((HOME.get(host, host), port))
-        return node if node is not None and node.listening else None
+        return node if node is not None and node.accepts else None
 
     def fork(self) -> random.Random:
         """Randomness for one more part of the whole, from the one seed."""
@@ -419,7 +419,7 @@ class VirtualNetwork(Conditions):
             if server is not None and self._apart({client, server}):
                 link.parties.add(server)
                 link.waiting.append((client, reach))
-            elif server is None or not server.listening:
+            elif server is None or not server.accepts:
                 self.note(client.name, f"refused: nobody listens at {host}:{port}, {self._listening()}")
                 link.carry(client, lambda: self._refuse(client, channel))
             elif not link.ways[client].over:
@@ -434,7 +434,7 @@ class VirtualNetwork(Conditions):
         link.carry(client, reach, up=True)
 
     def _listening(self) -> str:
-        at = [f"{host}:{port}" for (host, port), server in self._servers.items() if server.listening]
+        at = [f"{host}:{port}" for (host, port), server in self._servers.items() if server.accepts]
         return f"only at {', '.join(at)}" if at else "nor anywhere else"
 
     def _refuse(self, client: Caller, channel: int) -> None:

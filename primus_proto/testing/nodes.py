@@ -82,6 +82,11 @@ class Listener(Node):
 
     listening = True
 
+    @property
+    def accepts(self) -> bool:
+        """Whether it takes connections; else they are refused."""
+        return self.listening
+
     @abstractmethod
     def accepted(self, peer: tuple[str, int]) -> int:
         """Someone has connected; returns the channel's number."""
@@ -179,6 +184,11 @@ class VirtualServer(VirtualEndpoint, Listener):
     def __init__(self, network: VirtualNetwork, name: str, endpoint: ByteServer) -> None:
         super().__init__(network, name, endpoint)
         self._sparks: dict[Spark, VirtualSpark] = {}
+
+    @property
+    def accepts(self) -> bool:
+        """Not once it closes, unless sessions go on that come by ever new connections, as with polling."""
+        return self.listening and not self.endpoint.closing
 
     def accepted(self, peer: tuple[str, int]) -> int:
         """Someone has connected; returns the channel's number."""

@@ -148,6 +148,49 @@ def test_healing_does_not_thaw() -> None:
     assert data(server) == ["x"]
 
 
+# --- a server that closes, or refuses ---
+
+
+def test_a_server_that_closes_listens_no_longer() -> None:
+    """Also while it gives its sparks time, and long after."""
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network)
+    server.server.close(timeout=5.0)
+    for _ in range(2):
+        late = network.connect("http://server", strategy=False)
+        network.run(1.0)
+        (event,) = late.all(ev.ErrorOccurred)
+        assert str(event.error) == "connection refused"
+        network.run(10.0)
+    assert (client.names[-1], server.names[-1], server.endpoint.channels) == ("end", "close", 0)
+
+
+@pytest.mark.parametrize("cut", [None, 7])
+@pytest.mark.parametrize("kind", ["sent", "received"])
+def test_a_refusal_that_breaks_off_is_one_or_none(kind: str, cut: int | None) -> None:
+    """Its head tells enough, whatever becomes of the body; with less than that, the client tries again."""
+
+    def refuse(server: VirtualServer, event: ev.Event) -> None:
+        if isinstance(event, ev.AuthorizationRequested):
+            server.endpoint.reject(event.id, "no entry")
+
+    outcomes = []
+    for count in range(0, 320, 3):
+        network = VirtualNetwork(latency=0.01, cut=cut)
+        server = network.serve(on_event=refuse, authorization=True)
+        client = network.connect("http://server", retries=1)
+        network.break_after(client, **{kind: count})
+        network.run(60.0)
+        error = client.all(ev.ErrorOccurred)[0].error
+        status = getattr(error, "status", None)
+        outcomes.append(status)
+        assert client.names[-1] == "end"
+        assert client.seen(ev.ReconnectScheduled) == (status is None)
+        assert server.endpoint.channels == client.endpoint.channels == 0
+    assert outcomes == sorted(outcomes, key=lambda status: status is not None), "from some byte on it is one"
+    assert set(outcomes) == {None, 401}
+
+
 # --- half-open ---
 
 
