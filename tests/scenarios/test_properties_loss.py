@@ -1,6 +1,6 @@
 """The property of loss (protocol 4.3): all that a `write` took was given to the driver or is reported, in order, once.
 
-The sessions here are short, their readers slow and their ends sudden, so that nearly every example loses something.
+The sessions here are short, their readers slow and their ends sudden: about half of the examples lose something.
 """
 
 from __future__ import annotations
@@ -20,11 +20,8 @@ from tests.scenarios.worlds import Carried, Direction, channel_of, number, told
 HOURS = 3 * 3600.0
 ENDS = ["drop", "half-open client", "half-open server", "freeze", "kill", "client ends", "spark ends", "server closes"]
 # Who writes how much, and how long it is until the next; without time, not even a pump.
-acts = st.lists(
-    st.tuples(st.booleans(), st.sampled_from([0, 50, 3000]), st.sampled_from([None, 0.0, 0.015, 1.0])),
-    min_size=1,
-    max_size=12,
-)
+act = st.tuples(st.booleans(), st.sampled_from([3000, 50, 0]), st.sampled_from([None, 0.0, 0.015, 1.0]))
+acts = st.lists(act, min_size=1, max_size=12)
 
 
 class Books:
@@ -92,7 +89,7 @@ class Books:
 
 
 @given(
-    acts,
+    st.lists(act, min_size=6, max_size=12),
     acts,
     st.sampled_from(ENDS),
     st.sampled_from([100, 2000]),
