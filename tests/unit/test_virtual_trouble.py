@@ -225,6 +225,18 @@ def test_a_server_that_was_restarted_leaves_a_half_open_client() -> None:
     assert client.names[-1] == "open"
 
 
+def test_what_was_held_up_is_lost_with_the_half_that_sent_it() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network, strategy=False)
+    network.freeze(server)
+    client.write("held up")
+    network.run(1.0)
+    network.half_open(client)
+    network.thaw(server)
+    network.run(1.0)
+    assert (data(server), len(server.server)) == ([], 1)
+
+
 def test_half_open_before_it_was_open() -> None:
     network = VirtualNetwork(latency=1.0)
     server = network.serve()
