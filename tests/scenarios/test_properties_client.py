@@ -283,8 +283,8 @@ def test_a_client_driven_at_random() -> None:
     run_machine(
         Driven,
         often=[
-            *(ev.Opened, ev.DataReceived, ev.IdReceived, ev.Closed, ev.Ended, ev.Destroyed, ev.WentOffline),
+            *(ev.Opened, ev.DataReceived, ev.IdReceived, ev.Closed, ev.Ended, ev.WentOffline),
             *(ev.ReconnectScheduled, ev.Reconnected, ev.ReconnectTimedOut, ev.ReconnectFailed, ev.WentOnline),
         ],
-        rarely=[ev.ConnectTimedOut, ev.ErrorOccurred, ev.MessageIgnored, ev.MessagesDropped],
+        rarely=[ev.Destroyed, ev.ConnectTimedOut, ev.ErrorOccurred, ev.MessageIgnored, ev.MessagesDropped],
     )

@@ -301,9 +301,9 @@ class Hosted(Machine):
 def test_a_server_driven_at_random() -> None:
     run_machine(
         Hosted,
-        often=[ev.SparkConnected, ev.SparkData, ev.SparkHeartbeat, ev.SparkMessageIgnored, ev.SparkEnded],
+        often=[ev.SparkConnected, ev.SparkData, ev.SparkHeartbeat, ev.SparkEnded],
         rarely=[
             *(ev.HeartbeatSkipped, ev.Flatlined, ev.SparkDrained, ev.SparkError, ev.SparkMessagesDropped),
-            ev.ServerClosed,
+            *(ev.SparkMessageIgnored, ev.ServerClosed),
         ],
     )
