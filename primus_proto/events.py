@@ -409,7 +409,11 @@ class ServerClosed(Event):
 
 @message
 class Logged(Event):
-    """Something worth a line in a log that belongs to no session, such as a peer that does not speak HTTP."""
+    """Something worth a line in a log (protocol 4.2).
+
+    `level` is ``error`` for what is the `error` of a spark too, ``warning`` for what belongs to none, such as a peer
+    that does not speak HTTP.
+    """
 
     name = "log"
     level: str

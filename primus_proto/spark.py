@@ -184,7 +184,7 @@ class Spark:
             return False
         pipe.send(message)
         if buffered + message.size > limit // 2:
-            pipe.high = pipe.buffered > 0  # at the message seam nothing waits unless the host is blocked
+            pipe.high = bool(pipe.buffered)  # at the message seam nothing waits unless the host is blocked
         return True
 
     # --- the message seam: what the host of the WebSocket says ---
@@ -199,7 +199,7 @@ class Spark:
         try:
             value = decode(server.parser, data)
         except DecodeError as error:
-            server.emit(ev.SparkError(self, error))
+            self._error(error)
             return
         if type(value) is str and value.startswith(PREFIX):
             self._protocol(value, now)
@@ -219,7 +219,7 @@ class Spark:
             if isinstance(error, str):
                 error = ConnectionLost(error, code=code)
             if error is not None and not isinstance(error, ConnectionLost):
-                self.server.emit(ev.SparkError(self, error))
+                self._error(error)
             kind: CloseKind = "lost" if error is not None or code == 1006 else "client"
             self._close(SparkTrigger.LOST, ev.CloseReason(kind, code, reason, error))
 
@@ -284,13 +284,18 @@ class Spark:
         try:
             return self.server.encode_protocol(text)
         except EncodeError as error:
-            self.server.emit(ev.SparkError(self, error))
+            self._error(error)
             return None
+
+    def _error(self, error: PrimusError) -> None:
+        """Something went wrong: the spark's `error`, and the server's `log`, for whoever hears none."""
+        self.server.emit(ev.SparkError(self, error))
+        self.server.emit(ev.Logged("error", f"spark {self.id}: {error}"))
 
     def _cut(self, *last: Message) -> None:
         error = BacklogExceeded(f"{self.pipe.buffered} bytes wait unsent: the peer does not read")
         self.pipe.abort()
-        self.server.emit(ev.SparkError(self, error))
+        self._error(error)
         self._close(SparkTrigger.CUT, ev.CloseReason("backlog", 1006, "", error), *last)
 
     def _close(self, trigger: SparkTrigger, reason: ev.CloseReason, *last: Message) -> None:

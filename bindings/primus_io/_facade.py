@@ -292,7 +292,7 @@ class ServerFacade(Emitter, Generic[S]):
                     waiter.set()
 
     def _unheard(self, event: ev.Event) -> None:
-        if type(event) is ev.Logged:
+        if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
             log.warning("%s", event.text)
 
     def _spark_of(self, core: pp.Spark) -> S:

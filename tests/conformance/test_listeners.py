@@ -382,13 +382,15 @@ async def test_what_is_no_message_is_an_error_and_the_connection_lives_on(
             [spark] = server.sparks.values()
             peer.send(frame(b"nonsense"))
             await host.until(lambda: "not JSON" in caplog.text)
-            diary = Diary(host, spark, "error", "message ignored")
+            diary, log = Diary(host, spark, "error", "message ignored"), Diary(host, server, "log")
             peer.send(frame(b"[1e999]") + frame(b'"primus::what::ever"') + frame(b"1"))
             assert await host.thread(peer.frame) == (1, b"1")
             await host.told(lambda: len(diary.entries) == 2)
             [error] = diary.all("error")
             assert isinstance(error, DecodeError)
             assert error.payload == "[1e999]"
+            await host.told(lambda: log.entries)
+            assert log.entries == [("log", ("error", f"spark {spark.id}: {error}"))]
             assert diary.all("message ignored") == ["primus::what::ever"]
 
 

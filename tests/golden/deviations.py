@@ -287,14 +287,6 @@ def ended_stays_ended(recording: Recording) -> list[Line]:
     return lines
 
 
-@decided
-def undecodable_is_not_logged(recording: Recording) -> list[Line]:
-    """A message that the server cannot decode is its spark's `error` only, and not also a `log` (protocol 4.2)."""
-    lines = recording.lines
-    logged = {i + 1 for i, line in enumerate(lines) if is_event(line, "error") and line["error"] == "decode"}
-    return [line for i, line in enumerate(lines) if not (i in logged and is_event(line, "log"))]
-
-
 # --- which of them a recording shows ---
 
 BACK = (reconnect_comes_first,)
@@ -332,7 +324,6 @@ DEVIATIONS: dict[str, tuple[Deviation, ...]] = {
     "retries-timed-out.client": (given_up_is_given_up, end_is_last, ended_is_closed, reconnect_comes_first),
     "server-destroy-reconnect.client": (reconnect_comes_first, end_is_last),
     "server-end-reconnect.client": BACK,
-    "undecodable.server": (undecodable_is_not_logged,),
     "unknown.client": (unknown_is_no_data,),
     "unknown.server": (unknown_is_no_data,),
     "write-after-end.client": (write_after_end_is_refused,),

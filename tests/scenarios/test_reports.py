@@ -136,7 +136,8 @@ def test_an_undecodable_message_is_an_error_in_its_place_on_both_ends(text: str)
         for value in ("before", Raw({"text": text}), "after"):
             assert end.write(value)
     stage.network.run(1.0)
-    assert stage.node.names[-3:] == stage.server.names[-3:] == ["data", "error", "data"]
+    assert stage.node.names[-3:] == ["data", "error", "data"]
+    assert stage.server.names[-4:] == ["data", "error", "log", "data"]
     errors = [stage.node.all(ev.ErrorOccurred)[0].error, stage.server.all(ev.SparkError)[0].error]
     for error in errors:
         assert isinstance(error, DecodeError)

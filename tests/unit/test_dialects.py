@@ -267,7 +267,7 @@ def test_every_message_is_a_heartbeat_and_sets_the_timer() -> None:
     host.run(34.0)
     spark.receive_message("not JSON", now=host.now)
     spark.receive_ping(now=host.now)
-    assert host.told() == ["heartbeat", "error", "heartbeat"]
+    assert host.told() == ["heartbeat", "error", "log", "heartbeat"]
     host.commanded()
     host.run(34.999)
     assert host.told() == []

@@ -226,7 +226,8 @@ def test_what_cannot_be_said_is_an_error_with_its_cause() -> None:
     host = ServerHost(parser=Fussy())
     spark = host.connect()
     spark.receive_message("primus::id::", now=host.now)
-    (told,) = host.fresh()
+    told, logged = host.fresh()
+    assert isinstance(logged, ev.Logged)
     assert isinstance(told, ev.SparkError)
     assert told.spark is spark
     assert str(told.error) == f"not primus::id::{spark.id}"

@@ -68,7 +68,7 @@ def test_a_blocked_spark_has_the_backlog_of_any_other(host: ServerHost, spark: S
         assert spark.write(KIB)
     assert spark.write("one too many") is False
     assert host.commanded() == [cmd.Abort(spark)]
-    assert host.told() == ["error", "readyStateChange", "disconnection", "messages dropped", "end"]
+    assert host.told() == ["error", "log", "readyStateChange", "disconnection", "messages dropped", "end"]
     assert spark.close_reason is not None
     assert spark.close_reason.kind == "backlog"
     assert spark.buffered == 0

@@ -205,7 +205,7 @@ def test_lost_by_the_clients_violation() -> None:
     spark.connection_lost(violation, code=1002, now=host.now)
     events = host.fresh()
     assert events[0] == ev.SparkError(spark, violation)
-    assert story(events) == ["error", *ENDING]
+    assert story(events) == ["error", "log", *ENDING]
     assert spark.close_reason == CloseReason("lost", 1002, "", violation)
 
 
@@ -238,10 +238,11 @@ def test_what_cannot_be_decoded_is_an_error_in_its_place() -> None:
     host.receive(spark, 1)
     spark.receive_message("[" * 200_000, now=host.now)
     host.receive(spark, 2)
-    first, error, second = host.fresh()
+    first, error, logged, second = host.fresh()
     assert (first, second) == (ev.SparkData(spark, 1), ev.SparkData(spark, 2))
     assert isinstance(error, ev.SparkError)
     assert isinstance(error.error, DecodeError)
+    assert logged == ev.Logged("error", f"spark {spark.id}: {error.error}")
     assert host.server.spark(spark.id) is spark
 
 
@@ -297,7 +298,7 @@ def test_the_backlog_is_counted_before_the_message_at_hand() -> None:
     assert host.told() == []
     assert spark.write("one too many") is False
     events = host.fresh()
-    assert story(events) == ["error", *ENDING[:-1], "messages dropped", "end"]
+    assert story(events) == ["error", "log", *ENDING[:-1], "messages dropped", "end"]
     assert isinstance(events[0], ev.SparkError)
     assert isinstance(events[0].error, BacklogExceeded)
     assert str(events[0].error).startswith("1002 bytes wait")
@@ -322,7 +323,7 @@ def test_a_last_value_over_the_backlog_cuts_instead() -> None:
     spark.write("x" * 1000)
     spark.end("bye")
     events = host.fresh()
-    assert story(events) == ["error", *ENDING[:-1], "messages dropped", "end"]
+    assert story(events) == ["error", "log", *ENDING[:-1], "messages dropped", "end"]
     assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"', '"bye"'), "the connection is gone")
     assert spark.close_reason is not None
     assert spark.close_reason.kind == "backlog"
@@ -430,11 +431,11 @@ def test_a_failing_parser_is_an_event_and_nothing_else_fails() -> None:
     host = ServerHost(parser=Fussy())
     spark = host.connect()
     spark.receive_message("primus::ping::1", now=host.now)
-    assert host.told() == ["error", "heartbeat"]
+    assert host.told() == ["error", "log", "heartbeat"]
     spark.receive_message("primus::id::", now=host.now)
-    assert host.told() == ["error"]
+    assert host.told() == ["error", "log"]
     host.run(30.0)
-    assert host.told() == ["heartbeat-skipped", "error"]
+    assert host.told() == ["heartbeat-skipped", "error", "log"]
     spark.end(5)
-    assert host.told() == ["error", *ENDING]
+    assert host.told() == ["error", "log", *ENDING]
     assert host.commanded() == [cmd.SendMessage("5", spark), cmd.Close(1000, "", spark)]

@@ -370,7 +370,7 @@ def test_a_client_that_never_reads_is_cut(transformer: str) -> None:
     while spark.write("x" * 500):
         world.network.run(0.001)
     world.network.run(0.1)
-    assert world.server.names[-5:] == ["error", *GONE[:-1], "messages dropped", "end"]
+    assert world.server.names[-6:] == ["error", "log", *GONE[:-1], "messages dropped", "end"]
     assert spark.close_reason is not None
     assert spark.close_reason.kind == "backlog"
     assert len(world.server.server) == 0

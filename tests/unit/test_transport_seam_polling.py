@@ -128,7 +128,7 @@ def test_a_peer_that_breaks_the_transports_rules(body: bytes) -> None:
     target = open_session(peer)
     wire.told()
     assert other.ask("POST", target, body=body).status in (204, 400)
-    assert wire.told() == ["error", "readyStateChange", "disconnection", "end"]
+    assert wire.told() == ["error", "log", "readyStateChange", "disconnection", "end"]
     assert other.ask("GET", target).status == 404
 
 

@@ -321,7 +321,7 @@ def test_a_peer_that_does_not_read_is_cut() -> None:
     peer, spark = wire.connect()
     wire.block(peer.channel)
     assert [spark.write("x" * 600) for _ in range(3)] == [True, True, False]
-    assert wire.told() == ["error", "readyStateChange", "disconnection", "messages dropped", "end"]
+    assert wire.told() == ["error", "log", "readyStateChange", "disconnection", "messages dropped", "end"]
     assert spark.close_reason is not None
     assert spark.close_reason.kind == "backlog"
     assert peer.aborted()

@@ -193,7 +193,7 @@ def test_cut_anywhere_the_events_are_the_same() -> None:
     told, got, sent, closed = seen[0]
     assert got == ["héllo", b"\x00\x01\x02", [1] * 101, b""]
     assert told == [
-        *("data", "heartbeat", "error", "data", "data", "error", "data", "heartbeat"),
+        *("data", "heartbeat", "error", "log", "data", "data", "error", "log", "data", "heartbeat"),
         *("readyStateChange", "disconnection", "end"),
     ]
     assert sent == [Frame(PONG, b"within"), Frame(PONG, b""), Frame(CLOSE, struct.pack("!H", 1001) + b"bye")]
@@ -261,7 +261,7 @@ def test_a_message_frames_itself_once() -> None:
 
 def ended(wire: ServerWire, peer: Peer) -> tuple[int, str]:
     """The one way in which violations end; code and reason of our close frame."""
-    assert wire.told()[-4:] == ["error", "readyStateChange", "disconnection", "end"]
+    assert wire.told()[-5:] == ["error", "log", "readyStateChange", "disconnection", "end"]
     assert isinstance(wire.all(ev.SparkError)[-1].error, RemoteProtocolError)
     (last,) = [each for each in peer.frames() if each.opcode == CLOSE]
     code: int = struct.unpack("!H", last.payload[:2])[0]

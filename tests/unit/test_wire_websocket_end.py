@@ -76,7 +76,7 @@ def test_pings_of_a_peer_that_reads_no_pongs_are_bounded() -> None:
         peer.send(frame(PING, b"x" * 50))
         assert spark.buffered <= 1000 + 52
     assert peer.aborted()
-    assert wire.told()[-4:] == ["error", *OVER]
+    assert wire.told()[-5:] == ["error", "log", *OVER]
     (error,) = (event.error for event in wire.all(ev.SparkError))
     assert isinstance(error, BacklogExceeded)
     assert reason(wire) == ("lost", 1006, "")

@@ -169,10 +169,14 @@ class _Host:
             "disconnection": lambda spark: event("disconnection", id=spark.id, **report.closing(spark.close_reason)),
             "flatline": lambda spark, count: event("flatline", id=spark.id, count=count),
             "heartbeat-skipped": lambda spark, count: event("heartbeat-skipped", id=spark.id, count=count),
-            "log": lambda level, text: event("log", level=level, message=text),
+            "log": self._log,
         }
         for name in sorted(self.server.NAMES):
             self.server.on(name, listeners.get(name, lambda *_, name=name: event(name)))
+
+    def _log(self, level: str, text: str) -> None:
+        if level != "error":  # those are told as their spark's already
+            self.output.event("log", level=level, message=text)
 
     def _close(self) -> None:
         self._closed = True
