@@ -58,7 +58,7 @@ class Recovery:
     def next(self) -> float | None:
         """Seconds until the next attempt; None when all are used up."""
         config = self._config
-        if self._attempt >= config.retries:
+        if config.retries is not None and self._attempt >= config.retries:
             return None
         self._attempt += 1
         self._delay = reconnect_delay(
@@ -72,6 +72,6 @@ class Recovery:
         self._delay = 0.0
         self.error = None
 
-    def progress(self, now: float) -> tuple[int, int, float, float, float]:
+    def progress(self, now: float) -> tuple[int, int | None, float, float, float]:
         """The first fields of a `ReconnectEvent`: attempt, retries, delay, start, duration."""
         return self._attempt, self._config.retries, self._delay, self._start, now - self._start

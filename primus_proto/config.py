@@ -35,9 +35,11 @@ def _number(name: str, value: object, *, least: float = 0.0, above: bool = False
     raise ConfigError(f"{name} must be {want}{'' if infinite else ', and finite'}; got {value!r}")
 
 
-def _count(name: str, value: object, *, least: int = 0) -> None:
+def _count(name: str, value: object, *, least: int = 0, none: str = "") -> None:
+    """`none` says what None, which is no number, would mean."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}; got {value!r}")
+        other = f", or None: {none}" if none else ""
+        raise ConfigError(f"{name} must be a whole number of at least {least}{other}; got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +165,8 @@ class ClientConfig:
     """The longest delay between reconnect attempts, seconds."""
     factor: float = 2.0
     """The factor by which the delay grows."""
-    retries: int = 10
-    """How many reconnect attempts are made before giving up."""
+    retries: int | None = 10
+    """How many reconnect attempts are made before giving up; None: it never does."""
     reconnect_timeout: float = 30.0
     """Seconds one reconnect attempt may take."""
     queue_size: int | None = None
@@ -188,10 +190,11 @@ class ClientConfig:
         _number("min", self.min)
         _number("max", self.max, least=self.min, infinite=True)
         _number("factor", self.factor, above=True)
-        _count("retries", self.retries)
+        if self.retries is not None:
+            _count("retries", self.retries, none="it never gives up")
         _number("reconnect_timeout", self.reconnect_timeout, above=True)
         if self.queue_size is not None:
-            _count("queue_size", self.queue_size)
+            _count("queue_size", self.queue_size, none="no limit but limits.queue")
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
         _limits(self.limits)

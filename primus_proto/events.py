@@ -108,12 +108,13 @@ class ReadyStateChanged(Event):
 class ReconnectEvent(Event):
     """Base of the events of a reconnect procedure.
 
-    `attempt` counts from 1 up to `retries`; `delay` is the wait before this attempt; `start` is when the procedure
-    began, on the driver's clock; `duration` is how long it has run. Seconds. `error` is what failed.
+    `attempt` counts from 1 up to `retries` (None: there is no last); `delay` is the wait before this attempt; `start`
+    is when the procedure began, on the driver's clock; `duration` is how long it has run. Seconds. `error` is what
+    failed.
     """
 
     attempt: int
-    retries: int
+    retries: int | None
     delay: float
     start: float
     duration: float

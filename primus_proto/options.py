@@ -31,7 +31,7 @@ class ClientOptions(TypedDict, total=False):
     min: float
     max: float
     factor: float
-    retries: int
+    retries: int | None
     reconnect_timeout: float
     queue_size: int | None
     manual: bool

@@ -62,6 +62,7 @@ def test_what_could_drive_a_terminal_is_escaped(text: str, shown: str) -> None:
             {"attempt": 1, "retries": 10, "delay": 0.5, "error": "gone"},
             "* reconnect scheduled: attempt 1 of 10 in 0.5 s (gone)",
         ),
+        ("reconnect", {"attempt": 12, "retries": None, "delay": 0.5}, "* reconnect: attempt 12"),
         ("message ignored", {"text": "primus::\n"}, "* message ignored: primus::\\n"),
         ("log", {"level": "warning", "message": "x"}, "* log: warning: x"),
     ],

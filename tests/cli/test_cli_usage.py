@@ -70,6 +70,7 @@ def test_nothing_given_leaves_every_default() -> None:
         (["--max", "inf"], "max", math.inf),
         (["--factor", "1.5"], "factor", 1.5),
         (["--retries", "0"], "retries", 0),
+        (["--retries", "unlimited"], "retries", None),
         (["--queue-size", "5"], "queue_size", 5),
         (["--queue-size", "unlimited"], "queue_size", None),
         (["--manual"], "manual", True),

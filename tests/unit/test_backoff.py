@@ -82,6 +82,13 @@ def test_counts_up_to_retries() -> None:
     assert recover.progress(12.5) == (3, 3, 2.0, 10.0, 2.5)
 
 
+def test_none_never_gives_up() -> None:
+    recover = recovery(retries=None, max=30.0)
+    recover.begin(None, now=10.0, lasted=0.0)
+    assert [recover.next() for _ in range(2000)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, *[30.0] * 1994]
+    assert recover.progress(10.0) == (2000, None, 30.0, 10.0, 0.0)
+
+
 def test_no_retries() -> None:
     recover = recovery(retries=0)
     recover.begin(None, now=10.0, lasted=0.0)

@@ -66,6 +66,21 @@ def test_delays_grow_as_promised_until_the_retries_are_used_up() -> None:
         assert delay == round(delay, 3)
 
 
+def test_without_a_number_of_retries_it_never_gives_up() -> None:
+    host = opened(retries=None, max=60.0)
+    host.lose()
+    for _ in range(500):
+        due = host.client.next_timeout()
+        assert due is not None
+        host.run(due - host.now)
+        host.lose("refused")
+    assert attempts(host) == list(range(1, 502))
+    assert {event.retries for event in host.seen if isinstance(event, ev.ReconnectScheduled)} == {None}
+    host.run(60.0)
+    host.client.opened(now=host.now)
+    assert host.client.state is ClientState.OPEN
+
+
 def test_other_seeds_other_delays() -> None:
     def run(seed: int) -> list[float]:
         host = opened(seed=seed)

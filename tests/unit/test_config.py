@@ -155,7 +155,7 @@ WRONG_FOR_CLIENTS: list[tuple[str, Any]] = [
     *[("min", value) for value in (-1, None, math.inf, True)],
     *[("max", value) for value in (0.4, math.nan, "inf", 10**400)],
     *[("factor", value) for value in (0, -2, math.inf)],
-    *[("retries", value) for value in (-1, 1.5, True, None, math.inf)],
+    *[("retries", value) for value in (-1, 1.5, True, math.inf)],
     *[("reconnect_timeout", value) for value in (0, False, math.inf)],
     *[("queue_size", value) for value in (-1, 1.0, True, math.inf)],
     *[("strategy", value) for value in ("always", ["online", "never"], 5, 1.0, [None])],
@@ -177,6 +177,8 @@ def test_a_wrong_option_is_local_misuse_and_a_value_error() -> None:
         client(ping=-1)
     with pytest.raises(ValueError, match="ping must be a number above 0, and finite; got -1"):
         client(ping=-1)
+    with pytest.raises(ValueError, match="number of at least 0, or None: it never gives up; got inf"):
+        client(retries=math.inf)
 
 
 def test_what_is_just_right() -> None:

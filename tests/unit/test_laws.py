@@ -94,6 +94,7 @@ def check_sequence(events: list[ev.Event]) -> None:
             over = True
         elif isinstance(event, ev.ReconnectScheduled | ev.ReconnectStarted):
             over = False  # the network is back
+            assert event.retries is not None
             assert 1 <= event.attempt <= event.retries
         elif isinstance(event, ev.Closed):
             assert state == "end"

@@ -175,7 +175,7 @@ class _Talk:
         """The first failure to connect, in words that say what to do: it may be long until the last."""
         if isinstance(error, pp.ConnectError) and not self._warned:
             self._warned = True
-            retrying = "timeout" in self._config.strategies and self._config.retries > 0 and not error.final
+            retrying = "timeout" in self._config.strategies and self._config.retries != 0 and not error.final
             if retrying:
                 self._output.note(f"{advice(error)} Trying again; Ctrl-C ends it.")
 

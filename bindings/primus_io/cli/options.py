@@ -53,7 +53,7 @@ CLIENT_HELP = {
     "min": Words("S", "seconds before the first reconnect attempt"),
     "max": Words("S", "the longest delay between reconnect attempts, seconds or 'inf'"),
     "factor": Words("X", "how fast that delay grows"),
-    "retries": Words("N", "how many reconnect attempts are made before giving up"),
+    "retries": Words("N", "how many reconnect attempts are made before giving up, or 'unlimited'", "unlimited"),
     "reconnect_timeout": Words("S", "seconds one reconnect attempt may take"),
     "queue_size": Words("N", "how many messages are kept while not connected, or 'unlimited'", "unlimited"),
     "manual": Words("", "connect only once the first line of input is there"),

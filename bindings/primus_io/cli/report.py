@@ -94,7 +94,7 @@ def _words(event: str, fields: dict[str, Any]) -> str:
         case {"base64": data}:
             return f"binary, base 64: {data or '(empty)'}"
         case {"attempt": number, "retries": retries}:
-            text = f"attempt {number} of {retries}"
+            text = f"attempt {number}" if retries is None else f"attempt {number} of {retries}"
             text += f" in {fields['delay']:g} s" if event == "reconnect scheduled" else ""
             error = fields.get("error")
             return f"{text} ({error})" if error else text
