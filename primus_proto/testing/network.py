@@ -156,7 +156,7 @@ class VirtualNetwork(Conditions):
 
     def run(self, seconds: float) -> None:
         """Let this much time pass; whatever is due in it happens at its exact time."""
-        self._check_mine()
+        self._check_mine(seconds)
         end = self.now + seconds
         self.stirred = True
         while self._step(end):
@@ -164,7 +164,7 @@ class VirtualNetwork(Conditions):
 
     def run_until(self, condition: Callable[[], bool], limit: float = 3600.0) -> None:
         """Let time pass until `condition()` holds; AssertionError, with the end of the trace, if it never does."""
-        self._check_mine()
+        self._check_mine(limit)
         end = self.now + limit
         self.stirred = True
         self._settle()
@@ -216,7 +216,8 @@ class VirtualNetwork(Conditions):
         names = {node.name: node for node in self._all()}  # of several by one name, the last one
         if isinstance(who, str) and who in names:
             return names[who]
-        raise LocalProtocolError(f"there is no node {who!r} on this network; there are: {', '.join(names) or 'none'}")
+        known = ", ".join(names) or "none"
+        raise LocalProtocolError(f"no client or server of this network is, or is called, {who!r}; there are: {known}")
 
     def line(self, node: object) -> Line:
         """`latency`, `jitter` and `bandwidth` of the connections of `node` alone, to be set.
@@ -327,7 +328,9 @@ class VirtualNetwork(Conditions):
     def _all(self) -> list[Node]:
         return [*self._nodes, *(self.runner.nodes() if self.runner is not None else ())]
 
-    def _check_mine(self) -> None:
+    def _check_mine(self, seconds: float) -> None:
+        if not 0 <= seconds < inf:
+            raise LocalProtocolError(f"time passes by a number of seconds of at least 0, and finite; got {seconds!r}")
         if self.runner is not None:
             raise LocalProtocolError("an event loop runs this network: wait in there, as by asyncio.sleep(seconds)")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from primus_proto import ClientState
+from primus_proto import ClientState, LocalProtocolError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
@@ -39,6 +40,16 @@ def test_latency_is_that_of_each_delivery() -> None:
     assert network.now == 1.0, "there and back for the stream, there and back for the handshake"
     assert node.client.latency == 1.0
     assert [when for when, event in node.events if isinstance(event, ev.Opened)] == [1.0]
+
+
+@pytest.mark.parametrize("seconds", [-5.0, math.nan, math.inf])
+def test_time_cannot_pass_by_what_is_no_time(seconds: float) -> None:
+    network = VirtualNetwork()
+    with pytest.raises(LocalProtocolError, match=f"at least 0, and finite; got {seconds}"):
+        network.run(seconds)
+    with pytest.raises(LocalProtocolError, match=f"got {seconds}"):
+        network.run_until(lambda: True, limit=seconds)
+    assert network.now == 0.0
 
 
 def test_run_until_stops_at_once_and_says_why_it_could_not() -> None:

@@ -81,5 +81,5 @@ def test_a_servers_own_line_gives_way_to_its_clients() -> None:
     assert opened == [8.0, 5.0]  # the other one's first way was begun before it had its own
     with pytest.raises(ConfigError, match=r"^jitter "):
         network.line(one).jitter = -1.0
-    with pytest.raises(LocalProtocolError, match="there is no node 'nobody'"):
+    with pytest.raises(LocalProtocolError, match="is, or is called, 'nobody'; there are: "):
         network.line("nobody")
