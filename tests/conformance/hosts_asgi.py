@@ -30,7 +30,10 @@ __all__ = ["HypercornHost", "HypercornTrioHost", "UvicornHost", "UvicornWsprotoH
 
 
 # The coroutines of tasks that the servers have for themselves, and in which they do not call the application.
-OWN = {"Server._serve", "LifespanOn.main", "worker_serve", "Lifespan.handle_lifespan", "raise_shutdown"}
+OWN = {
+    *("Server._serve", "Server._wait_tasks_to_complete", "LifespanOn.main"),
+    *("worker_serve", "Lifespan.handle_lifespan", "raise_shutdown"),
+}
 
 
 def listeners(host: str, port: int) -> list[socket.socket]:
