@@ -191,8 +191,10 @@ class Model:
                 self.take(T.DUE)
             case "due" if self.state in (S.CONNECTING, S.RECONNECTING):
                 self.retry()
-            case "end" if self.can(T.END):
-                self.take(T.END)
+            case "end":
+                self.ended_offline = False  # what the user has ended, the network does not revive
+                if self.can(T.END):
+                    self.take(T.END)
             case "destroy" if self.state is not S.DESTROYED:
                 if self.state is not S.ENDED:
                     self.take(T.END)
