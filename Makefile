@@ -123,7 +123,7 @@ coverage: $(VENV)/.group-test ## branches of primus_proto that its own tests rea
 	$(BIN)/python -m coverage run -m pytest $(FAST_TESTS) $(ARGS)
 	$(BIN)/python -m coverage report
 
-mutants: $(VENV)/.group-mutants ## change the sessions in some 1,600 ways; which changes no test notices. Half an hour or so
+mutants: $(VENV)/.group-mutants ## change the sessions in some 1,600 ways; which changes no test notices. Half an hour
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mutmut run --max-children 2 $(ARGS)
 	$(BIN)/mutmut results
 	$(BIN)/mutmut export-cicd-stats && cat mutants/mutmut-cicd-stats.json
