@@ -13,18 +13,37 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import primus_proto as pp
 from primus_proto import commands as cmd
 
 from ._session import IO
 
-__all__ = ["Channel", "Deliver", "Driver", "Endpoint", "Listening", "Reach", "connect_failure", "unix_listener"]
+__all__ = [
+    "Channel",
+    "Deliver",
+    "Driver",
+    "Endpoint",
+    "Listening",
+    "OwnWorld",
+    "Reach",
+    "connect_failure",
+    "unix_listener",
+]
 
 Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
 Deliver = Callable[[Any], None]
 StopListening = Callable[[], object]
+
+
+@runtime_checkable
+class OwnWorld(Protocol):
+    """What has a time that is not this machine's brings its own wall clock and randomness, too: `primus_io.testing`."""
+
+    wall_offset: float
+
+    def new_rng(self) -> random.Random: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +211,21 @@ class Driver(IO, ABC):
     def clock() -> float:
         """The clock, monotonic seconds."""
 
+    @staticmethod
+    def world() -> object:
+        """What tells the time, where that may be an `OwnWorld`."""
+
     @classmethod
     def wall_offset(cls) -> float:
         """Unix time minus the clock."""
-        return time.time() - cls.clock()
+        world = cls.world()
+        return world.wall_offset if isinstance(world, OwnWorld) else time.time() - cls.clock()
 
     @classmethod
     def rng(cls) -> random.Random:
         """Randomness for one endpoint."""
-        return random.SystemRandom()
+        world = cls.world()
+        return world.new_rng() if isinstance(world, OwnWorld) else random.SystemRandom()
 
     async def listen(self, where: Listening) -> tuple[int, StopListening]:
         """Accept channels; returns the port (0 for a Unix socket) and what stops it. Raises OSError."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import socket
 import ssl
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import primus_proto as pp
 from primus_proto import commands as cmd
@@ -37,15 +36,6 @@ BUFFER = 32 * 1024
 
 # uvloop rounds timers to whole milliseconds; one that ran early would have to be set again, and that many times over.
 ROUNDING = 0.0005
-
-
-@runtime_checkable
-class OwnWorld(Protocol):
-    """A loop whose time is not this machine's brings its own wall clock and randomness, too: `primus_io.testing`'s."""
-
-    wall_offset: float
-
-    def new_rng(self) -> random.Random: ...
 
 
 class Receiving(threading.local):
@@ -118,6 +108,8 @@ class Channel(asyncio.BufferedProtocol):
 class Driver(RunningDriver):
     """Runs one endpoint on the running event loop."""
 
+    world = staticmethod(asyncio.get_running_loop)
+
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         super().__init__(endpoint, deliver, reach)
         self.loop = asyncio.get_running_loop()
@@ -127,16 +119,6 @@ class Driver(RunningDriver):
     @staticmethod
     def clock() -> float:
         return asyncio.get_running_loop().time()
-
-    @classmethod
-    def wall_offset(cls) -> float:
-        loop = asyncio.get_running_loop()
-        return loop.wall_offset if isinstance(loop, OwnWorld) else super().wall_offset()
-
-    @classmethod
-    def rng(cls) -> random.Random:
-        loop = asyncio.get_running_loop()
-        return loop.new_rng() if isinstance(loop, OwnWorld) else super().rng()
 
     def now(self) -> float:
         return self.loop.time()

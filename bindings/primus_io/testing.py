@@ -17,36 +17,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import errno
-import inspect
-import itertools
-import logging
 import math
-import random
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar, cast
-from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from primus_proto.testing import VirtualNetwork
-from primus_proto.testing.network import TimeStandsStill
-from primus_proto.testing.nodes import Node
 
-from ._awaiting import AsyncClient, AsyncServer
 from ._driver import Driver
-from ._session import log
-from ._virtual.nodes import CallerNode, ListenerNode, LoopNode, StreamServer
-from ._virtual.streams import Stream, system_error
+from ._virtual.nodes import ListenerNode
+from ._virtual.streams import Stream, StreamServer
+from ._virtual.world import LIMIT, Witness, World, whereabouts
 from .asyncio import Channel
 
 __all__ = ["VirtualLoop", "VirtualNetwork", "run"]
 
 T = TypeVar("T")
-
-LIMIT = 2 * 86400.0
-FIRST_PORT = 49152  # of those that `port=0` picks from
 
 ABSENT = (
     *("add_reader", "remove_reader", "add_writer", "remove_writer", "add_signal_handler", "remove_signal_handler"),
@@ -75,12 +62,12 @@ def run(
     if asyncio._get_running_loop() is not None:
         main.close()
         raise RuntimeError("run() makes a loop, and one is running here already: await the coroutine instead")
-    witness = _Witness()
+    witness = Witness()
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(network, limit=limit)) as runner, witness:
         try:
             result = runner.run(main)
-            if witness.errors and not handlers_may_raise:
-                raise witness.errors[0]
+            if not handlers_may_raise:
+                witness.tell()
             return result
         except BaseException as error:
             failure = error
@@ -92,25 +79,7 @@ def run(
         del failure
 
 
-class _Witness(logging.Handler):
-    """Sees what the binding catches and logs: what the application's own functions raise."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.errors: list[BaseException] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and record.exc_info[1] is not None:
-            self.errors.append(record.exc_info[1])
-
-    def __enter__(self) -> None:
-        log.addHandler(self)
-
-    def __exit__(self, *error: object) -> None:
-        log.removeHandler(self)
-
-
-class VirtualLoop(asyncio.BaseEventLoop):
+class VirtualLoop(World, asyncio.BaseEventLoop):
     """An event loop whose time is a network's, and whose connections are byte streams on that.
 
     There are `create_connection` and `create_server`, without TLS; what they are told of sockets, families and names is
@@ -118,22 +87,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """
 
     def __init__(self, network: VirtualNetwork | None = None, *, limit: float = LIMIT) -> None:
-        super().__init__()
-        self.network = network if network is not None else VirtualNetwork()
-        if self.network.runner is not None:
-            super().close()
-            raise RuntimeError("another loop runs this network")
-        self.network.runner = self
-        self.numbers = itertools.count(1)
-        """Of streams."""
-        self.failed = False
-        """What was run has raised: what is left open is no fault of its own then."""
-        self._limit = limit
-        self._deadline = self.network.now + limit
-        self._nodes: WeakValueDictionary[int, LoopNode] = WeakValueDictionary()
-        self._owners: WeakKeyDictionary[object, ref[LoopNode]] = WeakKeyDictionary()
-        self._added = itertools.count()
-        self._ports = itertools.count(FIRST_PORT)
+        asyncio.BaseEventLoop.__init__(self)
+        try:
+            World.__init__(self, network, limit)
+        except BaseException:
+            asyncio.BaseEventLoop.close(self)
+            raise
         self._stranger: RuntimeError | None = None
         self._selector = self  # BaseEventLoop asks it to wait
 
@@ -143,14 +102,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """The network's clock."""
         return self.network.now
 
-    @property
-    def wall_offset(self) -> float:
-        """Unix time minus the clock."""
-        return self.network.wall_offset
-
-    def new_rng(self) -> random.Random:
-        """Randomness for one endpoint."""
-        return self.network.fork()
+    def happening(self) -> asyncio.Event:
+        return asyncio.Event()
 
     def select(self, timeout: float | None) -> list[object]:
         """Let time pass: none (`timeout` 0) where there is something to do, else to what is due next."""
@@ -158,25 +111,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             stranger, self._stranger = self._stranger, None
             raise stranger
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
-        network = self.network
-        until = network.now if timeout == 0 else timers[0].when() if timers else math.inf
-        stuck = "" if until < math.inf else "nothing is due any more"
-        try:
-            if network.step(until):
-                stuck = ""
-        except TimeStandsStill:
-            stuck = "time stands still"
-        if stuck:
-            self._fail(stuck)
-        if network.now > self._deadline:
-            self._fail(f"it is not over after {self._limit:.10g} s, its `limit`")
-        self._clock_resolution = math.ulp(network.now)  # timers run at their time, none before
+        now = self.network.now
+        until = now if timeout == 0 else timers[0].when() if timers else math.inf
+        if stuck := self.advance(until):
+            raise self.failure(
+                stuck, (whereabouts(task.get_name(), task.get_coro()) for task in asyncio.all_tasks(self))
+            )
+        self._clock_resolution = math.ulp(self.network.now)  # timers run at their time, none before
         return []
-
-    def _fail(self, what: str) -> NoReturn:
-        self._deadline = self.network.now + self._limit  # for those that clean up
-        waiting = "\n".join(sorted(map(_whereabouts, asyncio.all_tasks(self))))
-        raise AssertionError(f"{what}, and these still wait:\n{waiting}\n{self.network.story()}")
 
     # --- connections ---
 
@@ -194,8 +136,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         host, port = _address(host, port, ssl, sock)
         protocol = protocol_factory()
         owner = protocol._driver if isinstance(protocol, Channel) else protocol
-        node = self._caller(owner)
-        return await node.call(protocol, host, port), protocol
+        node = self.caller(owner)
+
+        def opened(number: int, address: tuple[str, int], answer: Callable[[], None]) -> Stream:
+            stream = Stream(self, node, number, protocol, {"peername": (host, port), "sockname": address})
+            stream.soon(answer)  # after `connection_made`
+            return stream
+
+        return await node.call(host, port, opened), protocol
 
     async def create_server(  # type: ignore[override]
         self,
@@ -209,43 +157,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> StreamServer:
         """Listen at `host`:`port` of the network. Raises OSError where something does already, and for TLS."""
         host, port = _address(host or "", port or 0, ssl, sock)
-        while port == 0:
-            port = next(port for port in self._ports if self.network.listener(host, port) is None)
-        if self.network.listener(host, port) is not None:
-            raise system_error(errno.EADDRINUSE)
         owner = getattr(protocol_factory, "__self__", None)
         owner = owner if isinstance(owner, Driver) else protocol_factory
-        node = ListenerNode(self.network, self, owner, protocol_factory, (host, port))
-        self._add(node, owner)
-        self.network.listen(node, host, port)
-        return StreamServer(node)
 
-    # --- nodes, for the network ---
+        def accepted(node: ListenerNode, number: int, peer: tuple[str, int]) -> Stream:
+            return Stream(self, node, number, protocol_factory(), {"peername": peer, "sockname": node.address})
 
-    def nodes(self) -> list[LoopNode]:
-        """Those that are there."""
-        return list(self._nodes.values())
-
-    def node_of(self, who: object) -> Node | None:
-        """The node of a client or server of `primus_io.asyncio`."""
-        if isinstance(who, AsyncClient):
-            return self._caller(who._io)
-        return self._owned(who._io) if isinstance(who, AsyncServer) else None
-
-    def _caller(self, owner: object) -> CallerNode:
-        node = self._owned(owner)
-        if not isinstance(node, CallerNode):
-            node = CallerNode(self.network, self, owner)
-            self._add(node, owner)
-        return node
-
-    def _owned(self, owner: object) -> LoopNode | None:
-        known = self._owners.get(owner)
-        return None if known is None else known()
-
-    def _add(self, node: LoopNode, owner: object) -> None:
-        self._nodes[next(self._added)] = node
-        self._owners[owner] = ref(node)
+        return StreamServer(self, self.listen(owner, accepted, host, port))
 
     # --- what the rest of asyncio asks of a loop ---
 
@@ -276,12 +194,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Close the loop, and let go of the network. What is left open there is a ResourceWarning."""
         closed = self.is_closed()
         super().close()
-        if closed:
-            return
-        left = [what for node in self.nodes() for what in node.shut()]
-        self.network.runner = None
-        if left and not self.failed and sys.exc_info()[0] is None:  # what has failed must not look like this
-            warnings.warn(f"left open: {', '.join(left)}", ResourceWarning, stacklevel=2)
+        if not closed:
+            self.failed = self.failed or sys.exc_info()[0] is not None  # what has failed must not look like this
+            self.leave()
 
     def _process_events(self, events: list[object]) -> None:
         """There are none: the network has told the streams."""
@@ -296,16 +211,6 @@ def _address(host: str | None, port: int | None, ssl: object, sock: object) -> t
     if sock is not None or not isinstance(host, str) or not isinstance(port, int):
         raise ValueError("on a virtual network a host and a port are needed, and no socket")
     return host, port
-
-
-def _whereabouts(task: asyncio.Task[Any]) -> str:
-    """A task, and the calls in which it waits."""
-    calls: list[str] = []
-    coroutine: object = task.get_coro()
-    while inspect.iscoroutine(coroutine) and coroutine.cr_frame is not None:
-        calls.append(f"{coroutine.__qualname__}:{coroutine.cr_frame.f_lineno}")
-        coroutine = coroutine.cr_await
-    return f"  {task.get_name()}: {' > '.join(calls)}"
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:

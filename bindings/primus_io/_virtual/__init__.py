@@ -1,1 +1,1 @@
-"""What `primus_io.testing` stands on: the streams and nodes of an event loop on a virtual network."""
+"""What `primus_io.testing` stands on: a world in virtual time, and what asyncio has for sockets in it."""

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .nodes import LoopNode
+from .nodes import ListenerNode, LoopNode, system_error
 
-__all__ = ["Stream", "system_error"]
+if TYPE_CHECKING:
+    from ..testing import VirtualLoop
+
+__all__ = ["Stream", "StreamServer"]
 
 HIGH = 64 * 1024  # asyncio's own default
-
-
-def system_error(number: int) -> OSError:
-    """The error that the operating system has for this."""
-    return OSError(number, os.strerror(number))
 
 
 class Stream(asyncio.Transport):
     """One end of a connection."""
 
-    def __init__(self, node: LoopNode, number: int, protocol: asyncio.BaseProtocol, extra: dict[str, Any]) -> None:
+    def __init__(
+        self, loop: VirtualLoop, node: LoopNode, number: int, protocol: asyncio.BaseProtocol, extra: dict[str, Any]
+    ) -> None:
         super().__init__(extra)
+        self._loop = loop
         self._node = node
         self._number = number
         self._protocol = protocol
@@ -47,7 +46,7 @@ class Stream(asyncio.Transport):
 
     def soon(self, call: Callable[..., object], *args: Any) -> None:
         """Call something in the next turn of the loop, in the context that the connection was asked for in."""
-        self._node.loop.call_soon(call, *args, context=self._node.context)
+        self._loop.call_soon(call, *args, context=self._node.context)
 
     # --- what the network says ---
 
@@ -108,7 +107,7 @@ class Stream(asyncio.Transport):
                 self._protocol.data_received(bytes(data))  # type: ignore[attr-defined]
         except Exception as error:
             what = {"message": "a protocol failed over what it received", "exception": error}
-            self._node.loop.call_exception_handler({**what, "transport": self, "protocol": self._protocol})
+            self._loop.call_exception_handler({**what, "transport": self, "protocol": self._protocol})
             self._finish(error)
         self._go_on_reading()
 
@@ -193,7 +192,7 @@ class Stream(asyncio.Transport):
         self._over = self._closing = True
         self._incoming.clear()
         self._outgoing.clear()
-        self._node.streams.pop(self._number, None)
+        self._node.ends.pop(self._number, None)
         link = self._node.links.pop(self._number, None)
         if link is not None:
             link.close(self._node, abort or error is not None)
@@ -204,3 +203,37 @@ class Stream(asyncio.Transport):
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol
+
+
+class StreamServer(asyncio.AbstractServer):
+    """What `create_server` gives."""
+
+    def __init__(self, loop: VirtualLoop, node: ListenerNode) -> None:
+        self._loop = loop
+        self._node = node
+        self.sockets = (self,)
+
+    def getsockname(self) -> tuple[str, int]:
+        """The address, as of a socket."""
+        return self._node.address
+
+    def get_loop(self) -> VirtualLoop:
+        return self._loop
+
+    def is_serving(self) -> bool:
+        return self._node.listening
+
+    def close(self) -> None:
+        self._node.listening = False
+
+    async def start_serving(self) -> None:
+        """It does already."""
+
+    async def serve_forever(self) -> None:
+        try:
+            await self._loop.create_future()
+        finally:
+            self.close()
+
+    async def wait_closed(self) -> None:
+        """There is nothing to wait for."""
