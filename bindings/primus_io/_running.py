@@ -16,9 +16,11 @@ from typing import Any, ClassVar
 
 from ._driver import Deliver, Driver, Endpoint, Reach
 
-__all__ = ["CURRENT", "Job", "RunningDriver"]
+__all__ = ["CURRENT", "OPENING", "Job", "RunningDriver"]
 
 CURRENT: ContextVar[Job | None] = ContextVar("primus_io_job", default=None)
+OPENING: ContextVar[Driver | None] = ContextVar("primus_io_opening", default=None)
+"""Whose sockets are being made: a network in memory tells by it which are whose."""
 
 
 class Job:
@@ -75,6 +77,15 @@ class RunningDriver(Driver):
     def shield(self) -> AbstractContextManager[object]:
         """Where the library would go on cancelling whoever cleans up: not in here."""
         return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def making_sockets(self) -> Iterator[None]:
+        """What makes sockets in here makes them for this driver."""
+        token = OPENING.set(self)
+        try:
+            yield
+        finally:
+            OPENING.reset(token)
 
     def note_change(self) -> None:
         """Something has ended: whoever waits for that looks again."""

@@ -1,4 +1,4 @@
-"""asyncio in virtual time: your own handlers and clients, `primus_io.asyncio` unchanged, on a network in memory.
+"""asyncio or trio in virtual time: your own handlers and clients, the binding unchanged, on a network in memory.
 
     network = VirtualNetwork(latency=0.05, seed=1)
 
@@ -7,7 +7,7 @@
             network.partition(primus)
             await asyncio.sleep(3600)  # takes no time
 
-    run(main(), network)
+    run(main(), network)  # on trio: run_trio(main, network)
 
 The law kept here: nothing waits. Time passes only when the loop has nothing left to do, straight to whatever is due
 next, of the loop's timers and of the network's deliveries; with the same seed everything repeats.
@@ -20,7 +20,7 @@ import contextvars
 import math
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, TypeVar, cast
 
 from primus_proto.testing import VirtualNetwork
@@ -31,7 +31,7 @@ from ._virtual.streams import Stream, StreamServer
 from ._virtual.world import LIMIT, Witness, World, whereabouts
 from .asyncio import Channel
 
-__all__ = ["VirtualLoop", "VirtualNetwork", "run"]
+__all__ = ["VirtualLoop", "VirtualNetwork", "run", "run_trio"]
 
 T = TypeVar("T")
 
@@ -77,6 +77,20 @@ def run(
         raise failure
     finally:
         del failure
+
+
+def run_trio(
+    main: Callable[[], Awaitable[T]],
+    network: VirtualNetwork | None = None,
+    *,
+    limit: float = LIMIT,
+    handlers_may_raise: bool = False,
+) -> T:
+    """`trio.run` in virtual time: what `run` is for asyncio. `main` is an async function without parameters."""
+    from . import trio  # noqa: F401  # only here: asyncio's users need none; who does and has none is told how to get it
+    from ._virtual import trio as kit
+
+    return kit.run(main, network, limit, handlers_may_raise)
 
 
 class VirtualLoop(World, asyncio.BaseEventLoop):

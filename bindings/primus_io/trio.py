@@ -136,6 +136,7 @@ class Driver(RunningDriver):
 
     HASTE = 0.5
     clock = staticmethod(trio.current_time)
+    world = staticmethod(trio.lowlevel.current_clock)
     event = staticmethod(trio.Event)
     checkpoint = staticmethod(trio.lowlevel.checkpoint)
 
@@ -189,7 +190,8 @@ class Driver(RunningDriver):
 
     async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
         if sock is None:
-            listeners = await trio.open_tcp_listeners(where.port, host=where.host or None, backlog=1024)
+            with self.making_sockets():
+                listeners = await trio.open_tcp_listeners(where.port, host=where.host or None, backlog=1024)
         else:
             listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock))]
         scope = trio.CancelScope()
@@ -234,7 +236,8 @@ class Driver(RunningDriver):
 
     async def _reached(self, command: cmd.OpenChannel) -> trio.abc.Stream:
         host, unix, tls = command.host, self._reach.unix, self._reach.context(command)
-        stream = await (trio.open_unix_socket(unix) if unix else trio.open_tcp_stream(host, command.port))
+        with self.making_sockets():
+            stream = await (trio.open_unix_socket(unix) if unix else trio.open_tcp_stream(host, command.port))
         return trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True) if tls else stream
 
 

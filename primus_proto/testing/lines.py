@@ -128,7 +128,7 @@ class Link:
         size = len(data) if not rate else max(PACKET, int(rate / 10))
         return [data[start : start + size] for start in range(0, len(data), size)]
 
-    def offer(self, sender: Node, data: bytes | bytearray) -> int:
+    def offer(self, sender: Node, data: bytes | bytearray | memoryview) -> int:
         """`send` what the window has room for, as a socket does; how much that was.
 
         Where it was not all, the sender hears `channel_writable` once half the window is free.

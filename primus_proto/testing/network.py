@@ -332,7 +332,7 @@ class VirtualNetwork(Conditions):
         if not 0 <= seconds < inf:
             raise LocalProtocolError(f"time passes by a number of seconds of at least 0, and finite; got {seconds!r}")
         if self.runner is not None:
-            raise LocalProtocolError("an event loop runs this network: wait in there, as by asyncio.sleep(seconds)")
+            raise LocalProtocolError("an event loop runs this network: wait in there, by its sleep(seconds)")
 
     def _add(self, node: VirtualEndpoint) -> None:
         self._nodes.append(node)

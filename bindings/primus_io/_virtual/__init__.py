@@ -1,1 +1,1 @@
-"""What `primus_io.testing` stands on: a world in virtual time, and what asyncio has for sockets in it."""
+"""What `primus_io.testing` stands on: a world in virtual time, and what asyncio and trio have for sockets in it."""

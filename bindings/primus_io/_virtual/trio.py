@@ -1,0 +1,248 @@
+"""trio in virtual time: a clock that is a network's, a task that has time pass, and runs that repeat.
+
+The law kept here: time passes only when every task waits, straight to whatever is due next, of trio's deadlines and of
+the network's deliveries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+import random
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from primus_proto.testing import VirtualNetwork
+from primus_proto.testing.network import PATIENCE
+
+from .sockets import Names, Sockets
+from .world import Witness, World, whereabouts
+
+__all__ = ["run"]
+
+T = TypeVar("T")
+
+# trio has no public way to repeat a run: it takes the tasks that can go on in random order, drawn from this generator,
+# which is private. Its own plugin for hypothesis uses the same two names: one to seed it, one to make the order before
+# it is shuffled independent of where in memory the tasks are.
+SCHEDULER = "trio._core._run"
+RANDOM, ORDERED = "_r", "_ALLOW_DETERMINISTIC_SCHEDULING"
+
+# A thread of `trio.to_thread` takes no virtual time. How often to look whether it is over, in real seconds.
+THREAD_TICK = 0.001
+
+PUSHES = 100  # by which time passes, in a run that has failed, in spite of tasks that never wait
+
+
+def run(
+    main: Callable[[], Awaitable[T]] | Coroutine[Any, Any, T],  # the latter by mistake
+    network: VirtualNetwork | None,
+    limit: float,
+    handlers_may_raise: bool,
+) -> T:
+    """`primus_io.testing.run_trio`."""
+    if isinstance(main, Coroutine):
+        main.close()
+        raise TypeError("run_trio() calls main itself, as trio.run does: give it the async function, run_trio(main)")
+    if _running():
+        raise RuntimeError("run_trio() calls trio.run, and trio is running here already: await main() instead")
+    clock = VirtualClock(network, limit)
+    witness = Witness()
+    try:
+        with witness, _repeating(clock.new_rng()):
+            result = trio.run(clock.run, main, clock=clock, instruments=[clock.watch])
+        if not handlers_may_raise:
+            witness.tell()
+        return result
+    except BaseException as error:
+        clock.failed = True
+        if isinstance(error, trio.TrioInternalError) and clock.stuck_for_good is not None:
+            raise clock.stuck_for_good from clock.ended_by
+        raise
+    finally:
+        clock.leave()
+
+
+def _running() -> bool:
+    try:
+        trio.lowlevel.current_root_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _repeating(rng: random.Random) -> Iterator[None]:
+    """Have trio draw its order of tasks from `rng`."""
+    scheduler: Any = importlib.import_module(SCHEDULER)
+    try:
+        before = {name: getattr(scheduler, name) for name in (RANDOM, ORDERED)}
+    except AttributeError:
+        words = f"trio {trio.__version__} schedules in a way of its own, so this run may not repeat with its seed"
+        warnings.warn(words, RuntimeWarning, stacklevel=5)
+        yield
+        return
+    setattr(scheduler, RANDOM, rng)
+    setattr(scheduler, ORDERED, True)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(scheduler, name, value)
+
+
+class VirtualClock(World, trio.abc.Clock):
+    """trio's clock, and the network's."""
+
+    def __init__(self, network: VirtualNetwork | None, limit: float) -> None:
+        super().__init__(network, limit)
+        self.watch = Watch(self)
+        self.pacer: trio.lowlevel.Task | None = None
+        self.ended_by: BaseException | None = None
+        """Why the main function was cancelled."""
+        self.stuck_for_good: AssertionError | None = None
+        """What is raised where even what was cancelled goes on waiting, or never waits."""
+        self._due = math.inf  # trio's next deadline
+        self._own_waits = 0  # for the system: trio's own
+        self._pushes = 0
+        self._main: trio.lowlevel.Task
+        self._scope = trio.CancelScope()
+
+    def happening(self) -> trio.Event:
+        return trio.Event()
+
+    # --- as trio's clock ---
+
+    def start_clock(self) -> None:
+        """It stands still until the pacer moves it."""
+
+    def current_time(self) -> float:
+        """The network's clock."""
+        if self.stuck_for_good is not None and not _in_task():
+            raise self.stuck_for_good  # out of trio.run, whoever still waits
+        return self.network.now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """None for a deadline that is over; to any other one the pacer gets by itself."""
+        self._due = deadline
+        return 0.0 if deadline <= self.network.now else math.inf
+
+    # --- what runs ---
+
+    async def run(self, main: Callable[[], Awaitable[T]]) -> T:
+        """The main task: the user's, until it is over or cannot go on."""
+        trio.socket.set_custom_socket_factory(Sockets(self))
+        trio.socket.set_custom_hostname_resolver(Names())
+        self._main = trio.lowlevel.current_task()
+        await wait_all_tasks_blocked()
+        self._own_waits = _waits_for_the_system()
+        self.pacer = trio.lowlevel.spawn_system_task(self._pace)
+        result: list[T] = []
+        try:
+            with self._scope:
+                result.append(await main())
+        finally:
+            if self.ended_by is not None:
+                raise self.ended_by
+        return result[0]
+
+    async def _pace(self) -> None:
+        """Whenever all others wait, have time pass to what is due next."""
+        while True:
+            await wait_all_tasks_blocked()
+            if self.watch.busy:
+                continue  # somebody else waited for just that
+            if trio.to_thread.current_default_thread_limiter().borrowed_tokens:
+                await wait_all_tasks_blocked(THREAD_TICK)
+                continue
+            if _waits_for_the_system() > self._own_waits:
+                self.fail("somebody waits for the system, as for a socket or a process, and virtual time does not")
+                continue
+            if stuck := self._advance(self._due):
+                self.fail(stuck)
+
+    def push(self) -> None:
+        """Somebody never waits, which ends it. For those who then clean up time passes none the less, for a while."""
+        self._pushes += self.ended_by is not None
+        if 0 < self._pushes < PUSHES:
+            self._advance(self.network.now + trio.lowlevel.current_statistics().seconds_to_next_deadline)
+        else:
+            self.fail("time stands still")
+
+    def _advance(self, until: float) -> str:
+        try:
+            return self.advance(until)
+        except BaseException as error:  # the application's, from a function for `call_at`
+            self._fail(error)
+            return ""
+
+    def fail(self, stuck: str) -> None:
+        """It cannot go on like this: end it, and have those that are cancelled for it clean up."""
+        self._fail(self.failure(stuck, self._waiting()))
+
+    def _fail(self, error: BaseException) -> None:
+        if self.ended_by is None:
+            self.ended_by = error
+            self._scope.cancel()
+        elif isinstance(error, AssertionError):
+            self.stuck_for_good = error
+
+    def _waiting(self) -> Iterator[str]:
+        """Who waits where: all that the user's main function has begun."""
+        own: Any = self._main.coro
+        yield whereabouts("main", own.cr_await)
+        for task in _below(self._main):
+            yield whereabouts(task.name, task.coro)
+
+
+class Watch(trio.abc.Instrument):
+    """Sees what the pacer cannot see: whether it alone was woken, and whether anybody ever waits."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.busy = False
+        """Somebody else can go on in this turn of the loop."""
+        self._clock = clock
+        self._turns = 0  # of the loop since time last passed
+        self._patience = PATIENCE
+        self._last = -math.inf
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.busy = False
+        now = self._clock.network.now
+        if now != self._last:
+            self._last, self._turns = now, 0
+        self._turns += 1
+        if self._turns > self._patience:
+            self._turns, self._patience = 0, PATIENCE // PUSHES
+            self._clock.push()
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        if task is not self._clock.pacer:
+            self.busy = True
+
+
+def _waits_for_the_system() -> int:
+    """How many tasks wait for a file descriptor, or what Windows has for that."""
+    io = trio.lowlevel.current_statistics().io_statistics
+    return sum(getattr(io, name, 0) for name in ("tasks_waiting", "tasks_waiting_read", "tasks_waiting_write"))
+
+
+def _in_task() -> bool:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
+    """All that a task, and what it has begun, have begun."""
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            yield child
+            yield from _below(child)

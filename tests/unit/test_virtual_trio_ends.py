@@ -1,0 +1,230 @@
+"""How a run of trio in virtual time ends: what comes out of it, and who may still clean up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import trio
+
+from primus_io.testing import VirtualNetwork, run_trio
+from primus_io.trio import connect, serve
+
+
+async def stay(spark: Any) -> None:
+    await spark.wait_ended()
+
+
+def test_what_main_returns_and_raises() -> None:
+    async def good() -> str:
+        return "result"
+
+    async def bad() -> None:
+        raise ZeroDivisionError
+
+    assert run_trio(good) == "result"
+    with pytest.raises(ZeroDivisionError):
+        run_trio(bad)
+
+
+def test_where_nothing_is_due_any_more_it_says_who_waits_and_what_was_before() -> None:
+    async def hangs() -> None:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        network.note("test", "the last thing that happened")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hangs, name="hanging")
+            await trio.Event().wait()
+
+    network = VirtualNetwork()
+    with pytest.raises(AssertionError) as caught:
+        run_trio(main, network)
+    text = str(caught.value)
+    assert text.startswith("nothing is due any more, and these still wait:\n")
+    here = main.__code__.co_firstlineno
+    assert f"  main: {main.__qualname__}:{here + 4} > Event.wait:" in text
+    assert f"  hanging: {hangs.__qualname__}:{here - 2} > sleep_forever:" in text
+    assert text.endswith("test: the last thing that happened")
+    assert network.runner is None
+
+
+def test_who_is_left_over_by_that_may_clean_up() -> None:
+    async def main() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(60)
+            said.append(trio.current_time())
+
+    said: list[float] = []
+    with pytest.raises(AssertionError, match="nothing is due"):
+        run_trio(main)
+    assert said == [60]
+
+
+@pytest.mark.parametrize(
+    ("stubborn", "words"),
+    [("trio.sleep_forever", "nothing is due any more"), ("spin", "time stands still")],
+)
+def test_whom_no_cancellation_ends_is_left_behind(stubborn: str, words: str) -> None:
+    """Rather than to wait for ever, for real. In a process of its own, for trio minds, in many words."""
+    program = f"""
+import trio
+from primus_io.testing import run_trio
+
+async def spin():
+    while True:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+async def main():
+    with trio.CancelScope(shield=True):
+        await {stubborn}()
+
+async def after():
+    await trio.sleep(1)
+
+try:
+    run_trio(main)
+except AssertionError as error:
+    print(error)
+    print(error.__cause__)
+run_trio(after)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(f"{words}, and these still wait:\n  main: main:")
+    assert done.stdout.count(words) == 2, "what it was cancelled for is the cause"
+
+
+def test_what_goes_on_for_ever_has_a_limit() -> None:
+    """A heartbeat keeps things happening, so that nobody would ever notice."""
+
+    async def main() -> None:
+        async with serve(stay, "server", 80), connect("http://server") as primus:
+            await primus.wait_ended()
+
+    network = VirtualNetwork()
+    with pytest.raises(AssertionError, match="not over after 3600 s, its `limit`, and these still wait:") as caught:
+        run_trio(main, network, limit=3600)
+    assert "AsyncSession.wait_ended" in str(caught.value)
+    assert "SparkHeartbeat" in str(caught.value)
+    assert 3600 < network.now < 3600 + 60
+
+    async def sleeps() -> None:
+        await trio.sleep(1e9)
+
+    with pytest.raises(AssertionError, match="not over after 172800 s"):
+        run_trio(sleeps)
+
+
+def test_going_round_in_circles_is_noticed() -> None:
+    async def main() -> None:
+        try:
+            while True:
+                await trio.sleep(0)
+        finally:
+            cleaned.append(1)
+
+    cleaned: list[int] = []
+    with pytest.raises(AssertionError, match=r"^time stands still, and these still wait:\n  main: .*main:\d+ > sleep:"):
+        run_trio(main)
+    assert cleaned == [1]
+
+
+def test_so_is_a_network_that_does() -> None:
+    async def main() -> None:
+        network.call_at(1.0, again)
+        await trio.sleep(2)
+
+    def again() -> None:
+        network.call_at(network.now, again)
+
+    network = VirtualNetwork()
+    with pytest.raises(AssertionError, match=r"^time stands still, and these still wait:\n  main: "):
+        run_trio(main, network)
+
+
+def test_those_who_go_round_in_circles_can_clean_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def spin(spark: Any) -> None:
+        try:
+            while True:
+                spark.write(1)
+                await trio.sleep(0)
+        finally:
+            cleaned.append("spark")
+
+    async def main() -> None:
+        try:
+            async with serve(spin, "server", 80), connect("http://server") as primus:
+                async for _ in primus:
+                    pass
+        finally:
+            cleaned.append("main")
+
+    cleaned: list[str] = []
+    with pytest.raises(AssertionError, match="time stands still, and these still wait:"):
+        run_trio(main)
+    assert sorted(cleaned) == ["main", "spark"]
+    assert "time stands still" not in caplog.text
+
+
+def test_what_raises_in_the_network_comes_out() -> None:
+    async def main() -> None:
+        network.call_at(1.0, fail)
+        await trio.sleep(2)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    network = VirtualNetwork()
+    with pytest.raises(ZeroDivisionError):
+        run_trio(main, network)
+    assert network.runner is None
+    assert network.now == 1.0
+
+
+def test_what_a_handler_raises_fails_the_run_unless_it_may() -> None:
+    async def fragile(spark: Any) -> None:
+        raise ZeroDivisionError(spark.query["name"])
+
+    async def good() -> str:
+        async with serve(fragile, "server", 80):
+            for name in ("ann", "bob"):
+                async with connect(f"http://server?name={name}"):
+                    await trio.sleep(1)
+        return "done"
+
+    async def bad() -> None:
+        await good()
+        raise AssertionError("of main")
+
+    with pytest.raises(ZeroDivisionError, match="ann"):
+        run_trio(good)
+    assert run_trio(good, handlers_may_raise=True) == "done"
+    with pytest.raises(AssertionError, match="of main"):
+        run_trio(bad)
+
+
+def test_what_is_left_open_is_told() -> None:
+    async def main() -> None:
+        [listener] = await trio.open_tcp_listeners(80, host="server")
+        kept.extend([listener, await trio.open_tcp_stream("server", 80), await listener.accept()])
+
+    kept: list[Any] = []
+    with pytest.warns(
+        ResourceWarning, match=r"left open: <listener at server>, <Socket of server .*<Socket of client1"
+    ):
+        run_trio(main)
+
+
+def test_who_fails_is_not_told_that_too(recwarn: pytest.WarningsRecorder) -> None:
+    async def main() -> None:
+        await trio.open_tcp_listeners(80, host="server")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_trio(main)
+    assert list(recwarn) == []
