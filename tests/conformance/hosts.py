@@ -49,6 +49,7 @@ NEEDS: Mapping[str, str] = {
     "one thread": "nothing else happens between two awaits",
     "sockets": "peers that are sockets of the operating system, driven from threads",
     "tls": "connections can be secured",
+    "turns": "bytes go their way while a task only takes one turn after the other",
     "unix": "there are Unix sockets",
 }
 """What a scenario may need, and what that means."""

@@ -90,9 +90,12 @@ class TrioHost(Host):
 
         Driver.timeout = timeout_counted  # type: ignore[assignment,method-assign]
         try:
-            trio.run(self._main, main, timeout)
+            self._run(functools.partial(self._main, main, timeout))
         finally:
             Driver.timeout = counted  # type: ignore[method-assign]
+
+    def _run(self, main: Callable[[], Awaitable[None]]) -> None:
+        trio.run(main)
 
     async def _main(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:
         self._task = trio.lowlevel.current_task()

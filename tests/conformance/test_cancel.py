@@ -98,7 +98,7 @@ async def test_connecting_at_any_moment(host: Host) -> None:
         assert 3 < turns < TURNS[-1]
 
 
-@scenario(needs=["tls"])
+@scenario(needs=["tls", "turns"])
 async def test_connecting_over_tls_at_any_moment(host: Host, tls: Certificates) -> None:
     async with host.serve(echo, "localhost", ssl=tls.server) as server:
         for turns in TURNS:
