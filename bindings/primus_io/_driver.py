@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import primus_proto as pp
 from primus_proto import commands as cmd
 
+from ._portion import Portion
 from ._session import IO
 
 __all__ = [
@@ -199,6 +200,7 @@ class Driver(IO, ABC):
         self.channels: dict[int, Channel] = {}
         self._reach = reach
         self._pumping = False
+        self._told = 0  # events, since somebody set it to 0
         self._armed: float | None = None
 
     @classmethod
@@ -214,6 +216,11 @@ class Driver(IO, ABC):
     @staticmethod
     def world() -> object:
         """What tells the time, where that may be an `OwnWorld`."""
+
+    # The time of this thread alone: on a busy machine, or where other threads run, a read takes long by no fault of its
+    # own, and reading less would only make that worse.
+    effort: Callable[[], float] = staticmethod(time.thread_time)
+    """Seconds of work so far, in the thread that reads."""
 
     @classmethod
     def wall_offset(cls) -> float:
@@ -270,6 +277,7 @@ class Driver(IO, ABC):
         try:
             events = endpoint.events()
             while True:
+                self._told += len(events)
                 for event in events:
                     self.deliver(event)
                 commands = endpoint.commands(now=now)
@@ -284,6 +292,19 @@ class Driver(IO, ABC):
         if due != self._armed:
             self._armed = due
             self._arm(due)
+
+    def receive(self, number: int, data: bytes | bytearray | memoryview, portion: Portion) -> float:
+        """Bytes came on a channel: do all that follows from them, and adapt how much its next read may bring.
+
+        Returns the seconds of work that they were.
+        """
+        now, began = self.now(), self.effort()
+        self._told = 0
+        self.endpoint.receive_data(number, data, now=now)
+        self.pump()
+        seconds = self.effort() - began
+        portion.took(len(data), seconds, self._told, now=now)
+        return seconds
 
     def timeout(self) -> None:
         """The timer fired."""

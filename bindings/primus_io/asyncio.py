@@ -23,6 +23,7 @@ from ._awaiting import AsyncServer as Server
 from ._awaiting import AsyncSpark as Spark
 from ._awaiting import Connect, Serve, spec_fetcher
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
+from ._portion import MOST, Portion
 from ._running import Job, RunningDriver
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
@@ -31,8 +32,9 @@ __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 # is the only one that runs in its thread. Windows' proactor loop reads in the background, into a buffer that must then
 # be the connection's own.
 SHARED = sys.platform != "win32"
-# What one read brings is handled in one turn of the loop, so its size is also what one peer may hold the others up for.
-BUFFER = 32 * 1024
+# Seconds of work from which on a read that filled the buffer is the only one of its turn. Less is let pass for the sake
+# of large messages.
+QUICK = 0.0005
 
 # uvloop rounds timers to whole milliseconds; one that ran early would have to be set again, and that many times over.
 ROUNDING = 0.0005
@@ -42,7 +44,7 @@ class Receiving(threading.local):
     """What the loop of this thread receives into."""
 
     def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(BUFFER))
+        self.buffer = memoryview(bytearray(MOST))
 
 
 RECEIVING = Receiving()
@@ -58,7 +60,10 @@ class Channel(asyncio.BufferedProtocol):
     def __init__(self, driver: Driver, number: int = 0) -> None:
         self._driver = driver
         self.number = number  # a server's gets one from the core
-        self._buffer = RECEIVING.buffer if SHARED else memoryview(bytearray(BUFFER))
+        self._buffer = RECEIVING.buffer if SHARED else memoryview(bytearray(MOST))
+        self._portion = Portion()
+        self._reading = True
+        self._resting = False  # until the loop's next turn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
@@ -68,12 +73,20 @@ class Channel(asyncio.BufferedProtocol):
         self._driver.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._buffer[: self._portion.size]
 
     def buffer_updated(self, nbytes: int) -> None:
-        driver = self._driver
-        driver.endpoint.receive_data(self.number, self._buffer[:nbytes], now=driver.now())
-        driver.pump()
+        driver, full = self._driver, nbytes == self._portion.size
+        seconds = driver.receive(self.number, self._buffer[:nbytes], self._portion)
+        if full and driver.greedy and seconds > QUICK and self._reading:
+            self._resting = True
+            self.transport.pause_reading()
+            driver.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        if self._reading:
+            self.transport.resume_reading()
 
     def eof_received(self) -> None:
         self._driver.channel_closed(self.number, None)
@@ -93,7 +106,9 @@ class Channel(asyncio.BufferedProtocol):
         self._driver.schedule()  # not at once: asyncio loses its head over a transport that is closed in here
 
     def read(self, reading: bool) -> None:
-        (self.transport.resume_reading if reading else self.transport.pause_reading)()
+        self._reading = reading
+        if not self._resting:
+            (self.transport.resume_reading if reading else self.transport.pause_reading)()
 
     def close(self, abort: bool) -> None:
         transport, driver = self.transport, self._driver
@@ -113,6 +128,10 @@ class Driver(RunningDriver):
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         super().__init__(endpoint, deliver, reach)
         self.loop = asyncio.get_running_loop()
+        if isinstance(self.loop, OwnWorld):
+            self.effort = self.loop.time  # so that a run repeats
+        # uvloop reads on while the buffer comes back full, 32 times, before anyone else has a turn.
+        self.greedy = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 

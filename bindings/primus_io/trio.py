@@ -20,6 +20,7 @@ from ._awaiting import AsyncServer as Server
 from ._awaiting import AsyncSpark as Spark
 from ._awaiting import Connect, Serve, spec_fetcher
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
+from ._portion import Portion
 from ._running import Job, RunningDriver
 
 try:
@@ -29,7 +30,6 @@ except ImportError as missing:
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 
-CHUNK = 32 * 1024  # what one read brings is handled in one go, so no peer holds up the others for longer
 HIGH = 64 * 1024  # unsent bytes of one channel above which the core keeps the rest
 Opening = trio.abc.Stream | Awaitable[trio.abc.Stream]
 
@@ -107,11 +107,10 @@ class Channel:
         self._driver.channel_closed(self.number, error)
 
     async def _receive(self) -> None:
-        driver = self._driver
+        portion = Portion()
         await self._reading.wait()
-        while data := await self._stream.receive_some(CHUNK):
-            driver.endpoint.receive_data(self.number, data, now=driver.now())
-            driver.pump()
+        while data := await self._stream.receive_some(portion.size):
+            self._driver.receive(self.number, data, portion)
             await self._reading.wait()
 
     async def _send(self) -> None:

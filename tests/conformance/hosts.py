@@ -47,6 +47,7 @@ NEEDS: Mapping[str, str] = {
     "loose ends": "a block can be entered and never left",
     "ipv6": "::1 can be listened on",
     "one thread": "nothing else happens between two awaits",
+    "reading": "the binding reads from the sockets, and says how much at once",
     "sockets": "peers that are sockets of the operating system, driven from threads",
     "tls": "connections can be secured",
     "turns": "bytes go their way while a task only takes one turn after the other",

@@ -257,6 +257,7 @@ LACKS: Mapping[str, str] = {
     "early listeners": "the application has begun before the scenario gets hold of it",
     "handshake limits": "how long a request head or a TLS handshake may take is the host's affair",
     "fragments": "ASGI gives whole messages: what they were cut into is not to be seen",
+    "reading": "the host reads",
 }
 
 

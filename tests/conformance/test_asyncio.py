@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from primus_io._portion import LEAST
 from primus_io.asyncio import Spark, connect, serve
 from primus_proto import ConfigError, ConnectError, Limits, PrimusError
 from tests.conformance.conftest import Certificates, host_of
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.hosts_asyncio import AsyncioHost, UvloopHost
 from tests.conformance.hosts_virtual import VirtualHost
+from tests.conformance.peers import RawPeer, frame
+from tests.conformance.test_flood import COUNT, FLOOD, Reads
 from tests.conformance.test_sessions import stay
 from tests.conformance.users import Diary, echo, take, why
 
@@ -190,6 +194,35 @@ async def test_broadcasts_in_one_breath(host: Host) -> None:
             assert server.write(str(number) + "x" * 32_000) == 2
         for primus in (one, two):
             assert [int(value.rstrip("x")) for value in await take(primus, 32)] == list(range(32))
+
+
+@scenario(needs=["sockets"])
+async def test_a_flood_leaves_others_their_turns(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read of it in each turn of the loop, which uvloop has to be made to keep to."""
+    reads = Reads(monkeypatch, seconds=1.0)
+    turns, turn_of = 0, []
+    heard: list[Any] = []
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if len(heard) < COUNT:
+            loop.call_soon(turn)
+
+    def data(value: Any) -> None:
+        heard.append(value)
+        turn_of.append(turns)
+
+    async with serve(None) as server:
+        server.on("connection", lambda spark: spark.on("data", data))
+        with RawPeer(server.port) as peer:
+            await host.thread(peer.open)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(turn)
+            peer.send(FLOOD)  # from the loop's own thread, so that all of it is there before any is read
+            await host.until(lambda: len(heard) == COUNT)
+    assert reads.sizes.count(LEAST) > len(FLOOD) // LEAST - 2
+    assert max(Counter(turn_of).values()) <= LEAST // len(frame(b"1")) + 1
 
 
 def test_loops_in_several_threads(tls: Certificates) -> None:

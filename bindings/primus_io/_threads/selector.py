@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 from primus_proto.timers import Timer, Timers
 
+from .._portion import MOST
 from .here import HERE, handle
 from .pool import Call, Pool
 
@@ -29,8 +30,6 @@ __all__ = ["Loop", "Watched"]
 
 log = logging.getLogger("primus_io")
 
-# What one read brings is handled in one go, so its size is also what one peer may hold the others up for.
-BUFFER = 32 * 1024
 AWAKE = -math.inf
 LONGEST = 86_400.0  # seconds; no selector takes any number
 UNSAID = 1000  # log records that wait for a slow handler; more are counted and forgotten
@@ -44,7 +43,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.pool = Pool()
-        self.buffer = memoryview(bytearray(BUFFER))
+        self.buffer = memoryview(bytearray(MOST))
         self._users = 0
         self._selector = selectors.DefaultSelector()
         self._ear, self._bell = socket.socketpair()

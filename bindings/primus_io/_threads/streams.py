@@ -15,6 +15,7 @@ from collections import deque
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING
 
+from .._portion import Portion
 from .selector import Watched
 
 if TYPE_CHECKING:
@@ -42,25 +43,31 @@ class SecureLayer:
         self.established = False
         self.ended = False
         """Whether the other end has said that no more comes."""
+        self.more = False
+        """Whether there may be more to decrypt than was."""
 
-    def receive(self, data: memoryview | bytes) -> bytes:
-        """What that decrypts to; raises SSLError. Empty: the connection is at its end. See what is to be sent then."""
+    def feed(self, data: memoryview) -> None:
+        """Bytes came; none: the connection is at its end."""
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
+
+    def decrypt(self, most: int) -> bytes:
+        """What came, so many bytes of it at the most; raises SSLError. See then what is to be sent."""
         plain = bytearray()
         with contextlib.suppress(ssl.SSLWantReadError):
             if not self.established:
                 self._tls.do_handshake()
                 self.established = True
-            while piece := self._read():
+            while len(plain) < most and (piece := self._read(most - len(plain))):
                 plain += piece
+        self.more = len(plain) == most
         return bytes(plain)
 
-    def _read(self) -> bytes:
+    def _read(self, most: int) -> bytes:
         try:
-            piece = self._tls.read(PIECE)
+            piece = self._tls.read(most)
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             piece = b""
         self.ended = self.ended or not piece
@@ -108,11 +115,13 @@ class Channel(Watched):
         self._opening = opening
         self._driver = driver
         self._secure = secure
+        self._portion = Portion()
         self._reading = True
         self._at_end = self._closing = self._blocked = False
         self._unsent: deque[memoryview] = deque()
         self._waiting = 0  # bytes of those
         self._timer = self.loop.timer(self._late)
+        self._turn = self.loop.timer(self._go_on)
         driver.streams.add(self)
 
     def begin(self) -> None:
@@ -146,6 +155,7 @@ class Channel(Watched):
     def read(self, reading: bool) -> None:
         self._reading = reading
         self._select()
+        self._ask_for_turn()
 
     def close(self, abort: bool) -> None:
         """After what was written has left, but not for longer than `Limits.close`; or at once."""
@@ -163,6 +173,7 @@ class Channel(Watched):
         if not self.disposed:
             self._unsent.clear()
             self.loop.arm(self._timer, None)
+            self.loop.arm(self._turn, None)
             self.dispose(lambda: self._driver.gone(self))
 
     # --- what the socket says ---
@@ -171,7 +182,7 @@ class Channel(Watched):
         with self._driver:
             if mask & EVENT_WRITE and not self.disposed:
                 self._flush()
-            if mask & EVENT_READ and not self.disposed and self._wants_to_read():
+            if mask & EVENT_READ and not self.disposed and self._wants_to_read() and not self._holds_back():
                 self._receive()
             self._driver.pump()
 
@@ -180,34 +191,61 @@ class Channel(Watched):
             self.drop()
             self._lost("the binding failed")
 
+    def _go_on(self) -> None:
+        """The turn of what TLS holds back."""
+        with self._driver:
+            try:
+                if not self.disposed and self._wants_to_read():
+                    self._receive()
+                self._driver.pump()
+            except Exception:
+                self.failed()
+                raise
+
+    def _holds_back(self) -> bool:
+        """Whether TLS has more than the last portion was. What the socket has comes behind that."""
+        return self._secure is not None and self._secure.more
+
+    def _ask_for_turn(self) -> None:
+        """The socket cannot be what wakes us: it may have nothing."""
+        if self._holds_back() and self._wants_to_read() and not self.disposed:
+            self.loop.arm(self._turn, time.monotonic())
+
     def _receive(self) -> None:
-        buffer = self.loop.buffer
+        secure, most, buffer = self._secure, self._portion.size, self.loop.buffer
+        data: memoryview | bytes
         try:
-            data = buffer[: self.sock.recv_into(buffer)]
-            at_end = not data
-            if self._secure is not None:
-                data, at_end = self._decrypt(self._secure, data)
+            if secure is None:
+                data = buffer[: self.sock.recv_into(buffer, most)]
+                at_end = not data
+            elif secure.more:
+                data, at_end = self._decrypt(secure, most), secure.ended
+            else:
+                fed = buffer[: self.sock.recv_into(buffer)]
+                secure.feed(fed)
+                data, at_end = self._decrypt(secure, most), secure.ended or not fed
         except (BlockingIOError, InterruptedError):
             return
         except OSError as failure:
             self._lost(failure)
             return
         if data:
-            self._driver.endpoint.receive_data(self._number, data, now=self._driver.now())
+            self._driver.receive(self._number, data, self._portion)
+            self._ask_for_turn()
         if at_end and not self._at_end:
             self._at_end = True
             self._select()
             self._lost(None)
 
-    def _decrypt(self, secure: SecureLayer, data: memoryview) -> tuple[memoryview, bool]:
+    def _decrypt(self, secure: SecureLayer, most: int) -> bytes:
         try:
-            plain = secure.receive(data)
+            plain = secure.decrypt(most)
         finally:
             self._send(secure.to_send())  # be it an alert
         if secure.established and not self.up:
             self.loop.arm(self._timer, None)
             self._begin()
-        return memoryview(plain), secure.ended or not data
+        return plain
 
     def _send(self, data: bytes) -> None:
         if not data or self.disposed or self._closing:

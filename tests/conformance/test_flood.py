@@ -1,0 +1,93 @@
+"""A flood of tiny frames: how much of it is read at once, and who has a turn meanwhile.
+
+How long anything takes is made up here, so that nothing depends on how busy the machine is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from primus_io._driver import Driver
+from primus_io._portion import FIRST, LEAST, MOST, Portion
+from primus_proto import ByteServer
+from tests.conformance.conftest import Certificates
+from tests.conformance.hosts import Host, needing, scenario
+from tests.conformance.peers import RawPeer, frame
+from tests.conformance.test_messages import KINDS, over
+from tests.conformance.users import mebibytes
+
+pytestmark = needing("sockets", "reading")
+
+COUNT = 4000
+FLOOD = frame(b"1") * COUNT
+
+
+class Reads:
+    """How many bytes a server had at each read."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
+        """Each read is so much work."""
+        self.sizes: list[int] = []
+        work = itertools.count()
+        receive = Driver.receive
+
+        def noted(driver: Driver, number: int, data: Any, portion: Portion) -> float:
+            if isinstance(driver.endpoint, ByteServer):
+                self.sizes.append(len(data))
+            return receive(driver, number, data, portion)
+
+        patch.setattr(Driver, "receive", noted)
+        patch.setattr(Driver, "effort", staticmethod(lambda: next(work) * seconds))
+
+
+@KINDS
+@scenario()
+async def test_a_flood_is_read_in_small_portions(
+    host: Host, tls: Certificates, secure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Reads(monkeypatch, seconds=1.0)
+    heard: list[Any] = []
+
+    async def handler(spark: Any) -> None:
+        async for value in spark:
+            heard.append(value)
+
+    async with over(host, tls, secure, handler) as server:
+        with RawPeer(server.port, tls=tls.client if secure else None) as peer:
+            await host.thread(peer.open)
+            await host.thread(peer.send, FLOOD)
+            await host.until(lambda: len(heard) == COUNT)
+            head, *rest = reads.sizes
+            assert head <= FIRST
+            assert sum(rest) == len(FLOOD)
+            assert max(rest) <= LEAST
+            assert rest.count(LEAST) > len(rest) // 2  # and no smaller than need be
+
+
+@KINDS
+@scenario()
+async def test_a_large_message_is_not(
+    host: Host, tls: Certificates, secure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Reads(monkeypatch, seconds=0.0)
+    heard: list[int] = []
+
+    async def handler(spark: Any) -> None:
+        async for value in spark:
+            heard.append(len(value))
+
+    # Not every library gives more at once than one record of TLS, which is 16 KiB.
+    large = 16 * 1024 if secure else MOST
+    message = frame(b'"%s"' % mebibytes(1).encode())
+    async with over(host, tls, secure, handler) as server:
+        with RawPeer(server.port, tls=tls.client if secure else None) as peer:
+            await host.thread(peer.open)
+            for count in range(1, 20):  # the peer may be slower than we are, so that there is less to read
+                await host.thread(peer.send, message)
+                await host.until(lambda count=count: len(heard) == count)  # type: ignore[misc]
+                if max(reads.sizes) >= large:
+                    break
+            assert max(reads.sizes) in range(large, MOST + 1)
