@@ -18,6 +18,9 @@ from ._driver import Deliver, Driver, Endpoint, Reach
 
 __all__ = ["CURRENT", "OPENING", "Job", "RunningDriver"]
 
+RUN = 256
+"""Calls that need not wait, after which others are let run where the library does not ask for that."""
+
 CURRENT: ContextVar[Job | None] = ContextVar("primus_io_job", default=None)
 OPENING: ContextVar[Driver | None] = ContextVar("primus_io_opening", default=None)
 """Whose sockets are being made: a network in memory tells by it which are whose."""
@@ -65,6 +68,7 @@ class RunningDriver(Driver):
         self._closers: list[Job | None] = []
         self._closed = False
         self._changed = self.event()
+        self._calls_left = RUN
 
     @abstractmethod
     def spawn(self, job: Job) -> None:
@@ -73,6 +77,14 @@ class RunningDriver(Driver):
     async def begun(self) -> None:
         """Let what was spawned just now begin."""
         await self.checkpoint()
+
+    def long_run(self) -> bool:
+        """Whether it is time to let others run; to be asked by each call that may wait."""
+        self._calls_left -= 1
+        if self._calls_left:
+            return False
+        self._calls_left = RUN
+        return True
 
     def shield(self) -> AbstractContextManager[object]:
         """Where the library would go on cancelling whoever cleans up: not in here."""

@@ -157,7 +157,9 @@ class Driver(RunningDriver):
         await asyncio.sleep(0)
 
     async def checkpoint(self) -> None:
-        """asyncio asks for none."""
+        """asyncio asks for none, but whoever goes through what waits for it would let nobody else run."""
+        if self.long_run():
+            await asyncio.sleep(0)
 
     async def release(self) -> None:
         """Nothing outlives `close` here."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from primus_io._portion import LEAST
+from primus_io._running import RUN
 from primus_io.asyncio import Spark, connect, serve
 from primus_proto import ConfigError, ConnectError, Limits, PrimusError
 from tests.conformance.conftest import Certificates, host_of
@@ -200,7 +201,8 @@ async def test_broadcasts_in_one_breath(host: Host) -> None:
 async def test_a_flood_leaves_others_their_turns(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """One read of it in each turn of the loop, which uvloop has to be made to keep to."""
     reads = Reads(monkeypatch, seconds=1.0)
-    turns, turn_of = 0, []
+    turns = 0
+    turn_of: list[int] = []
     heard: list[Any] = []
 
     def turn() -> None:
@@ -223,6 +225,37 @@ async def test_a_flood_leaves_others_their_turns(host: Host, monkeypatch: pytest
             await host.until(lambda: len(heard) == COUNT)
     assert reads.sizes.count(LEAST) > len(FLOOD) // LEAST - 2
     assert max(Counter(turn_of).values()) <= LEAST // len(frame(b"1")) + 1
+
+
+@scenario()
+async def test_what_has_waited_leaves_others_their_turns(host: Host) -> None:
+    """A handler that finds many messages goes through them without having to wait."""
+    count = 1000
+    all_there = asyncio.Event()
+    turns = 0
+    turn_of: list[int] = []
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if len(turn_of) < count:
+            loop.call_soon(turn)
+
+    async def handler(spark: Spark) -> None:
+        await all_there.wait()
+        loop.call_soon(turn)
+        async for _ in spark:
+            turn_of.append(turns)
+
+    loop = asyncio.get_running_loop()
+    async with serve(handler) as server, connect(server.url) as primus:
+        for number in range(count):
+            primus.write(number)
+        [spark] = server.sparks.values()
+        await host.until(lambda: spark._inbox is not None and len(spark._inbox) == count)
+        all_there.set()
+        await host.until(lambda: len(turn_of) == count)
+    assert max(Counter(turn_of).values()) <= RUN
 
 
 def test_loops_in_several_threads(tls: Certificates) -> None:

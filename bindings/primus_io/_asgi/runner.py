@@ -67,7 +67,7 @@ class Runner(RunningDriver):
             self._wanted.set()
 
     async def checkpoint(self) -> None:
-        if not self._on_asyncio:  # which asks for none
+        if not self._on_asyncio or self.long_run():  # which asks for none
             await anyio.lowlevel.checkpoint()
 
     async def begun(self) -> None:
