@@ -64,10 +64,12 @@ class Channel(asyncio.BufferedProtocol):
         self._portion = Portion()
         self._reading = True
         self._resting = False  # until the loop's next turn
+        self._greedy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         self.write = self.transport.write
+        self._greedy = self._driver.greedy or transport.get_extra_info("sslcontext") is not None
         self._driver.open.add(self)
         self.number = self._driver.channel_up(self, self.number, transport.get_extra_info("peername"))
         self._driver.pump()
@@ -78,7 +80,7 @@ class Channel(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         driver, full = self._driver, nbytes == self._portion.size
         seconds = driver.receive(self.number, self._buffer[:nbytes], self._portion)
-        if full and driver.greedy and seconds > QUICK and self._reading:
+        if full and self._greedy and seconds > QUICK and self._reading:
             self._resting = True
             self.transport.pause_reading()
             driver.loop.call_soon(self._rested)
@@ -130,7 +132,8 @@ class Driver(RunningDriver):
         self.loop = asyncio.get_running_loop()
         if isinstance(self.loop, OwnWorld):
             self.effort = self.loop.time  # so that a run repeats
-        # uvloop reads on while the buffer comes back full, 32 times, before anyone else has a turn.
+        # uvloop reads on while the buffer comes back full, 32 times, before anyone else has a turn. Over TLS, asyncio
+        # does the like: whatever comes from the socket begins one more row of reads, each with a read in every turn.
         self.greedy = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
