@@ -201,6 +201,8 @@ class Driver(IO, ABC):
         self._reach = reach
         self._pumping = False
         self._told = 0  # events, since somebody set it to 0
+        if isinstance(self.world(), OwnWorld):
+            self.effort = self.clock  # so that a run repeats
         self._armed: float | None = None
 
     @classmethod

@@ -130,8 +130,6 @@ class Driver(RunningDriver):
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         super().__init__(endpoint, deliver, reach)
         self.loop = asyncio.get_running_loop()
-        if isinstance(self.loop, OwnWorld):
-            self.effort = self.loop.time  # so that a run repeats
         # uvloop reads on while the buffer comes back full, 32 times, before anyone else has a turn. Over TLS, asyncio
         # does the like: whatever comes from the socket begins one more row of reads, each with a read in every turn.
         self.greedy = not isinstance(self.loop, asyncio.BaseEventLoop)
