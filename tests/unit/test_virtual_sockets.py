@@ -261,6 +261,32 @@ def test_what_is_closed_while_somebody_waits_for_it() -> None:
     run_trio(main)
 
 
+def test_what_is_closed_just_before_anybody_waits_for_it() -> None:
+    """Both in one turn of trio's, which picks who goes first: where it is the one who waits, within its checkpoint."""
+
+    async def test(server: Any, client: Any, network: VirtualNetwork) -> None:
+        async def wait(what: Callable[[], Awaitable[object]]) -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await what()
+
+        async def close(resource: Any) -> None:
+            resource.socket.close()
+
+        listener = await listening(6)
+        waits: list[tuple[Any, Callable[[], Awaitable[object]]]] = [
+            (client, client.receive_some),
+            (server, lambda: server.send_all(b"x")),
+            (listener, listener.accept),
+        ]
+        for resource, what in waits:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait, what)
+                nursery.start_soon(close, resource)
+
+    for seed in range(20):
+        on_pair(test, seed=seed)
+
+
 def test_the_plain_socket() -> None:
     async def main() -> None:
         async with await listening() as listener:

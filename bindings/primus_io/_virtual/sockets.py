@@ -246,10 +246,11 @@ class Socket(trio.socket.SocketType):
     async def _until(self, ready: Callable[[], object]) -> None:
         self._check_open()
         await trio.lowlevel.checkpoint()
-        while not ready():
+        while not self._closed:
+            if ready():
+                return
             await self._changed.wait()
-            if self._closed:
-                raise trio.ClosedResourceError("another task closed this socket")
+        raise trio.ClosedResourceError("another task closed this socket")
 
     def _check_open(self) -> None:
         if self._closed:
