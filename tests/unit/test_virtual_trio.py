@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from primus_io.testing import VirtualNetwork, run_trio
-from primus_io.trio import connect
+from primus_io.trio import connect, serve
 from primus_proto import ConnectError, LocalProtocolError
 
 
@@ -235,8 +236,54 @@ def test_trio_is_afterwards_as_it_was() -> None:
     assert (scheduler._r, scheduler._ALLOW_DETERMINISTIC_SCHEDULING) == before
 
 
+def test_runs_that_overlap_in_threads_have_each_their_own_order() -> None:
+    """Whoever goes first, and whoever is there without virtual time."""
+
+    def one(seed: int, here: threading.Event, there: threading.Event) -> list[int]:
+        async def main() -> list[int]:
+            here.set()
+            assert there.wait(60)
+            return await order()
+
+        return run_trio(main, VirtualNetwork(seed=seed))
+
+    async def for_real() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(trio.lowlevel.checkpoint)
+
+    scheduler: Any = sys.modules["trio._core._run"]
+    before = (scheduler._r, scheduler._ALLOW_DETERMINISTIC_SCHEDULING)
+    alone = [run_trio(order, VirtualNetwork(seed=seed)) for seed in (1, 2)]
+    with ThreadPoolExecutor(3) as pool:
+        first, second, last = (threading.Event() for _ in range(3))
+        runs = [pool.submit(one, 1, first, second), pool.submit(one, 2, second, last)]
+        assert runs[0].result(60) == alone[0]  # gone, and the other one has not begun with its tasks
+        pool.submit(trio.run, for_real).result(60)
+        last.set()
+        assert runs[1].result(60) == alone[1]
+    assert (scheduler._r, scheduler._ALLOW_DETERMINISTIC_SCHEDULING) == before
+
+
+def test_what_a_handler_raises_is_told_to_its_own_run() -> None:
+    """Not to one in another thread."""
+
+    async def fragile(spark: Any) -> None:
+        raise ZeroDivisionError
+
+    async def bad() -> None:
+        async with serve(fragile, "server", 80), connect("http://server") as primus:
+            await primus.wait_ended()
+
+    async def good() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await trio.to_thread.run_sync(run_trio, bad)
+
+    run_trio(good)
+
+
 def test_where_trio_cannot_be_told_the_order_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("primus_io._virtual.trio.RANDOM", "of another name")
+    monkeypatch.setattr("primus_io._virtual.order.RANDOM", "of another name")
     with pytest.warns(RuntimeWarning, match="so this run may not repeat with its seed"):
         assert sorted(run_trio(order)) == list(range(20))
 

@@ -6,11 +6,7 @@ the network's deliveries.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import math
-import random
-import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
@@ -20,18 +16,13 @@ from trio.testing import wait_all_tasks_blocked
 from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.network import PATIENCE
 
+from .order import repeating
 from .sockets import Names, Sockets
 from .world import Witness, World, whereabouts
 
 __all__ = ["run"]
 
 T = TypeVar("T")
-
-# trio has no public way to repeat a run: it takes the tasks that can go on in random order, drawn from this generator,
-# which is private. Its own plugin for hypothesis uses the same two names: one to seed it, one to make the order before
-# it is shuffled independent of where in memory the tasks are.
-SCHEDULER = "trio._core._run"
-RANDOM, ORDERED = "_r", "_ALLOW_DETERMINISTIC_SCHEDULING"
 
 # A thread of `trio.to_thread` takes no virtual time. How often to look whether it is over, in real seconds.
 THREAD_TICK = 0.001
@@ -49,12 +40,12 @@ def run(
     if isinstance(main, Coroutine):
         main.close()
         raise TypeError("run_trio() calls main itself, as trio.run does: give it the async function, run_trio(main)")
-    if _running():
+    if trio.lowlevel.in_trio_run():
         raise RuntimeError("run_trio() calls trio.run, and trio is running here already: await main() instead")
     clock = VirtualClock(network, limit)
     witness = Witness()
     try:
-        with witness, _repeating(clock.new_rng()):
+        with witness, repeating(clock.new_rng()):
             result = trio.run(clock.run, main, clock=clock, instruments=[clock.watch])
         if not handlers_may_raise:
             witness.tell()
@@ -66,34 +57,6 @@ def run(
         raise
     finally:
         clock.leave()
-
-
-def _running() -> bool:
-    try:
-        trio.lowlevel.current_root_task()
-    except RuntimeError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _repeating(rng: random.Random) -> Iterator[None]:
-    """Have trio draw its order of tasks from `rng`."""
-    scheduler: Any = importlib.import_module(SCHEDULER)
-    try:
-        before = {name: getattr(scheduler, name) for name in (RANDOM, ORDERED)}
-    except AttributeError:
-        words = f"trio {trio.__version__} schedules in a way of its own, so this run may not repeat with its seed"
-        warnings.warn(words, RuntimeWarning, stacklevel=5)
-        yield
-        return
-    setattr(scheduler, RANDOM, rng)
-    setattr(scheduler, ORDERED, True)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(scheduler, name, value)
 
 
 class VirtualClock(World, trio.abc.Clock):
@@ -123,7 +86,7 @@ class VirtualClock(World, trio.abc.Clock):
 
     def current_time(self) -> float:
         """The network's clock."""
-        if self.stuck_for_good is not None and not _in_task():
+        if self.stuck_for_good is not None and not trio.lowlevel.in_trio_task():
             raise self.stuck_for_good  # out of trio.run, whoever still waits
         return self.network.now
 
@@ -230,14 +193,6 @@ def _waits_for_the_system() -> int:
     """How many tasks wait for a file descriptor, or what Windows has for that."""
     io = trio.lowlevel.current_statistics().io_statistics
     return sum(getattr(io, name, 0) for name in ("tasks_waiting", "tasks_waiting_read", "tasks_waiting_write"))
-
-
-def _in_task() -> bool:
-    try:
-        trio.lowlevel.current_task()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:

@@ -12,6 +12,7 @@ import itertools
 import logging
 import math
 import random
+import threading
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -141,14 +142,15 @@ class World:
 
 
 class Witness(logging.Handler):
-    """Sees what the binding catches and logs: what the application's own functions raise."""
+    """Sees what the binding catches and logs, in this thread: what the application's own functions raise."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.errors: list[BaseException] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and record.exc_info[1] is not None:
+        if threading.get_ident() == self._thread and record.exc_info and record.exc_info[1] is not None:
             self.errors.append(record.exc_info[1])
 
     def tell(self) -> None:
