@@ -7,7 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -152,6 +155,66 @@ def test_what_runs_in_a_thread_takes_no_virtual_time() -> None:
     said: list[float] = []
     run_trio(main)
     assert said[:1] == [10]
+
+
+@pytest.mark.parametrize("limiter", [None, trio.CapacityLimiter(1)])
+def test_whoever_limits_the_threads(limiter: trio.CapacityLimiter | None) -> None:
+    async def main() -> None:
+        with trio.move_on_after(100) as scope:
+            await trio.to_thread.run_sync(time.sleep, 0.05, limiter=limiter)
+        assert not scope.cancelled_caught
+        assert trio.current_time() == 0
+
+    run_trio(main)
+
+
+def test_a_thread_that_waits_for_trio_has_time_pass() -> None:
+    def work() -> float:
+        trio.from_thread.run(trio.sleep, 3600)
+        time.sleep(0.05)
+        trio.from_thread.run(trio.to_thread.run_sync, time.sleep, 0.05)
+        return trio.from_thread.run_sync(trio.current_time)
+
+    async def numbers() -> AsyncGenerator[float, None]:
+        yield await trio.to_thread.run_sync(work)
+
+    async def main() -> None:
+        with trio.move_on_after(5000):
+            async with aclosing(numbers()) as several:
+                assert [number async for number in several] == [3600]
+
+    run_trio(main)
+
+
+def test_a_thread_that_was_given_up_has_time_pass() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.to_thread.run_sync, gate.wait, abandon_on_cancel=True))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        await trio.sleep(3600)
+
+    gate = threading.Event()
+    run_trio(main)
+    gate.set()
+
+
+def test_a_thread_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than time may stand still otherwise: it is looked at some thousand times a second."""
+    monkeypatch.setattr("primus_io._virtual.trio.PATIENCE", 100)
+
+    async def main() -> None:
+        await trio.to_thread.run_sync(time.sleep, 0.3)
+
+    run_trio(main)
+
+
+def test_who_keeps_a_token_of_trios_keeps_no_time() -> None:
+    async def main() -> None:
+        async with trio.to_thread.current_default_thread_limiter():
+            await trio.sleep(50)
+
+    run_trio(main)
 
 
 # --- what is refused ---

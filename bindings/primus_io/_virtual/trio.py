@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import trio
@@ -120,7 +121,8 @@ class VirtualClock(World, trio.abc.Clock):
             await wait_all_tasks_blocked()
             if self.watch.busy:
                 continue  # somebody else waited for just that
-            if trio.to_thread.current_default_thread_limiter().borrowed_tokens:
+            if _waits_for_a_thread():
+                self.watch.rest()
                 await wait_all_tasks_blocked(THREAD_TICK)
                 continue
             if _waits_for_the_system() > self._own_waits:
@@ -174,6 +176,10 @@ class Watch(trio.abc.Instrument):
         self._patience = PATIENCE
         self._last = -math.inf
 
+    def rest(self) -> None:
+        """Time does not pass now, and need not."""
+        self._turns = 0
+
     def after_io_wait(self, timeout: float) -> None:
         self.busy = False
         now = self._clock.network.now
@@ -189,15 +195,27 @@ class Watch(trio.abc.Instrument):
             self.busy = True
 
 
+def _waits_for_a_thread() -> bool:
+    """Whether a task waits for a thread to be done, not one that in turn waits for trio, by `trio.from_thread`."""
+    if not trio.testing.active_thread_count():
+        return False
+    return any(_is_in_a_thread(task) for task in _below(trio.lowlevel.current_root_task()))
+
+
+def _is_in_a_thread(task: trio.lowlevel.Task) -> bool:
+    calls = [frame.f_code for frame, _ in task.iter_await_frames()]
+    return (trio.to_thread.run_sync.__code__, trio.lowlevel.wait_task_rescheduled.__code__) in pairwise(calls)
+
+
 def _waits_for_the_system() -> int:
     """How many tasks wait for a file descriptor, or what Windows has for that."""
     io = trio.lowlevel.current_statistics().io_statistics
     return sum(getattr(io, name, 0) for name in ("tasks_waiting", "tasks_waiting_read", "tasks_waiting_write"))
 
 
-def _below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
+def _below(task: trio.lowlevel.Task | None) -> Iterator[trio.lowlevel.Task]:
     """All that a task, and what it has begun, have begun."""
-    for nursery in task.child_nurseries:
+    for nursery in task.child_nurseries if task is not None else ():
         for child in nursery.child_tasks:
             yield child
             yield from _below(child)
