@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -184,6 +186,113 @@ def test_what_raises_in_the_network_comes_out() -> None:
         run_trio(main, network)
     assert network.runner is None
     assert network.now == 1.0
+
+
+def test_what_raises_while_that_is_cleaned_up_is_noted() -> None:
+    async def main() -> None:
+        for when in (1.0, 2.0):
+            network.call_at(when, fail)
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+            cleaned.append(trio.current_time())
+
+    def fail() -> None:
+        raise AssertionError(f"at {network.now}")
+
+    network = VirtualNetwork()
+    cleaned: list[float] = []
+    with pytest.raises(AssertionError, match=r"^at 1\.0") as caught:
+        run_trio(main, network)
+    assert caught.value.__notes__ == [
+        "While this was cleaned up, a function for call_at raised AssertionError('at 2.0')"
+    ]
+    assert cleaned == [6]
+
+
+# --- after main ---
+
+
+async def generator() -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(60)
+            await trio.to_thread.run_sync(time.sleep, 0.05)
+            await trio.testing.wait_all_tasks_blocked()
+        cleaned_after_main.append(trio.current_time())
+
+
+cleaned_after_main: list[float] = []
+
+
+async def generate(suspended: list[Any]) -> None:
+    suspended.append(generator())
+    await anext(suspended[0])
+
+
+async def system_task() -> None:
+    """It waits to be cancelled, as trio does with such when the main task is over."""
+    async for _ in (suspended := generator()):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await suspended.aclose()
+
+
+@pytest.mark.parametrize("how", ["generator", "system task"])
+def test_who_cleans_up_after_main_has_time_pass(how: str) -> None:
+    async def main() -> None:
+        if how == "generator":
+            await generate(suspended)
+        else:
+            trio.lowlevel.spawn_system_task(system_task)
+        await trio.sleep(1)
+
+    suspended: list[Any] = []
+    cleaned_after_main.clear()
+    run_trio(main)
+    assert cleaned_after_main == [61]
+
+
+def test_who_never_ends_after_main_is_told() -> None:
+    """In a process of its own, for trio minds, in many words."""
+    program = """
+import trio
+from primus_io.testing import VirtualNetwork, run_trio
+
+async def stubborn():
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+
+async def main():
+    trio.lowlevel.spawn_system_task(stubborn)
+
+async def after():
+    network.call_at(network.now + 1, lambda: 1 / 0)
+    await main()
+
+network = VirtualNetwork()
+for one in (main, after):
+    try:
+        run_trio(one, network)
+    except Exception as error:
+        print(repr(error))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    first, second = done.stdout.splitlines()
+    assert first.startswith(
+        "AssertionError('nothing is due any more, and these still wait:\\n  <init>: Runner.init:"
+    ), first
+    assert "\\n  __main__.stubborn: stubborn:7 > sleep_forever" in first
+    assert second == "ZeroDivisionError('division by zero')"
+
+
+# --- what a handler raises, and what is left open ---
 
 
 def test_what_a_handler_raises_fails_the_run_unless_it_may() -> None:

@@ -26,7 +26,7 @@ __all__ = ["run"]
 T = TypeVar("T")
 
 # A thread of `trio.to_thread` takes no virtual time. How often to look whether it is over, in real seconds.
-THREAD_TICK = 0.001
+TICK = 0.001
 
 PUSHES = 100  # by which time passes, in a run that has failed, in spite of tasks that never wait
 
@@ -69,12 +69,14 @@ class VirtualClock(World, trio.abc.Clock):
         self.pacer: trio.lowlevel.Task | None = None
         self.ended_by: BaseException | None = None
         """Why the main function was cancelled."""
-        self.stuck_for_good: AssertionError | None = None
+        self.stuck_for_good: BaseException | None = None
         """What is raised where even what was cancelled goes on waiting, or never waits."""
+        self._over = False  # the main function is
         self._due = math.inf  # trio's next deadline
         self._own_waits = 0  # for the system: trio's own
         self._pushes = 0
         self._main: trio.lowlevel.Task
+        self._trios: set[trio.lowlevel.Task] = set()  # tasks of its own
         self._scope = trio.CancelScope()
 
     def happening(self) -> trio.Event:
@@ -92,9 +94,21 @@ class VirtualClock(World, trio.abc.Clock):
         return self.network.now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """None for a deadline that is over; to any other one the pacer gets by itself."""
+        """None for a deadline that is over; to any other one the pacer gets by itself, as long as it is there."""
         self._due = deadline
-        return 0.0 if deadline <= self.network.now else math.inf
+        if deadline <= self.network.now:
+            return 0.0
+        return self._sleep_after_main() if self._over else math.inf
+
+    def _sleep_after_main(self) -> float:
+        """System tasks and asynchronous generators clean up when the pacer has gone, as it is a system task itself."""
+        if self.watch.stirred:  # by which something may be to run soon: trio looks, and asks again
+            self.watch.stirred = False
+            return TICK
+        if _waits_for_a_thread():
+            return math.inf
+        self._pace_once()
+        return 0.0
 
     # --- what runs ---
 
@@ -105,12 +119,14 @@ class VirtualClock(World, trio.abc.Clock):
         self._main = trio.lowlevel.current_task()
         await wait_all_tasks_blocked()
         self._own_waits = _waits_for_the_system()
+        self._trios = set(list(_all())[1:])  # without the root: that one runs asynchronous generators at last
         self.pacer = trio.lowlevel.spawn_system_task(self._pace)
         result: list[T] = []
         try:
             with self._scope:
                 result.append(await main())
         finally:
+            self._over = True
             if self.ended_by is not None:
                 raise self.ended_by
         return result[0]
@@ -123,13 +139,15 @@ class VirtualClock(World, trio.abc.Clock):
                 continue  # somebody else waited for just that
             if _waits_for_a_thread():
                 self.watch.rest()
-                await wait_all_tasks_blocked(THREAD_TICK)
-                continue
-            if _waits_for_the_system() > self._own_waits:
-                self.fail("somebody waits for the system, as for a socket or a process, and virtual time does not")
-                continue
-            if stuck := self._advance(self._due):
-                self.fail(stuck)
+                await wait_all_tasks_blocked(TICK)
+            else:
+                self._pace_once()
+
+    def _pace_once(self) -> None:
+        if _waits_for_the_system() > self._own_waits:
+            self.fail("somebody waits for the system, as for a socket or a process, and virtual time does not")
+        elif stuck := self._advance(self._due):
+            self.fail(stuck)
 
     def push(self) -> None:
         """Somebody never waits, which ends it. For those who then clean up time passes none the less, for a while."""
@@ -143,22 +161,34 @@ class VirtualClock(World, trio.abc.Clock):
         try:
             return self.advance(until)
         except BaseException as error:  # the application's, from a function for `call_at`
-            self._fail(error)
+            if self.ended_by is None or self._over:
+                self._end(error)
+            else:
+                self.ended_by.add_note(f"While this was cleaned up, a function for call_at raised {error!r}")
             return ""
 
     def fail(self, stuck: str) -> None:
         """It cannot go on like this: end it, and have those that are cancelled for it clean up."""
-        self._fail(self.failure(stuck, self._waiting()))
-
-    def _fail(self, error: BaseException) -> None:
+        error = self.failure(stuck, self._waiting())
         if self.ended_by is None:
-            self.ended_by = error
-            self._scope.cancel()
-        elif isinstance(error, AssertionError):
+            self._end(error)
+        else:
             self.stuck_for_good = error
 
+    def _end(self, error: BaseException) -> None:
+        if self._over:  # so that there is nobody to cancel
+            self.stuck_for_good = error
+        else:
+            self.ended_by = error
+            self._scope.cancel()
+
     def _waiting(self) -> Iterator[str]:
-        """Who waits where: all that the user's main function has begun."""
+        """Who waits where: all that the user's main function has begun, or what is there after it."""
+        if self._over:
+            for task in _all():
+                if task is not self.pacer and task not in self._trios:
+                    yield whereabouts(task.name, task.coro)
+            return
         own: Any = self._main.coro
         yield whereabouts("main", own.cr_await)
         for task in _below(self._main):
@@ -171,6 +201,8 @@ class Watch(trio.abc.Instrument):
     def __init__(self, clock: VirtualClock) -> None:
         self.busy = False
         """Somebody else can go on in this turn of the loop."""
+        self.stirred = False
+        """So could somebody since this was reset."""
         self._clock = clock
         self._turns = 0  # of the loop since time last passed
         self._patience = PATIENCE
@@ -192,14 +224,14 @@ class Watch(trio.abc.Instrument):
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:
         if task is not self._clock.pacer:
-            self.busy = True
+            self.busy = self.stirred = True
 
 
 def _waits_for_a_thread() -> bool:
     """Whether a task waits for a thread to be done, not one that in turn waits for trio, by `trio.from_thread`."""
     if not trio.testing.active_thread_count():
         return False
-    return any(_is_in_a_thread(task) for task in _below(trio.lowlevel.current_root_task()))
+    return any(map(_is_in_a_thread, _all()))
 
 
 def _is_in_a_thread(task: trio.lowlevel.Task) -> bool:
@@ -213,9 +245,17 @@ def _waits_for_the_system() -> int:
     return sum(getattr(io, name, 0) for name in ("tasks_waiting", "tasks_waiting_read", "tasks_waiting_write"))
 
 
-def _below(task: trio.lowlevel.Task | None) -> Iterator[trio.lowlevel.Task]:
+def _all() -> Iterator[trio.lowlevel.Task]:
+    """Trio's own included."""
+    root = trio.lowlevel.current_root_task()
+    if root is not None:
+        yield root
+        yield from _below(root)
+
+
+def _below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
     """All that a task, and what it has begun, have begun."""
-    for nursery in task.child_nurseries if task is not None else ():
+    for nursery in task.child_nurseries:
         for child in nursery.child_tasks:
             yield child
             yield from _below(child)
