@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from primus_io.testing import VirtualNetwork, run_trio
 from primus_io.trio import connect, serve
-from primus_proto import ConnectError, LocalProtocolError
+from primus_proto import ConfigError, ConnectError, LocalProtocolError
 
 
 async def stay(spark: Any) -> None:
@@ -224,6 +225,26 @@ def test_main_is_a_function() -> None:
     wrong: Any = nothing()
     with pytest.raises(TypeError, match=r"give it the async function, run_trio\(main\)"):
         run_trio(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (None, "needs an async function without parameters, not None"),
+        (list, r"needs an async function, and <class 'list'> is none: it returned \[\]"),
+    ],
+)
+def test_and_an_async_one(wrong: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        run_trio(wrong)
+
+
+@pytest.mark.parametrize("limit", [0, -1, math.nan, None, "1"])
+def test_a_limit_that_is_none_leaves_the_network_alone(limit: Any) -> None:
+    network = VirtualNetwork()
+    with pytest.raises(ConfigError, match="it takes seconds of virtual time, more than 0"):
+        run_trio(nothing, network, limit=limit)
+    run_trio(nothing, network, limit=math.inf)
 
 
 def test_there_is_one_run_at_a_time_and_nobody_else_has_time_pass() -> None:

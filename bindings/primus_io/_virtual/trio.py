@@ -41,6 +41,8 @@ def run(
     if isinstance(main, Coroutine):
         main.close()
         raise TypeError("run_trio() calls main itself, as trio.run does: give it the async function, run_trio(main)")
+    if not callable(main):
+        raise TypeError(f"run_trio() needs an async function without parameters, not {main!r}")
     if trio.lowlevel.in_trio_run():
         raise RuntimeError("run_trio() calls trio.run, and trio is running here already: await main() instead")
     clock = VirtualClock(network, limit)
@@ -124,7 +126,12 @@ class VirtualClock(World, trio.abc.Clock):
         result: list[T] = []
         try:
             with self._scope:
-                result.append(await main())
+                awaitable = main()
+                if not isinstance(awaitable, Awaitable):
+                    raise TypeError(
+                        f"run_trio() needs an async function, and {main!r} is none: it returned {awaitable!r}"
+                    )
+                result.append(await awaitable)
         finally:
             self._over = True
             if self.ended_by is not None:

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
+from primus_proto import ConfigError
 from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.network import TimeStandsStill
 from primus_proto.testing.nodes import Node
@@ -46,6 +47,9 @@ class World:
 
     def __init__(self, network: VirtualNetwork | None, limit: float) -> None:
         network = network if network is not None else VirtualNetwork()
+        given: object = limit
+        if not isinstance(given, int | float) or not given > 0:
+            raise ConfigError(f"limit is {limit!r}: it takes seconds of virtual time, more than 0, math.inf for none")
         if network.runner is not None:
             raise RuntimeError("another loop runs this network")
         self.network = network
