@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import primus_proto.http
+from primus_proto import Client, Spark
 from primus_proto import events as ev
 from primus_proto.http import Response
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import extremes, fractions, lines, said_by_clients, said_by_sparks, told, vary, when
+from tests.scenarios.worlds import extremes, fractions, lines, said_by, told, vary, when
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def test_a_dead_connection_is_declared_dead_within_the_bound(
 def test_pongs_never_amplify(heartbeat: Heartbeat, up: Any, down: Any, most_up: float, most_down: float) -> None:
     """Under any delays, deadly ones included: one for each ping that arrived, and one ping for each interval."""
     network = VirtualNetwork(latency=0.0)
-    with said_by_sparks() as by_sparks, said_by_clients() as by_clients, told(network):
+    with said_by(Spark) as by_sparks, said_by(Client) as by_clients, told(network):
         server, _ = heartbeat.open(network)
         both = heartbeat.both
         vary(network, [(u * most_up * both, t) for u, t in up], [(d * most_down * both, t) for d, t in down], both)

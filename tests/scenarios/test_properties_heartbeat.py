@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from primus_proto import Client, Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from tests.scenarios.worlds import (
     extremes,
     fractions,
     lines,
-    said_by_clients,
-    said_by_sparks,
+    said_by,
     session,
     told,
     vary,
@@ -151,7 +151,7 @@ def test_a_ping_that_is_not_answered_again_takes_nothing_off_that(heartbeat: tup
     """It comes just before a second is over after an unsolicited pong; the next one is on its way for long."""
     ping, pong = heartbeat
     network = VirtualNetwork(latency=0.0)
-    with said_by_sparks() as said:
+    with said_by(Spark) as said:
         server, client = session(network, ping=ping, pong=pong)
         network.latency = (pong / 2 + 0.9, 0.0)
         network.run(ping + 0.1)
@@ -209,7 +209,7 @@ def test_pongs_never_amplify(
     """Under any delays, deadly ones included, over any number of connections."""
     ping, pong = heartbeat
     network = VirtualNetwork(latency=0.0)
-    with said_by_sparks() as said, said_by_clients() as asked, told(network):
+    with said_by(Spark) as said, said_by(Client) as asked, told(network):
         server, _ = session(network, ping=ping, pong=pong, allowed=allowed, retries=1000, max=1.0)
         vary(network, [(u * most_up * ping, t) for u, t in up], [(d * most_down * ping, t) for d, t in down], ping)
         network.run(25 * (ping + pong))

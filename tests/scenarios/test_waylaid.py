@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from primus_proto import Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import data, said_by_sparks, session, when
+from tests.scenarios.worlds import data, said_by, session, when
 
 PING, PONG, ALLOWED = 25.0, 10.0, 2
 TIMEOUT = PING + PONG / 2
@@ -112,7 +113,7 @@ def test_every_skip_that_is_allowed_is_survived_and_none_beyond(allowed: int) ->
 
 def test_pings_that_were_queued_get_one_pong_together() -> None:
     """The client pings again after each unsolicited pong, and all of it comes out behind the payload at once."""
-    with said_by_sparks() as said:
+    with said_by(Spark) as said:
         world = waylay(600_000, 10_000.0)
         world.network.run(60.5)
     heartbeats = when(world.server, ev.SparkHeartbeat)

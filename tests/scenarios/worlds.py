@@ -66,30 +66,16 @@ def told(network: VirtualNetwork) -> Iterator[None]:
 
 
 @contextmanager
-def said_by_sparks() -> Iterator[Counter[str]]:
-    """Counts the protocol messages that sparks send, by name."""
+def said_by(kind: type[Spark] | type[Client]) -> Iterator[Counter[str]]:
+    """Counts the protocol messages that sparks, or clients, send, by name."""
     counter: Counter[str] = Counter()
-    say = Spark.say
+    say: Any = kind.say
 
-    def counted(spark: Spark, name: str, value: str) -> None:
+    def counted(session: Any, name: str, value: str) -> None:
         counter[name] += 1
-        say(spark, name, value)
+        say(session, name, value)
 
-    with patch.object(Spark, "say", counted):
-        yield counter
-
-
-@contextmanager
-def said_by_clients() -> Iterator[Counter[str]]:
-    """Counts the protocol messages that clients send, by name."""
-    counter: Counter[str] = Counter()
-    say = Client.say
-
-    def counted(client: Client, name: str, value: str) -> None:
-        counter[name] += 1
-        say(client, name, value)
-
-    with patch.object(Client, "say", counted):
+    with patch.object(kind, "say", counted):
         yield counter
 
 
