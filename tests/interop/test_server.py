@@ -210,7 +210,7 @@ async def test_what_cannot_be_decoded_is_an_error_in_its_place(peers: Peers) -> 
             client.send("write", value=f"after: {name}")
         for name in UNDECODABLE:
             await log.wait("data", value=f"after: {name}")
-        assert log.names() == ["connection", *["error", "data"] * len(UNDECODABLE)]
+        assert log.names() == ["connection", *["error", "log", "data"] * len(UNDECODABLE)]
         assert client.public() == OPENED
 
 
