@@ -36,7 +36,9 @@ def _number(name: str, value: object, *, least: float = 0.0, above: bool = False
 
 
 def _count(name: str, value: object, *, least: int = 0, none: str = "") -> None:
-    """`none` says what None, which is no number, would mean."""
+    """None is as good as a number where `none` says what it means."""
+    if value is None and none:
+        return
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         other = f", or None: {none}" if none else ""
         raise ConfigError(f"{name} must be a whole number of at least {least}{other}; got {value!r}")
@@ -190,11 +192,9 @@ class ClientConfig:
         _number("min", self.min)
         _number("max", self.max, least=self.min, infinite=True)
         _number("factor", self.factor, above=True)
-        if self.retries is not None:
-            _count("retries", self.retries, none="it never gives up")
+        _count("retries", self.retries, none="it never gives up")
         _number("reconnect_timeout", self.reconnect_timeout, above=True)
-        if self.queue_size is not None:
-            _count("queue_size", self.queue_size, none="no limit but limits.queue")
+        _count("queue_size", self.queue_size, none="no limit but limits.queue")
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
         _limits(self.limits)

@@ -174,3 +174,12 @@ class ServerHost(Host):
     def ping(self, spark: Spark, value: str = "1") -> None:
         """A client sends a ping."""
         self.receive(spark, f"primus::ping::{value}")
+
+
+def opened(**options: Any) -> ClientHost:
+    """One whose connection is open, of which nothing is left to be told."""
+    host = ClientHost(**options)
+    host.open()
+    host.fresh()
+    host.commanded()
+    return host

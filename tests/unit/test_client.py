@@ -17,15 +17,7 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import START, ClientHost, SlowPipe
-
-
-def opened(**options: Any) -> ClientHost:
-    host = ClientHost(**options)
-    host.open()
-    host.fresh()
-    host.commanded()
-    return host
+from tests.unit.sessions import START, ClientHost, SlowPipe, opened
 
 
 def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:

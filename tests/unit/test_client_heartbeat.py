@@ -7,15 +7,7 @@ from typing import Any
 import pytest
 
 from primus_proto.spark_heartbeat import learned_heartbeat
-from tests.unit.sessions import OFFSET, START, ClientHost, epoch_ms, request
-
-
-def opened(**options: Any) -> ClientHost:
-    host = ClientHost(**options)
-    host.open()
-    host.fresh()
-    host.commanded()
-    return host
+from tests.unit.sessions import OFFSET, START, ClientHost, epoch_ms, opened, request
 
 
 def ping_of(host: ClientHost) -> str:

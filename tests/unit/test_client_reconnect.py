@@ -9,15 +9,7 @@ import pytest
 from primus_proto import ClientState, ConnectError, ConnectionLost, LocalProtocolError, ReadyState
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import START, ClientHost
-
-
-def opened(**options: Any) -> ClientHost:
-    host = ClientHost(**options)
-    host.open()
-    host.fresh()
-    host.commanded()
-    return host
+from tests.unit.sessions import START, ClientHost, opened
 
 
 def connects(host: ClientHost) -> int:

@@ -8,15 +8,7 @@ import pytest
 
 from primus_proto import EncodeError, Limits
 from primus_proto import events as ev
-from tests.unit.sessions import ClientHost, SlowPipe, crowded, epoch_ms
-
-
-def opened(**options: Any) -> ClientHost:
-    host = ClientHost(**options)
-    host.open()
-    host.fresh()
-    host.commanded()
-    return host
+from tests.unit.sessions import ClientHost, SlowPipe, crowded, epoch_ms, opened
 
 
 def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:

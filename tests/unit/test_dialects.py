@@ -12,18 +12,10 @@ from primus_proto import ClientState, ConfigError, Limits, ServerConfig
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http import spec_response
-from tests.unit.sessions import START, ClientHost, ServerHost, epoch_ms
+from tests.unit.sessions import START, ClientHost, ServerHost, epoch_ms, opened
 
 HERE = "_primuscb=1"  # the query of clients that tell nothing
 ENDING = ["readyStateChange", "disconnection", "end"]
-
-
-def opened(**options: Any) -> ClientHost:
-    host = ClientHost(**options)
-    host.open()
-    host.fresh()
-    host.commanded()
-    return host
 
 
 # --- what a spec teaches a client ---

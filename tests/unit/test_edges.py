@@ -23,17 +23,9 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import START, ClientHost, ServerHost, SlowPipe, crowded, request, story
+from tests.unit.sessions import START, ClientHost, ServerHost, SlowPipe, crowded, opened, request, story
 
 AT = Limits(queue=100, backlog=100)
-
-
-def opened(**options: Any) -> ClientHost:
-    host = ClientHost(**options)
-    host.open()
-    host.fresh()
-    host.commanded()
-    return host
 
 
 def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:
