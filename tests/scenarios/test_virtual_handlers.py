@@ -344,6 +344,48 @@ def test_who_hangs_is_cut_at_the_limit_and_the_others_are_served(kit: Kit) -> No
     kit.run(main, network)
 
 
+# --- the end of a run ---
+
+
+def test_those_who_go_round_in_circles_can_clean_up(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
+    async def spin(spark: Any) -> None:
+        try:
+            while True:
+                spark.write(1)
+                await anyio.sleep(0)
+        finally:
+            cleaned.append("spark")
+
+    async def main() -> None:
+        try:
+            async with kit.serve(spin, "server", 80), kit.connect("http://server") as primus:
+                async for _ in primus:
+                    pass
+        finally:
+            cleaned.append("main")
+
+    cleaned: list[str] = []
+    with pytest.raises(AssertionError, match="time stands still, and these still wait:"):
+        kit.run(main, VirtualNetwork())
+    assert sorted(cleaned) == ["main", "spark"]
+    assert "time stands still" not in caplog.text  # as the context of what was cancelled for it
+
+
+def test_what_raises_in_the_network_comes_out(kit: Kit) -> None:
+    async def main() -> None:
+        network.call_at(1.0, fail)
+        await anyio.sleep(2)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    network = VirtualNetwork()
+    with pytest.raises(ZeroDivisionError):
+        kit.run(main, network)
+    assert network.runner is None
+    assert network.now == 1.0
+
+
 # --- nothing is left ---
 
 

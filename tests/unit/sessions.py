@@ -183,3 +183,12 @@ def opened(**options: Any) -> ClientHost:
     host.fresh()
     host.commanded()
     return host
+
+
+def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:
+    """The same over a pipe from which nothing leaves by itself."""
+    host, pipe = ClientHost(**options), SlowPipe()
+    host.pump()
+    host.client.opened(now=host.now, pipe=pipe)
+    host.told()
+    return host, pipe

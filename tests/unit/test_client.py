@@ -17,17 +17,7 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import START, ClientHost, SlowPipe, opened
-
-
-def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:
-    host = ClientHost(**options)
-    host.pump()
-    pipe = SlowPipe()
-    host.client.opened(now=host.now, pipe=pipe)
-    host.told()
-    return host, pipe
-
+from tests.unit.sessions import START, ClientHost, SlowPipe, opened, slow
 
 # --- connecting ---
 

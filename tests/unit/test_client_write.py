@@ -8,16 +8,7 @@ import pytest
 
 from primus_proto import EncodeError, Limits
 from primus_proto import events as ev
-from tests.unit.sessions import ClientHost, SlowPipe, crowded, epoch_ms, opened
-
-
-def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:
-    host = ClientHost(**options)
-    host.pump()
-    pipe = SlowPipe()
-    host.client.opened(now=host.now, pipe=pipe)
-    host.told()
-    return host, pipe
+from tests.unit.sessions import ClientHost, SlowPipe, crowded, epoch_ms, opened, slow
 
 
 def test_write_when_open() -> None:

@@ -23,17 +23,9 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import START, ClientHost, ServerHost, SlowPipe, crowded, opened, request, story
+from tests.unit.sessions import START, ClientHost, ServerHost, SlowPipe, crowded, opened, request, slow, story
 
 AT = Limits(queue=100, backlog=100)
-
-
-def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:
-    host, pipe = ClientHost(**options), SlowPipe()
-    host.pump()
-    host.client.opened(now=host.now, pipe=pipe)
-    host.told()
-    return host, pipe
 
 
 class Fussy:

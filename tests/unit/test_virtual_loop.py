@@ -188,50 +188,12 @@ def test_going_round_in_circles_is_noticed() -> None:
         run(main())
 
 
-def test_those_who_go_round_in_circles_can_clean_up(caplog: pytest.LogCaptureFixture) -> None:
-    async def spin(spark: Any) -> None:
-        try:
-            while True:
-                spark.write(1)
-                await asyncio.sleep(0)
-        finally:
-            cleaned.append("spark")
-
-    async def main() -> None:
-        try:
-            async with serve(spin, "server", 80), connect("http://server") as primus:
-                async for _ in primus:
-                    pass
-        finally:
-            cleaned.append("main")
-
-    cleaned: list[str] = []
-    with pytest.raises(AssertionError, match="time stands still, and these still wait:"):
-        run(main())
-    assert sorted(cleaned) == ["main", "spark"]
-    assert "time stands still" not in caplog.text  # as the context of what was cancelled for it
-
-
 def test_there_is_one_loop_in_a_thread() -> None:
     async def main() -> None:
         with pytest.raises(RuntimeError, match="await the coroutine instead"):
             run(asyncio.sleep(1))
 
     run(main())
-
-
-def test_what_raises_in_the_network_comes_out() -> None:
-    async def main() -> None:
-        network.call_at(1.0, fail)
-        await asyncio.sleep(2)
-
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    network = VirtualNetwork()
-    with pytest.raises(ZeroDivisionError):
-        run(main(), network)
-    assert network.runner is None
 
 
 def test_one_loop_at_a_time_runs_a_network_and_nobody_else_does() -> None:

@@ -149,45 +149,6 @@ def test_so_is_a_network_that_does() -> None:
         run_trio(main, network)
 
 
-def test_those_who_go_round_in_circles_can_clean_up(caplog: pytest.LogCaptureFixture) -> None:
-    async def spin(spark: Any) -> None:
-        try:
-            while True:
-                spark.write(1)
-                await trio.sleep(0)
-        finally:
-            cleaned.append("spark")
-
-    async def main() -> None:
-        try:
-            async with serve(spin, "server", 80), connect("http://server") as primus:
-                async for _ in primus:
-                    pass
-        finally:
-            cleaned.append("main")
-
-    cleaned: list[str] = []
-    with pytest.raises(AssertionError, match="time stands still, and these still wait:"):
-        run_trio(main)
-    assert sorted(cleaned) == ["main", "spark"]
-    assert "time stands still" not in caplog.text
-
-
-def test_what_raises_in_the_network_comes_out() -> None:
-    async def main() -> None:
-        network.call_at(1.0, fail)
-        await trio.sleep(2)
-
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    network = VirtualNetwork()
-    with pytest.raises(ZeroDivisionError):
-        run_trio(main, network)
-    assert network.runner is None
-    assert network.now == 1.0
-
-
 def test_what_raises_while_that_is_cleaned_up_is_noted() -> None:
     async def main() -> None:
         for when in (1.0, 2.0):
