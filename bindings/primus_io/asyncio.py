@@ -13,6 +13,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 import primus_proto as pp
@@ -126,6 +127,7 @@ class Driver(RunningDriver):
     """Runs one endpoint on the running event loop."""
 
     world = staticmethod(asyncio.get_running_loop)
+    event = staticmethod(asyncio.Event)
 
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
         super().__init__(endpoint, deliver, reach)
@@ -142,9 +144,6 @@ class Driver(RunningDriver):
 
     def now(self) -> float:
         return self.loop.time()
-
-    def event(self) -> asyncio.Event:
-        return asyncio.Event()
 
     def schedule(self) -> None:
         if not self._pumping and not self._scheduled:
@@ -170,23 +169,29 @@ class Driver(RunningDriver):
             async with asyncio.timeout(seconds):
                 await wait()
 
-    def accept(self) -> Channel:
-        """The protocol of one more connection of a server."""
-        return Channel(self)
-
     async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
         options = {"start_serving": False, **_tls_options(where.tls, self.endpoint.limits)}
+        accept = partial(Channel, self)
         listener = await (
-            self.loop.create_server(self.accept, where.host, where.port, backlog=1024, **options)
+            self.loop.create_server(accept, where.host, where.port, backlog=1024, **options)
             if sock is None
-            else self.loop.create_unix_server(self.accept, sock=sock, **options)
+            else self.loop.create_unix_server(accept, sock=sock, **options)
         )
         try:
             await listener.start_serving()
         except BaseException:  # cancelled: asked to begin at once, asyncio would go on listening for ever
             listener.close()
             raise
-        return listener.sockets[0].getsockname(), listener.close
+
+        def stop() -> None:
+            if not isinstance(self.loop, asyncio.SelectorEventLoop):
+                return listener.close()
+            # It accepts in tasks. Closed before one has begun, it would leave that connection open, and forget it.
+            for each in listener.sockets:
+                self.loop.remove_reader(each)
+            self.loop.call_soon(listener.close)
+
+        return listener.sockets[0].getsockname(), stop
 
     def _scheduled_pump(self) -> None:
         self._scheduled = False

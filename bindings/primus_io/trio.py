@@ -196,6 +196,8 @@ class Driver(RunningDriver):
         scope = trio.CancelScope()
 
         async def accept(stream: trio.SocketStream) -> None:
+            if scope.cancel_called:
+                return await trio.aclose_forcefully(stream)
             with contextlib.suppress(OSError):  # gone already
                 peer = stream.socket.getpeername()
                 secure = where.tls and trio.SSLStream(stream, where.tls, server_side=True)

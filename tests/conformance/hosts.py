@@ -39,6 +39,7 @@ LONG = os.environ.get("PRIMUS_LONG") == "1"
 """Whether to take the time for the long version of what has one."""
 
 NEEDS: Mapping[str, str] = {
+    "accepting": "the binding accepts connections, and stops to",
     "cancellation": "what waits can be cancelled where it waits",
     "early listeners": "whoever serves is there before anything has happened",
     "eager tasks": "tasks can be told to begin at once",

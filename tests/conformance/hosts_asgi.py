@@ -255,6 +255,7 @@ SOME = frozenset({
 LACKS: Mapping[str, str] = {
     **MACHINE_LACKS,
     "early listeners": "the application has begun before the scenario gets hold of it",
+    "accepting": "the host accepts connections, and stops to",
     "handshake limits": "how long a request head or a TLS handshake may take is the host's affair",
     "fragments": "ASGI gives whole messages: what they were cut into is not to be seen",
     "reading": "the host reads",

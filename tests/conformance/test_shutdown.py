@@ -10,7 +10,7 @@ from primus_proto import ConnectError, EncodeError, Limits, LocalProtocolError
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, scenario, sockets
 from tests.conformance.peers import RawPeer, frame
-from tests.conformance.test_messages import KINDS
+from tests.conformance.test_messages import KINDS, over
 from tests.conformance.test_sessions import stay
 from tests.conformance.users import Diary, Gate, echo, mebibytes, take, why
 
@@ -304,6 +304,25 @@ async def test_closed_from_inside_by_all_while_peers_hang(host: Host) -> None:
         await host.until(lambda: closed)
     assert clock() < 3 * GRACE
     for peer in peers:
+        peer.close()
+
+
+@KINDS
+@scenario(needs=["sockets", "accepting"])
+async def test_a_connection_that_arrives_in_the_moment_of_closing_is_closed(
+    host: Host, tls: Certificates, secure: bool
+) -> None:
+    """However far the library is with accepting it; at once, or when its handshake has taken long enough."""
+    for turns in range(6):
+        async with over(host, tls, secure, None, limits=Limits(handshake=0.2)) as server:
+            peer = RawPeer(server.port)
+            peer.connect()  # there is room for it: nobody has to accept it for that
+            for _ in range(turns):
+                await host.pause(0)
+            clock = Clock(host)
+            await server.close()
+        assert clock() < 0.5
+        assert await host.thread(peer.rest) == b""
         peer.close()
 
 
