@@ -13,7 +13,6 @@ import ssl
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, cast
 
 import primus_proto as pp
@@ -169,13 +168,16 @@ class Driver(RunningDriver):
             async with asyncio.timeout(seconds):
                 await wait()
 
+    def accept(self) -> Channel:
+        """The protocol of one more connection. A method, so that a loop in memory sees whose it is."""
+        return Channel(self)
+
     async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
         options = {"start_serving": False, **_tls_options(where.tls, self.endpoint.limits)}
-        accept = partial(Channel, self)
         listener = await (
-            self.loop.create_server(accept, where.host, where.port, backlog=1024, **options)
+            self.loop.create_server(self.accept, where.host, where.port, backlog=1024, **options)
             if sock is None
-            else self.loop.create_unix_server(accept, sock=sock, **options)
+            else self.loop.create_unix_server(self.accept, sock=sock, **options)
         )
         try:
             await listener.start_serving()
