@@ -10,7 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -185,10 +185,10 @@ class ClientConfig:
         _url(self.url, self.pathname)
         put(self, "parser", get_parser(self.parser))
         _transformer(self.transformer)
-        _dialect(self.dialect)
         for name in ("ping", "ping_timeout", "timeout"):
             _off(self, name, unset=name != "timeout")
         _number("pong", self.pong, above=True)
+        _dialect(self, ping=("happn", "primus6"), pong=("happn", "primus6"), ping_timeout=("primus",))
         _number("min", self.min)
         _number("max", self.max, least=self.min, infinite=True)
         _number("factor", self.factor, above=True)
@@ -269,10 +269,11 @@ class ServerConfig:
         _transformer(self.transformer)
         _count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
         _number("pong_skip_time", self.pong_skip_time)
-        _dialect(self.dialect)
         _off(self, "timeout")
         _off(self, "ping_interval")
         _number("detect_after", self.detect_after, above=True)
+        for_happn = {"allow_skipped_heartbeats": ("happn",), "pong_skip_time": ("happn",)}
+        _dialect(self, timeout=("primus6",), ping_interval=("primus",), detect_after=(), **for_happn)
         if self.authorization not in (False, True, "all"):
             raise ConfigError(f"authorization must be False, True or 'all'; got {self.authorization!r}")
         put(self, "trusted_proxies", _proxies(self.trusted_proxies))
@@ -320,9 +321,16 @@ def _limits(value: object) -> None:
         raise ConfigError(f"limits must be a Limits; got {value!r}")
 
 
-def _dialect(name: object) -> None:
-    if name not in DIALECTS:
-        raise ConfigError(f"unknown dialect {name!r}; known: {', '.join(DIALECTS)}")
+def _dialect(config: ClientConfig | ServerConfig, **heeded: tuple[str, ...]) -> None:
+    """Check the dialect, and that no option is set that is `heeded` only in others; what is off there is no mistake."""
+    dialect = config.dialect
+    if dialect not in DIALECTS:
+        raise ConfigError(f"unknown dialect {dialect!r}; known: {', '.join(DIALECTS)}")
+    for option in fields(config):
+        value, where = getattr(config, option.name), heeded.get(option.name)
+        if where is not None and dialect not in ("auto", *where) and value not in (False, option.default):
+            others = " or ".join(map(repr, (*where, "auto")))
+            raise ConfigError(f"{option.name} must not be set in dialect {dialect!r}, only in {others}; got {value!r}")
 
 
 def _off(config: object, name: str, *, unset: bool = False) -> None:

@@ -140,6 +140,10 @@ def test_sizes() -> None:
         (["connect", URL, "--ca", __file__], f"primus connect: --ca {__file__}: not usable"),
         (["spec", "ftp://x"], "primus spec: url must start with http://"),
         (["serve", "--port", "70000"], "primus serve: argument --port: not a port from 0 to 65535: '70000'"),
+        (
+            ["serve", "--dialect", "happn", "--ping-interval", "15"],
+            "--ping-interval must not be set in dialect 'happn', only in 'primus' or 'auto'; got 15.0",
+        ),
         (["serve", "--dialect", "klingon"], "primus serve: argument --dialect: 'klingon' is none of: auto, happn"),
         (["serve", "--mode", "mirror"], "primus serve: argument --mode: invalid choice: 'mirror'"),
         (["serve", "--pathname", "a?b"], "primus serve: --pathname must be a URL path"),

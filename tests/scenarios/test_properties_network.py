@@ -14,6 +14,7 @@ from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.pipes import Pipe
 from tests.scenarios.worlds import Carried, Direction, Machine, channel_of, number, numbers, run_machine
+from tests.unit.sessions import heeded
 
 PING, PONG = 4.0, 2.0
 OPTIONS: dict[str, Any] = {"ping": PING, "pong": PONG, "ping_timeout": 9.0, "retries": 10**6, "max": 3.0}
@@ -70,9 +71,9 @@ class Sessions(Machine):
     ) -> None:
         self.network = VirtualNetwork(seed=seed, latency=latency, jitter=jitter, cut=cut, window=window)
         dialect, server_dialect = dialects
-        self.options = {**SERVER_OPTIONS, "dialect": server_dialect, "limits": Limits(backlog=backlog)}
+        self.options = heeded(server_dialect, **SERVER_OPTIONS, limits=Limits(backlog=backlog))
         self.serve()
-        options = {**OPTIONS, "dialect": dialect, "manual": True, "queue_size": queue}
+        options = heeded(dialect, **OPTIONS, manual=True, queue_size=queue)
         self.client = self.network.connect("http://server", on_event=self.told, **options)
         self.carried = Carried(self.client)
         opened = self.client.endpoint.opened

@@ -15,7 +15,7 @@ from primus_proto import NOTHING, Limits, LocalProtocolError, ReadyState, Server
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from tests.scenarios.worlds import Machine, run_machine
-from tests.unit.sessions import SlowPipe, request
+from tests.unit.sessions import SlowPipe, heeded, request
 
 MESSAGES = [
     *('"data"', "7", "{", '"primus::ping::1"', '"primus::ping::2"', '"primus::pong::1"', '"primus::id::"'),
@@ -41,15 +41,15 @@ class Hosted(Machine):
     def begin(self, dialect: Any, allowed: int, timeout: Any, ping_interval: Any) -> None:
         self.now = 0.0
         self.log: list[str] = []
-        config = ServerConfig(
-            dialect=dialect,
+        options = heeded(
+            dialect,
             allow_skipped_heartbeats=allowed,
             timeout=timeout,
             ping_interval=ping_interval,
             detect_after=25.0,
             limits=Limits(backlog=100, heartbeat_max=30.0),
         )
-        self.server = Server(config, rng=random.Random(1), wall_offset=1e9)
+        self.server = Server(ServerConfig(**options), rng=random.Random(1), wall_offset=1e9)
         self.slow: dict[Spark, SlowPipe] = {}
         self.born: list[Spark] = []
         self.over: set[Spark] = set()

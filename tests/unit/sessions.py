@@ -46,6 +46,20 @@ def request(query: str = "ping=25000&pong=10000", *, peer: Address = PEER, heade
     return Request("GET", f"/primus?{query}", headers or Headers(), peer)
 
 
+HEEDED = {
+    **dict.fromkeys(["ping", "pong"], ("auto", "happn", "primus6")),
+    "allow_skipped_heartbeats": ("auto", "happn"),
+    "timeout": ("auto", "primus6"),  # a server's
+    **dict.fromkeys(["ping_timeout", "ping_interval"], ("auto", "primus")),
+    "detect_after": ("auto",),
+}
+
+
+def heeded(dialect: str, **options: Any) -> dict[str, Any]:
+    """The dialect, and of these options those that are not refused as another's."""
+    return {"dialect": dialect, **{name: options[name] for name in options if dialect in HEEDED.get(name, (dialect,))}}
+
+
 class SlowPipe(Pipe):
     """A pipe to a server that does not read: it keeps what it gets, until told otherwise."""
 

@@ -243,6 +243,34 @@ def test_wrong_options_of_a_server_are_named(name: str, value: Any) -> None:
         ServerConfig(**{name: value})
 
 
+OF_OTHERS: list[tuple[Any, str, str, Any, str]] = [
+    *[(client, "primus", name, 20.0, "'happn' or 'primus6' or 'auto'") for name in ("ping", "pong")],
+    *[(client, dialect, "ping_timeout", 45.0, "'primus' or 'auto'") for dialect in ("happn", "primus6")],
+    *[(ServerConfig, dialect, "ping_interval", 15.0, "'primus' or 'auto'") for dialect in ("happn", "primus6")],
+    *[(ServerConfig, dialect, "timeout", 20.0, "'primus6' or 'auto'") for dialect in ("happn", "primus")],
+    *[(ServerConfig, dialect, "pong_skip_time", 0.5, "'happn' or 'auto'") for dialect in ("primus6", "primus")],
+    *[(ServerConfig, "primus", name, 3, "'happn' or 'auto'") for name in ("allow_skipped_heartbeats",)],
+    *[(ServerConfig, dialect, "detect_after", 20.0, "'auto'") for dialect in ("happn", "primus6", "primus")],
+]
+
+
+@pytest.mark.parametrize(("config", "dialect", "name", "value", "others"), OF_OTHERS)
+def test_an_option_of_another_dialect_is_refused(config: Any, dialect: str, name: str, value: Any, others: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(dialect=dialect, **{name: value})
+    assert str(caught.value) == f"{name} must not be set in dialect {dialect!r}, only in {others}; got {value!r}"
+    assert getattr(config(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("dialect", ["auto", "happn", "primus6", "primus"])
+def test_what_is_off_or_as_it_is_by_default_suits_every_dialect(dialect: Any) -> None:
+    for off in (False, 0):
+        client(dialect=dialect, ping=off, ping_timeout=off)
+        ServerConfig(dialect=dialect, timeout=off, ping_interval=off, pong_skip_time=0)
+    client(dialect=dialect, ping=None, pong=10.0, ping_timeout=None)
+    ServerConfig(dialect=dialect, timeout=35.0, ping_interval=30, detect_after=35, allow_skipped_heartbeats=2)
+
+
 def test_trusted_proxies() -> None:
     networks = ServerConfig(trusted_proxies=["10.1.2.3/8", "::1"]).networks()
     assert [str(network) for network in networks] == ["10.0.0.0/8", "::1/128"]
