@@ -28,12 +28,25 @@ import pytest
 from primus_io._awaiting import AsyncClient, AsyncServer
 from primus_proto.options import ClientOptions
 
-__all__ = ["LONG", "MACHINE_LACKS", "NEEDS", "Host", "Task", "instances", "lacking", "needing", "scenario", "sockets"]
+__all__ = [
+    "LONG",
+    "MACHINE_LACKS",
+    "NEEDS",
+    "SOON",
+    "Host",
+    "Task",
+    "instances",
+    "lacking",
+    "needing",
+    "scenario",
+    "sockets",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 WAIT = 10.0  # seconds; bounds what would otherwise hang, and is never waited out by a scenario that passes
+SOON = 2.5  # seconds; less than any limit of ours that might be waited out by mistake, more than a busy machine takes
 TICK = 0.002  # how often a condition is looked at that nobody announces
 LONG = os.environ.get("PRIMUS_LONG") == "1"
 """Whether to take the time for the long version of what has one."""

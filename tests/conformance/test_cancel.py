@@ -12,7 +12,7 @@ import pytest
 
 from primus_proto import Limits
 from tests.conformance.conftest import Certificates
-from tests.conformance.hosts import Host, needing, scenario
+from tests.conformance.hosts import SOON, Host, needing, scenario
 from tests.conformance.peers import CLOSE as CLOSING
 from tests.conformance.peers import RawPeer, accept_websocket, frame, raw_server, silent
 from tests.conformance.test_sessions import stay
@@ -64,7 +64,7 @@ async def test_connecting(host: Host, tls: Certificates, scheme: str, stage: str
         heard.clear()
         started = host.time()
         await host.cancelled(host.fetch_spec(url, ssl=ssl), ready)
-        assert host.time() < started + 0.6
+        assert host.time() < started + SOON
         assert host.leftovers() == []
 
 
@@ -340,7 +340,7 @@ async def test_closing_a_server(host: Host, how: str) -> None:
         serving.cancel()
         await serving.join()
         assert serving.cancelled
-        assert host.time() - started < 1, "whoever cancels does not want to wait"
+        assert host.time() - started < SOON, "whoever cancels does not want to wait"
         assert said == ["ended"]
         assert host.leftovers() == []
 

@@ -15,7 +15,7 @@ import pytest
 
 from primus_proto import ConfigError, ConnectError, LocalProtocolError
 from tests.conformance.conftest import Certificates
-from tests.conformance.hosts import Host, scenario
+from tests.conformance.hosts import SOON, Host, scenario
 from tests.conformance.peers import raw_server, silent, unused_port
 from tests.conformance.users import Diary, echo, take, why
 
@@ -108,7 +108,7 @@ async def test_leaving_is_for_good(host: Host) -> None:
         started = host.time()
         async with host.connect(server.url, min=0.01) as primus:
             primus.on("end", primus.open)
-        assert host.time() - started < 1
+        assert host.time() - started < SOON
         await host.until(lambda: not server.sparks)
         await host.pause(0.05)
         assert not server.sparks
