@@ -59,6 +59,7 @@ def test_a_function_that_only_returns_a_coroutine_is_a_fault(caplog: pytest.LogC
 
 def test_what_is_the_users_never_runs_in_the_thread_that_does_the_io() -> None:
     names: set[str] = set()
+    heard = threading.Event()
 
     def note(*_: object) -> None:
         names.add(threading.current_thread().name)
@@ -73,9 +74,10 @@ def test_what_is_the_users_never_runs_in_the_thread_that_does_the_io() -> None:
         with connect(server.url, manual=True) as primus:
             for event in ("open", "data", "end", "readyStateChange"):
                 primus.on(event, note)
+            primus.on("data", lambda value: heard.set())
             primus.open()
             primus.write(1)
-            primus.receive(DEADLINE)
+            assert heard.wait(DEADLINE)
     assert names == {"primus-worker"}
 
 
