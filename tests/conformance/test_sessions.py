@@ -260,11 +260,11 @@ async def test_what_was_not_read_before_leaving_can_be_read_afterwards(host: Hos
 
     async with host.serve(handler) as server, host.connect(server.url) as primus:
         assert await take(primus, 1) == [0]
-        await host.pause(0.05)
+        await host.until(lambda: len(primus._inbox or ()) == 2)
     assert [value async for value in primus] == [1, 2]
 
     async with host.serve(handler) as server, host.connect(server.url) as primus:
-        await host.pause(0.05)
+        await host.until(lambda: len(primus._inbox or ()) == 3)
     heard: list[Any] = []
     primus.on("data", heard.append)  # nothing runs any more that could call it
     assert [value async for value in primus] == [0, 1, 2]
