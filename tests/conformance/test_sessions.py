@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from primus_proto import ConnectionLost, Limits, LocalProtocolError
-from tests.conformance.hosts import Host, scenario
+from tests.conformance.hosts import SOON, Host, scenario
 from tests.conformance.peers import RawPeer, accept_websocket, raw_server, silent
 from tests.conformance.users import Diary, echo, take, why
 
@@ -38,15 +38,16 @@ async def test_a_heartbeat_every_second(host: Host) -> None:
         started = host.time()
         async with host.connect(server.url, ping=1, pong=1) as primus:
             assert primus.latency is not None
-            assert 0 <= primus.latency < 0.5, "the time the open took"
+            assert 0 <= primus.latency < 1, "the time the open took"
             [spark] = server.sparks.values()
             assert spark.heartbeat_timeout == 1.5
             diary = Diary(host, primus, *EVENTS)
             await host.until(lambda: len(beats) == 2)
             await host.pause(0.05)
-            assert 0 <= primus.latency < 0.2, "the time the pong took"
+            assert 0 <= primus.latency < 1, "the time the pong took"
             assert diary.names == []
-    assert [round(beat - started) for beat in beats] == [1, 2]
+    assert started + 1 <= beats[0]
+    assert started + 2 <= beats[1] < started + 2 + SOON
 
 
 @scenario()

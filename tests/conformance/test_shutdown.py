@@ -109,7 +109,7 @@ async def test_and_wants_them_back(host: Host) -> None:
 async def test_later(host: Host) -> None:
     async with host.serve(echo) as server, host.connect(server.url) as primus:
         clock = Clock(host)
-        closing = host.start(server.close(timeout=0.3))
+        closing = host.start(server.close(timeout=0.6))
         await host.pause(0.05)
         with pytest.raises(ConnectError):
             async with host.connect(server.url, strategy=False):
@@ -118,7 +118,7 @@ async def test_later(host: Host) -> None:
         assert await take(primus, 1) == ["still served"]
         assert [value async for value in primus] == []
         await closing.join()
-        assert 0.3 <= clock() < 0.3 + SOON
+        assert 0.6 <= clock() < 0.6 + SOON
 
 
 @KINDS
