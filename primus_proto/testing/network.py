@@ -1,4 +1,4 @@
-"""The network itself: its clock, what is on it, and the trouble it can make.
+"""The network itself: its clock, and what is on it.
 
 The law kept here: no node is asked what there is to do unless it was told something, or the application had its say,
 which may have called any of them. So clients that only keep their heartbeat cost each other nothing.
@@ -17,10 +17,11 @@ from .. import events as ev
 from ..config import ClientConfig, ServerConfig
 from ..endpoint import ByteClient, ByteServer
 from ..errors import LocalProtocolError
-from .conditions import Bandwidth, Conditions, Latency, Line
+from .conditions import Bandwidth, Latency, Line
 from .lines import REFUSED, Link, Way
 from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
 from .story import story
+from .troubles import Troubles
 
 __all__ = ["Runner", "TimeStandsStill", "VirtualNetwork"]
 
@@ -43,7 +44,7 @@ class Runner(Protocol):
         """The node of something that its users hold; None: there is none."""
 
 
-class VirtualNetwork(Conditions):
+class VirtualNetwork(Troubles):
     """The network, its clock, and everything on it.
 
     Of what a delivery takes, three may be changed at any time: `latency`, seconds; `jitter`, up to so many more
@@ -79,9 +80,6 @@ class VirtualNetwork(Conditions):
         """Of nodes, in the order they came."""
         self._callers = 0
         self._servers: dict[tuple[str, int], Listener] = {}
-        self._links: dict[Link, None] = {}  # those that are not over
-        self._frozen: set[Node] = set()
-        self._islands: list[set[Node]] = []
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._alarms: list[tuple[float, int, VirtualEndpoint]] = []  # a heap; one that its node no longer has is stale
         self.stirred = False
@@ -205,7 +203,7 @@ class VirtualNetwork(Conditions):
         self._serial += 1
         heappush(self._due, (when, self._serial, call))
 
-    # --- trouble; a node may be given as the node, by its name, or as what the runner knows it by ---
+    # --- nodes; each may be given as the node, by its name, or as what the runner knows it by ---
 
     def node(self, who: object) -> Node:
         """The node that `who` is, or is the name of. Raises LocalProtocolError where there is none."""
@@ -238,75 +236,6 @@ class VirtualNetwork(Conditions):
             one.jump(seconds)
         if some is None:
             self.wall_offset += seconds
-
-    def freeze(self, node: object) -> None:
-        """Nothing reaches or leaves `node` until `thaw`, new connections included: a hung process, a pulled cable."""
-        node = self.node(node)
-        self.note(node.name, "frozen")
-        self._frozen.add(node)
-
-    def thaw(self, node: object) -> None:
-        """What was held up is delivered, in order."""
-        node = self.node(node)
-        self.note(node.name, "thawed")
-        self._frozen.discard(node)
-        self._release()
-
-    def partition(self, *nodes: object) -> None:
-        """Nothing passes between these nodes and the others until `heal`; without any, between no two at all."""
-        island = {node: node.name for node in map(self.node, nodes)}
-        self.note("network", f"parted from the rest: {', '.join(island.values()) or 'everyone'}")
-        self._islands.append(set(island))
-
-    def heal(self) -> None:
-        """All partitions end; what was held up is delivered, in order."""
-        self.note("network", "healed")
-        self._islands.clear()
-        self._release()
-
-    def drop(self, node: object) -> None:
-        """Every connection of `node` is lost at once, and both ends are told."""
-        node = self.node(node)
-        self.note(node.name, "its connections are lost")
-        for link in self._links_of(node):
-            link.lose()
-        self._settle()
-
-    def half_open(self, node: object) -> None:
-        """`node` loses its connections, and the far ends are not told: what they say goes nowhere.
-
-        As if `node` had been restarted, or something in between had forgotten the connection.
-        """
-        node = self.node(node)
-        self.note(node.name, "its connections are lost, and nobody else is told")
-        for link in self._links_of(node):
-            link.abandon(node)
-        self._settle()
-
-    def break_after(self, node: object, *, sent: int | None = None, received: int | None = None) -> None:
-        """Lose a connection of `node` once so many more of its bytes, on whatever connection, have arrived.
-
-        Both ends are told, after the last of those bytes. Happens once; None takes it back.
-        """
-        given = {"sent": sent, "received": received}
-        self.node(node)._quota = {kind: count for kind, count in given.items() if count is not None}
-
-    def kill(self, server: object) -> None:
-        """The server is gone, with its connections; its address refuses until something serves there again.
-
-        Whoever is parted from it, or whose connection it has forgotten, is not told: that has to be found out.
-        """
-        node = self.node(server)
-        if not isinstance(node, Listener):
-            raise LocalProtocolError(f"{node.name} is no server: drop() loses its connections")
-        self.note(node.name, "killed")
-        for link in self._links_of(node):
-            if link.dead or self._parted(link.parties):
-                link.abandon(node)
-            else:
-                link.lose()
-        node.listening = False
-        self._settle()
 
     # --- what happened ---
 
@@ -389,22 +318,6 @@ class VirtualNetwork(Conditions):
             self.stirred = False
             for node in self._nodes:
                 node.pump()
-
-    def _links_of(self, node: Node) -> list[Link]:
-        return [link for link in self._links if node in link.parties]
-
-    def _apart(self, parties: set[Node]) -> bool:
-        """Whether nothing passes between these."""
-        return not parties.isdisjoint(self._frozen) or self._parted(parties)
-
-    def _parted(self, parties: set[Node]) -> bool:
-        return any(not island or (parties & island and parties - island) for island in self._islands)
-
-    def _release(self) -> None:
-        for link in self._links:
-            if not link.frozen:
-                link.release()
-        self._settle()
 
     def open(self, client: Caller, channel: int, host: str, port: int) -> None:
         """Connect `client`; it is told what becomes of it."""

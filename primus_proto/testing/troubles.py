@@ -1,0 +1,136 @@
+"""What can go wrong on a network: who is cut off from whom, and which connections are lost.
+
+The law kept here: trouble is told in the trace, and what it holds up is delivered, in order, once it is over.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from ..errors import LocalProtocolError
+from .conditions import Bandwidth, Conditions, Latency
+from .lines import Link
+from .nodes import Listener, Node
+
+__all__ = ["Troubles"]
+
+
+class Troubles(Conditions, ABC):
+    """The trouble that a network can make. A node may be given as the node, by its name, or as its runner knows it."""
+
+    def __init__(
+        self,
+        seed: int,
+        latency: Latency,
+        jitter: float,
+        bandwidth: Bandwidth,
+        cut: int | None,
+        window: int | None,
+    ) -> None:
+        super().__init__(seed, latency, jitter, bandwidth, cut, window)
+        self._links: dict[Link, None] = {}  # those that are not over
+        self._frozen: set[Node] = set()
+        self._islands: list[set[Node]] = []
+
+    # --- of the network ---
+
+    @abstractmethod
+    def node(self, who: object) -> Node:
+        """The node that `who` is, or is the name of. Raises LocalProtocolError where there is none."""
+
+    @abstractmethod
+    def note(self, who: str, what: str) -> None:
+        """Add a line to the trace."""
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """Have all nodes do what there is to do."""
+
+    # --- trouble ---
+
+    def freeze(self, node: object) -> None:
+        """Nothing reaches or leaves `node` until `thaw`, new connections included: a hung process, a pulled cable."""
+        node = self.node(node)
+        self.note(node.name, "frozen")
+        self._frozen.add(node)
+
+    def thaw(self, node: object) -> None:
+        """What was held up is delivered, in order."""
+        node = self.node(node)
+        self.note(node.name, "thawed")
+        self._frozen.discard(node)
+        self._release()
+
+    def partition(self, *nodes: object) -> None:
+        """Nothing passes between these nodes and the others until `heal`; without any, between no two at all."""
+        island = {node: node.name for node in map(self.node, nodes)}
+        self.note("network", f"parted from the rest: {', '.join(island.values()) or 'everyone'}")
+        self._islands.append(set(island))
+
+    def heal(self) -> None:
+        """All partitions end; what was held up is delivered, in order."""
+        self.note("network", "healed")
+        self._islands.clear()
+        self._release()
+
+    def drop(self, node: object) -> None:
+        """Every connection of `node` is lost at once, and both ends are told."""
+        node = self.node(node)
+        self.note(node.name, "its connections are lost")
+        for link in self._links_of(node):
+            link.lose()
+        self._settle()
+
+    def half_open(self, node: object) -> None:
+        """`node` loses its connections, and the far ends are not told: what they say goes nowhere.
+
+        As if `node` had been restarted, or something in between had forgotten the connection.
+        """
+        node = self.node(node)
+        self.note(node.name, "its connections are lost, and nobody else is told")
+        for link in self._links_of(node):
+            link.abandon(node)
+        self._settle()
+
+    def break_after(self, node: object, *, sent: int | None = None, received: int | None = None) -> None:
+        """Lose a connection of `node` once so many more of its bytes, on whatever connection, have arrived.
+
+        Both ends are told, after the last of those bytes. Happens once; None takes it back.
+        """
+        given = {"sent": sent, "received": received}
+        self.node(node)._quota = {kind: count for kind, count in given.items() if count is not None}
+
+    def kill(self, server: object) -> None:
+        """The server is gone, with its connections; its address refuses until something serves there again.
+
+        Whoever is parted from it, or whose connection it has forgotten, is not told: that has to be found out.
+        """
+        node = self.node(server)
+        if not isinstance(node, Listener):
+            raise LocalProtocolError(f"{node.name} is no server: drop() loses its connections")
+        self.note(node.name, "killed")
+        for link in self._links_of(node):
+            if link.dead or self._parted(link.parties):
+                link.abandon(node)
+            else:
+                link.lose()
+        node.listening = False
+        self._settle()
+
+    # --- for the links ---
+
+    def _links_of(self, node: Node) -> list[Link]:
+        return [link for link in self._links if node in link.parties]
+
+    def _apart(self, parties: set[Node]) -> bool:
+        """Whether nothing passes between these."""
+        return not parties.isdisjoint(self._frozen) or self._parted(parties)
+
+    def _parted(self, parties: set[Node]) -> bool:
+        return any(not island or (parties & island and parties - island) for island in self._islands)
+
+    def _release(self) -> None:
+        for link in self._links:
+            if not link.frozen:
+                link.release()
+        self._settle()
