@@ -159,11 +159,11 @@ class Link:
                 self.waiting.append((receiver, deliver))
                 self._deliver()
 
-        self.network.carry_out_at(when, arrive)
+        self.network.call_at(when, arrive)
 
     def release(self) -> None:
         """What was held up is delivered; what is still on its way comes after it."""
-        self.network.carry_out_at(self.network.now, self._deliver)
+        self.network.call_at(self.network.now, self._deliver)
 
     def _deliver(self) -> None:
         while self.waiting and not self.frozen:
@@ -183,7 +183,7 @@ class Link:
             sender.endpoint.channel_writable(self.ways[sender].channel, now=self.network.now)
             sender.pump()
 
-        self.network.carry_out_at(self.network.now, tell)
+        self.network.call_at(self.network.now, tell)
 
     def close(self, sender: Node, abort: bool) -> None:
         self.ways[sender].end()
@@ -210,7 +210,6 @@ class Link:
         self.waiting.clear()
         for way in list(self.ways.values()):
             way.break_off()
-        self.network.stirred = True
 
     def abandon(self, node: Node) -> None:
         """The stream is gone for `node`, which is told; the other end is not, and hears nothing more."""
@@ -218,7 +217,6 @@ class Link:
         if node in self.ways:
             self.ways[node].break_off()
         self.dead = True
-        self.network.stirred = True
 
     def spend(self, way: Way, size: int) -> int | None:
         """How many of these bytes arrive before the connection is lost; None: all, and it is not."""

@@ -61,14 +61,13 @@ class Listeners:
         if listener in self._listeners.get(event, ()):
             self._listeners[event].remove(listener)
 
-    def _hear(self, event: ev.Event, args: tuple[Any, ...]) -> bool:
-        """Call the listeners; whether there were any."""
+    def _hear(self, event: ev.Event, args: tuple[Any, ...]) -> None:
+        """Call the listeners."""
         by_name, by_class = [*self._listeners.get(event.name, [])], [*self._listeners.get(type(event), [])]
         for listener in by_name:
             listener(*args)
         for listener in by_class:
             listener(event)
-        return bool(by_name or by_class)
 
 
 class VirtualSpark(Listeners):

@@ -1,7 +1,7 @@
 """The network itself: its clock, and what is on it.
 
-The law kept here: no node is asked what there is to do unless it was told something, or the application had its say,
-which may have called any of them. So clients that only keep their heartbeat cost each other nothing.
+The law kept here: while time passes, no node is asked what there is to do unless there may be something, by what the
+lines or the application have told it. So nodes cost each other nothing, however many there are.
 """
 
 from __future__ import annotations
@@ -82,8 +82,9 @@ class VirtualNetwork(Troubles):
         self._servers: dict[tuple[str, int], Listener] = {}
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._alarms: list[tuple[float, int, VirtualEndpoint]] = []  # a heap; one that its node no longer has is stale
-        self.stirred = False
-        """All nodes are to be asked what there is to do, for the application called some, or two lost each other."""
+        self._told: list[tuple[int, int, VirtualEndpoint]] = []  # a heap: in which round each is asked, and who
+        self._round = 0
+        self._at = 0  # who is asked now, of this round
         self._serial = 0
         self._steps = 0  # since time last passed
 
@@ -156,18 +157,18 @@ class VirtualNetwork(Troubles):
         """Let this much time pass; whatever is due in it happens at its exact time."""
         self._check_mine(seconds)
         end = self.now + seconds
-        self.stirred = True
-        while self._step(end):
+        self._tell_all()
+        while self.step(end):
             pass
 
     def run_until(self, condition: Callable[[], bool], limit: float = 3600.0) -> None:
         """Let time pass until `condition()` holds; AssertionError, with the end of the trace, if it never does."""
         self._check_mine(limit)
         end = self.now + limit
-        self.stirred = True
+        self._tell_all()
         self._settle()
         while not condition():
-            if not self._step(end):
+            if not self.step(end):
                 raise AssertionError(f"the condition never held:\n{self.story()}")
 
     def step(self, until: float) -> bool:
@@ -175,10 +176,6 @@ class VirtualNetwork(Troubles):
 
         False: nothing is due at `until` or before; it is `until` now, unless that is infinite.
         """
-        self.stirred = True
-        return self._step(until)
-
-    def _step(self, until: float) -> bool:
         self._settle()
         due = self._next()
         if due is not None and due <= until:
@@ -191,15 +188,6 @@ class VirtualNetwork(Troubles):
 
     def call_at(self, when: float, call: Callable[[], None]) -> None:
         """Have something done at a time; one that is over is now. What it raises comes out of `run`."""
-
-        def stir() -> None:
-            self.stirred = True
-            call()
-
-        self.carry_out_at(when, stir)
-
-    def carry_out_at(self, when: float, call: Callable[[], None]) -> None:
-        """`call_at` for the lines: it sees itself to the nodes that it tells something."""
         self._serial += 1
         heappush(self._due, (when, self._serial, call))
 
@@ -295,11 +283,7 @@ class VirtualNetwork(Troubles):
                 node.alarm = None  # it is set anew as the node is pumped
                 ringing.append(node)
         for node in sorted(ringing, key=lambda node: node.number):
-            timeout = node.endpoint.next_timeout()
-            if timeout is not None and timeout <= self.now:
-                node.wakes += 1
-                node.endpoint.handle_timeout(now=self.now)
-            node.pump()
+            node.ring()
         while self._due and self._due[0][0] <= self.now:
             self._count()
             heappop(self._due)[2]()
@@ -311,13 +295,27 @@ class VirtualNetwork(Troubles):
             self._steps = 0  # whoever cleans up has as many again
             raise TimeStandsStill(f"time stands still:\n{self.story()}")
 
+    def told(self, node: VirtualEndpoint) -> None:
+        """There may be something to do for this node. Whoever comes before the one that is asked now has to wait."""
+        heappush(self._told, (self._round + (node.number <= self._at), node.number, node))
+
+    def _tell_all(self) -> None:
+        """Whoever lets time pass may have called the insides of a node, in ways that are not watched."""
+        for node in self._nodes:
+            node.told()
+
     def _settle(self) -> None:
-        """Have all nodes do what there is to do, if the application can have given them something."""
-        while self.stirred:
-            self._count()
-            self.stirred = False
-            for node in self._nodes:
-                node.pump()
+        """Have those nodes that were told something do what there is to do: in the order they came, and round again."""
+        at = self._at
+        try:
+            while self._told:
+                turn, self._at, node = heappop(self._told)
+                if turn > self._round:
+                    self._round = turn
+                    self._count()
+                node.pump_if_told()
+        finally:
+            self._at = at
 
     def open(self, client: Caller, channel: int, host: str, port: int) -> None:
         """Connect `client`; it is told what becomes of it."""

@@ -18,6 +18,7 @@ from ..messages import NOTHING
 from ..server import Server
 from ..spark import Spark
 from .listeners import CLIENT_NAMES, SERVER_NAMES, Listeners, VirtualSpark
+from .watch import watch
 
 if TYPE_CHECKING:
     from .conditions import Line
@@ -110,6 +111,9 @@ class VirtualEndpoint(Listeners, Node):
         self.wakes = 0
         """How often a timer of this endpoint fired."""
         self._on_event: Callable[[Any, ev.Event], object] | None = None
+        self._told = False  # there may be something to do, or it is being done
+        self._pumping = False
+        watch(endpoint, self.told)
 
     def seen(self, kind: type[ev.Event]) -> int:
         """How many events of this class there were."""
@@ -126,9 +130,37 @@ class VirtualEndpoint(Listeners, Node):
 
     def pump(self) -> None:
         """What every driver does after a call into the core; `commands` may have added events, so they are last too."""
-        while self._deliver() or self._obey() or self._deliver():
-            pass
+        if self._pumping:
+            return
+        self._pumping = self._told = True
+        try:
+            while self._deliver() or self._obey() or self._deliver():
+                pass
+            self._told = False
+        finally:
+            self._pumping = False
+            if self._told:  # the application has raised, and there may be more to do
+                self.network.told(self)
         self.network.alarm(self, self.endpoint.next_timeout())
+
+    def pump_if_told(self) -> None:
+        """`pump`, unless that was done since something was told."""
+        if self._told:
+            self.pump()
+
+    def told(self) -> None:
+        """There may be something to do."""
+        if not self._told:
+            self._told = True
+            self.network.told(self)
+
+    def ring(self) -> None:
+        """Have its timers fire that are due."""
+        timeout = self.endpoint.next_timeout()
+        if timeout is not None and timeout <= self.network.now:
+            self.wakes += 1
+            self.endpoint.handle_timeout(now=self.network.now)
+        self.pump()
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back."""
@@ -140,15 +172,13 @@ class VirtualEndpoint(Listeners, Node):
             self.events.append((self.network.now, event))
             self.network.note(self.name, str(event))
             if self._on_event is not None:
-                self.network.stirred = True
                 self._on_event(self, event)
             self._tell(event)
         return bool(events)
 
     def _tell(self, event: ev.Event) -> None:
         """Call the listeners."""
-        if self._hear(event, event.args):
-            self.network.stirred = True
+        self._hear(event, event.args)
 
     def _obey(self) -> bool:
         commands = self.endpoint.commands(now=self.network.now)
@@ -217,9 +247,8 @@ class VirtualServer(VirtualEndpoint, Listener):
             super()._tell(event)
             return
         spark = self.spark(event.spark)
-        heard = spark._hear(event, event.args)
-        if self._hear(event, tuple(spark if arg is event.spark else arg for arg in event.args)) or heard:
-            self.network.stirred = True
+        spark._hear(event, event.args)
+        self._hear(event, tuple(spark if arg is event.spark else arg for arg in event.args))
 
 
 class VirtualClient(VirtualEndpoint, Caller):

@@ -369,13 +369,19 @@ def test_seen_all_and_names() -> None:
     assert [event.state for event in client.all(ev.ReadyStateChanged)] == ["opening", "open"]
 
 
-def test_clients_that_only_keep_their_heartbeat_cost_each_other_nothing() -> None:
-    """No client is asked what there is to do because of another one; or a hundred would take minutes for an hour."""
+@pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
+def test_clients_cost_each_other_nothing(heard: bool) -> None:
+    """No client is asked what there is to do because of another one; or a hundred would take minutes for an hour.
+
+    Nor is any because there are listeners: those may call whomever they like, and then that one is asked.
+    """
 
     def asked_for_each_heartbeat(clients: int) -> float:
         network = VirtualNetwork(latency=0.01, jitter=0.01)
         server = network.serve(dialect="happn")
         nodes = [network.connect("http://server", dialect="happn") for _ in range(clients)]
+        if heard:
+            server.on(ev.SparkHeartbeat, lambda event: heartbeats.append(event))
         network.run(1)
         asked = 0
 
@@ -387,8 +393,11 @@ def test_clients_that_only_keep_their_heartbeat_cost_each_other_nothing() -> Non
         for node in nodes:
             node.endpoint.commands = partial(ask, commands=node.endpoint.commands)  # type: ignore[method-assign]
         network.run(100)
+        assert len(heartbeats) == server.seen(ev.SparkHeartbeat) * heard
+        heartbeats.clear()
         return asked / server.seen(ev.SparkHeartbeat)
 
+    heartbeats: list[ev.Event] = []
     assert asked_for_each_heartbeat(40) < asked_for_each_heartbeat(4) * 1.5
 
 
