@@ -74,12 +74,13 @@ class Troubles(Conditions, ABC):
         self._release()
 
     def drop(self, node: object) -> None:
-        """Every connection of `node` is lost at once, and both ends are told."""
+        """Every connection of `node` is lost at once, and both ends are told.
+
+        Whoever is parted from it, or whose connection it has forgotten, is not: that has to be found out.
+        """
         node = self.node(node)
         self.note(node.name, "its connections are lost")
-        for link in self._links_of(node):
-            link.lose()
-        self._settle()
+        self._lose(node)
 
     def half_open(self, node: object) -> None:
         """`node` loses its connections, and the far ends are not told: what they say goes nowhere.
@@ -103,21 +104,24 @@ class Troubles(Conditions, ABC):
     def kill(self, server: object) -> None:
         """The server is gone, with its connections; its address refuses until something serves there again.
 
-        Whoever is parted from it, or whose connection it has forgotten, is not told: that has to be found out.
+        Whoever is parted from it is not told, as with `drop`.
         """
         node = self.node(server)
         if not isinstance(node, Listener):
             raise LocalProtocolError(f"{node.name} is no server: drop() loses its connections")
         self.note(node.name, "killed")
+        node.listening = False
+        self._lose(node)
+
+    # --- for the links ---
+
+    def _lose(self, node: Node) -> None:
         for link in self._links_of(node):
             if link.dead or self._parted(link.parties):
                 link.abandon(node)
             else:
                 link.lose()
-        node.listening = False
         self._settle()
-
-    # --- for the links ---
 
     def _links_of(self, node: Node) -> list[Link]:
         return [link for link in self._links if node in link.parties]

@@ -122,6 +122,35 @@ def test_a_server_that_dies_behind_a_partition_tells_nobody_there() -> None:
     assert far.names[-1] == "open"
 
 
+@pytest.mark.parametrize("near", ["server", "client"])
+def test_a_connection_lost_behind_a_partition_is_known_to_the_near_end_alone(near: str) -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network, dialect="happn", ping=4.0, pong=2.0)
+    network.partition(client)
+    network.drop(server if near == "server" else client)
+    assert (len(server.server), client.names[-1]) == ((0, "open") if near == "server" else (1, "reconnect scheduled"))
+    network.heal()
+    network.run(3.0)
+    assert client.names[-1] == "open"
+    assert len(server.server) == (0 if near == "server" else 2), "nobody has said anything to the far end yet"
+    network.run(30.0)
+    assert (client.names[-1], len(server.server)) == ("open", 1)
+    assert (client.seen(ev.WentOffline), server.seen(ev.Flatlined)) == ((1, 0) if near == "server" else (0, 1))
+
+
+def test_a_connection_that_is_not_there_yet_is_lost_behind_a_partition() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server = network.serve()
+    client = network.connect("http://server", timeout=False)
+    network.partition(client)
+    network.run(1.0)
+    network.drop(client)
+    assert client.seen(ev.ReconnectScheduled) == 1
+    network.heal()
+    network.run(5.0)
+    assert (client.names[-1], len(server.server)) == ("open", 1)
+
+
 def test_a_server_that_dies_cannot_tell_of_connections_it_has_forgotten() -> None:
     network = VirtualNetwork(latency=0.01)
     server, client = pair(network)
