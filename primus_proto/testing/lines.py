@@ -5,6 +5,7 @@ The law kept here: a way is first in, first out, whatever latency, jitter and ba
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ class Way:
         self.channel = channel
         self.paused = False
         self.over = False
+        self.waiting: deque[tuple[int, Callable[[], None]]] = deque()  # held up by trouble; numbered as they came
         self.held: deque[bytes | None] = deque()  # arrived, but the receiver does not read; None: EOF
         self.unread = 0  # bytes sent that the receiver has not read
         self.blocked = False  # the sender was told so
@@ -81,18 +83,31 @@ class Way:
 class Link:
     """One byte stream between a client and a server."""
 
-    def __init__(self, network: VirtualNetwork, client: Node, number: int) -> None:
+    def __init__(self, network: VirtualNetwork, client: Node, number: int, address: tuple[str, int]) -> None:
         self.network = network
         self.client = client
+        self.address = address
         self.server: Node | None = None  # from the beginning, where somebody listens
         self.ways: dict[Node, Way] = {client: Way(self, client, number)}  # by receiver
-        self.parties: set[Node] = {client}
-        self.waiting: list[tuple[Node, Callable[[], None]]] = []
+        self._arrivals = itertools.count()
         self.dead = False  # one end is gone, and the other is not told
 
     @property
-    def frozen(self) -> bool:
-        return self.network._apart(self.parties)
+    def parties(self) -> list[Node]:
+        """Both ends; also the one that has yet to accept it, and would but for the trouble between them."""
+        server, network = self.network.at(self.address), self.network
+        knocks = len(self.ways) == 1 and self.ways[self.client].waiting
+        if knocks and server is not None and not network.holds_up(self.client, self.client):
+            return [self.client, server]
+        return [*self.ways]
+
+    def held_up(self, receiver: Node) -> bool:
+        """Whether nothing comes through to `receiver` for now. It takes both ways until somebody has accepted."""
+        network, sender = self.network, self.other(receiver)
+        if sender is not None:
+            return network.holds_up(sender.receiver, receiver)
+        server = network.at(self.address)
+        return network.holds_up(server, receiver) or network.holds_up(receiver, server)
 
     @property
     def line(self) -> Line:
@@ -151,25 +166,28 @@ class Link:
         rate = line.rate(up)
         way.free = max(network.now, way.free) + (size / rate if rate else 0.0)
         way.latest = max(way.free + line.delay(up, network.rng), way.latest)
-        self.carry_at(way.latest, receiver, deliver)
 
-    def carry_at(self, when: float, receiver: Node, deliver: Callable[[], None]) -> None:
         def arrive() -> None:
             if not self.dead:
-                self.waiting.append((receiver, deliver))
+                way.waiting.append((next(self._arrivals), deliver))
                 self._deliver()
 
-        self.network.call_at(when, arrive)
+        network.call_at(way.latest, arrive)
 
     def release(self) -> None:
         """What was held up is delivered; what is still on its way comes after it."""
-        self.network.call_at(self.network.now, self._deliver)
+        if self._deliverable():
+            self.network.call_at(self.network.now, self._deliver)
 
     def _deliver(self) -> None:
-        while self.waiting and not self.frozen:
-            receiver, deliver = self.waiting.pop(0)
+        while ways := self._deliverable():
+            way = min(ways, key=lambda way: way.waiting[0][0])
+            deliver = way.waiting.popleft()[1]
             deliver()
-            receiver.pump()
+            way.receiver.pump()
+
+    def _deliverable(self) -> list[Way]:
+        return [way for way in self.ways.values() if way.waiting and not self.held_up(way.receiver)]
 
     def relieve(self, way: Way) -> None:
         """The sender can go on once half the window is free."""
@@ -207,13 +225,14 @@ class Link:
 
     def lose(self) -> None:
         """The stream is gone, and both ends are told."""
-        self.waiting.clear()
         for way in list(self.ways.values()):
+            way.waiting.clear()
             way.break_off()
 
     def abandon(self, node: Node) -> None:
         """The stream is gone for `node`, which is told; the other end is not, and hears nothing more."""
-        self.waiting.clear()
+        for way in self.ways.values():
+            way.waiting.clear()
         if node in self.ways:
             self.ways[node].break_off()
         self.dead = True

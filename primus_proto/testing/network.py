@@ -147,6 +147,10 @@ class VirtualNetwork(Troubles):
         node = self._servers.get((HOME.get(host, host), port))
         return node if node is not None and node.accepts else None
 
+    def at(self, address: tuple[str, int]) -> Listener | None:
+        """What listens, or did, at this address of the network's own: `localhost` for all its names."""
+        return self._servers.get(address)
+
     def fork(self) -> random.Random:
         """Randomness for one more part of the whole, from the one seed."""
         return random.Random(self.rng.getrandbits(64))
@@ -319,28 +323,24 @@ class VirtualNetwork(Troubles):
 
     def open(self, client: Caller, channel: int, host: str, port: int) -> None:
         """Connect `client`; it is told what becomes of it."""
-        link = Link(self, client, channel)
+        home = HOME.get(host, host)
+        link = Link(self, client, channel, (home, port))
         self._links[link] = None
         client.links[channel] = link
-        home = HOME.get(host, host)
-        link.server = self._servers.get((home, port))
+        link.server = self.at(link.address)
         ip, local = client.address(channel)
         if home == "localhost":
             ip = "::1" if host == "::1" else "127.0.0.1"
 
         def reach() -> None:
-            server = self._servers.get((home, port))
-            if server is not None and self._apart({client, server}):
-                link.parties.add(server)
-                link.waiting.append((client, reach))
-            elif server is None or not server.accepts:
+            server = self.at(link.address)
+            if server is None or not server.accepts:
                 self.note(client.name, f"refused: nobody listens at {host}:{port}, {self._listening()}")
                 link.carry(client, lambda: self._refuse(client, channel))
             elif not link.ways[client].over:
                 number = server.accepted((ip, local))
                 link.server = server
                 link.ways[server] = Way(link, server, number)
-                link.parties.add(server)
                 server.links[number] = link
                 server.pump()
                 link.carry(client, lambda: client.opened(channel))

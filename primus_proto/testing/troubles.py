@@ -6,6 +6,7 @@ The law kept here: trouble is told in the trace, and what it holds up is deliver
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 from ..errors import LocalProtocolError
 from .conditions import Bandwidth, Conditions, Latency
@@ -13,6 +14,8 @@ from .lines import Link
 from .nodes import Listener, Node
 
 __all__ = ["Troubles"]
+
+WAYS = {"out": ", who are not heard", "in": ", who do not hear"}
 
 
 class Troubles(Conditions, ABC):
@@ -30,7 +33,7 @@ class Troubles(Conditions, ABC):
         super().__init__(seed, latency, jitter, bandwidth, cut, window)
         self._links: dict[Link, None] = {}  # those that are not over
         self._frozen: set[Node] = set()
-        self._islands: list[set[Node]] = []
+        self._islands: list[tuple[set[Node], str | None]] = []  # and the way that nothing passes; None: neither
 
     # --- of the network ---
 
@@ -61,11 +64,19 @@ class Troubles(Conditions, ABC):
         self._frozen.discard(node)
         self._release()
 
-    def partition(self, *nodes: object) -> None:
-        """Nothing passes between these nodes and the others until `heal`; without any, between no two at all."""
+    def partition(self, *nodes: object, way: Literal["out", "in"] | None = None) -> None:
+        """Nothing passes between these nodes and the others until `heal`; without any, between no two at all.
+
+        One way only with `way`: ``"out"``, these are not heard by the others, whom they go on hearing; ``"in"``, these
+        do not hear. A connection cannot be opened then, as that takes both ways. Raises LocalProtocolError for another
+        `way`, and for one without nodes.
+        """
         island = {node: node.name for node in map(self.node, nodes)}
-        self.note("network", f"parted from the rest: {', '.join(island.values()) or 'everyone'}")
-        self._islands.append(set(island))
+        if way not in (None, *WAYS) or (way is not None and not island):
+            raise LocalProtocolError(f'way is "out" or "in" as seen from the nodes that are parted; got {way!r}')
+        names = ", ".join(island.values()) or "everyone"
+        self.note("network", f"parted from the rest: {names}{WAYS[way] if way else ''}")
+        self._islands.append((set(island), way))
 
     def heal(self) -> None:
         """All partitions end; what was held up is delivered, in order."""
@@ -117,7 +128,7 @@ class Troubles(Conditions, ABC):
 
     def _lose(self, node: Node) -> None:
         for link in self._links_of(node):
-            if link.dead or self._parted(link.parties):
+            if link.dead or any(self._parted(node, party) for party in link.parties if party is not node):
                 link.abandon(node)
             else:
                 link.lose()
@@ -126,15 +137,18 @@ class Troubles(Conditions, ABC):
     def _links_of(self, node: Node) -> list[Link]:
         return [link for link in self._links if node in link.parties]
 
-    def _apart(self, parties: set[Node]) -> bool:
-        """Whether nothing passes between these."""
-        return not parties.isdisjoint(self._frozen) or self._parted(parties)
+    def holds_up(self, sender: Node | None, receiver: Node | None) -> bool:
+        """Whether what `sender` says does not reach `receiver` for now; None: someone that is no node."""
+        return sender in self._frozen or receiver in self._frozen or self._parted(sender, receiver)
 
-    def _parted(self, parties: set[Node]) -> bool:
-        return any(not island or (parties & island and parties - island) for island in self._islands)
+    def _parted(self, sender: Node | None, receiver: Node | None) -> bool:
+        for island, way in self._islands:
+            leaves = sender in island
+            if not island or (leaves != (receiver in island) and way in (None, "out" if leaves else "in")):
+                return True
+        return False
 
     def _release(self) -> None:
         for link in self._links:
-            if not link.frozen:
-                link.release()
+            link.release()
         self._settle()

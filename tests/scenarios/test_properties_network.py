@@ -200,6 +200,11 @@ class Sessions(Machine):
         getattr(self.network, act)(*([] if act in ("partition", "heal") else [node]))
         self.network.run(seconds)
 
+    @rule(way=st.sampled_from(["in", "out"]), client=st.booleans(), seconds=seconds)
+    def trouble_one_way(self, way: Any, client: bool, seconds: float) -> None:
+        self.network.partition(self.client if client else self.server, way=way)
+        self.network.run(seconds)
+
     @rule(count=st.integers(0, 4000), sent=st.booleans())
     def will_break(self, count: int, sent: bool) -> None:
         self.network.break_after(self.client, **{"sent" if sent else "received": count})
