@@ -79,6 +79,11 @@ class Way:
         self.held.clear()
         self.arrive(None, RESET)
 
+    def lose(self) -> None:
+        """The stream is gone, and the receiver is told, as soon as it is awake; all that was held up is lost."""
+        self.waiting.clear()
+        self.link.network.tell(self.receiver, self.break_off)
+
 
 class Link:
     """One byte stream between a client and a server."""
@@ -105,9 +110,10 @@ class Link:
         """Whether nothing comes through to `receiver` for now. It takes both ways until somebody has accepted."""
         network, sender = self.network, self.other(receiver)
         if sender is not None:
-            return network.holds_up(sender.receiver, receiver)
+            return network.sleeps(receiver) or network.holds_up(sender.receiver, receiver)
         server = network.at(self.address)
-        return network.holds_up(server, receiver) or network.holds_up(receiver, server)
+        both = network.holds_up(server, receiver) or network.holds_up(receiver, server)
+        return both or (server is not None and network.sleeps(server))
 
     @property
     def line(self) -> Line:
@@ -201,7 +207,7 @@ class Link:
             sender.endpoint.channel_writable(self.ways[sender].channel, now=self.network.now)
             sender.pump()
 
-        self.network.call_at(self.network.now, tell)
+        self.network.call_at(self.network.now, lambda: self.network.tell(sender, tell))
 
     def close(self, sender: Node, abort: bool) -> None:
         self.ways[sender].end()
@@ -226,15 +232,14 @@ class Link:
     def lose(self) -> None:
         """The stream is gone, and both ends are told."""
         for way in list(self.ways.values()):
-            way.waiting.clear()
-            way.break_off()
+            way.lose()
 
     def abandon(self, node: Node) -> None:
         """The stream is gone for `node`, which is told; the other end is not, and hears nothing more."""
         for way in self.ways.values():
             way.waiting.clear()
         if node in self.ways:
-            self.ways[node].break_off()
+            self.ways[node].lose()
         self.dead = True
 
     def spend(self, way: Way, size: int) -> int | None:

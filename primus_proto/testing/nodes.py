@@ -14,6 +14,7 @@ from .. import commands as cmd
 from .. import events as ev
 from ..client import Client
 from ..endpoint import ByteClient, ByteServer
+from ..errors import LocalProtocolError
 from ..messages import NOTHING
 from ..server import Server
 from ..spark import Spark
@@ -61,6 +62,14 @@ class Node(ABC):
     @abstractmethod
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back."""
+
+    def suspend(self) -> None:
+        """Stop until `resume`. Raises LocalProtocolError where it cannot."""
+        raise LocalProtocolError(f"{self.name} cannot be suspended, only its network: use freeze() and thaw()")
+
+    def resume(self) -> None:
+        """Go on, with all that is overdue. Raises LocalProtocolError where it had not stopped."""
+        raise LocalProtocolError(f"{self.name} is not suspended")
 
 
 class Caller(Node):
@@ -112,7 +121,7 @@ class VirtualEndpoint(Listeners, Node):
         """How often a timer of this endpoint fired."""
         self._on_event: Callable[[Any, ev.Event], object] | None = None
         self._told = False  # there may be something to do, or it is being done
-        self._pumping = False
+        self._pumping = self._suspended = False
         watch(endpoint, self.told)
 
     def seen(self, kind: type[ev.Event]) -> int:
@@ -130,7 +139,7 @@ class VirtualEndpoint(Listeners, Node):
 
     def pump(self) -> None:
         """What every driver does after a call into the core; `commands` may have added events, so they are last too."""
-        if self._pumping:
+        if self._pumping or self._suspended:
             return
         self._pumping = self._told = True
         try:
@@ -156,11 +165,23 @@ class VirtualEndpoint(Listeners, Node):
 
     def ring(self) -> None:
         """Have its timers fire that are due."""
+        if self._suspended:
+            return
         timeout = self.endpoint.next_timeout()
         if timeout is not None and timeout <= self.network.now:
             self.wakes += 1
             self.endpoint.handle_timeout(now=self.network.now)
         self.pump()
+
+    def suspend(self) -> None:
+        """Stop until `resume`."""
+        self._suspended = True
+        self.network.alarm(self, None)
+
+    def resume(self) -> None:
+        """Go on, with all that is overdue."""
+        self._suspended = False
+        self.ring()
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back."""

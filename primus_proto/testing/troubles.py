@@ -6,6 +6,7 @@ The law kept here: trouble is told in the trace, and what it holds up is deliver
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 from ..errors import LocalProtocolError
@@ -33,6 +34,7 @@ class Troubles(Conditions, ABC):
         super().__init__(seed, latency, jitter, bandwidth, cut, window)
         self._links: dict[Link, None] = {}  # those that are not over
         self._frozen: set[Node] = set()
+        self._suspended: dict[Node, list[Callable[[], None]]] = {}  # and what it is told as it wakes
         self._islands: list[tuple[set[Node], str | None]] = []  # and the way that nothing passes; None: neither
 
     # --- of the network ---
@@ -52,7 +54,10 @@ class Troubles(Conditions, ABC):
     # --- trouble ---
 
     def freeze(self, node: object) -> None:
-        """Nothing reaches or leaves `node` until `thaw`, new connections included: a hung process, a pulled cable."""
+        """Nothing reaches or leaves `node` until `thaw`, new connections included: a pulled cable.
+
+        It is the network of `node` that stops; its timers go on, so that it finds out. `suspend` stops the node itself.
+        """
         node = self.node(node)
         self.note(node.name, "frozen")
         self._frozen.add(node)
@@ -62,6 +67,29 @@ class Troubles(Conditions, ABC):
         node = self.node(node)
         self.note(node.name, "thawed")
         self._frozen.discard(node)
+        self._release()
+
+    def suspend(self, node: object) -> None:
+        """`node` itself stops until `resume`: a process that hangs or is stopped, a laptop that sleeps.
+
+        No timer of it fires, and it neither hears, does nor says anything. What it said before is still on its way.
+        Raises LocalProtocolError for a node that cannot be stopped.
+        """
+        node = self.node(node)
+        if node not in self._suspended:
+            node.suspend()
+            self._suspended[node] = []
+        self.note(node.name, "suspended")
+
+    def resume(self, node: object) -> None:
+        """It goes on: its timers that are overdue fire, then what was said to it meanwhile arrives, in order."""
+        node = self.node(node)
+        self.note(node.name, "resumed")
+        if node in self._suspended:
+            calls = self._suspended.pop(node)
+            node.resume()
+            for call in calls:
+                call()
         self._release()
 
     def partition(self, *nodes: object, way: Literal["out", "in"] | None = None) -> None:
@@ -136,6 +164,17 @@ class Troubles(Conditions, ABC):
 
     def _links_of(self, node: Node) -> list[Link]:
         return [link for link in self._links if node in link.parties]
+
+    def sleeps(self, node: Node) -> bool:
+        """Whether it is suspended."""
+        return node in self._suspended
+
+    def tell(self, node: Node, call: Callable[[], None]) -> None:
+        """Have its own machine tell a node something: no trouble of the network holds it up, but the node may sleep."""
+        if node in self._suspended:
+            self._suspended[node].append(call)
+        else:
+            call()
 
     def holds_up(self, sender: Node | None, receiver: Node | None) -> bool:
         """Whether what `sender` says does not reach `receiver` for now; None: someone that is no node."""

@@ -127,12 +127,15 @@ class Sessions(Machine):
         self.count += 1
         return f"{self.count}:{'x' * size}"
 
-    # --- the application ---
+    # --- the application: of an end that is suspended it does nothing either ---
+
+    def awake(self, node: VirtualClient | VirtualServer) -> bool:
+        return not self.network.sleeps(node)
 
     @rule(sizes=sizes, pump=st.booleans())
     def client_writes(self, sizes: list[int], pump: bool) -> None:
         client = self.client.client
-        for size in sizes:
+        for size in sizes if self.awake(self.client) else ():
             connected = client.ready_state is ReadyState.OPEN
             text = self.next(size)
             if not connected and client.state is not ClientState.ENDED:
@@ -144,27 +147,27 @@ class Sessions(Machine):
 
     @rule(sizes=sizes, pump=st.booleans())
     def sparks_write(self, sizes: list[int], pump: bool) -> None:
-        for size in sizes:
+        for size in sizes if self.awake(self.server) else ():
             for spark in self.server.server:
                 if spark.write(self.next(size)):
                     self.downs[spark].written.append(self.count)
             if pump:
                 self.network.run(0.0)
 
-    @precondition(lambda self: self.count > 5)
+    @precondition(lambda self: self.count > 5 and self.awake(self.server))
     @rule(reconnect=st.booleans())
     def sparks_end(self, reconnect: bool) -> None:
         for spark in self.server.server:
             spark.end(reconnect=reconnect)
         self.network.run(0.0)
 
-    @precondition(lambda self: self.count > 5)
+    @precondition(lambda self: self.count > 5 and self.awake(self.client))
     @rule()
     def client_ends(self) -> None:
         self.client.end()
         self.network.run(0.0)
 
-    @precondition(lambda self: self.client.client.state is ClientState.ENDED)
+    @precondition(lambda self: self.client.client.state is ClientState.ENDED and self.awake(self.client))
     @rule()
     def client_opens(self) -> None:
         self.reopened = True
@@ -173,9 +176,11 @@ class Sessions(Machine):
 
     @rule(who=st.sampled_from(["client", "spark"]), resume=st.booleans())
     def pause(self, who: str, resume: bool) -> None:
-        for one in [self.client.client] if who == "client" else [*self.server.server]:
-            one.resume() if resume else one.pause()
+        if self.awake(self.client if who == "client" else self.server):
+            for one in [self.client.client] if who == "client" else [*self.server.server]:
+                one.resume() if resume else one.pause()
 
+    @precondition(lambda self: self.awake(self.client))
     @rule(back=st.booleans())
     def host_tells_of_the_network(self, back: bool) -> None:
         client = self.client.client
@@ -191,7 +196,7 @@ class Sessions(Machine):
         self.network.run(seconds)
 
     @rule(
-        act=st.sampled_from(["freeze", "thaw", "drop", "half_open", "partition", "heal"]),
+        act=st.sampled_from(["freeze", "thaw", "suspend", "resume", "drop", "half_open", "partition", "heal"]),
         client=st.booleans(),
         seconds=seconds,
     )
@@ -221,6 +226,7 @@ class Sessions(Machine):
     def server_dies_and_another_takes_its_place(self) -> None:
         self.network.kill(self.server)
         self.network.thaw(self.server)
+        self.network.resume(self.server)
         self.serve()
 
     def serve(self) -> None:
@@ -238,6 +244,7 @@ class Sessions(Machine):
         self.network.heal()
         for node in (self.client, self.server):
             self.network.thaw(node)
+            self.network.resume(node)
         if opens and self.client.client.state is ClientState.ENDED:
             self.client_opens()
         for one in (self.client.client, *self.server.server):
@@ -250,7 +257,7 @@ class Sessions(Machine):
 
     @invariant()
     def one_connection_at_a_time(self) -> None:
-        if not hasattr(self, "client"):
+        if not hasattr(self, "client") or not self.awake(self.client):
             return
         client = self.client
         attempt = client.endpoint._attempt
@@ -289,6 +296,8 @@ class Sessions(Machine):
         network, client = self.network, self.client
         network.break_after(client)
         network.latency, network.jitter, network.bandwidth = 0.01, 0.0, None
+        for node in (client, *self.servers):
+            network.resume(node)
         client.client.resume()
         for spark in self.server.server:
             spark.resume()

@@ -19,6 +19,7 @@ from primus_proto.testing.lines import REFUSED
 from primus_proto.testing.nodes import Caller, Listener, Node
 
 from .._driver import Driver
+from .._running import RunningDriver
 
 if TYPE_CHECKING:
     from .world import Happening, World
@@ -34,6 +35,9 @@ class End(Protocol):
     def writable(self) -> None: ...
     def abort(self) -> None: ...
 
+
+DOING = ("pump", "timeout", "_arm")
+"""All that a driver does by itself begins with one of these."""
 
 E = TypeVar("E", bound=End)
 MakeAccepted = Callable[["ListenerNode", int, tuple[str, int]], End]
@@ -93,6 +97,23 @@ class LoopNode(Node):
         owner = self._owner()
         if isinstance(owner, Driver):
             owner.endpoint._session.wall_offset += seconds
+
+    def suspend(self) -> None:
+        """Its driver stops; the tasks that use it go on, and wait."""
+        driver = self._owner()
+        if not isinstance(driver, RunningDriver):
+            super().suspend()
+            return
+        driver._arm(None)
+        vars(driver).update(dict.fromkeys(DOING, lambda *args: None))
+
+    def resume(self) -> None:
+        driver = self._owner()
+        if isinstance(driver, RunningDriver):
+            for name in DOING:
+                del vars(driver)[name]
+            if not driver._closed:
+                driver.timeout()
 
     def receive_data(self, channel: int, data: bytes, *, now: float) -> None:
         self.ends[channel].arrived(data)
