@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import primus_proto as pp
 from primus_proto import events as ev
 
-from ._session import Emitter, Session, Waitable, log
+from ._session import OVERHEAD, Emitter, Session, Waitable, log
 
 __all__ = ["Authorize", "ClientFacade", "Handle", "ServerFacade", "SparkFacade", "Sparks"]
 
@@ -78,8 +78,11 @@ class SparkFacade(Session):
 
     def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
         """Close the session, after sending `data` if given. The client stays away unless `reconnect`."""
-        self._core.end(data, reconnect=reconnect)
-        self._io.schedule()
+        self._end_by(lambda: self._core.end(data, reconnect=reconnect))
+
+    @property
+    def _over(self) -> bool:
+        return not self._core.is_open
 
     def _deliver(self, event: ev.SparkEvent) -> None:
         self._tell(event, event.args)
@@ -95,8 +98,7 @@ class SparkFacade(Session):
     def _fault(self, error: BaseException) -> None:
         log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
         # A fault is no intention: without primus::server::close, so that the client comes back.
-        self._core.end(reconnect=True, code=1011, reason="internal error")
-        self._io.schedule()
+        self._end_by(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
 
 
 class ClientFacade(Session):
@@ -135,13 +137,11 @@ class ClientFacade(Session):
 
     def end(self, data: Any = pp.NOTHING) -> None:
         """Close for good, after sending `data` if given."""
-        self._core.end(data)
-        self._io.schedule()
+        self._end_by(lambda: self._core.end(data))
 
     def destroy(self) -> None:
         """`end`, and never to be opened again."""
-        self._core.destroy()
-        self._io.schedule()
+        self._end_by(self._core.destroy)
 
     def network_offline(self) -> None:
         """Tell the client that the network is gone: it ends until `network_online`."""
@@ -153,6 +153,10 @@ class ClientFacade(Session):
         if not self._stays_closed():
             self._core.network_online()
             self._io.pump()
+
+    @property
+    def _over(self) -> bool:
+        return self._core.state in (pp.ClientState.ENDED, pp.ClientState.DESTROYED)
 
     def _stays_closed(self) -> bool:
         if self._left:
@@ -174,7 +178,8 @@ class ClientFacade(Session):
 
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.DataReceived:
-            self._deliver_data(event)
+            if not self._deaf:
+                self._deliver_data(event)
             return
         if type(event) is ev.IdReceived:
             self._ids += 1
@@ -183,6 +188,7 @@ class ClientFacade(Session):
             self._opens += 1
         elif type(event) is ev.Ended:
             self._ended = True
+            self._deaf = False
         elif type(event) is ev.ReconnectScheduled or (type(event) is ev.ReadyStateChanged and event.state == "opening"):
             self._ended = False  # opened again
         self._tell(event, event.args)
@@ -269,8 +275,9 @@ class ServerFacade(Emitter, Generic[S]):
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.SparkData:
             spark = event.spark.context
-            heard = ev.SparkData in self._listeners and self._emit(event, (), event.size, spark)
-            spark._deliver_data(event, heard and self._handler is None)
+            if not spark._deaf:
+                heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + OVERHEAD, spark)
+                spark._deliver_data(event, heard and self._handler is None)
         elif type(event) is ev.SparkConnected:
             spark = self._spark_of(event.spark)
             self._emit(event, (spark,), owner=spark)
@@ -312,7 +319,8 @@ class ServerFacade(Emitter, Generic[S]):
                 spark._fault(error)
             raise
         else:
-            spark.end()
+            spark._core.end()  # what its listeners have still to handle they may
+            self._io.schedule()
 
     async def _wait_closed(self) -> None:
         await self._io.checkpoint()

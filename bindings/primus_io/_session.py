@@ -170,11 +170,18 @@ class Session(Emitter):
         self._ended = False
         self._iterating = False
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
-        self._work: deque[tuple[Coroutine[Any, Any, object], int]] | None = None
+        self._work: deque[tuple[Coroutine[Any, Any, object], int, int]] | None = None
         self._working = False
+        self._deaf = False  # the application has ended it, and its end is not told yet
+        self._ends = 1  # how often the application has, and one
         self._load = 0
         self._paused = False
         self._waiters: list[Waitable] = []
+
+    @property
+    def _over(self) -> bool:
+        """Whether it is at its end, if not every listener knows yet."""
+        raise NotImplementedError
 
     @property
     def state(self) -> str:
@@ -261,10 +268,20 @@ class Session(Emitter):
             self._changed()
 
     async def _hand_over(self) -> None:
+        ends = self._ends
         while self._inbox and not self._iterating:
             event = self._inbox.popleft()
-            self._emit(event, (event.data,), event.size + OVERHEAD)
+            if ends == self._ends:
+                self._emit(event, (event.data,), event.size + OVERHEAD)
             self._unload(event.size + OVERHEAD)
+
+    def _end_by(self, end: Callable[[], object]) -> None:
+        """Have the application end it: no listener is given what the peer said before (protocol 4.5)."""
+        was_over = self._over
+        end()
+        self._deaf = not self._ended
+        self._ends += not was_over
+        self._io.schedule()
 
     def _deliver_end(self) -> None:
         self._ended = True
@@ -299,10 +316,11 @@ class Session(Emitter):
             self._io.schedule()
 
     def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+        ends = self._ends if size else 0  # only data has a size
         size = size or OVERHEAD
         if self._work is None:
             self._work = deque()
-        self._work.append((coroutine, size))
+        self._work.append((coroutine, size, ends))
         self._add(size)
         if not self._working:
             self._working = True
@@ -312,7 +330,11 @@ class Session(Emitter):
         assert self._work is not None
         try:
             while self._work:
-                coroutine, size = self._work.popleft()
+                coroutine, size, ends = self._work.popleft()
+                if ends not in (0, self._ends):
+                    coroutine.close()  # data from before an end
+                    self._unload(size)
+                    continue
                 try:
                     await coroutine
                 except Exception as error:

@@ -167,16 +167,17 @@ class BlockingSession(BlockingEmitter, Session):
     def _give_turns(self, messages: Collection[ev.DataReceived | ev.SparkData]) -> None:
         for event in messages:
             self._turns += 1
-            self._later(self._data_turn(event), OVERHEAD)
+            self._later(self._data_turn(event, self._ends), 0)
 
-    async def _data_turn(self, event: ev.DataReceived | ev.SparkData) -> None:
+    async def _data_turn(self, event: ev.DataReceived | ev.SparkData, ends: int) -> None:
         """Give a message to those who listen by now; else it stays where iteration finds it."""
         self._turns -= 1
         if self._listening(event, ()):
             if self._inbox and self._inbox[0] is event and not self._iterating:
                 self._inbox.popleft()
                 self._unload(event.size + OVERHEAD)
-            await self._turn(event, (event.data,), self)
+            if ends == self._ends:
+                await self._turn(event, (event.data,), self)
 
     def _heeded(self, event: str | type[ev.Event]) -> None:
         """What came while nobody took it had its turn: it gets another one, before all that came later."""

@@ -1,0 +1,90 @@
+"""Ends from inside of a listener: what came with the value that made it end is as what comes later (protocol 4.5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from primus_io._awaiting import AsyncSpark
+from tests.conformance.hosts import Host, scenario
+
+
+@pytest.mark.parametrize("how", ["end", "end later", "raise", "raise later"])
+@scenario()
+async def test_after_the_end_of_a_spark_its_data_listeners_are_not_called(host: Host, how: str) -> None:
+    heard: list[Any] = []
+
+    def connected(spark: AsyncSpark) -> None:
+        def data(value: Any) -> None:
+            heard.append(value)
+            if how.startswith("raise"):
+                raise ZeroDivisionError
+            spark.end("bye")
+
+        async def data_later(value: Any) -> None:
+            await host.pause(0.002)
+            data(value)
+
+        spark.on("data", data_later if how.endswith("later") else data)
+
+    async with host.serve(None) as server:
+        server.on("connection", connected)
+        async with host.connect(server.url, strategy=False) as primus:
+            for number in range(5):
+                primus.write(number)
+            assert [value async for value in primus] == ([] if how.startswith("raise") else ["bye"])
+    assert heard == [0]
+
+
+@scenario()
+async def test_after_the_end_of_a_client_that_leaves_what_it_said_is_still_heard(host: Host) -> None:
+    """It is the application's own end that makes listeners deaf, and not one that it only learns of."""
+    heard: list[Any] = []
+
+    async def handler(spark: AsyncSpark) -> None:
+        @spark.on("data")
+        async def data(value: Any) -> None:
+            await host.pause(0.002)
+            heard.append(value)
+            if value:
+                spark.end()  # is ended already
+
+        await spark.wait_ended()
+
+    async with host.serve(handler) as server:
+        async with host.connect(server.url) as primus:
+            for number in range(5):
+                primus.write(number)
+        await host.until(lambda: len(heard) == 5)
+    assert heard == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+@scenario()
+async def test_after_the_end_of_a_client_its_data_listeners_hear_only_the_next_connection(
+    host: Host, awaits: bool
+) -> None:
+    heard: list[Any] = []
+
+    def connected(spark: AsyncSpark) -> None:
+        for number in range(3):
+            spark.write(number)
+
+    async with host.serve(None) as server, host.connect(server.url, manual=True) as primus:
+        server.on("connection", connected)
+
+        def data(value: Any) -> None:
+            heard.append(value)
+            if len(heard) == 1:
+                primus.end()
+                primus.open()
+
+        async def data_later(value: Any) -> None:
+            await host.pause(0.002)
+            data(value)
+
+        primus.on("data", data_later if awaits else data)
+        primus.open()
+        await host.until(lambda: len(heard) >= 4)
+    assert heard == [0, 0, 1, 2]
