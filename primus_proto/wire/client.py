@@ -138,10 +138,11 @@ class HttpClient:
             self._send(job)
 
     def channel_opened(self, *, now: float) -> None:
-        """The byte stream is up."""
-        self._up = True
-        if self.job is not None:
-            self._send(self.job)
+        """The byte stream is up. To say it again does no harm."""
+        if not self._up:
+            self._up = True
+            if self.job is not None:
+                self._send(self.job)
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
         if not data:

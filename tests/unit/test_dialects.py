@@ -114,6 +114,24 @@ def test_what_is_learned_when_a_ping_is_overdue_by_it_pings_at_once() -> None:
     assert len(host.sent()) == 1
 
 
+def test_what_is_learned_between_two_connections_starts_no_timer() -> None:
+    """An answer that is read in the same breath as the loss of the connection."""
+    host = opened(min=1000.0)
+    host.lose("gone")
+    for spec in ({"pingInterval": 10000}, {"timeout": 8000}):
+        host.client.learn(spec, now=host.now)
+        assert host.client.next_timeout() == START + 1000.0
+
+
+def test_what_is_learned_after_a_ping_of_the_servers_counts_from_that() -> None:
+    host = opened()
+    host.run(20.0)
+    host.receive("primus::ping::1")
+    host.run(1.0)
+    host.client.learn({"timeout": 35000}, now=host.now)
+    assert host.client.next_timeout() == START + 45.0
+
+
 def test_a_ping_under_way_is_forgotten_where_the_server_pings() -> None:
     host = opened()
     host.run(25.0)

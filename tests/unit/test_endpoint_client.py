@@ -48,6 +48,15 @@ def test_each_attempt_has_channels_of_its_own() -> None:
     assert wire.client.state is ClientState.OPEN
 
 
+def test_a_request_is_sent_once_however_often_its_channel_opens() -> None:
+    wire = ClientWire(ping=False)
+    wire.pump()
+    for _ in range(2):
+        wire.endpoint.channel_opened(1, now=wire.now)
+    wire.pump()
+    assert wire.take(1).count(b"GET /primus?") == 1
+
+
 def test_the_channel_of_a_websocket_does_not_open_twice() -> None:
     wire = ClientWire(ping=False)
     channel = wire.open()

@@ -329,3 +329,8 @@ def test_answers_wait_for_the_backlog_to_fall() -> None:
     spark.drained()
     assert host.told() == ["drain"]
     assert pipe.payloads() == ['"primus::pong::1"', f'"primus::id::{spark.id}"']
+    spark.write("x" * 1000)
+    pipe.take()
+    spark.drained()
+    assert host.told() == ["drain"]
+    assert pipe.payloads() == [], "each is given once"
