@@ -127,6 +127,8 @@ class Runner(RunningDriver):
             self._wanted = anyio.Event()
             if self._alarm.cancelled_caught:
                 self._due = math.inf  # a timer that has fired is off
+                # Where all of us stood still, what came meanwhile first: a ping that lies there is not a missed one.
+                await anyio.lowlevel.checkpoint()
                 self.timeout()
             else:
                 self.pump()

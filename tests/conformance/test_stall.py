@@ -1,0 +1,46 @@
+"""Programs that stand still for a while, as on a machine that was suspended: what came meanwhile counts (protocol 3.3).
+
+The law kept here: a timer that is late does not judge before what lies there to be read has been.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tests.conformance.hosts import Host, scenario
+from tests.conformance.peers import RawPeer, frame
+from tests.conformance.users import Diary
+
+TIMEOUT = 0.25
+
+
+async def stand_still(host: Host, server: Any) -> list[str]:
+    """What a spark says first after its server has slept past the timeout, with a ping waiting; nothing: it was late.
+
+    That is where the machine is so busy that the timeout may have been over before the ping was sent.
+    """
+    with RawPeer(server.port) as peer:
+        began = time.monotonic()
+        await host.thread(peer.open, "/primus")
+        await host.until(lambda: len(server.sparks) == 1)
+        [spark] = server.sparks.values()
+        diary = Diary(host, spark, "heartbeat", "end")
+        peer.send(frame(b'"primus::ping::1"'))
+        if time.monotonic() - began > TIMEOUT:
+            return []
+        time.sleep(TIMEOUT + 0.05)
+        await host.until(lambda: diary.names)
+        return diary.names[:1]
+
+
+@scenario(needs=["sockets", "one thread"])
+async def test_a_ping_that_waited_while_the_server_stood_still_counts(host: Host) -> None:
+    async with host.serve(None, dialect="primus6", timeout=TIMEOUT) as server:
+        said: list[str] = []
+        for _ in range(100):
+            said += await stand_still(host, server)
+            await host.until(lambda: not server.sparks)
+            if len(said) == 4:
+                break
+    assert said == ["heartbeat"] * 4
