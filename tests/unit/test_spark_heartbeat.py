@@ -334,3 +334,14 @@ def test_answers_wait_for_the_backlog_to_fall() -> None:
     spark.drained()
     assert host.told() == ["drain"]
     assert pipe.payloads() == [], "each is given once"
+
+
+def test_a_pause_neither_counts_nor_forgives() -> None:
+    host = ServerHost()
+    spark = host.connect()
+    host.run(31.0)
+    spark.pause()
+    spark.resume()
+    host.run(89.0)
+    assert [event.count for event in host.seen if isinstance(event, ev.HeartbeatSkipped)] == [1, 2]
+    assert [event.count for event in host.seen if isinstance(event, ev.Flatlined)] == [3]
