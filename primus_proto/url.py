@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import quote, unquote, unquote_plus, urlencode
 
 from .client_heartbeat import DEFAULT_PING
 from .config import ClientConfig
@@ -26,14 +26,13 @@ class ConnectURL:
         """The URL of an attempt made at this Unix time, in milliseconds."""
         config = self._config
         parts = config.parts()
-        query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in _OURS]
-        query.append(("_primuscb", self._cache_buster(epoch_ms)))
+        query = [("_primuscb", self._cache_buster(epoch_ms))]
         if config.dialect in ("auto", "happn"):  # the others' servers learn nothing from the URL
             ping = DEFAULT_PING if config.ping is None else config.ping
             query.append(("ping", _milliseconds(ping) if ping else "false"))
             query.append(("pong", _milliseconds(config.pong)))
         scheme = "wss" if config.secure else "ws"
-        return f"{scheme}://{config.authority}{config.pathname}?{urlencode(query)}"
+        return f"{scheme}://{config.authority}{config.pathname}?{_kept(parts.query)}{urlencode(query)}"
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The user's header fields, and Basic authorization where the URL names a user."""
@@ -54,6 +53,12 @@ class ConnectURL:
         self._repeats = self._repeats + 1 if digits == self._last else 0
         self._last = digits
         return f"{digits}.{self._repeats}" if self._repeats else digits
+
+
+def _kept(query: str) -> str:
+    """The user's part of the query. As it is: what percent escapes stand for need not be text, such as a signature."""
+    parts = [part for part in query.split("&") if part and unquote_plus(part.partition("=")[0]) not in _OURS]
+    return "".join(quote(part, safe="%!$'()*+,;=:@/?") + "&" for part in parts)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -63,6 +63,22 @@ def test_the_users_query_is_kept_but_for_our_own_names() -> None:
     assert [key for key, _ in made[5:]] == ["_primuscb", "ping", "pong"]
 
 
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ("sig=%FF%00%e4&t=a%2Fb+c", "sig=%FF%00%e4&t=a%2Fb+c"),
+        ("flag&empty=&a=b=c&=v", "flag&empty=&a=b=c&=v"),
+        ("%70ing=1&a=1&&pon%67=2&Ping=3&", "a=1&Ping=3"),
+        ('q={"a":[1|2]}&half=%zz%', "q=%7B%22a%22:%5B1%7C2%5D%7D&half=%zz%"),
+        ("u=!$'()*,;:@/?~-._", "u=!$'()*,;:@/?~-._"),
+    ],
+)
+def test_the_users_query_is_kept_as_it_is_written(given: str, made: str) -> None:
+    """Percent escapes need not be UTF-8; only what a URL must not have is escaped."""
+    url = urls("http://h/?" + given).make(NOW)
+    assert urlsplit(url).query.removesuffix("&_primuscb=Q84LSZA&ping=25000&pong=10000") == made
+
+
 def buster(url: str) -> str:
     return dict(query(url))["_primuscb"]
 
