@@ -221,6 +221,18 @@ def test_what_a_host_has_not_fetched_is_withdrawn_from_its_commands() -> None:
     assert [command.spark for command in host.commanded() if isinstance(command, cmd.SendMessage)] == [second, second]
 
 
+def test_what_is_told_of_is_in_order_whether_it_was_commanded_or_still_waited() -> None:
+    host = ServerHost()
+    spark = host.connect()
+    for value in (1, 2):
+        spark.write(value)
+    spark.connection_blocked()
+    for value in (3, 4):
+        spark.write(value)
+    spark.connection_lost(now=host.now)
+    assert dropped(host) == [("1", "2", "3", "4")]
+
+
 def test_a_host_of_a_client_is_given_nothing_for_a_connection_that_is_gone() -> None:
     host = ClientHost(strategy=False)
     host.open()
