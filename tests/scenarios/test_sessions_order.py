@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from primus_proto import ConnectError, ReadyState
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
@@ -172,6 +174,41 @@ def test_end_at_every_stage_of_a_reconnect() -> None:
         assert stage.told() == []
         assert len(stage.server.server) == 0
         assert stage.server.endpoint.channels == stage.node.endpoint.channels == 0
+
+
+@pytest.mark.parametrize("name", ["readyStateChange", "close", "reconnect scheduled"])
+def test_an_end_in_a_listener_of_a_loss_is_the_end(name: str) -> None:
+    stage = Stage()
+    stage.told()
+    stage.node.on(name, lambda *about: stage.client.end())
+    stage.spark.end(reconnect=True)
+    stage.run(60)
+    assert stage.told() == [*LOST, "end"]
+
+
+@pytest.mark.parametrize("name", ["reconnected", "readyStateChange", "open"])
+def test_an_end_in_a_listener_of_a_success_comes_after_all_of_it(name: str) -> None:
+    stage = Stage()
+    stage.spark.end(reconnect=True)
+    stage.run(0.1)
+    stage.told()
+
+    def listener(*about: object) -> None:
+        if stage.client.ready_state is ReadyState.OPEN:
+            stage.client.end()
+
+    stage.node.on(name, listener)
+    stage.run(60)
+    assert stage.told() == [*REOPENED, *OVER]
+
+
+def test_what_a_listener_of_the_open_state_writes_comes_after_what_was_queued() -> None:
+    stage = Stage(manual=True)
+    stage.node.on("readyStateChange", lambda state: state == "open" and stage.client.write("behind"))
+    stage.client.write("queued")
+    stage.client.open()
+    stage.run(1.0)
+    assert [event.data for event in stage.server.all(ev.SparkData)] == ["queued", "behind"]
 
 
 def test_end_at_the_very_moment_of_opening() -> None:
