@@ -44,7 +44,7 @@ async def trouble(rng):
     while True:
         await sleep(rng.random() * 5)
         some = rng.sample(nodes, 2)
-        match rng.randrange(6):
+        match rng.randrange(10):
             case 0:
                 network.drop(some[0])
             case 1:
@@ -56,10 +56,16 @@ async def trouble(rng):
                 network.thaw(some[1])
             case 4:
                 network.break_after(some[0], sent=rng.randrange(1000))
-            case 5:
+            case 5 | 8 | 9:
                 for node in nodes:
                     network.thaw(node)
+                    network.resume(node)
                 network.heal()
+            case 6:
+                network.partition(some[0], way=rng.choice(["in", "out"]))
+            case 7:
+                network.suspend(some[0])
+                network.resume(some[1])
 
 
 async def hang():
@@ -83,6 +89,7 @@ async def main():
         await asyncio.gather(*(use(random.Random(n)) for n in range(6)), return_exceptions=True)
         making.cancel()
         network.heal()
+        network.resume("server")
         await hang()
 
 
@@ -113,6 +120,7 @@ async def main():
                     using.start_soon(use_or_give_up, random.Random(n))
             making.cancel_scope.cancel()
         network.heal()
+        network.resume("server")
         await hang()
 
 
