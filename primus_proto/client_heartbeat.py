@@ -166,6 +166,8 @@ class PingingHeartbeat(ClientHeartbeat):
         if self._sent is not None and self._sent[0] == value:
             self._client.latency = now - self._sent[1]
         self._proven = True
+        if min(self._ping_timer.due, self._pong_timer.due) < now:
+            self._excused = True  # this end has not run, so the pong may have waited
         if self._excused:
             # A pong that waited unread says nothing of now: with it as the start, the next ping could come too late.
             # Nor may that follow a pong so closely that a server takes it for one that it has answered (protocol 3.2).

@@ -185,6 +185,12 @@ class Link:
         if self._deliverable():
             self.network.call_at(self.network.now, self._deliver)
 
+    def catch_up(self, receiver: Node) -> None:
+        """All that was held up on the way to `receiver` is there, before that does anything."""
+        way = self.ways.get(receiver)
+        while way is not None and way.waiting and not self.held_up(receiver):
+            way.waiting.popleft()[1]()
+
     def _deliver(self) -> None:
         while ways := self._deliverable():
             way = min(ways, key=lambda way: way.waiting[0][0])

@@ -68,7 +68,8 @@ class Node(ABC):
         raise LocalProtocolError(f"{self.name} cannot be suspended, only its network: use freeze() and thaw()")
 
     def resume(self) -> None:
-        """Go on, with all that is overdue. Raises LocalProtocolError where it had not stopped."""
+        """Go on, with what has arrived, and then all that is overdue. Raises LocalProtocolError where it had not
+        stopped."""
         raise LocalProtocolError(f"{self.name} is not suspended")
 
 
@@ -179,7 +180,7 @@ class VirtualEndpoint(Listeners, Node):
         self.network.alarm(self, None)
 
     def resume(self) -> None:
-        """Go on, with all that is overdue."""
+        """Go on, with what has arrived, and then all that is overdue."""
         self._suspended = False
         self.ring()
 

@@ -1,4 +1,4 @@
-"""What can go wrong on a network: who is cut off from whom, and which connections are lost.
+"""What can go wrong on a network: who is cut off from whom, who does not run, and which connections are lost.
 
 The law kept here: trouble is told in the trace, and what it holds up is delivered, in order, once it is over.
 """
@@ -82,14 +82,19 @@ class Troubles(Conditions, ABC):
         self.note(node.name, "suspended")
 
     def resume(self, node: object) -> None:
-        """It goes on: its timers that are overdue fire, then what was said to it meanwhile arrives, in order."""
+        """It goes on: what was said to it meanwhile has arrived, in order; after that its overdue timers fire.
+
+        Where its network is not there yet, the timers come first.
+        """
         node = self.node(node)
         self.note(node.name, "resumed")
         if node in self._suspended:
             calls = self._suspended.pop(node)
-            node.resume()
+            for link in self._links_of(node):
+                link.catch_up(node)
             for call in calls:
                 call()
+            node.resume()
         self._release()
 
     def partition(self, *nodes: object, way: Literal["out", "in"] | None = None) -> None:

@@ -39,28 +39,38 @@ def test_it_neither_hears_nor_says_anything_and_catches_up() -> None:
     assert (data(server), data(client)) == (["said before", "said meanwhile"], ["heard meanwhile"])
 
 
-def test_no_timer_of_it_fires_and_what_is_overdue_fires_first_as_it_wakes() -> None:
+def test_no_timer_of_it_fires_and_what_is_overdue_fires_as_it_wakes_after_it_has_heard_what_was_said() -> None:
     network, server, client = pair()
     network.run(3.5)
     network.suspend(client)
     wakes = client.wakes
-    network.run(1.5)
+    network.run(0.3)
     server.write("news")
-    network.run(4.0)
+    network.run(0.9)
     assert (client.wakes, client.seen(ev.DataReceived)) == (wakes, 0)
-    order: list[str] = []
-    server.on(ev.SparkHeartbeat, lambda event: order.append("ping"))
-    client.on("data", order.append)
     network.resume(client)
-    assert client.wakes == wakes + 1
-    network.run(0.1)
-    assert order == ["news", "ping"], "the ping has left first, and takes its time"
-    assert any("client1 -> server" in line for line in network.trace[network.trace.index(resumed(network)) :][:2])
+    assert (client.wakes, data(client)) == (wakes + 1, ["news"])
+    told = [line.split("  ")[-1] for line in network.trace[-3:]]
+    assert told[0] == "client1: resumed"
+    assert told[1].startswith("client1: DataReceived")
+    assert told[2].startswith("client1 -> server"), "its ping"
 
 
-def resumed(network: VirtualNetwork) -> str:
-    (line,) = [line for line in network.trace if line.endswith(": resumed")]
-    return line
+def test_an_answer_that_arrived_while_it_slept_counts() -> None:
+    """The ping left at 5 s, and its pong was due at 7 s."""
+    network, server, client = pair()
+    network.run_until(lambda: server.seen(ev.SparkHeartbeat) == 1)
+    network.suspend(client)
+    network.run(2.5)
+    network.resume(client)
+    network.run(1.0)
+    assert client.seen(ev.Closed) == 0
+    network.run_until(lambda: server.seen(ev.SparkHeartbeat) == 2)
+    network.suspend(client)
+    network.freeze(client)
+    network.run(2.5)
+    network.resume(client)
+    assert client.seen(ev.WentOffline) == 1, "where its network is not back yet, there is none"
 
 
 def test_a_server_that_is_suspended_takes_no_connection_and_keeps_no_heartbeat() -> None:

@@ -113,7 +113,8 @@ class LoopNode(Node):
             for name in DOING:
                 del vars(driver)[name]
             if not driver._closed:
-                driver.timeout()
+                driver._armed = None
+                driver.schedule()  # behind what reads what has arrived; the timer is set by it
 
     def receive_data(self, channel: int, data: bytes, *, now: float) -> None:
         self.ends[channel].arrived(data)

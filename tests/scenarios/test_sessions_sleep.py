@@ -1,0 +1,202 @@
+"""Ends that do not run for a while, laptops that sleep and processes that are stopped: what is seen, in which order.
+
+Who wakes hears what came meanwhile, and then finds its timers overdue. What has waited must not be taken for silence,
+nor for a word of now (protocol 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from primus_proto import events as ev
+from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from tests.scenarios.worlds import when
+
+LATENCY = 0.05
+HOUR = 3600.0
+CLIENT = ["offline", "close", "reconnect scheduled", "reconnect", "reconnected", "online", "open"]
+SERVER = ["connection", "heartbeat-skipped", "disconnection", "flatline"]
+
+
+class World:
+    """A client and its server, open; what both see from then on is `told`, with the seconds since."""
+
+    def __init__(self, dialect: str, *, server: dict[str, Any] | None = None, **options: Any) -> None:
+        self.network = VirtualNetwork(latency=LATENCY)
+        self.server = self.network.serve(dialect=dialect, **(server or {}))
+        self.client = self.network.connect("http://server", dialect=dialect, **options)
+        self.network.run_until(lambda: self.client.seen(ev.Opened) == 1)
+        self.began = self.network.now
+        self.told: list[tuple[float, str]] = []
+        for node, names in ((self.client, CLIENT), (self.server, SERVER)):
+            for name in names:
+                node.on(name, lambda *_, name=name: self.tell(name))
+
+    def tell(self, name: str) -> None:
+        self.told.append((round(self.network.now - self.began, 3), name))
+
+    def until(self, seconds: float) -> None:
+        """Until so many seconds after the opening."""
+        self.network.run(self.began + seconds - self.network.now)
+
+    def sleep(self, node: VirtualClient | VirtualServer, start: float, end: float) -> None:
+        self.until(start)
+        self.network.suspend(node)
+        self.until(end)
+        self.network.resume(node)
+
+    @property
+    def names(self) -> list[str]:
+        return [name for _, name in self.told]
+
+    def unharmed(self) -> None:
+        """The connection that was there at the beginning is there, and goes on being."""
+        self.network.run(HOUR)
+        assert (self.client.seen(ev.Opened), self.client.seen(ev.Closed), self.client.seen(ev.WentOffline)) == (1, 0, 0)
+        assert len(self.server.server) == 1
+
+
+# --- a client's machine sleeps ---
+
+
+def test_a_laptop_that_sleeps_for_a_minute_goes_on_where_it_was() -> None:
+    """Its last ping was answered as it fell asleep: that the answer is not read yet is no silence of the server's."""
+    world = World("happn")
+    world.sleep(world.client, 25.01, 85.01)
+    assert world.told == [(55.05, "heartbeat-skipped")], "30 s after the ping"
+    world.network.run(1.0)
+    assert world.told == [(55.05, "heartbeat-skipped"), (85.05, "heartbeat-skipped")]
+    world.network.run(1.0)
+    [*_, pinged] = when(world.server, ev.SparkHeartbeat)
+    assert pinged == pytest.approx(world.began + 85.05 + LATENCY + 1.0 + LATENCY), "a second after the last pong it read"
+    world.unharmed()
+
+
+@pytest.mark.parametrize("start", [1.0, 20.0, 24.99, 25.01])
+@pytest.mark.parametrize("end", [30.0, 40.0, 60.0, 85.0, 88.5])
+def test_for_as_long_as_the_server_has_patience_no_sleep_is_too_long(start: float, end: float) -> None:
+    """The next ping counts from the one before, or from the opening, and not from when the last pong was read."""
+    world = World("happn")
+    world.sleep(world.client, start, end)
+    world.unharmed()
+
+
+def test_a_laptop_that_sleeps_for_an_hour_opens_anew_as_it_wakes() -> None:
+    """The server's close is what it reads first. It has no reason to say that the server was silent."""
+    world = World("happn")
+    world.sleep(world.client, 25.01, 25.01 + HOUR)
+    flatline = 25.0 + LATENCY + 3 * 30.0
+    wakes = 25.01 + HOUR
+    assert world.told == [
+        *((55.05, "heartbeat-skipped"), (85.05, "heartbeat-skipped")),
+        *((flatline, "disconnection"), (flatline, "flatline")),
+        *((wakes, "close"), (wakes, "reconnect scheduled")),
+    ]
+    del world.told[:]
+    world.network.run(60.0)
+    assert world.names == ["reconnect", "connection", "reconnected", "open"]
+    assert len(world.server.server) == 1
+
+
+def test_a_laptop_whose_network_comes_back_after_it_woke() -> None:
+    """It finds its pong timer overdue, and the answer is not there."""
+    world = World("happn")
+    world.until(25.01)
+    world.network.freeze(world.client)
+    world.sleep(world.client, 25.02, 80.0)
+    assert world.told[-3:] == [(80.0, "offline"), (80.0, "close"), (80.0, "reconnect scheduled")]
+    world.until(100.0)
+    world.network.thaw(world.client)
+    world.network.run(60.0)
+    assert (world.client.names[-1], len(world.server.server)) == ("open", 1)
+
+
+@pytest.mark.parametrize(("start", "finds_out"), [(10.0, 10.0), (25.01, 0.0)], ids=["at rest", "as it waits for a pong"])
+def test_a_laptop_whose_connection_was_forgotten_meanwhile(start: float, finds_out: float) -> None:
+    """The address translation on the way has: nobody is there to tell it."""
+    world = World("happn")
+    world.until(start)
+    world.network.suspend(world.client)
+    world.network.half_open(world.server)
+    world.until(HOUR)
+    world.network.resume(world.client)
+    world.network.run(60.0)
+    seen = [told for told in world.told if told[1] in CLIENT]
+    assert seen[:2] == [(HOUR + finds_out, "offline"), (HOUR + finds_out, "close")]
+    assert (world.client.names[-1], len(world.server.server)) == ("open", 1)
+
+
+def test_primus6_a_laptop_that_sleeps_for_as_long_as_its_server_has_patience() -> None:
+    world = World("primus6")
+    world.sleep(world.client, 25.01, 55.0)
+    world.unharmed()
+
+
+def test_primus_a_laptop_that_sleeps_through_a_ping_hears_it_as_it_wakes() -> None:
+    """The first ping comes at 30 s, its `pingTimeout` is over at 45 s, the server's patience at 60 s."""
+    world = World("primus")
+    world.sleep(world.client, 20.0, 55.0)
+    world.unharmed()
+
+
+@pytest.mark.parametrize("dialect", ["happn", "primus6", "primus"])
+def test_in_any_dialect_a_laptop_that_sleeps_for_an_hour_comes_back(dialect: str) -> None:
+    for start in (1.0, 25.01, 29.0, 30.01, 59.99):
+        world = World(dialect)
+        world.sleep(world.client, start, start + HOUR)
+        assert len(world.server.server) == 0
+        world.network.run(60.0)
+        assert (world.client.names[-1], world.client.seen(ev.WentOffline), len(world.server.server)) == ("open", 0, 1)
+
+
+# --- a server does not run ---
+
+
+def test_a_server_that_did_not_run_counts_no_heartbeat_as_skipped() -> None:
+    """The ping came at 25 s, and was not read; the timeout was over at 30 s."""
+    world = World("happn")
+    world.sleep(world.server, 24.0, 34.0)
+    world.unharmed()
+    assert world.server.seen(ev.HeartbeatSkipped) == 0
+
+
+def test_after_an_hour_it_hears_the_pings_that_wait_before_it_judges() -> None:
+    """A client that goes by no heartbeat of its own, as its application does not read, and whose pings wait unread."""
+    world = World("happn")
+    world.client.client.pause()
+    world.sleep(world.server, 24.0, 24.0 + HOUR)
+    world.network.run(1.0)
+    assert (world.server.seen(ev.HeartbeatSkipped), world.server.seen(ev.Flatlined)) == (0, 0)
+    world.client.client.resume()
+    world.unharmed()
+
+
+def test_primus6_a_server_that_did_not_run_cuts_nobody() -> None:
+    world = World("primus6", server={"timeout": 28.0})
+    world.sleep(world.server, 24.0, 34.0)
+    world.unharmed()
+
+
+def test_primus_a_server_that_did_not_run_cuts_nobody() -> None:
+    """It pinged at 30 s, the pong was not read, and the next ping was due at 60 s."""
+    world = World("primus")
+    world.sleep(world.server, 30.01, 64.0)
+    world.unharmed()
+
+
+# --- again and again ---
+
+
+def test_sleeps_do_not_add_up() -> None:
+    world = World("happn")
+    for _ in range(10):
+        world.sleep(world.client, world.network.now - world.began + 25.0, world.network.now - world.began + 80.0)
+        world.network.run(3.0)
+    assert world.client.seen(ev.Closed) == 0
+    for _ in range(10):
+        world.network.run(23.9)
+        world.sleep(world.server, world.network.now - world.began, world.network.now - world.began + 8.0)
+        world.network.run(10.0)
+    world.unharmed()
