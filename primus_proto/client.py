@@ -118,10 +118,11 @@ class Client(Machine):
         Raises EncodeError, and does not end, where `data` cannot be sent.
         """
         self._ended_offline = False
-        if self.state in _OVER:
-            return
         if data is not NOTHING:
             self.write(data)
+        self.deaf = True
+        if self.state in _OVER:
+            return
         was = self.state
         self.state = step(CLIENT, was, _T.END)
         if self._pipe is not None:

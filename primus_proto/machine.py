@@ -27,6 +27,8 @@ class Machine:
         self.rng = rng
         self.wall_offset = wall_offset
         self.timers = Timers()
+        self.deaf = False
+        """From a client's `end` to `events`: whoever delivers events passes over data that is left (protocol 4.5)."""
         self._events: list[ev.Event] = []
         self._commands: list[Command] = []
 
@@ -41,6 +43,7 @@ class Machine:
     def events(self) -> list[ev.Event]:
         """What happened since the last call, in order; hands over and forgets."""
         taken, self._events = self._events, []
+        self.deaf = False
         return taken
 
     def commands(self, *, now: float) -> list[Command]:

@@ -44,6 +44,7 @@ class Spark:
         "address",
         "close_reason",
         "context",
+        "deaf",
         "heartbeat",
         "id",
         "pipe",
@@ -65,6 +66,8 @@ class Spark:
         self.context: Any = None
         self.close_reason: ev.CloseReason | None = None
         """Why the spark closed; None while it is open."""
+        self.deaf = False
+        """Whether this end has ended it: whoever delivers its events passes over data of it (protocol 4.5)."""
         self._owed: dict[str, Message] | None = None  # answers that wait for the backlog to fall, by name
         self.heartbeat = spark_heartbeat(self)
         """Who pings whom, and what silence means: its `dialect`, `timeout` and `skipped` may be read."""
@@ -140,11 +143,13 @@ class Spark:
             check_close(code, reason)
             message = None if data is NOTHING else self.server.encode(data)
             self.end_with(message, reconnect=reconnect, code=code, reason=reason)
+        self.deaf = True
 
     def end_with(self, message: Message | None = None, *, reconnect: bool, code: int = 1000, reason: str = "") -> None:
         """`end` with a last message that is encoded already, such as one that goes to many sparks."""
         if self._state is not SparkState.OPEN:
             return
+        self.deaf = True
         if message is not None:
             if self.pipe.buffered > self.server.limits.backlog:
                 self._cut(message)

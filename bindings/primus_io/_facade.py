@@ -178,7 +178,7 @@ class ClientFacade(Session):
 
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.DataReceived:
-            if not self._deaf:
+            if not self._core.deaf:
                 self._deliver_data(event)
             return
         if type(event) is ev.IdReceived:
@@ -188,7 +188,6 @@ class ClientFacade(Session):
             self._opens += 1
         elif type(event) is ev.Ended:
             self._ended = True
-            self._deaf = False
         elif type(event) is ev.ReconnectScheduled or (type(event) is ev.ReadyStateChanged and event.state == "opening"):
             self._ended = False  # opened again
         self._tell(event, event.args)
@@ -275,7 +274,7 @@ class ServerFacade(Emitter, Generic[S]):
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.SparkData:
             spark = event.spark.context
-            if not spark._deaf:
+            if not event.spark.deaf:
                 heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + OVERHEAD, spark)
                 spark._deliver_data(event, heard and self._handler is None)
         elif type(event) is ev.SparkConnected:

@@ -172,8 +172,7 @@ class Session(Emitter):
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
         self._work: deque[tuple[Coroutine[Any, Any, object], int, int]] | None = None
         self._working = False
-        self._deaf = False  # the application has ended it, and its end is not told yet
-        self._ends = 1  # how often the application has, and one
+        self._ends = 1  # how often the application has ended it, and one
         self._load = 0
         self._paused = False
         self._waiters: list[Waitable] = []
@@ -276,10 +275,9 @@ class Session(Emitter):
             self._unload(event.size + OVERHEAD)
 
     def _end_by(self, end: Callable[[], object]) -> None:
-        """Have the application end it: no listener is given what the peer said before (protocol 4.5)."""
+        """Have the application end it: no listener that waits in line is given what the peer said before."""
         was_over = self._over
         end()
-        self._deaf = not self._ended
         self._ends += not was_over
         self._io.schedule()
 

@@ -20,6 +20,7 @@ from primus_proto import (
     Limits,
     LocalProtocolError,
     Server,
+    Spark,
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
@@ -306,3 +307,58 @@ def test_a_close_at_once_needs_no_timer() -> None:
     host.server.close()
     host.pump()
     assert host.server.next_timeout() is None
+
+
+# --- an end amid the delivery of events ---
+
+
+def deaf(end: Client | Spark) -> bool:
+    """`end.deaf`, asked anew."""
+    return end.deaf
+
+
+def test_a_client_is_deaf_from_its_end_to_the_events_of_that() -> None:
+    host = opened()
+    for value in (1, 2):
+        host.client.receive_message(str(value), now=host.now)
+    first, second = host.client.events()
+    assert [type(first), type(second)] == [ev.DataReceived] * 2
+    assert not deaf(host.client)
+    with pytest.raises(EncodeError):
+        host.client.end("primus::no")
+    assert not deaf(host.client)
+    host.client.end()
+    host.client.open()  # so that it is told by its events, and not by its state, to whom the second belongs
+    assert deaf(host.client)
+    assert story(host.client.events()) == ["rsc(end)", "close", "end", "rsc(opening)"]
+    assert not deaf(host.client)
+
+
+def test_an_end_of_what_is_over_makes_deaf_too() -> None:
+    """What the application does not know yet is nothing to it."""
+    clients, server = opened(strategy=False), ServerHost()
+    spark = server.connect()
+    clients.client.receive_message("1", now=clients.now)
+    clients.client.connection_lost(now=clients.now)
+    spark.receive_message("1", now=server.now)
+    spark.connection_lost(now=server.now)
+    clients.client.events()
+    assert (deaf(clients.client), deaf(spark)) == (False, False)
+    clients.client.end()
+    spark.end()
+    assert (deaf(clients.client), deaf(spark)) == (True, True)
+
+
+@pytest.mark.parametrize("how", ["spark", "server"])
+def test_a_spark_that_was_ended_is_deaf_for_good(how: str) -> None:
+    host = ServerHost()
+    spark, other = host.connect(), host.connect()
+    with pytest.raises(EncodeError):
+        spark.end("primus::no")
+    assert not deaf(spark)
+    if how == "spark":
+        spark.end("bye", reconnect=True)
+    else:
+        host.server.close()
+    host.pump()
+    assert (deaf(spark), deaf(other)) == (True, how == "server")
