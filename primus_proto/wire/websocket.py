@@ -177,7 +177,6 @@ class WebSocket:
                 return  # what came behind the end is discarded
             if type(event) is TextMessage or type(event) is BytesMessage:
                 if event.message_finished and self._text is None and self._bytes is None:
-                    self._length.message = 0
                     self.owner.received(_plain(event), now=now)
                 else:
                     self._part(event, now)

@@ -299,6 +299,18 @@ def test_the_head_limit_is_one_of_the_limits() -> None:
     assert [reply.status for reply in bench.replies()] == [200, 431]
 
 
+@pytest.mark.parametrize("first", [1, 30, 64, 100, 2000])
+@pytest.mark.parametrize(("size", "status"), [(500, 200), (502, 431), (700, 431), (900, 431)])
+def test_a_head_that_came_behind_another_has_no_more_room(first: int, size: int, status: int) -> None:
+    """However both were cut: what h11 was given of the second with the first counts, too."""
+    bench = Bench(head=500)
+    rest = len(request(headers={"A": ""}))
+    both = request() + request(headers={"A": "x" * (size - rest)})
+    bench.feed(both[:first])
+    bench.feed(both[first:])
+    assert [reply.status for reply in bench.replies()] == [200, status]
+
+
 # --- WebSocket handshakes, as far as HTTP goes (the rest: test_wire_websocket) ---
 
 

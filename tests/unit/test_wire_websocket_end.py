@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import tracemalloc
 
 import pytest
 
@@ -354,3 +356,22 @@ def test_the_check_of_a_handshake_stands_by_itself() -> None:
     assert refused is not None
     assert refused.status == 400
     assert accept_token(HANDSHAKE["Sec-WebSocket-Key"]) == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def test_an_unfinished_message_goes_with_its_connection(wire: ServerWire) -> None:
+    """Not when nobody holds the spark any more, nor when garbage is collected next."""
+    peer, spark = wire.connect()
+    half = frame(TEXT, "x" * 2_000_000)[:-1]
+    gc.disable()
+    tracemalloc.start()
+    try:
+        peer.send(half)
+        kept, _ = tracemalloc.get_traced_memory()
+        wire.eof(peer.channel)
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert not spark.is_open
+    assert kept > 1_900_000
+    assert left < 100_000
