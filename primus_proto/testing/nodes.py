@@ -268,6 +268,8 @@ class VirtualServer(VirtualEndpoint, Listener):
         if not isinstance(event, ev.SparkEvent):
             super()._tell(event)
             return
+        if isinstance(event, ev.SparkData) and event.spark.deaf:
+            return
         spark = self.spark(event.spark)
         spark._hear(event, event.args)
         self._hear(event, tuple(spark if arg is event.spark else arg for arg in event.args))
@@ -287,6 +289,10 @@ class VirtualClient(VirtualEndpoint, Caller):
     def client(self) -> Client:
         """Write, end, state."""
         return self.endpoint.client
+
+    def _tell(self, event: ev.Event) -> None:
+        if not (isinstance(event, ev.DataReceived) and self.client.deaf):
+            super()._tell(event)
 
     def write(self, data: Any) -> bool:
         """Send one value, or keep it for when the connection is open."""

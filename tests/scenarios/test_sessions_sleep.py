@@ -70,7 +70,7 @@ def test_a_laptop_that_sleeps_for_a_minute_goes_on_where_it_was() -> None:
     assert world.told == [(55.05, "heartbeat-skipped"), (85.05, "heartbeat-skipped")]
     world.network.run(1.0)
     [*_, pinged] = when(world.server, ev.SparkHeartbeat)
-    assert pinged == pytest.approx(world.began + 85.05 + LATENCY + 1.0 + LATENCY), "a second after the last pong it read"
+    assert pinged == pytest.approx(world.began + 85.05 + LATENCY + 1.0 + LATENCY), "a second after the last pong"
     world.unharmed()
 
 
@@ -113,7 +113,7 @@ def test_a_laptop_whose_network_comes_back_after_it_woke() -> None:
     assert (world.client.names[-1], len(world.server.server)) == ("open", 1)
 
 
-@pytest.mark.parametrize(("start", "finds_out"), [(10.0, 10.0), (25.01, 0.0)], ids=["at rest", "as it waits for a pong"])
+@pytest.mark.parametrize(("start", "finds_out"), [(10.0, 10.0), (25.01, 0.0)], ids=["at rest", "a pong is due"])
 def test_a_laptop_whose_connection_was_forgotten_meanwhile(start: float, finds_out: float) -> None:
     """The address translation on the way has: nobody is there to tell it."""
     world = World("happn")

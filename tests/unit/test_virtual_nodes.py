@@ -260,3 +260,27 @@ def test_standing_still_is_noticed_by_a_runner_too() -> None:
 
     with pytest.raises(AssertionError, match="time stands still"):
         spin()
+
+
+@pytest.mark.parametrize("mine", ["spark", "client"])
+def test_who_has_been_ended_in_a_listener_hears_no_more_data(mine: str) -> None:
+    """Not even what came in one piece with it (protocol 4.5); the trace has it all."""
+    network = VirtualNetwork()
+    server = network.serve()
+    client = network.connect("http://server")
+    network.run(1.0)
+    (spark,) = server.sparks
+    ours: Any = {"spark": spark, "client": client}[mine]
+    theirs: Any = {"spark": client.client, "client": spark}[mine]
+    heard: list[int] = []
+
+    def data(value: int) -> None:
+        heard.append(value)
+        ours.end()
+
+    ours.on("data", data)
+    for number in range(3):
+        theirs.write(number)
+    network.run(1.0)
+    assert heard == [0]
+    assert sum("data=" in line for line in network.trace) == 3
