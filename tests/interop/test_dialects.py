@@ -14,6 +14,7 @@ from primus_io.asyncio import fetch_spec
 from primus_proto import Limits
 from tests.interop.ours import ENDED, LOST, OPENED, REOPENED, our_client, our_server
 from tests.interop.peers import EventLog, Peer, Peers, interop
+from tests.unit.sessions import heeded
 
 # Real servers: their package and options; what a client of ours needs to know where it does not ask; what they report
 # at each heartbeat.
@@ -108,7 +109,7 @@ async def test_their_server_falls_silent(
     peers: Peers, theirs: dict[str, Any], options: dict[str, Any], beat: str
 ) -> None:
     server = await peers.server(**theirs)
-    options = {"pong": 0.2, **options}
+    options = heeded(**{"pong": 0.2, **options})
     async with our_client(peers, server.url, limits=QUICK, min=0.05, **options) as (_, log):
         await several(server, beat, 1)
         server.send("mute-pongs")
