@@ -236,6 +236,25 @@ def test_nor_where_the_interval_is_short() -> None:
     assert host.client.next_timeout() == pytest.approx(START + 0.9 + 0.25)
 
 
+@pytest.mark.parametrize("outstanding", [False, True])
+@pytest.mark.parametrize("late", [0.0, 0.001, 20.0])
+def test_a_pong_that_comes_when_a_timer_is_overdue_may_have_waited(outstanding: bool, late: float) -> None:
+    """So the next ping does not count from it, nor from the next one that waited. Exactly due is not overdue."""
+    host = opened()
+    if outstanding:
+        host.run(25.0)
+        ping_of(host)
+    host.now = START + (35.0 if outstanding else 25.0) + late
+    due = max(START + (50.0 if outstanding else 25.0), host.now + 1.0) if late else host.now + 25.0
+    for _ in range(2):
+        host.receive("primus::pong::1")
+        assert host.client.next_timeout() == due
+    host.run(due - host.now)
+    ping_of(host)
+    host.receive("primus::pong::2")
+    assert host.client.next_timeout() == host.now + 25.0, "that one did not wait"
+
+
 def test_a_pause_that_ended_before_the_ping_excuses_nothing() -> None:
     host = opened()
     host.client.pause()
