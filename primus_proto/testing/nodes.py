@@ -7,7 +7,7 @@ becomes of the bytes by the four methods of `Receiver`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import commands as cmd
@@ -260,9 +260,10 @@ class VirtualServer(VirtualEndpoint, Listener):
         """A spark of the core's, as listeners get it: always the same object."""
         return self._sparks.setdefault(core, VirtualSpark(core))
 
-    def write(self, data: Any) -> int:
-        """Broadcast to all open sparks; returns how many took it."""
-        return self.server.write(data)
+    def write(self, data: Any, *, but: Collection[VirtualSpark | Spark] = ()) -> int:
+        """Broadcast to all open sparks but those named; returns how many took it."""
+        cores = [spark.core if isinstance(spark, VirtualSpark) else spark for spark in but]
+        return self.server.write(data, but=cores)
 
     def _tell(self, event: ev.Event) -> None:
         if not isinstance(event, ev.SparkEvent):

@@ -202,3 +202,17 @@ def test_cutting_changes_nothing_that_is_told(cut: int) -> None:
         return [*server.names, *node.names]
 
     assert told(cut) == told(None)
+
+
+def test_a_broadcast_leaves_out_sparks_as_listeners_get_them_or_as_events_carry_them() -> None:
+    network = VirtualNetwork()
+    server, first = opened(network)
+    server.on("connection", lambda spark: spark.on("data", lambda value: server.write(value, but=[spark])))
+    second, third = (network.connect("http://server") for _ in range(2))
+    network.run(1)
+    second.write("all but the second")
+    network.run(1)
+    heard = [[event.data for event in node.all(ev.DataReceived)] for node in (first, second, third)]
+    assert heard == [["all but the second"], [], ["all but the second"]]
+    assert server.write("the third alone", but=[spark.core for spark in server.sparks[:2]]) == 1
+    assert server.write("nobody", but=server.sparks) == 0
