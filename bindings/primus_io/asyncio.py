@@ -222,7 +222,7 @@ class Driver(RunningDriver):
             else:
                 # Without happy_eyeballs_delay: uvloop has no such option, and asyncio's leaks sockets when cancelled.
                 await self.loop.create_connection(lambda: channel, command.host, command.port, **options)
-        except (OSError, ValueError) as failure:
+        except (OSError, ValueError, NotImplementedError) as failure:  # the last: a loop without Unix sockets
             error = connect_failure(command, unix, failure)
         except asyncio.CancelledError:
             if channel in self.open:  # connected even so; uvloop closes that without a word to the channel

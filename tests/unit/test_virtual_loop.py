@@ -354,6 +354,15 @@ def test_there_is_no_tls_and_that_is_said() -> None:
     run(main())
 
 
+def test_a_unix_socket_is_none_of_the_networks() -> None:
+    async def main() -> None:
+        with pytest.raises(ConnectError, match="cannot connect to /tmp/nowhere: a virtual loop has no create_unix_"):
+            async with connect("http://server", unix="/tmp/nowhere"):
+                pass
+
+    run(main())
+
+
 def test_protocols_run_in_the_context_that_asked_for_the_connection() -> None:
     name = contextvars.ContextVar("name", default="nobody")
 
