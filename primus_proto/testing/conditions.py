@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError
 
-__all__ = ["Bandwidth", "Conditions", "Latency", "Line"]
+__all__ = ["Bandwidth", "Conditions", "Latency", "Line", "is_count", "is_number"]
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Line:
 
     @latency.setter
     def latency(self, value: Latency) -> None:
-        if not all(_number(part) and part >= 0 for part in _ways("latency", value)):
+        if not all(is_number(part) and part >= 0 for part in _ways("latency", value)):
             raise ConfigError(f"latency must be seconds of at least 0, and finite, or a pair of such; got {value!r}")
         self._latency = value
 
@@ -45,7 +45,7 @@ class Line:
 
     @jitter.setter
     def jitter(self, value: float) -> None:
-        if not (_number(value) and value >= 0):
+        if not (is_number(value) and value >= 0):
             raise ConfigError(f"jitter must be seconds of at least 0, and finite; got {value!r}")
         self._jitter = value
 
@@ -56,7 +56,7 @@ class Line:
 
     @bandwidth.setter
     def bandwidth(self, value: Bandwidth) -> None:
-        if not all(part is None or (_number(part) and part > 0) for part in _ways("bandwidth", value)):
+        if not all(part is None or (is_number(part) and part > 0) for part in _ways("bandwidth", value)):
             what = "bytes per second above 0, None for no limit, or a pair of such"
             raise ConfigError(f"bandwidth must be {what}; got {value!r}. Where nothing is to pass: freeze or partition")
         self._bandwidth = value
@@ -112,7 +112,13 @@ def _of_way(value: T | tuple[T, T], up: bool) -> T:
     return value[not up] if isinstance(value, tuple) else value
 
 
-def _number(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Whether it is a whole number of at least 0."""
+    return isinstance(value, int) and value >= 0
+
+
+def is_number(value: object) -> bool:
+    """Whether it is one, and finite."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 

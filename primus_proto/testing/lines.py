@@ -178,12 +178,12 @@ class Link:
                 way.waiting.append((next(self._arrivals), deliver))
                 self._deliver()
 
-        network.call_at(way.latest, arrive)
+        network.schedule(way.latest, arrive)
 
     def release(self) -> None:
         """What was held up is delivered; what is still on its way comes after it."""
         if self._deliverable():
-            self.network.call_at(self.network.now, self._deliver)
+            self.network.schedule(self.network.now, self._deliver)
 
     def catch_up(self, receiver: Node) -> None:
         """All that was held up on the way to `receiver` is there, before that does anything."""
@@ -213,7 +213,7 @@ class Link:
             sender.endpoint.channel_writable(self.ways[sender].channel, now=self.network.now)
             sender.pump()
 
-        self.network.call_at(self.network.now, lambda: self.network.tell(sender, tell))
+        self.network.schedule(self.network.now, lambda: self.network.tell(sender, tell))
 
     def close(self, sender: Node, abort: bool) -> None:
         self.ways[sender].end()

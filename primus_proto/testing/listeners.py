@@ -13,7 +13,7 @@ from .. import events as ev
 from ..errors import LocalProtocolError
 from ..spark import Spark
 
-__all__ = ["Listeners", "VirtualSpark"]
+__all__ = ["Listeners", "VirtualSpark", "plain"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,6 +24,14 @@ SERVER_NAMES = _OF_THE_SERVER | {"initialised", "close", "log", "authorization"}
 CLIENT_NAMES = {cls.name for cls in _CLASSES if not issubclass(cls, ev.SparkEvent)} - {
     *("", "initialised", "log", "authorization", "spec"),
 }
+
+
+def plain(function: object, what: str) -> None:
+    """Raise LocalProtocolError for what cannot be called, or would have to be awaited."""
+    if inspect.iscoroutinefunction(function):
+        raise LocalProtocolError(f"nothing awaits here: {what} is a plain function")
+    if not callable(function):
+        raise LocalProtocolError(f"{what} is a function; got {function!r}")
 
 
 class Listeners:
@@ -51,8 +59,7 @@ class Listeners:
             raise LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
         if listener is None:
             return lambda function: self.on(event, function)
-        if inspect.iscoroutinefunction(listener):
-            raise LocalProtocolError("nothing awaits here: a listener on the virtual network is a plain function")
+        plain(listener, "a listener on the virtual network")
         self._listeners.setdefault(event, []).append(listener)
         return listener
 

@@ -17,8 +17,9 @@ from .. import events as ev
 from ..config import ClientConfig, ServerConfig
 from ..endpoint import ByteClient, ByteServer
 from ..errors import LocalProtocolError
-from .conditions import Bandwidth, Latency, Line
+from .conditions import Bandwidth, Latency, Line, is_number
 from .lines import REFUSED, Link, Way
+from .listeners import plain
 from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
 from .story import story
 from .troubles import Troubles
@@ -105,6 +106,7 @@ class VirtualNetwork(Troubles):
         `on_event(server, event)` is the application: it may call any verb. `skew` is how many seconds its wall clock
         is ahead of the others. A server at the same address is replaced.
         """
+        _check_application(on_event)
         config = config or ServerConfig(**options)
         endpoint = ByteServer(config, rng=self.fork(), wall_offset=self.wall_offset + skew)
         server = VirtualServer(self, host, endpoint)
@@ -122,6 +124,7 @@ class VirtualNetwork(Troubles):
         **options: Any,
     ) -> VirtualClient:
         """A client of the server at `url`. Options are those of `ClientConfig`; the others are as for `serve`."""
+        _check_application(on_event)
         config = ClientConfig(url=url, **options)
         endpoint = ByteClient(config, rng=self.fork(), wall_offset=self.wall_offset + skew)
         name, ip = self.introduce()
@@ -168,6 +171,7 @@ class VirtualNetwork(Troubles):
     def run_until(self, condition: Callable[[], bool], limit: float = 3600.0) -> None:
         """Let time pass until `condition()` holds; AssertionError, with the end of the trace, if it never does."""
         self._check_mine(limit)
+        plain(condition, "the condition")
         end = self.now + limit
         self._tell_all()
         self._settle()
@@ -191,7 +195,17 @@ class VirtualNetwork(Troubles):
         return False
 
     def call_at(self, when: float, call: Callable[[], None]) -> None:
-        """Have something done at a time; one that is over is now. What it raises comes out of `run`."""
+        """Have something done at a time; one that is over is now. What it raises comes out of `run`.
+
+        Raises LocalProtocolError for what is no time, or no plain function.
+        """
+        if not is_number(when):
+            raise LocalProtocolError(f"a time is a number of seconds, finite, on the clock of `now`; got {when!r}")
+        plain(call, "what is called at a time")
+        self.schedule(when, call)
+
+    def schedule(self, when: float, call: Callable[[], None]) -> None:
+        """`call_at`, for the lines."""
         self._serial += 1
         heappush(self._due, (when, self._serial, call))
 
@@ -221,7 +235,12 @@ class VirtualNetwork(Troubles):
         return node.line
 
     def jump(self, seconds: float, node: object = None) -> None:
-        """The wall clock of `node`, or of all, is set forward, or back: only timestamps may show it."""
+        """The wall clock of `node`, or of all, is set forward, or back: only timestamps may show it.
+
+        Raises LocalProtocolError for what is no number of seconds.
+        """
+        if not is_number(seconds):
+            raise LocalProtocolError(f"a clock jumps by a number of seconds, forward or back, finite; got {seconds!r}")
         some = None if node is None else self.node(node)
         self.note("network" if some is None else some.name, f"the wall clock jumps by {seconds:g} s")
         for one in self._all() if some is None else [some]:
@@ -356,3 +375,8 @@ class VirtualNetwork(Troubles):
         if link is not None:
             link.ways[client].end()
             client.endpoint.channel_closed(channel, REFUSED, now=self.now)
+
+
+def _check_application(on_event: object) -> None:
+    if on_event is not None:
+        plain(on_event, "on_event")

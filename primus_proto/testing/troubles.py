@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from ..errors import LocalProtocolError
-from .conditions import Bandwidth, Conditions, Latency
+from .conditions import Bandwidth, Conditions, Latency, is_count
 from .lines import Link
 from .nodes import Listener, Node
 
@@ -106,7 +106,8 @@ class Troubles(Conditions, ABC):
         """
         island = {node: node.name for node in map(self.node, nodes)}
         if way not in (None, *WAYS) or (way is not None and not island):
-            raise LocalProtocolError(f'way is "out" or "in" as seen from the nodes that are parted; got {way!r}')
+            want = 'way is "out" or "in" as seen from the nodes that are parted, which must be given; None: both ways'
+            raise LocalProtocolError(f"{want}; got {way!r}")
         names = ", ".join(island.values()) or "everyone"
         self.note("network", f"parted from the rest: {names}{WAYS[way] if way else ''}")
         self._islands.append((set(island), way))
@@ -140,9 +141,13 @@ class Troubles(Conditions, ABC):
     def break_after(self, node: object, *, sent: int | None = None, received: int | None = None) -> None:
         """Lose a connection of `node` once so many more of its bytes, on whatever connection, have arrived.
 
-        Both ends are told, after the last of those bytes. Happens once; None takes it back.
+        Both ends are told, after the last of those bytes. Happens once; None takes it back. Raises LocalProtocolError
+        for what is no number of bytes.
         """
         given = {"sent": sent, "received": received}
+        for kind, count in given.items():
+            if not (count is None or is_count(count)):
+                raise LocalProtocolError(f"{kind} is a number of bytes of at least 0, or None; got {count!r}")
         self.node(node)._quota = {kind: count for kind, count in given.items() if count is not None}
 
     def kill(self, server: object) -> None:

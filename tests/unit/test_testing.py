@@ -216,3 +216,56 @@ def test_a_broadcast_leaves_out_sparks_as_listeners_get_them_or_as_events_carry_
     assert heard == [["all but the second"], [], ["all but the second"]]
     assert server.write("the third alone", but=[spark.core for spark in server.sparks[:2]]) == 1
     assert server.write("nobody", but=server.sparks) == 0
+
+
+@pytest.mark.parametrize("when", ["5", float("nan"), float("inf"), None])
+def test_what_is_called_is_called_at_a_number_of_seconds(when: Any) -> None:
+    network = VirtualNetwork()
+    with pytest.raises(LocalProtocolError, match="a time is a number of seconds"):
+        network.call_at(when, lambda: None)
+    network.run(10)
+
+
+def test_what_would_have_to_be_awaited_is_refused() -> None:
+    """A condition of that kind would always hold, and an application would never run."""
+
+    async def asynchronous(*args: object) -> bool:
+        return False
+
+    network = VirtualNetwork()
+    server = network.serve()
+    words = "^nothing awaits here: {} is a plain function$"
+    with pytest.raises(LocalProtocolError, match=words.format("on_event")):
+        network.serve(on_event=asynchronous)
+    with pytest.raises(LocalProtocolError, match=words.format("on_event")):
+        network.connect("http://server", on_event=asynchronous)
+    with pytest.raises(LocalProtocolError, match=words.format("the condition")):
+        network.run_until(asynchronous)  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError, match=words.format("what is called at a time")):
+        network.call_at(1.0, asynchronous)  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError, match=words.format("a listener on the virtual network")):
+        server.on("connection", asynchronous)
+    with pytest.raises(LocalProtocolError, match=r"^a listener on the virtual network is a function; got 5$"):
+        server.on("connection", 5)  # type: ignore[call-overload]
+    assert network.listener("server", 80) is server
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, "10"])
+@pytest.mark.parametrize("kind", ["sent", "received"])
+def test_a_break_takes_a_number_of_bytes(kind: str, count: Any) -> None:
+    network = VirtualNetwork()
+    _, client = opened(network)
+    network.break_after(client, sent=1000)
+    with pytest.raises(LocalProtocolError, match=f"^{kind} is a number of bytes of at least 0, or None; got "):
+        network.break_after(client, **{kind: count})
+    assert client._quota == {"sent": 1000}
+
+
+@pytest.mark.parametrize("seconds", ["3600", float("nan"), float("inf"), None])
+def test_a_clock_jumps_by_a_number_of_seconds(seconds: Any) -> None:
+    network = VirtualNetwork()
+    before = network.wall_offset
+    with pytest.raises(LocalProtocolError, match="a clock jumps by a number of seconds"):
+        network.jump(seconds)
+    assert network.wall_offset == before
+    assert network.trace == []

@@ -175,6 +175,6 @@ def test_the_trace_tells_of_it() -> None:
 def test_a_way_is_in_or_out_of_somewhere(nodes: list[str], way: Any) -> None:
     network, *_ = pair()
     before = list(network.trace)
-    with pytest.raises(LocalProtocolError, match=r'"out" or "in" as seen from the nodes that are parted; got '):
+    with pytest.raises(LocalProtocolError, match="nodes that are parted, which must be given; None: both ways; got "):
         network.partition(*nodes, way=way)
     assert (network.trace, network._islands) == (before, [])
