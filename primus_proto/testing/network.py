@@ -109,7 +109,7 @@ class VirtualNetwork(Troubles):
         _check_application(on_event)
         config = config or ServerConfig(**options)
         endpoint = ByteServer(config, rng=self.fork(), wall_offset=self.wall_offset + skew)
-        server = VirtualServer(self, host, endpoint)
+        server = VirtualServer(self, host if port == 80 else f"{host}:{port}", endpoint)
         server._on_event = on_event
         self.listen(server, host, port)
         self._add(server)

@@ -284,3 +284,12 @@ def test_who_has_been_ended_in_a_listener_hears_no_more_data(mine: str) -> None:
     network.run(1.0)
     assert heard == [0]
     assert sum("data=" in line for line in network.trace) == 3
+
+
+def test_a_server_is_called_by_its_port_where_that_is_not_80() -> None:
+    network = VirtualNetwork()
+    first, second = network.serve(), network.serve(port=8080)
+    assert (network.node("server"), network.node("server:8080")) == (first, second)
+    network.connect("http://server:8080")
+    network.run(1)
+    assert any("client1 -> server:8080: " in line for line in network.trace)
