@@ -72,6 +72,8 @@ class Listening:
     tls: ssl.SSLContext | None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.host, str):
+            raise pp.ConfigError(f"host must be a string, '' for all addresses of this machine; got {self.host!r}")
         if type(self.port) is not int or not 0 <= self.port <= 65535:
             raise pp.ConfigError(f"port must be a whole number from 0 to 65535; got {self.port!r}")
         _check_context(

@@ -39,6 +39,8 @@ def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
 
 def server_config(authorize: Authorize | None, options: ServerOptions) -> pp.ServerConfig:
     """The options of a server, as a user gives them. Raises ConfigError for those that cannot be."""
+    if authorize is not None and not callable(authorize):
+        raise pp.ConfigError(f"authorize must be a function taking a Request; got {authorize!r}")
     given: ServerOptions = {"authorization": authorize is not None, **options}
     config = pp.ServerConfig(**given)
     if bool(config.authorization) != (authorize is not None):

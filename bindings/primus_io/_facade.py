@@ -262,8 +262,9 @@ class ServerFacade(Emitter, Generic[S]):
     def write(self, data: Any, *, but: Collection[S] = ()) -> int:
         """Broadcast one value to every spark but those named; returns how many took it.
 
-        Raises EncodeError where it cannot be sent.
+        Raises EncodeError where it cannot be sent, LocalProtocolError where `but` is no collection of sparks.
         """
+        _check_sparks(but)
         count = self._core.write(data, but=[spark._core for spark in but])
         if any(spark.crowded for spark in self._core.sparks.values()):
             self._io.pump()  # what follows in this turn may be too much for one that reads, too
@@ -420,3 +421,8 @@ class ServerFacade(Emitter, Generic[S]):
 
     def _fault(self, error: BaseException) -> None:
         log.error("a listener of the server raised", exc_info=error)
+
+
+def _check_sparks(value: object) -> None:
+    if not isinstance(value, Collection) or not all(isinstance(spark, SparkFacade) for spark in value):
+        raise pp.LocalProtocolError(f"but takes sparks, as in but=[spark]; got {value!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ConnectionLost, EncodeError, Limits
+from primus_proto import ConnectionLost, EncodeError, Limits, LocalProtocolError
 from primus_proto.events import SparkData
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, needing, scenario
@@ -139,6 +139,20 @@ async def test_messages_that_came_before_the_end_can_be_taken_after_it(host: Hos
         await primus.wait_ended()
         assert [value async for value in primus] == [*range(100), "last words"]
         assert [value async for value in primus] == []
+
+
+@scenario()
+async def test_a_broadcast_leaves_out_sparks_and_nothing_else(host: Host) -> None:
+    async with host.serve(None) as server, host.connect(server.url) as primus:
+        await host.until(lambda: len(server.sparks) == 1)
+        [spark] = server.sparks.values()
+        mistakes: list[Any] = [spark, spark.id, [spark.id], [primus]]
+        for wrong in mistakes:
+            with pytest.raises(LocalProtocolError, match="but takes sparks, as in "):
+                server.write("to nobody", but=wrong)
+        assert server.write("to nobody", but={spark}) == 0
+        assert server.write("first") == 1
+        assert await primus.receive() == "first"
 
 
 @scenario(timeout=40)

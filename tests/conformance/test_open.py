@@ -369,6 +369,7 @@ async def test_mistakes_are_named_at_once(host: Host) -> None:
         (lambda: host.connect("http://localhost", strategy="never"), "unknown strategy"),
         (lambda: host.connect("http://localhost", unix=""), "unix is empty"),
         (lambda: host.serve(42), f"the handler must be {host.handler_is}"),
+        (lambda: host.serve(handler, authorize=42), "authorize must be a function taking a Request; got 42"),
         (lambda: host.serve(handler, authorization=True), "authorization= says for which"),
         (lambda: host.serve(handler, pathname="?"), "pathname must be"),
     ):
@@ -404,3 +405,11 @@ def test_a_port_that_is_none(binding: str, port: object) -> None:
     serve = importlib.import_module(f"primus_io.{binding}").serve
     with pytest.raises(ConfigError, match=re.escape(f"port must be a whole number from 0 to 65535; got {port!r}")):
         serve(None, "127.0.0.1", port)
+
+
+@pytest.mark.parametrize("binding", ["asyncio", "trio", "threads", "anyio"])
+@pytest.mark.parametrize("place", [None, 8080, b"localhost"])
+def test_a_host_that_is_none(binding: str, place: object) -> None:
+    serve = importlib.import_module(f"primus_io.{binding}").serve
+    with pytest.raises(ConfigError, match=f"host must be a string, .*; got {place!r}"):
+        serve(None, place)
