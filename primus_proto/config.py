@@ -26,13 +26,16 @@ HANDSHAKE = frozenset(("host", "connection", "upgrade", "content-length", "trans
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def _number(name: str, value: object, *, least: float = 0.0, above: bool = False, infinite: bool = False) -> None:
+def _number(
+    name: str, value: object, *, least: float = 0.0, above: bool = False, infinite: bool = False, other: str = ""
+) -> None:
+    """`other` says what else is as good, and is not looked for here."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         enough = value > least if above else value >= least
         if enough and (value <= sys.float_info.max or (infinite and value == math.inf)):
             return
     want = f"a number {'above' if above else 'of at least'} {least:g}"
-    raise ConfigError(f"{name} must be {want}{'' if infinite else ', and finite'}; got {value!r}")
+    raise ConfigError(f"{name} must be {want}{'' if infinite else ', and finite'}{other}; got {value!r}")
 
 
 def _count(name: str, value: object, *, least: int = 0, none: str = "") -> None:
@@ -339,7 +342,7 @@ def _off(config: object, name: str, *, unset: bool = False) -> None:
     if isinstance(value, int | float) and value == 0:
         object.__setattr__(config, name, False)
     elif not (unset and value is None):
-        _number(name, value, above=True)
+        _number(name, value, above=True, other=" (False or 0: off)")
 
 
 def _transformer(name: object) -> None:

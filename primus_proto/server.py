@@ -73,8 +73,11 @@ class Server(Machine):
     def write(self, data: Any, *, but: Collection[Spark] = ()) -> int:
         """Broadcast: send one value to every spark but those named; returns how many took it.
 
-        Encoded once and framed once. Raises EncodeError where the value cannot be sent.
+        Encoded once and framed once. Raises EncodeError where the value cannot be sent, LocalProtocolError where `but`
+        names what is no spark of the core's.
         """
+        if but and not all(isinstance(spark, Spark) for spark in but):
+            raise LocalProtocolError(f"but takes sparks as the core's events carry them; got {but!r}")
         message = encode(self.parser, data)
         return sum(spark.send_message(message) for spark in self if spark not in but)
 

@@ -99,13 +99,19 @@ class Emitter:
         """Call `listener` at each `event`; usable as a decorator. Returns the listener.
 
         Under a documented name it gets what the documentation says; under an event class, the event. A coroutine
-        function runs in the background, in order. Raises LocalProtocolError for a name that does not exist.
+        function runs in the background, in order. Raises LocalProtocolError for a name that does not exist, for what is
+        no event, and for what is no function.
         """
         if isinstance(event, str) and event not in self.NAMES:
             known = ", ".join(sorted(self.NAMES))
             raise pp.LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
+        given: object = event
+        if not (isinstance(given, str) or (isinstance(given, type) and issubclass(given, ev.Event))):
+            raise pp.LocalProtocolError(f"an event is a name, or a class of primus_proto.events; got {event!r}")
         if listener is None:
             return lambda function: self.on(event, function)
+        if not callable(listener):
+            raise pp.LocalProtocolError(f"a listener is a function; got {listener!r}")
         self._listen(event, listener)
         return listener
 

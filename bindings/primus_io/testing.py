@@ -16,12 +16,13 @@ next, of the loop's timers and of the network's deliveries; with the same seed e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import math
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 from primus_proto.testing import VirtualNetwork
 
@@ -62,8 +63,12 @@ def run(
     if asyncio._get_running_loop() is not None:
         main.close()
         raise RuntimeError("run() makes a loop, and one is running here already: await the coroutine instead")
-    witness = Witness()
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(network, limit=limit)) as runner, witness:
+    try:
+        loop = VirtualLoop(network, limit=limit)
+    except BaseException:
+        main.close()
+        raise
+    with asyncio.Runner(loop_factory=lambda: loop) as runner, Witness() as witness:
         try:
             result = runner.run(main)
             if not handlers_may_raise:
@@ -71,7 +76,8 @@ def run(
             return result
         except BaseException as error:
             failure = error
-            cast(VirtualLoop, runner.get_loop()).failed = True
+        loop.failed = True
+        loop.give_up(main)
     # Not before all is cleaned up: every task that is cancelled for it would show this, and the trace, as its context.
     try:
         raise failure
@@ -109,6 +115,14 @@ class VirtualLoop(World, asyncio.BaseEventLoop):
             raise
         self._stranger: RuntimeError | None = None
         self._selector = self  # BaseEventLoop asks it to wait
+
+    def give_up(self, main: Coroutine[Any, Any, Any]) -> None:
+        """Cancel the task of `main`, before all others are, so that what it has entered closes them in order."""
+        for task in asyncio.all_tasks(self):
+            if task.get_coro() is main:
+                task.cancel()
+                with contextlib.suppress(AssertionError):  # it goes on waiting: the first failure has told why
+                    self.run_until_complete(asyncio.wait([task]))
 
     # --- time, and what else is the world's ---
 

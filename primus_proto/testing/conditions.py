@@ -22,6 +22,8 @@ Bandwidth = float | tuple[float | None, float | None] | None
 class Line:
     """How deliveries travel. Raises ConfigError, when made or set, for a value that cannot be."""
 
+    __slots__ = ("_bandwidth", "_jitter", "_latency")  # so that a name that is misspelt is an error
+
     def __init__(self, latency: Latency, jitter: float, bandwidth: Bandwidth) -> None:
         self.latency = latency
         self.jitter = jitter
@@ -75,6 +77,8 @@ class Line:
 
 class Conditions(Line):
     """The settings of a network."""
+
+    __slots__ = ("_cut_size", "_window", "rng", "seed")
 
     def __init__(
         self,

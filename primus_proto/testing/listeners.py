@@ -57,6 +57,9 @@ class Listeners:
         if isinstance(event, str) and event not in self._NAMES:
             known = ", ".join(sorted(self._NAMES))
             raise LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
+        given: object = event
+        if not (isinstance(given, str) or (isinstance(given, type) and issubclass(given, ev.Event))):
+            raise LocalProtocolError(f"an event is a name, or a class of primus_proto.events; got {event!r}")
         if listener is None:
             return lambda function: self.on(event, function)
         plain(listener, "a listener on the virtual network")

@@ -58,6 +58,11 @@ class VirtualNetwork(Troubles):
     `wall_offset` is Unix time minus the virtual clock.
     """
 
+    __slots__ = (
+        *("now", "numbers", "runner", "trace", "wall_offset"),
+        *("_alarms", "_at", "_callers", "_due", "_nodes", "_round", "_serial", "_servers", "_steps", "_told"),
+    )
+
     def __init__(
         self,
         *,
@@ -107,6 +112,9 @@ class VirtualNetwork(Troubles):
         is ahead of the others. A server at the same address is replaced.
         """
         _check_application(on_event)
+        given: object = config
+        if not (given is None or isinstance(given, ServerConfig)):
+            raise LocalProtocolError(f"config is a ServerConfig; an address goes into host= and port=; got {given!r}")
         config = config or ServerConfig(**options)
         endpoint = ByteServer(config, rng=self.fork(), wall_offset=self.wall_offset + skew)
         server = VirtualServer(self, host if port == 80 else f"{host}:{port}", endpoint)

@@ -22,6 +22,8 @@ WAYS = {"out": ", who are not heard", "in": ", who do not hear"}
 class Troubles(Conditions, ABC):
     """The trouble that a network can make. A node may be given as the node, by its name, or as its runner knows it."""
 
+    __slots__ = ("_frozen", "_islands", "_links", "_suspended")
+
     def __init__(
         self,
         seed: int,

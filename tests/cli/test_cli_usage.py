@@ -129,6 +129,7 @@ def test_sizes() -> None:
         (["connect", URL, "--ping", "soon"], "primus connect: argument --ping: not a number: 'soon'"),
         (["connect", URL, "--ping", "nan"], "primus connect: argument --ping: not a number: 'nan'"),
         (["connect", URL, "--pong", "-1"], "primus connect: --pong must be a number above 0"),
+        (["connect", URL, "--ping", "-1"], "--ping must be a number above 0, and finite (or 'off'); got -1.0"),
         (["connect", URL, "--min", "5", "--max", "1"], "primus connect: --max must be a number of at least 5"),
         (["connect", URL, "--retries", "1.5"], "primus connect: argument --retries: not a whole number: '1.5'"),
         (["connect", URL, "--strategy", "hope"], "primus connect: argument --strategy: 'hope' is none of: disconnect"),

@@ -56,16 +56,22 @@ async def test_by_name_by_class_as_decorator_and_no_longer(host: Host) -> None:
 async def test_a_name_that_does_not_exist_is_an_error_that_names_those_that_do(host: Host) -> None:
     async with host.serve(stay) as server, host.connect(server.url) as primus:
         [spark] = server.sparks.values()
-        for emitter, wrong, right in (
+        cases: list[tuple[Any, str, str]] = [
             (primus, "connection", "reconnect scheduled"),
             (primus, "mesage", "data"),
             (server, "data", "connection"),
             (spark, "flatline", "heartbeat"),
-        ):
+        ]
+        for emitter, wrong, right in cases:
             with pytest.raises(LocalProtocolError, match=f"there is no event '{wrong}' here; there are: .*{right}"):
                 emitter.on(wrong, print)
             with pytest.raises(LocalProtocolError):
                 emitter.on(wrong)(print)
+            for no_event in (5, int):
+                with pytest.raises(LocalProtocolError, match="an event is a name, or a class of primus_proto"):
+                    emitter.on(no_event, print)
+            with pytest.raises(LocalProtocolError, match="a listener is a function; got 5"):
+                emitter.on(right, 5)
 
 
 @scenario(needs=["early listeners"])

@@ -175,7 +175,7 @@ def test_wrong_options_of_a_client_are_named(name: str, value: Any) -> None:
 def test_a_wrong_option_is_local_misuse_and_a_value_error() -> None:
     with pytest.raises(LocalProtocolError):
         client(ping=-1)
-    with pytest.raises(ValueError, match="ping must be a number above 0, and finite; got -1"):
+    with pytest.raises(ValueError, match=r"ping must be a number above 0, and finite \(False or 0: off\); got -1"):
         client(ping=-1)
     with pytest.raises(ValueError, match="number of at least 0, or None: it never gives up; got inf"):
         client(retries=math.inf)

@@ -102,6 +102,8 @@ def test_a_broadcast_to_nobody() -> None:
     assert host.server.write(1) == 0
     spark = host.connect()
     assert host.server.write(1, but={spark}) == 0
+    with pytest.raises(LocalProtocolError, match="but takes sparks as the core's events carry them; got "):
+        host.server.write(1, but=[spark.id])  # type: ignore[list-item]
     assert host.commanded() == []
 
 

@@ -269,3 +269,8 @@ def test_a_clock_jumps_by_a_number_of_seconds(seconds: Any) -> None:
         network.jump(seconds)
     assert network.wall_offset == before
     assert network.trace == []
+
+
+def test_an_address_is_no_config() -> None:
+    with pytest.raises(LocalProtocolError, match=r"config is a ServerConfig; an address goes into host= and port="):
+        VirtualNetwork().serve("server:80")  # type: ignore[arg-type]

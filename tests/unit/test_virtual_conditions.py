@@ -83,3 +83,12 @@ def test_a_servers_own_line_gives_way_to_its_clients() -> None:
         network.line(one).jitter = -1.0
     with pytest.raises(LocalProtocolError, match="is, or is called, 'nobody'; there are: "):
         network.line("nobody")
+
+
+@pytest.mark.parametrize("name", ["bandwith", "cut", "window"])
+def test_what_cannot_be_set_is_not_set_in_vain(name: str) -> None:
+    network = VirtualNetwork()
+    network.connect("http://server")
+    for conditions in (network, network.line("client1")):
+        with pytest.raises(AttributeError, match=name):
+            setattr(conditions, name, 5)

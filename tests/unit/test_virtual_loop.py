@@ -13,7 +13,7 @@ import pytest
 
 from primus_io.asyncio import connect, fetch_spec, serve
 from primus_io.testing import VirtualLoop, VirtualNetwork, run
-from primus_proto import ConnectError, LocalProtocolError
+from primus_proto import ConfigError, ConnectError, LocalProtocolError
 from primus_proto.testing import VirtualNetwork as CoreNetwork
 
 
@@ -332,6 +332,34 @@ def test_everything_a_loop_has_is_here_or_refused() -> None:
     abstract = {name for name in vars(asyncio.AbstractEventLoop) if not name.startswith("_")}
     bare = {name for name in abstract if getattr(VirtualLoop, name) is getattr(asyncio.AbstractEventLoop, name)}
     assert bare == set()
+
+
+def test_what_is_no_network() -> None:
+    async def main() -> None:
+        raise AssertionError("it was run")
+
+    with pytest.raises(ConfigError, match="network must be a VirtualNetwork; got 5"):
+        run(main(), 5)  # type: ignore[arg-type]
+
+
+def test_a_run_that_fails_ends_its_handlers_in_order(caplog: pytest.LogCaptureFixture) -> None:
+    """As where the block is left: that they are cancelled is no fault of theirs, and hides nothing."""
+    said: list[str] = []
+
+    async def handler(spark: Any) -> None:
+        async for value in spark:
+            said.append(value)
+        said.append("ended")
+
+    async def main() -> None:
+        async with serve(handler, "server", 80), connect("http://server", ping=False) as primus:
+            primus.write("hello")
+            await asyncio.sleep(3600)
+
+    with pytest.raises(AssertionError, match="not over after 100 s"):
+        run(main(), limit=100)
+    assert said == ["hello", "ended"]
+    assert caplog.records == []
 
 
 def test_there_is_no_tls_and_that_is_said() -> None:

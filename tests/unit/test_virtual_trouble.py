@@ -380,6 +380,8 @@ def test_listeners_for_what_there_is_not() -> None:
     for node in (server, client, server.sparks[0]):
         with pytest.raises(LocalProtocolError, match="there is no event 'dta' here; there are: "):
             node.on("dta", print)
+        with pytest.raises(LocalProtocolError, match="an event is a name, or a class of primus_proto"):
+            node.on(int, print)  # type: ignore[arg-type]
 
     async def waits() -> None: ...
 

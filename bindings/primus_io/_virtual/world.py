@@ -16,7 +16,7 @@ import threading
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, Self
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from primus_proto import ConfigError
@@ -47,6 +47,8 @@ class World:
 
     def __init__(self, network: VirtualNetwork | None, limit: float) -> None:
         network = network if network is not None else VirtualNetwork()
+        if not isinstance(network, VirtualNetwork):
+            raise ConfigError(f"network must be a VirtualNetwork; got {network!r}")
         given: object = limit
         if not isinstance(given, int | float) or not given > 0:
             raise ConfigError(f"limit is {limit!r}: it takes seconds of virtual time, more than 0, math.inf for none")
@@ -162,8 +164,9 @@ class Witness(logging.Handler):
         if self.errors:
             raise self.errors[0]
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         log.addHandler(self)
+        return self
 
     def __exit__(self, *error: object) -> None:
         log.removeHandler(self)

@@ -126,6 +126,7 @@ def given_options(args: argparse.Namespace, config: Config) -> dict[str, Any]:
 def in_flags(message: str) -> str:
     """The message of a ConfigError, with options named as on the command line."""
     message = re.sub(r"\blimits\.(\w+)", lambda match: _flag(LIMIT + match[1]), message)
+    message = message.replace("(False or 0: off)", "(or 'off')")
     message = re.sub(r"give (\w+)='([^']*)'", lambda match: f"give {_flag(match[1])} {match[2]}", message)
     name = message.partition(" ")[0]
     known = name in CLIENT_HELP or name in SERVER_HELP
