@@ -75,6 +75,7 @@ class VirtualNetwork(Troubles):
         wall_offset: float = 1_700_000_000.0,
     ) -> None:
         super().__init__(seed, latency, jitter, bandwidth, cut, window)
+        self._begin()
         self.now = 0.0
         self.trace: list[str] = []
         """What happened, readable, one line each."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from ..errors import LocalProtocolError
-from .conditions import Bandwidth, Conditions, Latency, is_count
+from .conditions import Conditions, is_count
 from .lines import Link
 from .nodes import Listener, Node
 
@@ -24,16 +24,8 @@ class Troubles(Conditions, ABC):
 
     __slots__ = ("_frozen", "_islands", "_links", "_suspended")
 
-    def __init__(
-        self,
-        seed: int,
-        latency: Latency,
-        jitter: float,
-        bandwidth: Bandwidth,
-        cut: int | None,
-        window: int | None,
-    ) -> None:
-        super().__init__(seed, latency, jitter, bandwidth, cut, window)
+    def _begin(self) -> None:
+        """No trouble yet."""
         self._links: dict[Link, None] = {}  # those that are not over
         self._frozen: set[Node] = set()
         self._suspended: dict[Node, list[Callable[[], None]]] = {}  # and what it is told as it wakes
