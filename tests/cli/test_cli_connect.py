@@ -195,6 +195,12 @@ def test_nobody_listens() -> None:
     assert client.notes[-1].startswith("primus connect: gave up after 2 more attempts: cannot connect to ")
 
 
+@pytest.mark.parametrize(("retries", "words"), [(0, ""), (1, "gave up after 1 more attempt: ")])
+def test_how_many_more_attempts_there_were(retries: int, words: str) -> None:
+    client = run("connect", f"http://127.0.0.1:{free_port()}", "--json", "--retries", f"{retries}", "--min", "0.01")
+    assert client.notes[-1].startswith(f"primus connect: {words}cannot connect to ")
+
+
 def test_lost_for_good_without_a_strategy() -> None:
     with serving() as (server, url), Command("connect", url, "--json", "--strategy", "none") as client:
         client.wait("open")

@@ -280,7 +280,8 @@ class _Talk:
         if end is not None and end.kind != "server":
             error = end.error or pp.ConnectionLost(str(end))
             how = "" if isinstance(error, pp.ConnectError) else "the connection is lost for good: "
-            how = f"gave up after {self._config.retries} more attempts: " if end.kind == "retries" else how
+            if end.kind == "retries" and (retries := self._config.retries):
+                how = f"gave up after {retries} more attempt{'s' if retries > 1 else ''}: "
             note(how + advice(error))
             return 1
         # What did not fit into the queue is among the dropped; what was not taken at the last came after the end.

@@ -7,8 +7,11 @@ demo.
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from .._awaiting import AsyncClient as Client
@@ -99,9 +102,9 @@ class _Tour:
             self._output.event("done", steps=self._steps, duration=round(seconds, 3))
         else:
             self._output.text(
-                f"\nAll of it happened, in {seconds:.1f} seconds. Now try it yourself: 'primus serve' and,"
+                f"\nAll of it happened, in {seconds:.1f} seconds. Now try it yourself: '{_command()} serve' and,"
             )
-            self._output.text("in another terminal, 'primus connect http://127.0.0.1:8080'.")
+            self._output.text(f"in another terminal, '{_command()} connect http://127.0.0.1:8080'.")
         return True
 
     def _done(self, what: str, how: str) -> None:
@@ -211,3 +214,9 @@ class _Tour:
             if spark.query.get("name") == name:
                 return spark
         raise Missing(f"a spark of {name}")
+
+
+def _command() -> str:
+    """What this command can be called by here: after `make demo` it is in no PATH."""
+    called = Path(sys.argv[0])
+    return str(called) if called.stem == "primus" and shutil.which("primus") is None else "primus"
