@@ -61,6 +61,18 @@ def raw_client(url: str, query: str = "ping=false") -> Iterator[socket.socket]:
         yield connection
 
 
+def bytes_until(connection: socket.socket, end: bytes) -> int:
+    """How many bytes come until these, which end them. Raises ConnectionError where they do not come."""
+    count, tail = 0, b""
+    while not tail.endswith(end):
+        data = connection.recv(1 << 20)
+        if not data:
+            raise ConnectionError(f"closed before {end!r} was there")
+        count += len(data)
+        tail = (tail + data)[-len(end) :]
+    return count
+
+
 def receive_head(connection: socket.socket) -> bytes:
     """The head of a request or response. Raises ConnectionError where it does not come to its end."""
     head = b""
