@@ -6,11 +6,12 @@ listener is called with (`args`). A server's events carry their `Spark`; a clien
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .commands import message
-from .errors import PrimusError
+from .errors import LocalProtocolError, PrimusError
 from .states import CloseReason
 
 if TYPE_CHECKING:
@@ -423,3 +424,13 @@ class Logged(Event):
     @property
     def args(self) -> tuple[Any, ...]:
         return (self.level, self.text)
+
+
+def check_event(event: object, names: Collection[str]) -> None:
+    """Raise LocalProtocolError for what nobody can listen to: none of these names, and no class of this module."""
+    if isinstance(event, str):
+        if event not in names:
+            known = ", ".join(sorted(names))
+            raise LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
+    elif not (isinstance(event, type) and issubclass(event, Event)):
+        raise LocalProtocolError(f"an event is a name, or a class of primus_proto.events; got {event!r}")

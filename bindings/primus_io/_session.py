@@ -102,12 +102,7 @@ class Emitter:
         function runs in the background, in order. Raises LocalProtocolError for a name that does not exist, for what is
         no event, and for what is no function.
         """
-        if isinstance(event, str) and event not in self.NAMES:
-            known = ", ".join(sorted(self.NAMES))
-            raise pp.LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
-        given: object = event
-        if not (isinstance(given, str) or (isinstance(given, type) and issubclass(given, ev.Event))):
-            raise pp.LocalProtocolError(f"an event is a name, or a class of primus_proto.events; got {event!r}")
+        ev.check_event(event, self.NAMES)
         if listener is None:
             return lambda function: self.on(event, function)
         if not callable(listener):

@@ -54,12 +54,7 @@ class Listeners:
         Under a documented name it gets what the documentation says; under an event class, the event. Raises
         LocalProtocolError for a name that does not exist.
         """
-        if isinstance(event, str) and event not in self._NAMES:
-            known = ", ".join(sorted(self._NAMES))
-            raise LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
-        given: object = event
-        if not (isinstance(given, str) or (isinstance(given, type) and issubclass(given, ev.Event))):
-            raise LocalProtocolError(f"an event is a name, or a class of primus_proto.events; got {event!r}")
+        ev.check_event(event, self._NAMES)
         if listener is None:
             return lambda function: self.on(event, function)
         plain(listener, "a listener on the virtual network")
