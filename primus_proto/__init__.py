@@ -5,8 +5,7 @@ has WebSockets already. Bindings that do the IO are in `primus_io`.
 """
 
 from . import commands, events
-from .client import Client
-from .config import ClientConfig, Limits, ServerConfig
+from .config import ClientConfig, ServerConfig
 from .endpoint import ByteClient, ByteServer, SpecQuery
 from .errors import (
     BacklogExceeded,
@@ -20,12 +19,14 @@ from .errors import (
     Refused,
     RemoteProtocolError,
 )
-from .http import Address, Headers, Request, Response
-from .messages import NOTHING, reserved
+from .http.model import Address, Headers, Request, Response
+from .limits import Limits
 from .parsers import Parser
-from .server import Server
-from .spark import Spark
-from .states import ClientState, CloseReason, ReadyState, SparkState
+from .session.client import Client
+from .session.messages import NOTHING, reserved
+from .session.server import Server
+from .session.spark import Spark
+from .session.states import ClientState, CloseReason, ReadyState, SparkState
 
 __version__ = "0.1.0"
 

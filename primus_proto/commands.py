@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
-    from .spark import Spark
+    from .session.spark import Spark
 
 __all__ = [
     "Abort",

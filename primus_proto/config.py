@@ -5,88 +5,26 @@ Names are the original's in snake_case. A wrong value raises `ConfigError`, sayi
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigError
+from .http.forwarded import Network, parse_networks
+from .http.model import check_header
+from .limits import Limits, check_count, check_number
 from .parsers import Parser, get_parser
+from .transports.registry import TRANSPORTS
 
-__all__ = ["ClientConfig", "Limits", "ServerConfig"]
+__all__ = ["ClientConfig", "ServerConfig"]
 
 DIALECTS = ("auto", "happn", "primus6", "primus")
 STRATEGIES = ("disconnect", "online", "timeout")
 # Header fields by which the connect request is what it is.
 HANDSHAKE = frozenset(("host", "connection", "upgrade", "content-length", "transfer-encoding"))
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _number(
-    name: str, value: object, *, least: float = 0.0, above: bool = False, infinite: bool = False, other: str = ""
-) -> None:
-    """`other` says what else is as good, and is not looked for here."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        enough = value > least if above else value >= least
-        if enough and (value <= sys.float_info.max or (infinite and value == math.inf)):
-            return
-    want = f"a number {'above' if above else 'of at least'} {least:g}"
-    raise ConfigError(f"{name} must be {want}{'' if infinite else ', and finite'}{other}; got {value!r}")
-
-
-def _count(name: str, value: object, *, least: int = 0, none: str = "") -> None:
-    """None is as good as a number where `none` says what it means."""
-    if value is None and none:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        other = f", or None: {none}" if none else ""
-        raise ConfigError(f"{name} must be a whole number of at least {least}{other}; got {value!r}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Bounds on everything a peer can make grow (protocol 7). Sizes in bytes, durations in seconds."""
-
-    head: int = 16 * 1024
-    """The largest HTTP head (request or response) that is read."""
-    handshake: float = 10.0
-    """How long a request head, a request body, or an idle keep-alive connection may take."""
-    body: int = 1024 * 1024
-    """The largest HTTP body that is read."""
-    pipelined: int = 16 * 1024
-    """Unread bytes behind an unanswered request, above which reading stops until it is answered."""
-    message: int = 10 * 1024 * 1024
-    """The largest message accepted, by its declared length."""
-    fragments: int = 1024
-    """The largest number of frames that one message may be cut into."""
-    backlog: int = 1024 * 1024
-    """Unsent bytes of one spark, counted before the message at hand, above which it is cut."""
-    queue: int = 16 * 1024 * 1024
-    """Bytes a client keeps for later, while it is not connected or the server does not read."""
-    close: float = 5.0
-    """How long a closing handshake may take before the connection is dropped."""
-    heartbeat_min: float = 1.0
-    """The shortest heartbeat timeout that a client may ask of a server."""
-    heartbeat_max: float = 600.0
-    """Times `allow_skipped_heartbeats` + 1: the longest silence that a client may ask of a server."""
-    authorizations: int = 1000
-    """How many requests may wait for authorization at once; more are answered 503."""
-    authorization: float = 10.0
-    """How long a request may wait for authorization before it is answered 503."""
-
-    def __post_init__(self) -> None:
-        for name in ("head", "pipelined", "message", "fragments"):
-            _count(f"limits.{name}", getattr(self, name), least=1)
-        for name in ("body", "backlog", "queue", "authorizations"):
-            _count(f"limits.{name}", getattr(self, name))
-        for name in ("handshake", "close", "heartbeat_min", "heartbeat_max", "authorization"):
-            _number(f"limits.{name}", getattr(self, name), above=True)
-        if self.heartbeat_min > self.heartbeat_max:
-            raise ConfigError("limits.heartbeat_min must not be above limits.heartbeat_max")
 
 
 def _pathname(value: object) -> str:
@@ -190,14 +128,14 @@ class ClientConfig:
         _transformer(self.transformer)
         for name in ("ping", "ping_timeout", "timeout"):
             _off(self, name, unset=name != "timeout")
-        _number("pong", self.pong, above=True)
+        check_number("pong", self.pong, above=True)
         _dialect(self, ping=("happn", "primus6"), pong=("happn", "primus6"), ping_timeout=("primus",))
-        _number("min", self.min)
-        _number("max", self.max, least=self.min, infinite=True)
-        _number("factor", self.factor, above=True)
-        _count("retries", self.retries, none="it never gives up")
-        _number("reconnect_timeout", self.reconnect_timeout, above=True)
-        _count("queue_size", self.queue_size, none="no limit but limits.queue")
+        check_number("min", self.min)
+        check_number("max", self.max, least=self.min, infinite=True)
+        check_number("factor", self.factor, above=True)
+        check_count("retries", self.retries, none="it never gives up")
+        check_number("reconnect_timeout", self.reconnect_timeout, above=True)
+        check_count("queue_size", self.queue_size, none="no limit but limits.queue")
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
         _limits(self.limits)
@@ -270,11 +208,11 @@ class ServerConfig:
         put(self, "pathname", _pathname(self.pathname))
         put(self, "parser", get_parser(self.parser))
         _transformer(self.transformer)
-        _count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
-        _number("pong_skip_time", self.pong_skip_time)
+        check_count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
+        check_number("pong_skip_time", self.pong_skip_time)
         _off(self, "timeout")
         _off(self, "ping_interval")
-        _number("detect_after", self.detect_after, above=True)
+        check_number("detect_after", self.detect_after, above=True)
         for_happn = {"allow_skipped_heartbeats": ("happn",), "pong_skip_time": ("happn",)}
         _dialect(self, timeout=("primus6",), ping_interval=("primus",), detect_after=(), **for_happn)
         if self.authorization not in (False, True, "all"):
@@ -285,10 +223,7 @@ class ServerConfig:
 
     def networks(self) -> tuple[Network, ...]:
         """The trusted proxies as networks."""
-        try:
-            return tuple(ipaddress.ip_network(proxy, strict=False) for proxy in self.trusted_proxies)
-        except ValueError as error:
-            raise ConfigError(f"trusted_proxies must be IP addresses or networks: {error}") from None
+        return parse_networks(self.trusted_proxies)
 
 
 def _pairs(headers: Mapping[str, str] | Collection[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -303,14 +238,6 @@ def _pairs(headers: Mapping[str, str] | Collection[tuple[str, str]]) -> tuple[tu
         if name.lower() in HANDSHAKE or name.lower().startswith("sec-websocket-"):
             raise ConfigError(f"header {name} belongs to the connection and cannot be set")
     return tuple(pairs)
-
-
-def check_header(name: object, value: object) -> None:
-    """ConfigError unless this is a header field that cannot smuggle another one in (RFC 9110, 5.5 and 5.6.2)."""
-    if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-        raise ConfigError(f"not a header field name: {name!r}")
-    if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
-        raise ConfigError(f"header {name} has a value that cannot be sent: {value!r}")
 
 
 def _proxies(value: object) -> tuple[str, ...]:
@@ -342,11 +269,10 @@ def _off(config: object, name: str, *, unset: bool = False) -> None:
     if isinstance(value, int | float) and value == 0:
         object.__setattr__(config, name, False)
     elif not (unset and value is None):
-        _number(name, value, above=True, other=" (False or 0: off)")
+        check_number(name, value, above=True, other=" (False or 0: off)")
 
 
 def _transformer(name: object) -> None:
-    from .transports.registry import TRANSPORTS  # here: the registry imports the transports, which need Limits
 
     if not isinstance(name, str) or name not in TRANSPORTS:
         raise ConfigError(f"unknown transformer {name!r}; known: {', '.join(sorted(TRANSPORTS))}")

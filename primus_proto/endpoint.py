@@ -12,19 +12,19 @@ from collections.abc import Callable
 from typing import Any
 
 from . import events as ev
-from .client import Client
 from .commands import Command, Connect, OpenChannel
 from .config import ClientConfig, ServerConfig
 from .errors import ConnectError, LocalProtocolError, PrimusError
-from .gate import Gate
-from .http import Address, Answer
-from .machine import Machine
-from .server import Server
-from .states import ReadyState
+from .http.model import Address, Answer
+from .http.pipeline import Gate
+from .session.client import Client
+from .session.core import Machine
+from .session.server import Server
+from .session.states import ReadyState
+from .session.url import ConnectURL
 from .transports.base import ClientTransport, Exchange
-from .transports.pipes import Pipe
+from .transports.pipe import Pipe
 from .transports.registry import TRANSPORTS
-from .url import ConnectURL
 from .wire.channel import Channel, collect
 from .wire.client import HttpClient, Pool
 from .wire.http1 import HttpServer

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .commands import message
 from .errors import LocalProtocolError, PrimusError
-from .states import CloseReason
+from .session.states import CloseReason
 
 if TYPE_CHECKING:
-    from .http import Request
-    from .spark import Spark
+    from .http.model import Request
+    from .session.spark import Spark
 
 __all__ = [
     "AuthorizationRequested", "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Destroyed",

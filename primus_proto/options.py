@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Literal, TypedDict
 
-from .config import Limits
+from .limits import Limits
 from .parsers import Parser
 
 __all__ = ["ClientOptions", "ServerOptions"]

@@ -26,8 +26,9 @@ from primus_io import asyncio as pio
 from primus_io import testing as pio_testing
 from primus_io import trio as pio_trio
 from primus_proto import commands as cmd
-from primus_proto import errors, states
+from primus_proto import errors
 from primus_proto import events as ev
+from primus_proto.session import states
 
 ROOT = Path(__file__).resolve().parent.parent
 API = ROOT / "docs/reference/api.md"

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 import primus_proto as pp
-from primus_proto.http import owns
+from primus_proto.http.model import owns
 from primus_proto.options import ServerOptions
 
 try:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 
 from .. import events as ev
 from ..errors import LocalProtocolError
-from ..spark import Spark
+from ..session.spark import Spark
 
 __all__ = ["Listeners", "VirtualSpark", "plain"]
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import commands as cmd
 from .. import events as ev
-from ..client import Client
 from ..endpoint import ByteClient, ByteServer
 from ..errors import LocalProtocolError
-from ..messages import NOTHING
-from ..server import Server
-from ..spark import Spark
+from ..session.client import Client
+from ..session.messages import NOTHING
+from ..session.server import Server
+from ..session.spark import Spark
 from .listeners import CLIENT_NAMES, SERVER_NAMES, Listeners, VirtualSpark
 from .watch import watch
 

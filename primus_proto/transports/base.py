@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from ..config import Limits
 from ..errors import ConnectError, PrimusError
-from ..http import Answer, Request, Response
-from ..messages import Message
+from ..http.model import Answer, Request, Response
+from ..limits import Limits
+from ..session.messages import Message
 from ..timers import Timers
-from .pipes import Pipe
+from .pipe import Pipe
 
 __all__ = [
     "CarrierOwner",

@@ -6,10 +6,10 @@ A pipe's carrier lives from the handshake to the end; closing it politely is bou
 from __future__ import annotations
 
 from ..errors import ConnectError, PrimusError
-from ..http import Request, Response
+from ..http.model import Request, Response
 from ..timers import Timer
 from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
-from .pipes import Pipe
+from .pipe import Pipe
 
 __all__ = ["WebSocketPipe", "WebSocketsClient", "WebSocketsServer"]
 

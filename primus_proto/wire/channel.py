@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..commands import CloseChannel, Command, PauseReading, ResumeReading, Write
-from ..config import Limits
+from ..limits import Limits
 from ..timers import Timer, Timers
 
 __all__ = ["Channel", "ChannelHost", "ChannelUser", "collect"]

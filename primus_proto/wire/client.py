@@ -14,7 +14,7 @@ from typing import Protocol
 import h11
 
 from ..errors import ConnectError
-from ..http import Answer, Headers
+from ..http.model import Answer, Headers
 from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, unwelcome
 from .channel import Channel, ChannelHost
 from .websocket import WebSocket, accept_token

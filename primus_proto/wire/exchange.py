@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import LocalProtocolError
-from ..http import Request, error_response
+from ..http.model import Request, error_response
 from ..transports.base import CarrierOwner, HeaderPairs
 from .websocket import WebSocket, accept_token, check_handshake
 

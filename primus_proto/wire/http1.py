@@ -14,7 +14,7 @@ from typing import Protocol
 
 import h11
 
-from ..http import Address, Headers, Request
+from ..http.model import Address, Headers, Request
 from ..transports.base import CarrierOwner, HeaderPairs
 from .channel import Channel, ChannelHost
 from .exchange import HttpExchange, error_parts

@@ -17,10 +17,10 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 from wsproto.utilities import generate_accept_token
 
-from ..config import Limits
 from ..errors import BacklogExceeded, ConnectionLost, PrimusError, RemoteProtocolError
-from ..http import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
-from ..messages import Message
+from ..http.model import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
+from ..limits import Limits
+from ..session.messages import Message
 from ..transports.base import CarrierOwner
 from .channel import Channel
 

@@ -14,8 +14,8 @@ import pytest
 from primus_io._threads import selector
 from primus_io.threads import Client, Server, Spark, connect, serve
 from primus_proto import ConfigError, ConnectError, Limits, Refused
-from primus_proto.codec import encode_protocol
 from primus_proto.events import SparkConnected
+from primus_proto.session.codec import encode_protocol
 from tests.conformance.blocking import CLOSE, DEADLINE, LIMITS, both, echo, in_threads, nothing_left, until
 from tests.conformance.hosts import SOON
 from tests.conformance.peers import RawPeer, frame

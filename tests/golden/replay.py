@@ -11,10 +11,10 @@ from typing import Any
 
 from primus_proto import ConnectError, DecodeError, Limits, ReadyState, Spark
 from primus_proto import events as ev
-from primus_proto.messages import Message
 from primus_proto.parsers import JSONParser
+from primus_proto.session.messages import Message
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from primus_proto.transports.pipes import Pipe
+from primus_proto.transports.pipe import Pipe
 from tests.golden.lines import Book, Line, Recording, normal_delay, whose
 
 LATENCY = 0.001

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-import primus_proto.http
+import primus_proto.http.spec
 from primus_proto import Client, ClientConfig, Limits, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.http import Response
+from primus_proto.http.model import Response
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from tests.unit.sessions import ServerHost
 
@@ -238,7 +238,7 @@ def test_and_cannot_ask_it(before: str, after: str, monkeypatch: pytest.MonkeyPa
     network = server.network
     network.run(100.0)
     network.kill(server)
-    monkeypatch.setattr(primus_proto.http, "spec_response", lambda config, root: Response(404))
+    monkeypatch.setattr(primus_proto.http.spec, "spec_response", lambda config, root: Response(404))
     another = network.serve(dialect=after, limits=PATIENT)
     network.run(HOUR)
     assert len(strays(another)) == (before != "primus" and after == "primus")
@@ -264,7 +264,7 @@ ANSWERS = {
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_an_answer_that_tells_nothing_is_harmless(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = conversation("happn", 0.05)
-    monkeypatch.setattr(primus_proto.http, "spec_response", lambda config, root: ANSWERS[answer])
+    monkeypatch.setattr(primus_proto.http.spec, "spec_response", lambda config, root: ANSWERS[answer])
     assert conversation("auto", 0.05) == expected
 
 

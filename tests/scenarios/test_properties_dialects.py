@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import primus_proto.http
+import primus_proto.http.spec
 from primus_proto import Client, Spark
 from primus_proto import events as ev
-from primus_proto.http import Response
+from primus_proto.http.model import Response
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from tests.scenarios.worlds import extremes, fractions, lines, said_by, told, vary, when
 
@@ -177,7 +177,7 @@ def test_below_the_bound_nobody_is_shown_a_stray_message_or_cut(
     servers = [network.serve(dialect=dialect)]
     with told(network), pytest.MonkeyPatch.context() as patch:
         if answer is not None and dialect != "primus":
-            patch.setattr(primus_proto.http, "spec_response", lambda config, root: answer)
+            patch.setattr(primus_proto.http.spec, "spec_response", lambda config, root: answer)
         network.run(0.0)
         clients = [network.connect("http://server", dialect=kind, timeout=False) for kind in kinds]
         for lasts in restarts:

@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from primus_proto import ClientState, Limits, ReadyState, Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from primus_proto.transports.pipes import Pipe
+from primus_proto.transports.pipe import Pipe
 from tests.scenarios.worlds import Carried, Direction, Machine, channel_of, number, numbers, run_machine
 from tests.unit.sessions import heeded
 

@@ -18,7 +18,7 @@ from primus_proto import Client, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from primus_proto.transports.pipes import Pipe
+from primus_proto.transports.pipe import Pipe
 from primus_proto.transports.websockets import WebSocketPipe
 from primus_proto.wire.websocket import WebSocket
 from tests.unit.wires import TEXT, frames

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from primus_proto import Limits
 from primus_proto.commands import CloseChannel, Command, Write
-from primus_proto.http import Address
+from primus_proto.http.model import Address
 from primus_proto.timers import Timers
 from primus_proto.transports.base import Exchange
 from primus_proto.wire.channel import Channel, collect

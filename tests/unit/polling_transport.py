@@ -12,10 +12,10 @@ import json
 from typing import Any
 
 from primus_proto import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
-from primus_proto.http import Answer, Request, Response, error_response
-from primus_proto.messages import Message
+from primus_proto.http.model import Answer, Request, Response, error_response
+from primus_proto.session.messages import Message
 from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, unwelcome
-from primus_proto.transports.pipes import Pipe
+from primus_proto.transports.pipe import Pipe
 from primus_proto.transports.registry import Transport
 
 __all__ = ["ABSENCE", "HOLD", "POLLING", "SESSIONS", "ClientPipe", "PollingClient", "PollingServer", "ServerPipe"]

@@ -10,8 +10,8 @@ from typing import Any
 from primus_proto import Client, ClientConfig, Headers, Limits, ReadyState, Request, Server, ServerConfig, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.http import Address
-from primus_proto.transports.pipes import Pipe
+from primus_proto.http.model import Address
+from primus_proto.transports.pipe import Pipe
 
 START = 1000.0
 """What the clock of every host shows at first."""

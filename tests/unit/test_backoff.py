@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primus_proto import ClientConfig, ConnectionLost
-from primus_proto.backoff import LONGEST_DELAY, Recovery, reconnect_delay
+from primus_proto.session.backoff import LONGEST_DELAY, Recovery, reconnect_delay
 
 
 class Drawn(random.Random):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto.spark_heartbeat import learned_heartbeat
+from primus_proto.session.heartbeat_spark import learned_heartbeat
 from tests.unit.sessions import OFFSET, START, ClientHost, epoch_ms, opened, request
 
 

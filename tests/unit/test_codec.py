@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from primus_proto import DecodeError, EncodeError
-from primus_proto.codec import decode, encode, encode_protocol
 from primus_proto.parsers import JSONParser
+from primus_proto.session.codec import decode, encode, encode_protocol
 
 JSON = JSONParser()
 

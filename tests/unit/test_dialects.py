@@ -11,7 +11,7 @@ import pytest
 from primus_proto import ClientState, ConfigError, Limits, ServerConfig
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.http import spec_response
+from primus_proto.http.spec import spec_response
 from tests.unit.sessions import START, ClientHost, ServerHost, epoch_ms, opened
 
 HERE = "_primuscb=1"  # the query of clients that tell nothing

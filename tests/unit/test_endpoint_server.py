@@ -11,7 +11,7 @@ import pytest
 from primus_proto import ByteServer, ClientConfig, Limits, Server, ServerConfig, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.http import Address
+from primus_proto.http.model import Address
 from tests.unit.wires import (
     CLOSE,
     PING,

@@ -7,15 +7,9 @@ import json
 import pytest
 
 from primus_proto import Address, ConfigError, Headers, Request, ServerConfig
-from primus_proto.http import (
-    Response,
-    check_status,
-    error_response,
-    is_clean,
-    owns,
-    spec_response,
-    text_response,
-)
+from primus_proto.http.forwarded import client_address
+from primus_proto.http.model import Response, check_status, error_response, is_clean, owns, text_response
+from primus_proto.http.spec import spec_response
 
 PEER = Address("10.0.0.1", 5000)
 
@@ -95,11 +89,11 @@ PROXIES = ServerConfig(trusted_proxies=["10.0.0.0/8", "fd00::/8"]).networks()
 def test_address_behind_proxies(peer: str, forwarded: list[str], expected: tuple[str, int]) -> None:
     """Protocol 5."""
     headers = Headers(("X-Forwarded-For", value) for value in forwarded)
-    assert request(headers=headers, peer=Address(peer, 5000)).address(PROXIES) == expected
+    assert client_address(request(headers=headers, peer=Address(peer, 5000)), PROXIES) == expected
 
 
 def test_by_default_no_proxy_is_trusted() -> None:
-    assert request(headers=Headers({"X-Forwarded-For": "1.2.3.4"})).address(()) is PEER
+    assert client_address(request(headers=Headers({"X-Forwarded-For": "1.2.3.4"})), ()) is PEER
 
 
 @pytest.mark.parametrize(

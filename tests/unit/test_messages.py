@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from primus_proto.messages import (
-    SERVER_CLOSE,
-    Message,
-    is_reserved,
-    parse_protocol_message,
-    protocol_message,
-)
+from primus_proto.session.messages import SERVER_CLOSE, Message, is_reserved, parse_protocol_message, protocol_message
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 import primus_proto as pp
 
-MODULES = ["errors", "config", "events", "commands", "http", "parsers", "states", "testing"]
+MODULES = ["errors", "config", "limits", "events", "commands", "http.model", "parsers", "session.states", "testing"]
 CLASSES = [value for name in pp.__all__ if inspect.isclass(value := getattr(pp, name))]
 
 

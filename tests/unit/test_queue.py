@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primus_proto.messages import Message
-from primus_proto.queue import WriteQueue
+from primus_proto.session.messages import Message
+from primus_proto.session.queue import WriteQueue
 
 
 def fill(queue: WriteQueue, *payloads: str) -> list[str]:

@@ -11,9 +11,9 @@ import pytest
 from primus_proto import CloseReason, EncodeError, Limits, LocalProtocolError, ReadyState, Server, ServerConfig
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.messages import Message
 from primus_proto.parsers import JSONParser
-from primus_proto.transports.pipes import Pipe
+from primus_proto.session.messages import Message
+from primus_proto.transports.pipe import Pipe
 from tests.unit.sessions import OFFSET, START, ServerHost, SlowPipe, epoch_ms, request, story
 
 ENDING = ["readyStateChange", "disconnection", "end"]

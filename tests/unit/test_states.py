@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primus_proto import ClientState, ConnectError, Limits, LocalProtocolError, ReadyState, Spark, SparkState
-from primus_proto.states import CLIENT, SPARK, ClientTrigger, SparkTrigger, step
+from primus_proto.session.states import CLIENT, SPARK, ClientTrigger, SparkTrigger, step
 from tests.unit.sessions import ClientHost, ServerHost, SlowPipe, ready
 
 S, T = ClientState, ClientTrigger

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from primus_proto import ByteClient, ClientConfig, ConnectError, Limits
-from primus_proto.http import Answer
+from primus_proto.http.model import Answer
 from primus_proto.transports.base import ClientHost, HeaderPairs
-from primus_proto.transports.pipes import Pipe
+from primus_proto.transports.pipe import Pipe
 from primus_proto.transports.registry import TRANSPORTS, Transport
 from primus_proto.transports.websockets import WebSocketsServer
 from tests.unit.wires import START, ClientWire, ServerWire

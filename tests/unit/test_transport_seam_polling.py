@@ -12,11 +12,11 @@ from primus_proto import Headers, Limits, Request
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.commands import Abort, Close, Pause, Resume, SendMessage
-from primus_proto.http import Address, Answer
-from primus_proto.messages import Message, ProtocolMessage
+from primus_proto.http.model import Address, Answer
+from primus_proto.session.messages import Message, ProtocolMessage
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.base import ERROR_BODY, CarrierOwner, HeaderPairs, Route, unwelcome
-from primus_proto.transports.pipes import MessagePipe, Pipe
+from primus_proto.transports.pipe import MessagePipe, Pipe
 from primus_proto.transports.registry import TRANSPORTS
 from tests.unit.polling_transport import ABSENCE, HOLD, POLLING, SESSIONS
 from tests.unit.wires import ServerWire

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primus_proto import ClientConfig
-from primus_proto.url import ConnectURL
+from primus_proto.session.url import ConnectURL
 
 NOW = 1795369060554
 

@@ -9,7 +9,7 @@ import pytest
 from primus_proto import ConnectError, Limits
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.http import Answer
+from primus_proto.http.model import Answer
 from primus_proto.timers import Timers
 from primus_proto.transports.base import WebSocketCarrier
 from primus_proto.wire.channel import Channel, collect

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from primus_proto import LocalProtocolError
-from primus_proto.http import Address, Request
+from primus_proto.http.model import Address, Request
 from primus_proto.transports.base import Exchange
 from primus_proto.wire.http1 import SLICE
 from tests.unit.http_bench import Bench, Handler, hold, reading

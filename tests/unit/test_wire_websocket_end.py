@@ -12,8 +12,8 @@ from primus_proto import BacklogExceeded, ConnectionLost, Limits
 from primus_proto import events as ev
 from primus_proto.commands import CloseChannel, Command, Write
 from primus_proto.errors import PrimusError
-from primus_proto.http import Address, Headers, Request
-from primus_proto.messages import Message
+from primus_proto.http.model import Address, Headers, Request
+from primus_proto.session.messages import Message
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
 from primus_proto.wire.websocket import WebSocket, _DeclaredLength, accept_token, check_handshake

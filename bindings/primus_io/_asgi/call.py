@@ -15,7 +15,7 @@ from urllib.parse import quote
 import anyio
 
 import primus_proto as pp
-from primus_proto.http import Address, Headers, Request, owns
+from primus_proto.http.model import Address, Headers, Request, owns
 from primus_proto.timers import Timer
 
 from .._session import Waitable

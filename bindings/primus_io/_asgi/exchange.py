@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import primus_proto as pp
-from primus_proto.http import Request, error_response, text_response
-from primus_proto.messages import Message
+from primus_proto.http.model import Request, error_response, text_response
+from primus_proto.session.messages import Message
 from primus_proto.transports.base import CarrierOwner
 from primus_proto.wire.websocket import check_handshake
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Literal, TypeVar
 
-from .errors import LocalProtocolError, PrimusError
+from ..errors import LocalProtocolError, PrimusError
 
 __all__ = [
     "CLIENT",

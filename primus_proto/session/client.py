@@ -10,19 +10,19 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import events as ev
+from .. import events as ev
+from ..commands import Abort, Command, Connect
+from ..config import ClientConfig
+from ..errors import ConnectError, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
+from ..parsers import get_parser
+from ..transports.pipe import MessagePipe, Pipe
 from .backoff import Recovery
-from .client_heartbeat import client_heartbeat
 from .codec import decode, encode, encode_protocol
-from .commands import Abort, Command, Connect
-from .config import ClientConfig
-from .errors import ConnectError, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
-from .machine import Machine
+from .core import Machine
+from .heartbeat_client import client_heartbeat
 from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
-from .parsers import get_parser
 from .queue import WriteQueue
 from .states import CLIENT, ClientState, ClientTrigger, ReadyState, step
-from .transports.pipes import MessagePipe, Pipe
 from .url import ConnectURL
 
 __all__ = ["Client"]

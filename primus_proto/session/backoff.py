@@ -9,8 +9,8 @@ from __future__ import annotations
 import builtins
 import random
 
-from .config import ClientConfig
-from .errors import PrimusError
+from ..config import ClientConfig
+from ..errors import PrimusError
 
 __all__ = ["Recovery", "reconnect_delay"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from urllib.parse import quote, unquote, unquote_plus, urlencode
 
-from .client_heartbeat import DEFAULT_PING
-from .config import ClientConfig
+from ..config import ClientConfig
+from .heartbeat_client import DEFAULT_PING
 
 __all__ = ["ConnectURL"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from .errors import DecodeError, EncodeError
+from ..errors import DecodeError, EncodeError
+from ..parsers import Parser
 from .messages import Message, ProtocolMessage, is_reserved
-from .parsers import Parser
 
 __all__ = ["decode", "encode", "encode_protocol"]
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import events as ev
-from .errors import LocalProtocolError
-from .http import CLOSING, Response, error_response, public_response
-from .server import Server
-from .timers import Timer
-from .transports.base import Exchange, Route, ServerTransport
+from .. import events as ev
+from ..errors import LocalProtocolError
+from ..session.server import Server
+from ..timers import Timer
+from ..transports.base import Exchange, Route, ServerTransport
+from .model import CLOSING, Response, error_response
+from .spec import public_response
 
 __all__ = ["Gate"]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import random
 
-from . import events as ev
-from .commands import Command
-from .config import Limits
-from .timers import Timers
+from .. import events as ev
+from ..commands import Command
+from ..limits import Limits
+from ..timers import Timers
 
 __all__ = ["Machine"]
 

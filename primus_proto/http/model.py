@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from .config import Network, ServerConfig, check_header
-from .errors import ConfigError
-from .parsers import get_parser
+from ..errors import ConfigError
 
-__all__ = ["Address", "Answer", "Headers", "Request", "Response", "error_response", "public_response", "spec_response"]
+__all__ = [
+    "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "Request", "Response", "check_header",
+    "check_status", "error_response", "is_clean", "json_response", "owns", "text_response", "wants_websocket",
+]  # fmt: skip
 
-# What `/spec` reports: the release of happn-primus, or of primus, whose protocol this is (protocol 2).
-SPEC_VERSIONS = {"primus6": "6.1.0", "primus": "8.0.9"}
-SPEC_VERSION = "6.0.1"
-SPEC_TIMEOUT_MS = 35000
+
+def check_header(name: object, value: object) -> None:
+    """ConfigError unless this is a header field that cannot smuggle another one in (RFC 9110, 5.5 and 5.6.2)."""
+    if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise ConfigError(f"not a header field name: {name!r}")
+    if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
+        raise ConfigError(f"header {name} has a value that cannot be sent: {value!r}")
 
 
 class Headers(Mapping[str, str]):
@@ -123,33 +127,8 @@ class Request:
         """The query as a dict; of a repeated key, the last value."""
         return dict(self.query_pairs)
 
-    def address(self, trusted: tuple[Network, ...]) -> Address:
-        """The client's address: the socket's, unless that is a trusted proxy's (protocol 5).
-
-        Then it is the rightmost address in ``X-Forwarded-For`` that is not itself a trusted proxy's.
-        """
-        if not trusted or not _among(self.peer.ip, trusted):
-            return self.peer
-        for hop in reversed(self.headers.tokens("x-forwarded-for")):
-            ip = hop.strip("[]")
-            try:
-                ipaddress.ip_address(ip)
-            except ValueError:
-                break  # a proxy that writes nonsense: what stands before it proves nothing
-            if not _among(ip, trusted):
-                return Address(ip, 0)
-        return self.peer
-
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r} from {self.peer.ip}:{self.peer.port}>"
-
-
-def _among(ip: str, networks: tuple[Network, ...]) -> bool:
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return False
-    return any(address in network for network in networks if network.version == address.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +152,8 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def _json(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+def json_response(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """An answer whose body is `value` as compact JSON."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
     return Response(status, (("Content-Type", "application/json"), *headers), body)
 
@@ -189,51 +169,13 @@ def error_response(status: int, message: str, authenticate: str | None = None) -
     `authenticate` becomes ``WWW-Authenticate`` when the status is 401.
     """
     headers = (("WWW-Authenticate", authenticate),) if authenticate and status == 401 else ()
-    return _json(status, {"error": message}, headers)
-
-
-def spec_response(config: ServerConfig, root: str = "") -> Response:
-    """What ``GET <pathname>/spec`` answers (protocol 2); its last member tells a client the dialect (protocol 3.5).
-
-    `root` is what the client must put in front of the pathname.
-    """
-    spec: dict[str, object] = {
-        "version": SPEC_VERSIONS.get(config.dialect, SPEC_VERSION),
-        "pathname": root + config.pathname,
-        "parser": get_parser(config.parser).name.lower(),
-        "transformer": config.transformer,
-    }
-    if config.dialect == "primus":
-        spec["pingInterval"] = config.ping_interval and round(config.ping_interval * 1000)
-    elif config.dialect == "primus6":
-        spec["timeout"] = config.timeout and round(config.timeout * 1000)
-    else:
-        spec["timeout"] = SPEC_TIMEOUT_MS  # where each client brings its own, this is for show
-    return _json(200, spec)
+    return json_response(status, {"error": message}, headers)
 
 
 CLOSING = error_response(503, "the server is closing")
 UPGRADE_REQUIRED = text_response(
     426, "Upgrade Required: this address speaks WebSocket", (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 )
-
-
-def public_response(config: ServerConfig, request: Request, closing: bool) -> Response | None:
-    """What everybody gets who asks for this (protocol 2); None: that is for a transport to say, and may be refused."""
-    path = request.path
-    if not owns(config.pathname, path):
-        return text_response(404, "Not Found: nothing here but Primus, under another path")
-    if not is_clean(config.pathname, path):
-        return text_response(400, "Bad Request: dot segments and empty segments are not followed")
-    if "websocket" in request.headers.tokens("upgrade"):
-        return None
-    if path == config.pathname + "/spec":
-        if request.method not in ("GET", "HEAD"):
-            return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))
-        return CLOSING if closing else spec_response(config, request.root)
-    if path == config.pathname + "/primus.js":
-        return text_response(404, "Not Found: this server does not carry the JavaScript client library")
-    return None
 
 
 def wants_websocket(request: Request) -> bool:

@@ -12,27 +12,19 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import events as ev
+from .. import events as ev
+from ..commands import Command
+from ..config import ServerConfig
+from ..errors import LocalProtocolError
+from ..http.model import CLOSING, UPGRADE_REQUIRED, Request, Response, check_status, error_response, wants_websocket
+from ..http.spec import public_response
+from ..parsers import get_parser
+from ..timers import Timer
+from ..transports.pipe import MessagePipe, Pipe
 from .codec import encode, encode_protocol
-from .commands import Command
-from .config import ServerConfig
-from .errors import LocalProtocolError
-from .http import (
-    CLOSING,
-    UPGRADE_REQUIRED,
-    Request,
-    Response,
-    check_status,
-    error_response,
-    public_response,
-    wants_websocket,
-)
-from .machine import Machine
+from .core import Machine
 from .messages import NOTHING, Message
-from .parsers import get_parser
 from .spark import Spark
-from .timers import Timer
-from .transports.pipes import MessagePipe, Pipe
 
 __all__ = ["Server"]
 

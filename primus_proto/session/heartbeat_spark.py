@@ -10,9 +10,9 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from . import events as ev
-from .client_heartbeat import DEFAULT_PING, DEFAULT_PONG
-from .http import Request
+from .. import events as ev
+from ..http.model import Request
+from .heartbeat_client import DEFAULT_PING, DEFAULT_PONG
 
 if TYPE_CHECKING:
     from .spark import Spark

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..commands import Abort, Close, Command, Pause, Resume, SendMessage
 from ..errors import LocalProtocolError
-from ..http import Request
-from ..messages import Message, ProtocolMessage
+from ..http.model import Request
+from ..session.messages import Message, ProtocolMessage
 
 __all__ = ["MessagePipe", "Pipe"]
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import events as ev
+from .. import events as ev
+from ..errors import BacklogExceeded, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
+from ..http.forwarded import client_address
+from ..http.model import Address, Headers, Request
 from .codec import decode
-from .errors import BacklogExceeded, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
-from .http import Address, Headers, Request
+from .heartbeat_spark import spark_heartbeat
 from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
-from .spark_heartbeat import spark_heartbeat
 from .states import SPARK, CloseKind, ReadyState, SparkState, SparkTrigger, step
 
 if TYPE_CHECKING:
+    from ..transports.pipe import Pipe
     from .server import Server
-    from .transports.pipes import Pipe
 
 __all__ = ["Spark"]
 
@@ -61,7 +62,7 @@ class Spark:
         """The request that opened the session."""
         self.id = id
         """Unique, unguessable, and good for this one connection only: a reconnect has a new one."""
-        self.address: Address = request.address(server.networks)
+        self.address: Address = client_address(request, server.networks)
         """The client's `ip` and `port`."""
         self.context: Any = None
         self.close_reason: ev.CloseReason | None = None

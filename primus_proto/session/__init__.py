@@ -1,0 +1,1 @@
+"""Sessions: open, write, end, heartbeats, reconnect. Nothing here knows WebSockets or bytes."""
