@@ -41,7 +41,7 @@ async def application(token: str | None = None, **options: Any) -> web.Applicati
                     spark.write({"echo": data})
                 except EncodeError as error:  # bytes, for one: there are none in JSON
                     spark.write({"error": str(error)})
-                if spark.crowded:
+                if spark.needs_drain:
                     spark.pause()  # it is read from no faster than it reads
             case ev.SparkDrained(spark=spark):
                 spark.resume()

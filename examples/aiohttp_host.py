@@ -30,6 +30,7 @@ from primus_proto import (
     Spark,
 )
 from primus_proto import commands as cmd
+from primus_proto import events as ev
 
 OnEvent = Callable[[Any], object]
 
@@ -45,16 +46,11 @@ class Host:
 
     def pump(self) -> None:
         """After every call into the core, and after what the application did outside its `on_event`."""
-        happened = self.core.events()
-        while True:
-            for event in happened:
-                self.on_event(event)
-            todo = self.core.commands(now=self.loop.time())
-            for command in todo:
-                self.run(command)
-            happened = self.core.events()  # looked for last: commands() may add some and give nothing to do
-            if not happened and not todo:
-                break
+        for item in self.core.poll(now=self.loop.time()):
+            if isinstance(item, ev.Event):
+                self.on_event(item)
+            else:
+                self.run(item)
         due = self.core.next_timeout()
         if due != self.due:
             self.timer.cancel()
@@ -67,7 +63,7 @@ class Host:
         self.core.handle_timeout(now=self.loop.time())
         self.pump()
 
-    def run(self, command: cmd.Command) -> None:
+    def run(self, command: cmd.MessageCommand[Any]) -> None:
         raise NotImplementedError
 
 
@@ -88,7 +84,7 @@ class Link:
         self.over = False  # nothing more is said to the session: it has let go of us, or knows that we are gone
         self.deadline: asyncio.TimerHandle | None = None
 
-    def do(self, command: cmd.Command) -> None:
+    def do(self, command: cmd.MessageCommand[Any]) -> None:
         match command:
             case cmd.SendMessage():
                 self.outbox.put_nowait(command)
@@ -187,14 +183,16 @@ class ServerHost(Host):
     async def handle(self, request: web.Request) -> web.StreamResponse:
         peer = request.get_extra_info("peername") or ("", 0)
         head = Request(request.method, request.path_qs, Headers(request.headers.items()), Address(*peer[:2]))
-        answer = self.server.answer(head)
-        if answer is None and self.authorize is not None:
+        answer: Response | Headers | None = self.server.answer(head)
+        extra = answer if isinstance(answer, Headers) else Headers()
+        if answer is extra and self.authorize is not None:
             answer = await self.judge(head, self.authorize)
-        if answer is not None:
+        if isinstance(answer, Response):
             return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
         limits = self.server.config.limits
         size = limits.message + 1  # aiohttp takes what is smaller than that
         websocket = web.WebSocketResponse(autoping=False, compress=False, timeout=limits.close, max_msg_size=size)
+        websocket.headers.extend(extra.pairs)
         await websocket.prepare(request)
         transport = request.transport
         if transport is None:
@@ -215,7 +213,7 @@ class ServerHost(Host):
             return self.server.refusal("authorization took too long", status=503)
         return None
 
-    def run(self, command: cmd.Command) -> None:
+    def run(self, command: cmd.MessageCommand[Any]) -> None:
         assert isinstance(command, cmd.SendMessage | cmd.Close | cmd.Abort | cmd.Pause | cmd.Resume)
         assert command.spark is not None
         command.spark.context.do(command)
@@ -230,7 +228,7 @@ class ClientHost(Host):
         self.link: Link | None = None
         self.tasks: list[asyncio.Task[None]] = []  # the last is the attempt under way, where there is no link
 
-    def run(self, command: cmd.Command) -> None:
+    def run(self, command: cmd.MessageCommand[Any]) -> None:
         if isinstance(command, cmd.Connect):
             self.link = None
             self.tasks = [task for task in self.tasks if not task.done()]

@@ -56,16 +56,11 @@ class Driver:
     def turn(self) -> None:
         """What is due, then the pump: events to the application, commands to the pipes, until there are neither."""
         self.endpoint.handle_timeout(now=monotonic())
-        happened = self.endpoint.events()
-        while True:
-            for event in happened:
-                self.on_event(event)
-            todo = self.endpoint.commands(now=monotonic())
-            for command in todo:
-                self.obey(command)
-            happened = self.endpoint.events()  # looked for last: commands() may add some and give nothing to do
-            if not happened and not todo:
-                return
+        for item in self.endpoint.poll(now=monotonic()):
+            if isinstance(item, ev.Event):
+                self.on_event(item)
+            else:
+                self.obey(item)
 
     def obey(self, command: cmd.Command) -> None:
         match command:

@@ -40,7 +40,7 @@ def chat_server(loop: Loop, endpoint: ByteServer) -> Driver:
             case ev.SparkConnected(spark=spark):
                 server.write({"joined": spark.id})
             case ev.SparkData(spark=spark, data=str(text)):
-                server.write({"from": spark.id, "text": text}, but=[spark])
+                server.write({"from": spark.id, "text": text}, exclude=[spark])
             case ev.SparkData(spark=spark):
                 spark.write({"error": "say a string"})
             case ev.SparkDisconnected(spark=spark):
@@ -96,7 +96,7 @@ def connect(url: str) -> int:
 
     def listen() -> None:
         """To the keyboard, as long as what is typed can leave."""
-        able = client.ready_state is ReadyState.OPEN and not client.crowded
+        able = client.ready_state is ReadyState.OPEN and not client.needs_drain
         loop.watch(lines, EVENT_READ if able else 0, say)
 
     def on_event(event: ev.Event) -> None:

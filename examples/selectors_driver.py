@@ -18,6 +18,7 @@ from typing import Any
 
 from primus_proto import ByteClient, ByteServer
 from primus_proto import commands as cmd
+from primus_proto import events as ev
 
 LONGEST_WAIT = 3600.0  # every selector can count that far, and to wake for nothing does no harm
 MOST_CHANNELS = 200  # of a server: the core bounds what each of them may cost, not how many there are
@@ -75,16 +76,11 @@ class Driver:
         for channel in [channel for channel in self.closing if channel.deadline <= monotonic()]:
             channel.drop()
         self.endpoint.handle_timeout(now=monotonic())
-        happened = self.endpoint.events()
-        while True:
-            for event in happened:
-                self.on_event(event)
-            todo = self.endpoint.commands(now=monotonic())
-            for command in todo:
-                self.run(command)
-            happened = self.endpoint.events()  # looked for last: commands() may add some and give nothing to do
-            if not happened and not todo:
-                return
+        for item in self.endpoint.poll(now=monotonic()):
+            if isinstance(item, ev.Event):
+                self.on_event(item)
+            else:
+                self.run(item)
 
     def run(self, command: cmd.Command) -> None:
         match command:

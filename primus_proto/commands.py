@@ -1,15 +1,13 @@
-"""What a driver must do, in order. Commands are plain data: equal by value, never changed once made.
+"""What a driver must do, as `poll(now=)` hands it out. Commands are plain data, equal by value.
 
-`commands(now=)` hands them over and forgets them.
+Byte endpoints (`ByteServer`, `ByteClient`, `SpecQuery`) give each `Command`, the message seam (`Server`, `Client`) each
+`MessageCommand`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar, dataclass_transform
-
-if TYPE_CHECKING:
-    from .session.spark import Spark
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, dataclass_transform
 
 __all__ = [
     "Abort",
@@ -17,6 +15,7 @@ __all__ = [
     "CloseChannel",
     "Command",
     "Connect",
+    "MessageCommand",
     "OpenChannel",
     "Pause",
     "PauseReading",
@@ -28,6 +27,14 @@ __all__ = [
 
 T = TypeVar("T")
 
+# A server's `Spark`; None on a client.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault  # every type checker brings it
+
+    S = TypeVarWithDefault("S", default=Any)
+else:
+    S = TypeVar("S")
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def message(cls: type[T]) -> type[T]:
@@ -35,9 +42,12 @@ def message(cls: type[T]) -> type[T]:
     return dataclass(slots=True)(cls)
 
 
+# --- byte endpoints ---
+
+
 @message
 class OpenChannel:
-    """Open a byte stream to `host`:`port`, TLS inside it where `tls`; answer `channel_opened` or `channel_closed`."""
+    """Open a byte stream to `host`:`port`, with TLS if `tls`; answer `channel_opened` or `channel_closed`."""
 
     channel: int
     host: str
@@ -47,7 +57,7 @@ class OpenChannel:
 
 @message
 class Write:
-    """Write `data` to each of `channels`: one of them, or for a broadcast all that get the very same bytes."""
+    """Write `data` to each of `channels`: one of them or, for a broadcast, all that get the very same bytes."""
 
     channels: tuple[int, ...]
     data: bytes
@@ -55,10 +65,10 @@ class Write:
 
 @message
 class CloseChannel:
-    """Close the byte stream: after what was written has left, or at once and without regard when `abort`.
+    """Close the byte stream once everything written has left or, with `abort`, at once.
 
-    The last command for every channel, also for one whose `channel_closed` came first. The core has forgotten it;
-    whatever the driver still says about it is ignored.
+    This is the last command for every channel, also after a `channel_closed`. The core has forgotten the channel and
+    ignores whatever the driver still reports about it.
     """
 
     channel: int
@@ -67,7 +77,7 @@ class CloseChannel:
 
 @message
 class PauseReading:
-    """Stop reading from the channel until `ResumeReading`: back-pressure for the peer."""
+    """Stop reading from the channel until `ResumeReading`: back-pressure on the peer."""
 
     channel: int
 
@@ -79,70 +89,61 @@ class ResumeReading:
     channel: int
 
 
+Command = OpenChannel | Write | CloseChannel | PauseReading | ResumeReading
+
+
+# --- the message seam: `spark` names the server-side session; it is None on a client ---
+
+
 @message
 class Connect:
-    """Message seam, client: connect a WebSocket to `url` with these extra request headers."""
+    """Connect a client's WebSocket to `url` with these extra request headers."""
 
     url: str
     headers: tuple[tuple[str, str], ...]
 
 
 @message
-class SendMessage:
-    """Message seam: send one WebSocket message, text for str and binary for bytes.
-
-    `spark` is the server-side session whose WebSocket is meant; None on a client.
-    """
+class SendMessage(Generic[S]):
+    """Send one WebSocket message: text for str, binary for bytes."""
 
     data: str | bytes
-    spark: Spark | None = None
-    own: bool = field(default=False, compare=False, repr=False)
+    spark: S = None  # type: ignore[assignment]
+    protocol: bool = field(default=False, compare=False, repr=False)
     """Whether it is one of the protocol's own messages."""
 
 
 @message
-class Close:
-    """Message seam: close the WebSocket politely with this code and reason."""
+class Close(Generic[S]):
+    """Close the WebSocket with this code and reason, after everything sent before."""
 
     code: int = 1000
     reason: str = ""
-    spark: Spark | None = None
+    spark: S = None  # type: ignore[assignment]
 
 
 @message
-class Abort:
-    """Message seam: drop the WebSocket, or the attempt to open one, at once."""
+class Abort(Generic[S]):
+    """Drop the WebSocket, or the attempt to open one, at once."""
 
-    spark: Spark | None = None
+    spark: S = None  # type: ignore[assignment]
 
 
 @message
-class Pause:
-    """Message seam: take nothing more from the WebSocket until `Resume`: back-pressure for the peer.
+class Pause(Generic[S]):
+    """Stop taking messages from the WebSocket until `Resume`: back-pressure on the peer.
 
-    One message that is under way already may still be given to the session.
+    One message that is already under way may still be given to the session.
     """
 
-    spark: Spark | None = None
+    spark: S = None  # type: ignore[assignment]
 
 
 @message
-class Resume:
-    """Message seam: take messages from the WebSocket again."""
+class Resume(Generic[S]):
+    """Take messages from the WebSocket again."""
 
-    spark: Spark | None = None
+    spark: S = None  # type: ignore[assignment]
 
 
-Command = (
-    OpenChannel
-    | Write
-    | CloseChannel
-    | PauseReading
-    | ResumeReading
-    | Connect
-    | SendMessage
-    | Close
-    | Abort
-    | Pause
-    | Resume
-)
+MessageCommand = Connect | SendMessage[S] | Close[S] | Abort[S] | Pause[S] | Resume[S]

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigError
@@ -89,6 +89,8 @@ class ClientConfig:
     """A parser's name or a `Parser`; the same as the server's."""
     transformer: str = "websockets"
     """The transport's name; the same as the server's."""
+    transport: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the transport's own; `websockets` has none."""
     dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
     """Who sends the heartbeats: ``happn``, ``primus6`` or ``primus`` (7 and later); ``auto``: what the server is."""
     ping: float | Literal[False] | None = None
@@ -125,7 +127,7 @@ class ClientConfig:
         put(self, "pathname", _pathname(self.pathname))
         _url(self.url, self.pathname)
         put(self, "parser", get_parser(self.parser))
-        _transformer(self.transformer)
+        put(self, "transport", _transport(self.transformer, get_parser(self.parser), self.transport))
         for name in ("ping", "ping_timeout", "timeout"):
             _off(self, name, unset=name != "timeout")
         check_number("pong", self.pong, above=True)
@@ -185,6 +187,8 @@ class ServerConfig:
     """A parser's name or a `Parser`."""
     transformer: str = "websockets"
     """The transport's name."""
+    transport: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the transport's own; `websockets` has none."""
     allow_skipped_heartbeats: int = 2
     """How many heartbeat timeouts in a row a spark survives; at least 2."""
     dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
@@ -207,7 +211,7 @@ class ServerConfig:
         put = object.__setattr__
         put(self, "pathname", _pathname(self.pathname))
         put(self, "parser", get_parser(self.parser))
-        _transformer(self.transformer)
+        put(self, "transport", _transport(self.transformer, get_parser(self.parser), self.transport))
         check_count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
         check_number("pong_skip_time", self.pong_skip_time)
         _off(self, "timeout")
@@ -272,7 +276,10 @@ def _off(config: object, name: str, *, unset: bool = False) -> None:
         check_number(name, value, above=True, other=" (False or 0: off)")
 
 
-def _transformer(name: object) -> None:
-
+def _transport(name: object, parser: Parser, options: object) -> Any:
+    """Check the transformer's name, that it carries what the parser makes, and its own options; returns those."""
     if not isinstance(name, str) or name not in TRANSPORTS:
         raise ConfigError(f"unknown transformer {name!r}; known: {', '.join(sorted(TRANSPORTS))}")
+    transport = TRANSPORTS[name]
+    transport.check_parser(name, parser)
+    return transport.make_options(name, options)

@@ -1,24 +1,26 @@
-"""The byte endpoints: channel -> wire -> exchange -> transport -> pipe -> session, composed.
+"""The byte endpoints: channel -> wire -> exchange -> pipeline -> transport -> pipe -> session, composed.
 
-This is what a driver with raw sockets runs. One `pump` after every call into it: deliver `events()` until there
-are none, run `commands(now=)`, repeat until both are empty, then re-arm the one timer if `next_timeout()` moved.
+This is what a driver with raw sockets runs. After every call into it, go through `poll(now=)`: give events to the
+application, run commands. Then re-arm the one timer if `next_timeout()` has changed.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import events as ev
 from .commands import Command, Connect, OpenChannel
 from .config import ClientConfig, ServerConfig
-from .errors import ConnectError, LocalProtocolError, PrimusError
-from .http.model import Address, Answer
-from .http.pipeline import Gate
+from .errors import ConnectError, LocalProtocolError
+from .http.model import Address, Answer, Headers, Response
+from .http.pipeline import Requests
 from .session.client import Client
-from .session.core import Machine
+from .session.core import Core, poll
 from .session.server import Server
 from .session.states import ReadyState
 from .session.url import ConnectURL
@@ -34,10 +36,10 @@ __all__ = ["ByteClient", "ByteServer", "SpecQuery"]
 Data = bytes | bytearray | memoryview
 
 
-class _Endpoint:
+class _Endpoint(ABC):
     """What both ends share: the channels, the dirty pipes, the driver's verbs."""
 
-    def __init__(self, session: Machine) -> None:
+    def __init__(self, session: Core) -> None:
         self._session = session
         self.timers = session.timers
         self.limits = session.limits
@@ -46,7 +48,7 @@ class _Endpoint:
         self._last_channel = 0
         self._dirty_channels: list[Channel] = []
         self._dirty_pipes: list[Pipe] = []
-        self._commands: list[Command] = []
+        self._commands: deque[Command] = deque()
 
     # --- the driver's side ---
 
@@ -82,25 +84,13 @@ class _Endpoint:
         """Do what is due; early and extra calls are harmless."""
         self.timers.fire(now)
 
-    def events(self) -> list[ev.Event]:
-        """What the application should know, in order; hands over and forgets."""
-        return self._session.events()
+    def poll(self, *, now: float) -> Iterator[ev.Event | Command]:
+        """Hand out what to know and to do, one item at a time: events, then the commands they caused.
 
-    def commands(self, *, now: float) -> list[Command]:
-        """What the driver must do, in order; hands over and forgets."""
-        self._prepare(now)
-        for channel in self._dirty_channels.copy():
-            channel.feed_unread(now=now)
-        pipes, self._dirty_pipes = self._dirty_pipes, []
-        for pipe in pipes:
-            pipe.dirty = False
-            pipe.flush(now=now)
-        commands, self._commands = self._commands, []
-        if self._dirty_channels:
-            dirty, self._dirty_channels = self._dirty_channels, []
-            for channel in collect(dirty, commands, now=now):
-                self._channels.pop(channel.number, None)
-        return commands
+        The next item depends on what was done about the one before: after `end()` in an event, no data of that session
+        follows. Costs next to nothing when there is nothing.
+        """
+        return poll(self._session.queued_events, self._commands, self._work, now)
 
     @property
     def channels(self) -> int:
@@ -117,26 +107,27 @@ class _Endpoint:
         """See `PipeHost`."""
         self._dirty_pipes.append(pipe)
 
-    def received(self, pipe: Pipe, data: str | bytes, *, now: float) -> None:
-        """See `PipeHost`."""
-        pipe.session.receive_message(data, now=now)
-
-    def pinged(self, pipe: Pipe, *, now: float) -> None:
-        """See `PipeHost`."""
-        pipe.session.receive_ping(now=now)
-
-    def drained(self, pipe: Pipe, *, now: float) -> None:
-        """See `PipeHost`."""
-        pipe.session.drained()
-
-    def closed(self, pipe: Pipe, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
-        """See `PipeHost`."""
-        pipe.session.connection_lost(error, code=code, reason=reason, now=now)
-
     # --- inside ---
 
+    def _work(self, now: float) -> None:
+        """Turn everything that was asked for into commands."""
+        self._prepare(now)
+        if self._dirty_channels:
+            for channel in self._dirty_channels.copy():
+                channel.feed_unread(now=now)
+        if self._dirty_pipes:
+            pipes, self._dirty_pipes = self._dirty_pipes, []
+            for pipe in pipes:
+                pipe.dirty = False
+                pipe.flush(now=now)
+        if self._dirty_channels:
+            dirty, self._dirty_channels = self._dirty_channels, []
+            for channel in collect(dirty, self._commands, now=now):
+                self._channels.pop(channel.number, None)
+
+    @abstractmethod
     def _prepare(self, now: float) -> None:
-        """What must happen with the time before output is collected."""
+        """Do what has to happen before output is collected."""
 
     def _new_channel(self) -> Channel:
         self._last_channel += 1
@@ -154,14 +145,15 @@ class _Endpoint:
 class ByteServer(_Endpoint):
     """A Primus server over byte streams. `server` is the session side: sparks, broadcast, closing.
 
-    `rng` and `wall_offset` are as for `Machine`.
+    `rng` and `wall_offset` are as for `Core`.
     """
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         self.server = Server(config, rng=rng, wall_offset=wall_offset)
         super().__init__(self.server)
+        self.options = self.server.config.transport
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
-        self._gate = Gate(self.server, self._transport)
+        self._requests = Requests(self.server, self.server.pipeline, self._transport)
         self._closing = self._closed_idle = False
         self._host_busy: Callable[[], bool] = lambda: False
         self.server.watch_busy(lambda: bool(self._channels) or self._host_busy() or self._transport.busy)
@@ -178,25 +170,19 @@ class ByteServer(_Endpoint):
         """A host with exchanges of its own says by `busy()` whether any is open; a closing server waits for them."""
         self._host_busy = busy
 
-    def accept(self, id: int) -> bool:
-        """Let a request of `AuthorizationRequested` in; False if it has gone or timed out.
+    def resume(self, id: int, answer: Response | Headers | None = None) -> bool:
+        """Walk on with a request of `RequestHeld`; False if it has gone or timed out.
 
-        Raises LocalProtocolError for an id that was never issued.
+        None lets it pass the layer that held it, `Headers` too, and they are added to its answer; a `Response`, such as
+        `Server.refusal` makes, answers it. Raises LocalProtocolError for an id that was never issued.
         """
-        return self._gate.accept(id)
-
-    def reject(self, id: int, message: str, *, status: int = 401, authenticate: str | None = None) -> bool:
-        """Refuse a request of `AuthorizationRequested` (protocol 6); False if it has gone or timed out.
-
-        Raises LocalProtocolError for an id that was never issued, ConfigError for a status or header that cannot be.
-        """
-        return self._gate.reject(id, message, status=status, authenticate=authenticate)
+        return self._requests.resume(id, answer)
 
     # --- for channels and transports ---
 
     def request(self, exchange: Exchange, *, now: float) -> None:
         """A request's head is complete. A host that speaks HTTP itself gives exchanges of its own here."""
-        self._gate.request(exchange, now=now)
+        self._requests.request(exchange, now=now)
 
     def bad_peer(self, text: str) -> None:
         """See `HttpServerHost`."""
@@ -226,17 +212,18 @@ class ByteServer(_Endpoint):
         self.server.open_spark(pipe.request, now=now, pipe=pipe)
 
     def _prepare(self, now: float) -> None:
-        self._gate.run(now=now)
+        if not self._requests.idle:
+            self._requests.run(now=now)
         if self.server.closing:
             self._close(now)
-        self._commands += self.server.commands(now=now)
+            self.server.work(now)
 
     def _close(self, now: float) -> None:
         """Let go of what carries no session; the rest closes with its answer, or its session."""
         if not self._closing:
             self._closing = True
             self._transport.close(now=now)
-            self._gate.close(now=now)
+            self._requests.close(now=now)
         if self.closing and not self._closed_idle:
             self._closed_idle = True
             for channel in self._channels.values():
@@ -247,9 +234,10 @@ class ByteServer(_Endpoint):
 class _ClientEndpoint(_Endpoint):
     """What connects: channels are opened towards the one origin of `config`."""
 
-    def __init__(self, session: Machine, config: ClientConfig) -> None:
+    def __init__(self, session: Core, config: ClientConfig) -> None:
         super().__init__(session)
         self._config = config
+        self.options = config.transport
         self.pool = Pool(self, config.authority)
 
     def channel_opened(self, channel: int, *, now: float) -> None:
@@ -269,7 +257,7 @@ class _ClientEndpoint(_Endpoint):
 class ByteClient(_ClientEndpoint):
     """A Primus client over byte streams. `client` is the session side: write, end, state.
 
-    `rng` and `wall_offset` are as for `Machine`.
+    `rng` and `wall_offset` are as for `Core`.
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
@@ -300,7 +288,10 @@ class ByteClient(_ClientEndpoint):
         # A session that has let go of its pipe closed or aborted it, and such a pipe keeps silent; it sees to its
         # connections itself. An attempt that is dropped loses its connections and its jobs here. So nothing that is
         # over can speak to the session.
-        for command in self.client.commands(now=now):
+        self.client.work(now)
+        commands = self.client.queued_commands
+        while commands:
+            command = commands.popleft()
             if self._attempt is not None:
                 self._attempt.abort(now=now)
                 self._attempt = None
@@ -339,10 +330,10 @@ class SpecQuery(_ClientEndpoint):
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random) -> None:
-        self._machine = Machine(config.limits, rng)
-        self._timer = self._machine.timers.new(lambda now: self._failed(ConnectError("no answer in time"), now))
+        self._core = Core(config.limits, rng)
+        self._timer = self._core.timers.new(lambda now: self._failed(ConnectError("no answer in time"), now))
         self._asked = False
-        super().__init__(self._machine, config)
+        super().__init__(self._core, config)
 
     def _prepare(self, now: float) -> None:
         if self._asked:
@@ -366,7 +357,7 @@ class SpecQuery(_ClientEndpoint):
 
     def _finish(self, event: ev.Event, now: float) -> None:
         self._timer.cancel()
-        self._machine.emit(event)
+        self._core.emit(event)
         self.pool.abort(now=now)
 
 

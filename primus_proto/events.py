@@ -8,21 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from .commands import message
 from .errors import LocalProtocolError, PrimusError
 from .session.states import CloseReason
 
+# What stands for a spark: `primus_proto.Spark`, or the object that a binding's user holds.
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # every type checker brings this one; the default is not known before 3.13
+
     from .http.model import Request
-    from .session.spark import Spark
+
+    S = TypeVar("S", default=Any)
+else:
+    from typing import TypeVar
+
+    S = TypeVar("S")
+
 
 __all__ = [
-    "AuthorizationRequested", "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Destroyed",
+    "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Destroyed",
     "Drained", "Ended", "ErrorOccurred", "Event", "Flatlined", "HeartbeatSkipped", "IdReceived", "Initialised",
     "Logged", "MessageIgnored", "MessagesDropped", "Opened", "ReadyStateChanged", "ReconnectEvent",
-    "ReconnectFailed", "ReconnectScheduled", "ReconnectStarted", "ReconnectTimedOut", "Reconnected",
+    "ReconnectFailed", "ReconnectScheduled", "ReconnectStarted", "ReconnectTimedOut", "Reconnected", "RequestHeld",
     "ServerClosed", "SparkConnected", "SparkData", "SparkDisconnected", "SparkDrained", "SparkEnded",
     "SparkError", "SparkEvent", "SparkHeartbeat", "SparkMessageIgnored", "SparkMessagesDropped",
     "SparkReadyStateChanged", "SpecReceived", "WentOffline", "WentOnline",
@@ -249,14 +258,18 @@ class Drained(Event):
 
 
 @message
-class SparkEvent(Event):
-    """Base of the events about one spark."""
+class SparkEvent(Event, Generic[S]):
+    """Base of the events about one spark.
 
-    spark: Spark
+    `spark` is a `primus_proto.Spark` as the core hands the event out; a binding replaces it with the object that its
+    user holds.
+    """
+
+    spark: S
 
 
 @message
-class SparkConnected(SparkEvent):
+class SparkConnected(SparkEvent[S]):
     """A new session."""
 
     name = "connection"
@@ -267,7 +280,7 @@ class SparkConnected(SparkEvent):
 
 
 @message
-class SparkDisconnected(SparkEvent):
+class SparkDisconnected(SparkEvent[S]):
     """A session is over."""
 
     name = "disconnection"
@@ -279,7 +292,7 @@ class SparkDisconnected(SparkEvent):
 
 
 @message
-class SparkData(SparkEvent):
+class SparkData(SparkEvent[S]):
     """A message arrived; `data` is the decoded value."""
 
     name = "data"
@@ -293,7 +306,7 @@ class SparkData(SparkEvent):
 
 
 @message
-class SparkError(SparkEvent):
+class SparkError(SparkEvent[S]):
     """Something went wrong on this spark; alone it does not mean that the spark is gone."""
 
     name = "error"
@@ -305,14 +318,14 @@ class SparkError(SparkEvent):
 
 
 @message
-class SparkReadyStateChanged(SparkEvent):
+class SparkReadyStateChanged(SparkEvent[S]):
     """The spark closed: a spark is born open and changes but once."""
 
     name = "readyStateChange"
 
 
 @message
-class SparkEnded(SparkEvent):
+class SparkEnded(SparkEvent[S]):
     """The spark is closed; nothing more comes from it."""
 
     name = "end"
@@ -320,14 +333,14 @@ class SparkEnded(SparkEvent):
 
 
 @message
-class SparkHeartbeat(SparkEvent):
+class SparkHeartbeat(SparkEvent[S]):
     """A ping came; the count of skipped heartbeats starts again."""
 
     name = "heartbeat"
 
 
 @message
-class SparkMessageIgnored(SparkEvent):
+class SparkMessageIgnored(SparkEvent[S]):
     """A ``primus::`` message that is unknown, or makes no sense here, arrived and was ignored (protocol 1)."""
 
     name = "message ignored"
@@ -339,7 +352,7 @@ class SparkMessageIgnored(SparkEvent):
 
 
 @message
-class SparkMessagesDropped(SparkEvent):
+class SparkMessagesDropped(SparkEvent[S]):
     """Messages that were written to the spark and will not be sent: `payloads` as encoded, and why (protocol 4.3)."""
 
     name = "messages dropped"
@@ -352,14 +365,14 @@ class SparkMessagesDropped(SparkEvent):
 
 
 @message
-class SparkDrained(SparkEvent):
+class SparkDrained(SparkEvent[S]):
     """The spark's unsent bytes fell to half the limit or below, after they had been above it."""
 
     name = "drain"
 
 
 @message
-class HeartbeatSkipped(SparkEvent):
+class HeartbeatSkipped(SparkEvent[S]):
     """No ping within the heartbeat timeout, `count` times in a row (protocol 3.2)."""
 
     name = "heartbeat-skipped"
@@ -371,7 +384,7 @@ class HeartbeatSkipped(SparkEvent):
 
 
 @message
-class Flatlined(SparkEvent):
+class Flatlined(SparkEvent[S]):
     """More heartbeats were missed than allowed, or for longer: the spark was ended, and its client may reconnect."""
 
     name = "flatline"
@@ -383,16 +396,17 @@ class Flatlined(SparkEvent):
 
 
 @message
-class AuthorizationRequested(Event):
-    """Call `accept(id)` or `reject(id, ...)` on the server, now or later (protocol 6)."""
+class RequestHeld(Event):
+    """A layer has to wait, such as ``authorization``: call `resume(id, ...)`, now or later (protocol 6)."""
 
-    name = "authorization"
+    name = "request held"
     id: int
+    layer: str
     request: Request
 
     @property
     def args(self) -> tuple[Any, ...]:
-        return (self.id, self.request)
+        return (self.id, self.layer, self.request)
 
 
 @message

@@ -6,7 +6,7 @@ They are explained and checked in `config`; here are only their names and types,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from .limits import Limits
 from .parsers import Parser
@@ -22,6 +22,7 @@ class ClientOptions(TypedDict, total=False):
     pathname: str
     parser: str | Parser
     transformer: str
+    transport: Mapping[str, Any]
     dialect: Dialect
     ping: float | Literal[False] | None
     pong: float
@@ -45,6 +46,7 @@ class ServerOptions(TypedDict, total=False):
     pathname: str
     parser: str | Parser
     transformer: str
+    transport: Mapping[str, Any]
     allow_skipped_heartbeats: int
     dialect: Dialect
     timeout: float | Literal[False]

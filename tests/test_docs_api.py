@@ -189,7 +189,7 @@ def test_members_of_the_byte_endpoints_exist() -> None:
     shared = set(first_column("The byte endpoints"))
     for cls in (pp.ByteServer, pp.ByteClient, pp.SpecQuery):
         assert shared <= attributes(cls)
-    assert {"server", "channel_accepted", "accept", "reject"} <= attributes(pp.ByteServer)
+    assert {"server", "channel_accepted", "resume"} <= attributes(pp.ByteServer)
     assert {"client", "channel_opened"} <= attributes(pp.ByteClient)
     assert "channel_opened" in attributes(pp.SpecQuery)
 

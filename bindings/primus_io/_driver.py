@@ -277,19 +277,14 @@ class Driver(IO, ABC):
         if self._pumping:
             return
         self._pumping = True
-        endpoint, now = self.endpoint, self.now()
+        endpoint = self.endpoint
         try:
-            events = endpoint.events()
-            while True:
-                self._told += len(events)
-                for event in events:
-                    self.deliver(event)
-                commands = endpoint.commands(now=now)
-                for command in commands:
-                    self._run(command)
-                events = endpoint.events()  # `commands` itself may have added some
-                if not events and not commands:
-                    break
+            for item in endpoint.poll(now=self.now()):
+                if isinstance(item, pp.events.Event):
+                    self._told += 1
+                    self.deliver(item)
+                else:
+                    self._run(item)
         finally:
             self._pumping = False
         due = endpoint.next_timeout()

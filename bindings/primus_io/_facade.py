@@ -108,7 +108,7 @@ class ClientFacade(Session):
         event.name
         for event in vars(ev).values()
         if isinstance(event, type) and issubclass(event, ev.Event) and not issubclass(event, ev.SparkEvent)
-        if event.name and event.name not in {"initialised", "log", "authorization", "incoming::id", "spec"}
+        if event.name and event.name not in {"initialised", "log", "request held", "incoming::id", "spec"}
     )
     _core: pp.Client
     failure: Exception | None = None
@@ -156,7 +156,7 @@ class ClientFacade(Session):
 
     @property
     def _over(self) -> bool:
-        return self._core.state in (pp.ClientState.ENDED, pp.ClientState.DESTROYED)
+        return self._core.state.over
 
     def _stays_closed(self) -> bool:
         if self._left:
@@ -178,8 +178,7 @@ class ClientFacade(Session):
 
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.DataReceived:
-            if not self._core.deaf:
-                self._deliver_data(event)
+            self._deliver_data(event)
             return
         if type(event) is ev.IdReceived:
             self._ids += 1
@@ -265,30 +264,20 @@ class ServerFacade(Emitter, Generic[S]):
         Raises EncodeError where it cannot be sent, LocalProtocolError where `but` is no collection of sparks.
         """
         _check_sparks(but)
-        count = self._core.write(data, but=[spark._core for spark in but])
-        if any(spark.crowded for spark in self._core.sparks.values()):
+        count = self._core.write(data, exclude=[spark._core for spark in but])
+        if any(spark.needs_drain for spark in self._core.sparks.values()):
             self._io.pump()  # what follows in this turn may be too much for one that reads, too
         else:
             self._io.schedule()
         return count
 
     def _deliver(self, event: ev.Event) -> None:
-        if type(event) is ev.SparkData:
-            spark = event.spark.context
-            if not event.spark.deaf:
-                heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + OVERHEAD, spark)
-                spark._deliver_data(event, heard and self._handler is None)
-        elif type(event) is ev.SparkConnected:
+        if isinstance(event, ev.SparkEvent):
             spark = self._spark_of(event.spark)
-            self._emit(event, (spark,), owner=spark)
-            if self._handler is not None:
-                self._io.start(self._handle(self._handler, spark))
-        elif type(event) is ev.AuthorizationRequested:
+            event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
+            self._deliver_to(spark, event)
+        elif type(event) is ev.RequestHeld:
             self._ask(event)
-        elif isinstance(event, ev.SparkEvent):
-            spark = event.spark.context
-            self._emit(event, tuple(spark if arg is event.spark else arg for arg in event.args), owner=spark)
-            spark._deliver(event)
         elif type(event) is ev.Logged and self._at_work >= BUSY:
             self._unheard(event)
         else:
@@ -297,6 +286,17 @@ class ServerFacade(Emitter, Generic[S]):
                 self._closed = True
                 for waiter in self._waiters:
                     waiter.set()
+
+    def _deliver_to(self, spark: S, event: ev.SparkEvent[S]) -> None:
+        if type(event) is ev.SparkData:
+            heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + OVERHEAD, spark)
+            spark._deliver_data(event, heard and self._handler is None)
+            return
+        self._emit(event, event.args, owner=spark)
+        if type(event) is not ev.SparkConnected:
+            spark._deliver(event)
+        elif self._handler is not None:
+            self._io.start(self._handle(self._handler, spark))
 
     def _unheard(self, event: ev.Event) -> None:
         if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
@@ -349,7 +349,7 @@ class ServerFacade(Emitter, Generic[S]):
         await self._wait_closed()
         await self._io.finish()
 
-    def _ask(self, event: ev.AuthorizationRequested) -> None:
+    def _ask(self, event: ev.RequestHeld) -> None:
         assert self._authorize is not None
         try:
             result = self._authorize(event.request)
@@ -395,17 +395,18 @@ class ServerFacade(Emitter, Generic[S]):
         """Anything but an exception or False lets the request in."""
         if isinstance(result, pp.Refused):
             try:
-                self._endpoint.reject(id, result.message, status=result.status, authenticate=result.authenticate)
+                refusal = self._core.refusal(result.message, status=result.status, authenticate=result.authenticate)
+                self._endpoint.resume(id, refusal)
                 return
             except pp.ConfigError as error:
                 result = error
         if isinstance(result, BaseException):
             log.error("the authorization hook raised; answering 500", exc_info=result)
-            self._endpoint.reject(id, "internal error", status=500)
+            self._endpoint.resume(id, self._core.refusal("internal error", status=500))
         elif result is False:
-            self._endpoint.reject(id, "Unauthorized")
+            self._endpoint.resume(id, self._core.refusal("Unauthorized"))
         else:
-            self._endpoint.accept(id)
+            self._endpoint.resume(id)
 
     def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
         async def run() -> None:

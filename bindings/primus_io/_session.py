@@ -201,7 +201,7 @@ class Session(Emitter):
         Raises EncodeError where the value cannot be sent.
         """
         taken = self._core.write(data)
-        if self._core.crowded:
+        if self._core.needs_drain:
             self._io.pump()
         else:
             self._io.schedule()
@@ -214,7 +214,7 @@ class Session(Emitter):
 
     async def _room(self) -> None:
         await self._io.checkpoint()
-        await self._until(lambda: not self._core.crowded or self._ended)
+        await self._until(lambda: not self._core.needs_drain or self._ended)
 
     @property
     def buffered(self) -> int:
@@ -224,7 +224,7 @@ class Session(Emitter):
     @property
     def crowded(self) -> bool:
         """Whether so many of them wait that `send` would wait too."""
-        return self._core.crowded
+        return self._core.needs_drain
 
     # --- reading ---
 

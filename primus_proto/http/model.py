@@ -83,10 +83,12 @@ class Request:
         "headers",
         "http_version",
         "method",
+        "opens_session",
         "path",
         "peer",
         "query_string",
         "root",
+        "route",
         "target",
     )
 
@@ -111,8 +113,16 @@ class Request:
         """The path that the server is mounted at in a host that speaks HTTP itself; not a part of `target`."""
         self.context: Any = None
         """The application's to use: what authorization found out, say."""
+        self.opens_session = True
+        """Whether it asks for a new session; False for a request of a session that is open, such as a poll."""
+        self.route: Any = None  # where the transport wants it to go
         self.path, _, self.query_string = target.partition("?")
         self._pairs: list[tuple[str, str]] | None = None
+
+    @property
+    def is_upgrade(self) -> bool:
+        """Whether it asks for an upgrade to a WebSocket."""
+        return "websocket" in self.headers.tokens("upgrade")
 
     @property
     def query_pairs(self) -> list[tuple[str, str]]:
@@ -180,7 +190,7 @@ UPGRADE_REQUIRED = text_response(
 
 def wants_websocket(request: Request) -> bool:
     """Whether a request claims to be a WebSocket handshake; whether it is a good one is for the wire to say."""
-    return request.method == "GET" and "websocket" in request.headers.tokens("upgrade")
+    return request.method == "GET" and request.is_upgrade
 
 
 def check_status(status: object) -> None:

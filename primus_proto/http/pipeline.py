@@ -1,103 +1,219 @@
-"""What happens to a request before its transport sees it: path, spec, authorization (protocol 2 and 6).
+"""The request pipeline: the named layers that every request under the pathname walks (protocol 2 and 6).
 
-It stands on the exchange seam alone, so a host that speaks HTTP itself passes its own exchanges through the same gate.
+A layer is ``Request -> Response | Headers | None``: it answers, adds headers to whatever will be answered, or passes. A
+layer that has to wait returns `HOLD`; then the request stays there until `Requests.resume`.
+
+The law kept here: all three seams walk the same list. `Pipeline` knows no exchange; `Requests` walks it for hosts that
+have exchanges, the byte endpoint and ASGI among them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
 
 from .. import events as ev
+from ..config import ServerConfig
 from ..errors import LocalProtocolError
-from ..session.server import Server
-from ..timers import Timer
+from ..limits import Limits
+from ..timers import Timer, Timers
 from ..transports.base import Exchange, Route, ServerTransport
-from .model import CLOSING, Response, error_response
-from .spec import public_response
+from .model import CLOSING, Headers, Request, Response, error_response
+from .spec import answer_client_library, answer_foreign_path, answer_spec, answer_unclean_path
 
-__all__ = ["Gate"]
+__all__ = ["HOLD", "Layer", "Outcome", "Pipeline", "PipelineHost", "Requests"]
 
 LATE = error_response(503, "authorization took too long")
+TOO_MANY = error_response(503, "too many requests wait for authorization")
+FAILED = error_response(500, "internal error")
+
+
+class _Hold:
+    """The type of `HOLD`."""
+
+
+HOLD: Final = _Hold()
+"""What a layer returns that has to wait."""
+
+LayerFunction = Callable[[Request], Response | Headers | _Hold | None]
+
+
+class PipelineHost(Protocol):
+    """What the pipeline needs of its server."""
+
+    config: ServerConfig
+    limits: Limits
+    timers: Timers
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server takes no more sessions."""
+
+    def emit(self, event: ev.Event) -> None: ...
 
 
 @dataclass(slots=True)
-class _Pending:
+class Layer:
+    """One named layer. `http` and `upgrade` say which requests walk it: plain ones, and those that ask to upgrade."""
+
+    name: str
+    run: LayerFunction
+    http: bool = True
+    upgrade: bool = True
+
+
+class Outcome(NamedTuple):
+    """What a walk came to: an answer, or a pass if there is none, or at which layer the request is held."""
+
+    answer: Response | None
+    headers: tuple[tuple[str, str], ...] = ()
+    """To add to the answer, or to whatever the transport answers."""
+    held: int | None = None
+
+
+class Pipeline:
+    """The ordered list of layers."""
+
+    def __init__(self, host: PipelineHost) -> None:
+        self._host = host
+        config = host.config
+        self.layers: list[Layer] = [
+            Layer("pathname", lambda request: answer_foreign_path(config, request)),
+            Layer("clean-path", lambda request: answer_unclean_path(config, request)),
+            Layer("primus.js", lambda request: answer_client_library(config, request), upgrade=False),
+            Layer("spec", lambda request: answer_spec(config, request, host.closing), upgrade=False),
+            Layer("closing", self._refuse_while_closing),
+            Layer("authorization", self._ask),
+        ]
+
+    def insert(self, layer: Layer, *, before: str) -> None:
+        """Put a layer in front of the one that has the name `before`."""
+        self.layers.insert([each.name for each in self.layers].index(before), layer)
+
+    def walk(self, request: Request, start: int = 0) -> Outcome:
+        """Walk a request through the layers from number `start` on. A layer that raises is logged and answered 500."""
+        upgrade = request.is_upgrade
+        headers: tuple[tuple[str, str], ...] = ()
+        for index in range(start, len(self.layers)):
+            layer = self.layers[index]
+            if not (layer.upgrade if upgrade else layer.http):
+                continue
+            try:
+                result = layer.run(request)
+            except Exception as error:
+                self._host.emit(ev.Logged("error", f"layer {layer.name}: {error!r}"))
+                result = FAILED
+            if isinstance(result, Response):
+                return Outcome(result, headers)
+            if isinstance(result, Headers):
+                headers += result.pairs
+            elif result is HOLD:
+                return Outcome(None, headers, index)
+        return Outcome(None, headers)
+
+    # --- built-in layers ---
+
+    def _refuse_while_closing(self, request: Request) -> Response | None:
+        return CLOSING if self._host.closing and request.opens_session else None
+
+    def _ask(self, request: Request) -> _Hold | None:
+        which = self._host.config.authorization
+        return HOLD if which == "all" or (which and request.opens_session) else None
+
+
+@dataclass(slots=True)
+class _Held:
     exchange: Exchange
-    route: Route
+    layer: int
     timer: Timer
 
 
-class Gate:
-    """Decides, for each request under the pathname, who answers it."""
+class Requests:
+    """Requests that arrive as exchanges. Each walks the pipeline; the transport serves those that pass."""
 
-    def __init__(self, server: Server, transport: ServerTransport) -> None:
-        self._server = server
+    def __init__(self, host: PipelineHost, pipeline: Pipeline, transport: ServerTransport) -> None:
+        self._host = host
+        self._pipeline = pipeline
         self._transport = transport
         self._last_id = 0
-        self._pending: dict[int, _Pending] = {}
-        self._decided: list[tuple[_Pending, Response | None]] = []
+        self._held: dict[int, _Held] = {}
+        self._resumed: list[tuple[_Held, Response | Headers | None]] = []
+        pipeline.insert(Layer("transport", self._route), before="closing")
+
+    @property
+    def idle(self) -> bool:
+        """Whether `run` has nothing to do."""
+        return not self._resumed
 
     def request(self, exchange: Exchange, *, now: float) -> None:
         """A request's head is complete."""
-        answer = self._answer(exchange, now)
-        if answer is not None:
-            exchange.respond(answer.status, answer.headers, answer.body, now=now)
+        self._walk(exchange, 0, False, now)
 
-    def accept(self, id: int) -> bool:
-        """See `ByteServer.accept`."""
-        return self._decide(id, None)
-
-    def reject(self, id: int, message: str, *, status: int = 401, authenticate: str | None = None) -> bool:
-        """See `ByteServer.reject`."""
-        return self._decide(id, self._server.refusal(message, status=status, authenticate=authenticate))
+    def resume(self, id: int, answer: Response | Headers | None = None) -> bool:
+        """See `ByteServer.resume`."""
+        if not 0 < id <= self._last_id:
+            raise LocalProtocolError(f"no request {id} was ever held")
+        held = self._forget(id)
+        if held is None:
+            return False
+        self._resumed.append((held, answer))
+        return True
 
     def run(self, *, now: float) -> None:
-        """Carry out what was decided."""
-        decided, self._decided = self._decided, []
-        for pending, refusal in decided:
-            if refusal is None and self._server.closing and pending.route.opens:
-                refusal = CLOSING  # accepted in the same breath, and too late
-            if refusal is None:
-                self._admit(pending.exchange, pending.route, now)
+        """Walk on with the requests that were resumed."""
+        resumed, self._resumed = self._resumed, []
+        for held, answer in resumed:
+            exchange = held.exchange
+            if isinstance(answer, Headers):
+                exchange.extra_headers += answer.pairs
+            if isinstance(answer, Response):
+                _respond(exchange, answer, True, now)
+            elif self._host.closing and exchange.request.opens_session:
+                _respond(exchange, CLOSING, True, now)
             else:
-                self._refuse(pending.exchange, refusal, now)
+                self._walk(exchange, held.layer + 1, True, now)
 
     def close(self, *, now: float) -> None:
-        """The server is closing: nobody who wants a new session waits any longer."""
-        for id in [id for id, pending in self._pending.items() if pending.route.opens]:
+        """The server is closing: requests for a new session wait no longer."""
+        for id in [id for id, held in self._held.items() if held.exchange.request.opens_session]:
             self._turn_away(id, CLOSING, now)
 
     # --- inside ---
 
-    def _answer(self, exchange: Exchange, now: float) -> Response | None:
-        config = self._server.config
-        answer = public_response(config, exchange.request, self._server.closing)
+    def _walk(self, exchange: Exchange, start: int, close: bool, now: float) -> None:
+        answer, headers, held = self._pipeline.walk(exchange.request, start)
+        exchange.extra_headers += headers
+        if held is not None:
+            answer = self._hold(exchange, held, now)
+        elif answer is None:
+            self._pass_on(exchange, now)
         if answer is not None:
-            return answer
-        route = self._transport.route(exchange.request)
+            _respond(exchange, answer, close, now)
+
+    def _route(self, request: Request) -> Response | None:
+        route = self._transport.route(request)
         if isinstance(route, Response):
             return route
-        if self._server.closing and route.opens:
-            return CLOSING
-        if config.authorization == "all" or (config.authorization and route.opens):
-            return self._ask(exchange, route, now)
-        self._admit(exchange, route, now)
+        request.route = route
+        request.opens_session = route.opens
         return None
 
-    def _ask(self, exchange: Exchange, route: Route, now: float) -> Response | None:
-        limits = self._server.limits
-        if len(self._pending) >= limits.authorizations:
-            return error_response(503, "too many requests wait for authorization")
+    def _hold(self, exchange: Exchange, layer: int, now: float) -> Response | None:
+        limits = self._host.limits
+        if len(self._held) >= limits.authorizations:
+            return TOO_MANY
         self._last_id += 1
         id = self._last_id
-        timer = self._server.timers.new(lambda now: self._turn_away(id, LATE, now))
+        timer = self._host.timers.new(lambda now: self._turn_away(id, LATE, now))
         timer.set(now + limits.authorization)
-        self._pending[id] = _Pending(exchange, route, timer)
+        self._held[id] = _Held(exchange, layer, timer)
         exchange.on_gone = lambda now: self._gone(id)
-        self._server.emit(ev.AuthorizationRequested(id, exchange.request))
+        self._host.emit(ev.RequestHeld(id, self._pipeline.layers[layer].name, exchange.request))
         return None
 
-    def _admit(self, exchange: Exchange, route: Route, now: float) -> None:
+    def _pass_on(self, exchange: Exchange, now: float) -> None:
+        route: Route = exchange.request.route
         if route.body:
             exchange.read(
                 route.body,
@@ -107,29 +223,21 @@ class Gate:
         else:
             self._transport.handle(exchange, route, b"", now=now)
 
-    def _decide(self, id: int, refusal: Response | None) -> bool:
-        if not 0 < id <= self._last_id:
-            raise LocalProtocolError(f"no authorization {id} was ever asked for")
-        pending = self._forget(id)
-        if pending is None:
-            return False
-        self._decided.append((pending, refusal))
-        return True
-
-    def _forget(self, id: int) -> _Pending | None:
-        pending = self._pending.pop(id, None)
-        if pending is not None:
-            pending.timer.cancel()
-            pending.exchange.on_gone = None
-        return pending
+    def _forget(self, id: int) -> _Held | None:
+        held = self._held.pop(id, None)
+        if held is not None:
+            held.timer.cancel()
+            held.exchange.on_gone = None
+        return held
 
     def _gone(self, id: int) -> None:
         self._forget(id)
 
-    def _turn_away(self, id: int, why: Response, now: float) -> None:
-        pending = self._forget(id)
-        assert pending is not None
-        self._refuse(pending.exchange, why, now)
+    def _turn_away(self, id: int, answer: Response, now: float) -> None:
+        held = self._forget(id)
+        assert held is not None
+        _respond(held.exchange, answer, True, now)
 
-    def _refuse(self, exchange: Exchange, answer: Response, now: float) -> None:
-        exchange.respond(answer.status, answer.headers, answer.body, close=True, now=now)
+
+def _respond(exchange: Exchange, answer: Response, close: bool, now: float) -> None:
+    exchange.respond(answer.status, answer.headers, answer.body, close=close, now=now)

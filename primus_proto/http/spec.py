@@ -1,4 +1,4 @@
-"""What the server answers to every client, before authorization: the paths it owns, ``/spec`` and ``primus.js``."""
+"""What the server answers before authorization: foreign and unclean paths, ``/spec`` and ``primus.js`` (protocol 2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..config import ServerConfig
 from ..parsers import get_parser
 from .model import CLOSING, Request, Response, is_clean, json_response, owns, text_response
 
-__all__ = ["public_response", "spec_response"]
+__all__ = ["answer_client_library", "answer_foreign_path", "answer_spec", "answer_unclean_path", "spec_response"]
 
 # What `/spec` reports: the release of happn-primus, or of primus, whose protocol this is (protocol 2).
 SPEC_VERSIONS = {"primus6": "6.1.0", "primus": "8.0.9"}
@@ -34,19 +34,31 @@ def spec_response(config: ServerConfig, root: str = "") -> Response:
     return json_response(200, spec)
 
 
-def public_response(config: ServerConfig, request: Request, closing: bool) -> Response | None:
-    """What everybody gets who asks for this (protocol 2); None: that is for a transport to say, and may be refused."""
-    path = request.path
-    if not owns(config.pathname, path):
-        return text_response(404, "Not Found: nothing here but Primus, under another path")
-    if not is_clean(config.pathname, path):
-        return text_response(400, "Bad Request: dot segments and empty segments are not followed")
-    if "websocket" in request.headers.tokens("upgrade"):
+def answer_foreign_path(config: ServerConfig, request: Request) -> Response | None:
+    """Answer 404 to a request that is not under the pathname."""
+    if owns(config.pathname, request.path):
         return None
-    if path == config.pathname + "/spec":
-        if request.method not in ("GET", "HEAD"):
-            return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))
-        return CLOSING if closing else spec_response(config, request.root)
-    if path == config.pathname + "/primus.js":
-        return text_response(404, "Not Found: this server does not carry the JavaScript client library")
-    return None
+    return text_response(404, "Not Found: nothing here but Primus, under another path")
+
+
+def answer_unclean_path(config: ServerConfig, request: Request) -> Response | None:
+    """Answer 400 to a path under the pathname that has dot segments or empty ones."""
+    if is_clean(config.pathname, request.path):
+        return None
+    return text_response(400, "Bad Request: dot segments and empty segments are not followed")
+
+
+def answer_client_library(config: ServerConfig, request: Request) -> Response | None:
+    """Answer a request for ``primus.js``, which this server does not have."""
+    if request.path != config.pathname + "/primus.js":
+        return None
+    return text_response(404, "Not Found: this server does not carry the JavaScript client library")
+
+
+def answer_spec(config: ServerConfig, request: Request, closing: bool) -> Response | None:
+    """Answer a request for ``/spec``."""
+    if request.path != config.pathname + "/spec":
+        return None
+    if request.method not in ("GET", "HEAD"):
+        return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))
+    return CLOSING if closing else spec_response(config, request.root)

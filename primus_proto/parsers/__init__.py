@@ -25,6 +25,10 @@ class Parser(Protocol):
     def name(self) -> str:
         """What ``/spec`` calls it."""
 
+    @property
+    def binary(self) -> bool:
+        """Whether `encode` makes bytes: some transports carry text only."""
+
     def encode(self, value: Any) -> str | bytes:
         """Text for a text message, bytes for a binary one."""
 
@@ -38,7 +42,7 @@ PARSERS: dict[str, Parser] = {"json": JSONParser()}
 def get_parser(parser: str | Parser) -> Parser:
     """The parser of that name, in any letter case, or the parser given; ConfigError where there is none."""
     if isinstance(parser, type) or not isinstance(parser, str | Parser):
-        raise ConfigError(f"parser must be a name or have name, encode and decode; got {parser!r}")
+        raise ConfigError(f"parser must be a name or have name, binary, encode and decode; got {parser!r}")
     if not isinstance(parser, str):
         return parser
     try:

@@ -26,6 +26,7 @@ class JSONParser:
     """JSON in text messages; a binary message is handed over undecoded, as bytes."""
 
     name = "JSON"
+    binary = False
 
     def __init__(self) -> None:
         # json.dumps(separators=...) and json.loads(parse_float=...) would build one of these for each message.

@@ -12,7 +12,7 @@ import random
 from ..config import ClientConfig
 from ..errors import PrimusError
 
-__all__ = ["Recovery", "reconnect_delay"]
+__all__ = ["Backoff", "reconnect_delay"]
 
 # A finite cap, so that an overflowing power still ends in a timer that fires: thirty years.
 LONGEST_DELAY = 1e9
@@ -36,7 +36,7 @@ def reconnect_delay(attempt: int, *, min: float, max: float, factor: float, rng:
     return builtins.min(max, round(delay, 3), LONGEST_DELAY)
 
 
-class Recovery:
+class Backoff:
     """Counts the attempts of one client's reconnect procedures, and remembers when and why one began."""
 
     def __init__(self, config: ClientConfig, rng: random.Random) -> None:

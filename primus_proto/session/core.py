@@ -1,21 +1,47 @@
-"""What the session side of either end is made of: timers on a clock that is told, and what is to be fetched from it.
+"""`Core`, the base of `Client` and `Server`: timers on a clock that comes in, and a queue of what goes out.
 
-The law kept here: time and randomness come in, events and commands come out, and reading twice gives nothing new.
+The law kept here: time and randomness come in; events and commands go out, one at a time, by `poll`.
 """
 
 from __future__ import annotations
 
 import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from .. import events as ev
-from ..commands import Command
+from ..commands import MessageCommand
 from ..limits import Limits
 from ..timers import Timers
+from .states import SparkState
 
-__all__ = ["Machine"]
+__all__ = ["Core", "poll"]
+
+C = TypeVar("C")
 
 
-class Machine:
+def poll(
+    events: deque[ev.Event], commands: deque[C], work: Callable[[float], object], now: float
+) -> Iterator[ev.Event | C]:
+    """Hand out events, then the commands that `work(now)` makes of what they caused, until there is nothing.
+
+    An item is taken off its queue only when it is handed out. So what the application does on one event takes effect
+    before the next, data of a spark that this end has ended is withheld, and a caller that breaks off loses nothing.
+    """
+    while True:
+        while events:
+            event = events.popleft()
+            if type(event) is not ev.SparkData or event.spark.state is not SparkState.ENDED:
+                yield event
+        work(now)
+        if not commands and not events:
+            return
+        while commands:
+            yield commands.popleft()
+
+
+class Core:
     """Base of `Client` and `Server`.
 
     `rng` gives ids, nonces and delays their randomness: a `random.SystemRandom` in production, a seeded
@@ -27,10 +53,10 @@ class Machine:
         self.rng = rng
         self.wall_offset = wall_offset
         self.timers = Timers()
-        self.deaf = False
-        """From a client's `end` to `events`: whoever delivers events passes over data that is left (protocol 4.5)."""
-        self._events: list[ev.Event] = []
-        self._commands: list[Command] = []
+        self.queued_events: deque[ev.Event] = deque()
+        """Events that `poll` has not handed out yet."""
+        self.queued_commands: deque[MessageCommand[Any]] = deque()
+        """Commands of the message seam that `poll` has not handed out yet."""
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due, on the clock of `now`; None: nothing is. Pure."""
@@ -40,23 +66,11 @@ class Machine:
         """Do what is due; early and extra calls are harmless."""
         self.timers.fire(now)
 
-    def events(self) -> list[ev.Event]:
-        """What happened since the last call, in order; hands over and forgets."""
-        taken, self._events = self._events, []
-        self.deaf = False
-        return taken
-
-    def commands(self, *, now: float) -> list[Command]:
-        """What the host must do since the last call, in order; hands over and forgets."""
-        taken = self._commands.copy()
-        self._commands.clear()  # the pipes of the message seam hold this very list
-        return taken
-
     # --- inside the core ---
 
     def emit(self, event: ev.Event) -> None:
         """Queue an event."""
-        self._events.append(event)
+        self.queued_events.append(event)
 
     def epoch(self, now: float) -> float:
         """Unix time in seconds."""

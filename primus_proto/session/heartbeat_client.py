@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from ..config import ClientConfig
+from ..limits import Limits
+from ..timers import Timers
 from .states import ReadyState
 
-if TYPE_CHECKING:
-    from .client import Client
-
-__all__ = ["DEFAULT_PING", "DEFAULT_PONG", "ClientHeartbeat", "client_heartbeat"]
+__all__ = ["DEFAULT_PING", "DEFAULT_PONG", "ClientHeartbeat", "HeartbeatClient", "client_heartbeat"]
 
 DEFAULT_PING = 25.0
 DEFAULT_PONG = 10.0
@@ -24,22 +24,41 @@ DEFAULT_PING_TIMEOUT = 45.0
 PONG_SKIP = 1.0  # for how long after a pong a happn server answers no ping, unless it is set otherwise
 
 
-def client_heartbeat(client: Client) -> ClientHeartbeat:
+class HeartbeatClient(Protocol):
+    """What a heartbeat needs of its client."""
+
+    config: ClientConfig
+    heartbeat: ClientHeartbeat
+    latency: float | None
+    limits: Limits
+    ready_state: ReadyState
+    timers: Timers
+
+    def epoch_ms(self, now: float) -> int: ...
+
+    def say(self, name: str, value: str) -> None:
+        """Send a protocol message."""
+
+    def silence(self, missed: str, now: float) -> None:
+        """The server is taken for dead; `missed` says what did not come."""
+
+
+def client_heartbeat(client: HeartbeatClient) -> ClientHeartbeat:
     """The heartbeat a client begins with: the configured dialect's, `happn` where that is to be found out."""
     return _answering(client) if client.config.dialect == "primus" else _pinging(client)
 
 
-def _pinging(client: Client, ping: float = DEFAULT_PING) -> ClientHeartbeat:
+def _pinging(client: HeartbeatClient, ping: float = DEFAULT_PING) -> ClientHeartbeat:
     """What the user has set wins over `ping`."""
     return PingingHeartbeat(client, ping if client.config.ping is None else client.config.ping)
 
 
-def _answering(client: Client, timeout: float = DEFAULT_PING_TIMEOUT) -> ClientHeartbeat:
+def _answering(client: HeartbeatClient, timeout: float = DEFAULT_PING_TIMEOUT) -> ClientHeartbeat:
     """What the user has set wins over `timeout`."""
     return AnsweringHeartbeat(client, timeout if client.config.ping_timeout is None else client.config.ping_timeout)
 
 
-def _told(client: Client, spec: Mapping[str, Any]) -> ClientHeartbeat | None:
+def _told(client: HeartbeatClient, spec: Mapping[str, Any]) -> ClientHeartbeat | None:
     """The heartbeat that a server's ``/spec`` asks for (protocol 3.5); None where it does not tell.
 
     A server cannot ask for a storm of pings.
@@ -68,7 +87,7 @@ def _seconds(milliseconds: object) -> float | None:
 class ClientHeartbeat(ABC):
     """A client's heartbeat. The dialects say what its timers are, and what they mean."""
 
-    def __init__(self, client: Client, period: float) -> None:
+    def __init__(self, client: HeartbeatClient, period: float) -> None:
         self._client = client
         self._period = period  # what its timer is set to; 0: not at all
         self._since = 0.0  # from when on that counts: the open, or the last sign of life since
@@ -134,7 +153,7 @@ class ClientHeartbeat(ABC):
 class PingingHeartbeat(ClientHeartbeat):
     """`happn` and `primus6`: sends a ping some time after each pong, and misses the next pong (protocol 3.1)."""
 
-    def __init__(self, client: Client, period: float) -> None:
+    def __init__(self, client: HeartbeatClient, period: float) -> None:
         super().__init__(client, period)
         self._ping_timer = client.timers.new(self._ping_due)
         self._pong_timer = client.timers.new(self._pong_due)
@@ -198,7 +217,7 @@ class PingingHeartbeat(ClientHeartbeat):
 class AnsweringHeartbeat(ClientHeartbeat):
     """`primus`, 7 and later: answers the server's pings, and misses the next one (protocol 3.4)."""
 
-    def __init__(self, client: Client, period: float) -> None:
+    def __init__(self, client: HeartbeatClient, period: float) -> None:
         super().__init__(client, period)
         self._timer = client.timers.new(self._expired)
 

@@ -72,11 +72,11 @@ def parse_protocol_message(text: str) -> tuple[str, str] | None:
 class Message:
     """One encoded message: `payload` as the parser made it, and its framings, each made at most once.
 
-    A broadcast hands one `Message` to every spark, so whatever frames it (by a key of its own choosing, such as
-    the transport's name) does so once for all of them.
+    A broadcast hands one `Message` to every spark, so whatever frames or wraps it, under a key of its own such as the
+    transport's name, does so once for all of them.
     """
 
-    __slots__ = ("_framings", "payload", "size")
+    __slots__ = ("_framings", "_wrappings", "payload", "size")
 
     def __init__(self, payload: str | bytes) -> None:
         self.payload = payload
@@ -88,6 +88,20 @@ class Message:
         else:
             raise TypeError(f"a parser must make str or bytes, not {type(payload).__name__}")
         self._framings: dict[str, bytes] | None = None
+        self._wrappings: dict[str, Message] | None = None
+
+    def wrapped(self, kind: str, make: Callable[[str | bytes], str | bytes]) -> Message:
+        """This message in the packet `kind` of a transport; made by `make(payload)` the first time.
+
+        What it returns is a message too, whose frames are made once: so a broadcast is packed and framed once for all.
+        """
+        wrappings = self._wrappings
+        if wrappings is None:
+            wrappings = self._wrappings = {}
+        wrapping = wrappings.get(kind)
+        if wrapping is None:
+            wrapping = wrappings[kind] = Message(make(self.payload))
+        return wrapping
 
     def framed(self, kind: str, make: Callable[[str | bytes], bytes]) -> bytes:
         """The bytes of this message in the framing `kind`; made by `make(payload)` the first time."""

@@ -1,11 +1,12 @@
 """The server without its IO: the registry of sparks, broadcast, authorization's decisions, closing.
 
 This is the message seam of a server: a host that has its own WebSockets calls `open_spark`, feeds the spark, and
-does what `commands` says. `ByteServer` drives the same object from bytes.
+does what `poll` says. `ByteServer` drives the same object from bytes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Callable, Collection, Iterator
@@ -13,24 +14,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import events as ev
-from ..commands import Command
+from ..commands import MessageCommand
 from ..config import ServerConfig
 from ..errors import LocalProtocolError
-from ..http.model import CLOSING, UPGRADE_REQUIRED, Request, Response, check_status, error_response, wants_websocket
-from ..http.spec import public_response
+from ..http.model import UPGRADE_REQUIRED, Headers, Request, Response, check_status, error_response, wants_websocket
+from ..http.pipeline import Pipeline
 from ..parsers import get_parser
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe
-from .codec import encode, encode_protocol
-from .core import Machine
+from .core import Core, poll
+from .link import encode
 from .messages import NOTHING, Message
 from .spark import Spark
 
 __all__ = ["Server"]
 
 
-class Server(Machine):
-    """All sparks of one server, and the verbs that concern them all. `rng` and `wall_offset` are as for `Machine`."""
+class Server(Core):
+    """All sparks of one server, and the verbs that concern them all. `rng` and `wall_offset` are as for `Core`."""
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         self.config = config or ServerConfig()
@@ -39,6 +40,8 @@ class Server(Machine):
         self.networks = self.config.networks()
         self.sparks: dict[str, Spark] = {}
         """The open sparks by id; read it, do not change it."""
+        self.pipeline = Pipeline(self)
+        """The layers that every request walks."""
         self._farewell: _Farewell | None = None
         self._closed = False
         self._busy: Callable[[], bool] = lambda: False
@@ -62,16 +65,16 @@ class Server(Machine):
     def __len__(self) -> int:
         return len(self.sparks)
 
-    def write(self, data: Any, *, but: Collection[Spark] = ()) -> int:
+    def write(self, data: Any, *, exclude: Collection[Spark] = ()) -> int:
         """Broadcast: send one value to every spark but those named; returns how many took it.
 
-        Encoded once and framed once. Raises EncodeError where the value cannot be sent, LocalProtocolError where `but`
-        names what is no spark of the core's.
+        Encoded once and framed once. Raises EncodeError where the value cannot be sent, LocalProtocolError where
+        `exclude` has anything but sparks of the core.
         """
-        if but and not all(isinstance(spark, Spark) for spark in but):
-            raise LocalProtocolError(f"but takes sparks as the core's events carry them; got {but!r}")
+        if exclude and not all(isinstance(spark, Spark) for spark in exclude):
+            raise LocalProtocolError(f"exclude takes sparks as the core's events carry them; got {exclude!r}")
         message = encode(self.parser, data)
-        return sum(spark.send_message(message) for spark in self if spark not in but)
+        return sum(spark.write_message(message) for spark in self if spark not in exclude)
 
     def close(self, data: Any = NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
         """Take no more sessions, and end all sparks, after `timeout` seconds if given (protocol 4.5).
@@ -90,17 +93,22 @@ class Server(Machine):
 
     # --- the driver's side (message seam) ---
 
-    def answer(self, request: Request) -> Response | None:
-        """What to answer to a request that gets no session (protocol 2); None: it asks for one, and may have it. Pure.
+    def answer(self, request: Request) -> Response | Headers:
+        """Walk a request through the pipeline: return the answer to it, or headers to add when it is accepted. Pure.
 
-        Then it is the host's turn: authorize it (`refusal` says no), accept its WebSocket, and call `open_spark`.
+        After headers (most often none) it is the host's turn: authorize the request (`refusal` refuses it), accept its
+        WebSocket, and call `open_spark`. A layer that would hold the request, such as authorization, is passed over:
+        the host can wait by itself.
         """
-        answer = public_response(self.config, request, self.closing)
-        if answer is not None:
-            return answer
-        if self.closing:
-            return CLOSING
-        return None if wants_websocket(request) else UPGRADE_REQUIRED
+        answer, headers, held = self.pipeline.walk(request)
+        while held is not None:
+            answer, more, held = self.pipeline.walk(request, held + 1)
+            headers += more
+        if answer is None and not wants_websocket(request):
+            answer = UPGRADE_REQUIRED
+        if answer is None:
+            return Headers(headers)
+        return dataclasses.replace(answer, headers=(*answer.headers, *headers)) if headers else answer
 
     def refusal(self, message: str, *, status: int = 401, authenticate: str | None = None) -> Response:
         """The answer to a request that authorization refused (protocol 6). Pure.
@@ -113,10 +121,10 @@ class Server(Machine):
     def open_spark(self, request: Request, *, now: float, pipe: Pipe | None = None) -> Spark:
         """A WebSocket was accepted for `request`: its new session.
 
-        Without a `pipe` the spark speaks through `commands`, which then name it.
+        Without a `pipe` the spark sends by commands, which name it.
         """
-        pipe = pipe or MessagePipe(self._commands, request)
-        spark = Spark(self, pipe, request, self.new_id(), now=now)
+        pipe = pipe or MessagePipe(self.queued_commands, request)
+        spark = Spark(self, pipe, request, pipe.session_id or self.new_id(), now=now)
         pipe.session = spark
         self.sparks[spark.id] = spark
         self.emit(ev.SparkConnected(spark))
@@ -124,24 +132,15 @@ class Server(Machine):
             spark.end_with(self._farewell.message, reconnect=self._farewell.reconnect)
         return spark
 
-    def commands(self, *, now: float) -> list[Command]:
-        """What the host must do since the last call, in order; hands over and forgets."""
-        self._continue_closing(now)
-        return super().commands(now=now)
+    def poll(self, *, now: float) -> Iterator[ev.Event | MessageCommand[Spark]]:
+        """Hand out what to know and to do, one item at a time: events, then the commands they caused."""
+        return poll(self.queued_events, self.queued_commands, self.work, now)
 
     # --- for sparks and endpoints ---
 
     def new_id(self) -> str:
         """32 hexadecimal digits, 128 random bits."""
         return f"{self.rng.getrandbits(128):032x}"
-
-    def encode(self, value: Any) -> Message:
-        """Encode an application's value."""
-        return encode(self.parser, value)
-
-    def encode_protocol(self, text: str) -> Message:
-        """Encode a ``primus::`` string."""
-        return encode_protocol(self.parser, text)
 
     def release(self, spark: Spark) -> None:
         """A spark has closed."""
@@ -151,8 +150,8 @@ class Server(Machine):
         """`busy()` says whether something but the sparks must end before the server counts as closed."""
         self._busy = busy
 
-    def _continue_closing(self, now: float) -> None:
-        """The part of `close` that takes time."""
+    def work(self, now: float) -> None:
+        """Do the part of `close` that takes time."""
         farewell = self._farewell
         if farewell is None or self._closed:
             return

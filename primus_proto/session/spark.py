@@ -6,22 +6,40 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .. import events as ev
-from ..errors import BacklogExceeded, ConnectionLost, DecodeError, EncodeError, LocalProtocolError, PrimusError
-from ..http.forwarded import client_address
+from ..config import ServerConfig
+from ..errors import BacklogExceeded, ConnectionLost, LocalProtocolError, PrimusError
+from ..http.forwarded import Network, client_address
 from ..http.model import Address, Headers, Request
-from .codec import decode
+from ..limits import Limits
+from ..parsers import Parser
+from ..timers import Timers
+from ..transports.pipe import Pipe
 from .heartbeat_spark import spark_heartbeat
-from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message, parse_protocol_message, protocol_message
-from .states import SPARK, CloseKind, ReadyState, SparkState, SparkTrigger, step
+from .link import Link, encode
+from .messages import MAX_VALUE, NOTHING, SERVER_CLOSE, Message
+from .states import SPARK, CloseKind, CloseReason, ReadyState, SparkState, SparkTrigger, step
 
-if TYPE_CHECKING:
-    from ..transports.pipe import Pipe
-    from .server import Server
+__all__ = ["Spark", "SparkHost"]
 
-__all__ = ["Spark"]
+
+class SparkHost(Protocol):
+    """What a spark needs of its server."""
+
+    config: ServerConfig
+    limits: Limits
+    networks: tuple[Network, ...]
+    parser: Parser
+    timers: Timers
+
+    def emit(self, event: ev.Event) -> None: ...
+
+    def epoch_ms(self, now: float) -> int: ...
+
+    def release(self, spark: Spark) -> None:
+        """The spark has closed."""
 
 
 def check_close(code: object, reason: str) -> None:
@@ -34,28 +52,27 @@ def check_close(code: object, reason: str) -> None:
         raise LocalProtocolError(f"reason cannot be sent: {error}") from None
 
 
-class Spark:
+class Spark(Link):
     """One session of a server. Compares by identity; `context` is its binding's to use."""
 
     __slots__ = (
         "__weakref__",
-        "_owed",
         "_paused",
-        "_state",
         "address",
         "close_reason",
         "context",
-        "deaf",
         "heartbeat",
         "id",
         "pipe",
         "request",
         "server",
+        "state",
     )
 
-    def __init__(self, server: Server, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
+    def __init__(self, server: SparkHost, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
+        super().__init__(server.parser, server.limits.backlog)
         self.server = server
-        self._state = SparkState.OPEN
+        self.state = SparkState.OPEN
         self._paused = False
         self.pipe = pipe
         self.request = request
@@ -65,24 +82,21 @@ class Spark:
         self.address: Address = client_address(request, server.networks)
         """The client's `ip` and `port`."""
         self.context: Any = None
-        self.close_reason: ev.CloseReason | None = None
+        self.close_reason: CloseReason | None = None
         """Why the spark closed; None while it is open."""
-        self.deaf = False
-        """Whether this end has ended it: whoever delivers its events passes over data of it (protocol 4.5)."""
-        self._owed: dict[str, Message] | None = None  # answers that wait for the backlog to fall, by name
         self.heartbeat = spark_heartbeat(self)
         """Who pings whom, and what silence means: its `dialect`, `timeout` and `skipped` may be read."""
         self.heartbeat.start(now)
 
     def __repr__(self) -> str:
-        return f"<Spark {self.id} {self._state.value}>"
+        return f"<Spark {self.id} {self.state.value}>"
 
     # --- the application's side ---
 
     @property
     def is_open(self) -> bool:
         """Whether the session is not over."""
-        return self._state is SparkState.OPEN
+        return self.state is SparkState.OPEN
 
     @property
     def dialect(self) -> str:
@@ -102,7 +116,7 @@ class Spark:
     @property
     def ready_state(self) -> ReadyState:
         """OPEN, then CLOSED."""
-        return ReadyState.OPEN if self._state is SparkState.OPEN else ReadyState.CLOSED
+        return ReadyState.OPEN if self.state is SparkState.OPEN else ReadyState.CLOSED
 
     @property
     def query(self) -> dict[str, str]:
@@ -119,53 +133,48 @@ class Spark:
         """Bytes written that have not left the core."""
         return self.pipe.buffered
 
-    @property
-    def crowded(self) -> bool:
-        """Whether the backlog went above half its limit: wait for `SparkDrained` before writing more."""
-        return self._state is SparkState.OPEN and self.pipe.high
-
     def write(self, data: Any) -> bool:
         """Send one value. False, and nothing is sent, when the spark is closed.
 
         A spark whose backlog is over `Limits.backlog` already is cut, and False is returned (protocol 7).
         Raises EncodeError where the value cannot be sent.
         """
-        if self._state is not SparkState.OPEN:
-            return False
-        return self.send_message(self.server.encode(data))
+        return self.state is SparkState.OPEN and self.write_message(encode(self.parser, data))
 
     def end(self, data: Any = NOTHING, *, reconnect: bool = False, code: int = 1000, reason: str = "") -> None:
         """Close the session, after sending `data` if given; harmless on a closed spark (protocol 4.5).
 
-        The client will not come back, unless `reconnect`. `code` and `reason` are those of the WebSocket close.
-        Raises EncodeError where `data` cannot be sent, LocalProtocolError for a close that cannot; neither closes.
+        The client will not come back, unless `reconnect`. `code` and `reason` are those of the WebSocket close. Data
+        that arrived before and was not handed out yet is withheld. Raises EncodeError where `data` cannot be sent,
+        LocalProtocolError for an invalid close; neither closes.
         """
-        if self._state is SparkState.OPEN:
+        if self.state is SparkState.OPEN:
             check_close(code, reason)
-            message = None if data is NOTHING else self.server.encode(data)
+            message = None if data is NOTHING else encode(self.parser, data)
             self.end_with(message, reconnect=reconnect, code=code, reason=reason)
-        self.deaf = True
+        elif self.state is SparkState.CLOSED:
+            self.state = step(SPARK, self.state, SparkTrigger.END)
 
     def end_with(self, message: Message | None = None, *, reconnect: bool, code: int = 1000, reason: str = "") -> None:
         """`end` with a last message that is encoded already, such as one that goes to many sparks."""
-        if self._state is not SparkState.OPEN:
+        if self.state is not SparkState.OPEN:
             return
-        self.deaf = True
         if message is not None:
-            if self.pipe.buffered > self.server.limits.backlog:
+            if self.pipe.buffered > self._limit:
                 self._cut(message)
+                self.state = step(SPARK, self.state, SparkTrigger.END)
                 return
             self.pipe.send(message)
         if not reconnect:
-            closing = self._encode_protocol(SERVER_CLOSE)
+            closing = self._protocol_message(SERVER_CLOSE)
             if closing is not None:
                 self.pipe.send(closing)
         self.pipe.close(code, reason)
-        self._close(SparkTrigger.END, ev.CloseReason("local", code, reason))
+        self._close(SparkTrigger.END, CloseReason("local", code, reason))
 
     def pause(self) -> None:
-        """Stop reading from the peer: back-pressure. While paused, missing pings are not held against it."""
-        if self._state is SparkState.OPEN and not self._paused:
+        """Stop reading from the peer: back-pressure. While paused, missed heartbeats are not counted."""
+        if self.state is SparkState.OPEN and not self._paused:
             self._paused = True
             self.heartbeat.pause()
             self.pipe.pause()
@@ -175,59 +184,44 @@ class Spark:
         if self._paused:
             self._paused = False
             self.heartbeat.resume()
-            if self._state is SparkState.OPEN:
+            if self.state is SparkState.OPEN:
                 self.pipe.resume()
 
-    def send_message(self, message: Message) -> bool:
+    def write_message(self, message: Message) -> bool:
         """`write` for a message that is encoded already, such as one that goes to many sparks."""
-        if self._state is not SparkState.OPEN:
+        if self.state is not SparkState.OPEN:
             return False
-        pipe = self.pipe
-        buffered = pipe.buffered
-        limit = self.server.limits.backlog
-        if buffered > limit:
+        if self.pipe.buffered > self._limit:
             self._cut()
             return False
-        pipe.send(message)
-        if buffered + message.size > limit // 2:
-            pipe.high = bool(pipe.buffered)  # at the message seam nothing waits unless the host is blocked
+        self._send(self.pipe, message)
         return True
 
-    # --- the message seam: what the host of the WebSocket says ---
+    # --- the message seam: what the host of the WebSocket reports ---
 
     def receive_message(self, data: str | bytes, *, now: float) -> None:
         """A WebSocket message came: str for a text message, bytes for a binary one."""
-        if self._state is not SparkState.OPEN:
-            return
-        server = self.server
-        if self.heartbeat.hears_all:
-            self.heartbeat.heard(now)
-        try:
-            value = decode(server.parser, data)
-        except DecodeError as error:
-            self._error(error)
-            return
-        if type(value) is str and value.startswith(PREFIX):
-            self._protocol(value, now)
-        else:
-            server.emit(ev.SparkData(self, value, len(data)))
+        if self.state is SparkState.OPEN:
+            if self.heartbeat.hears_all:
+                self.heartbeat.heard(now)
+            self._receive(data, now)
 
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came; it counts as a heartbeat and has had its WebSocket pong (protocol 3.2)."""
-        if self._state is SparkState.OPEN:
+        if self.state is SparkState.OPEN:
             self.heartbeat.beat(now)
 
     def connection_lost(
         self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
     ) -> None:
         """The WebSocket is closed or gone."""
-        if self._state is SparkState.OPEN:
+        if self.state is SparkState.OPEN:
             if isinstance(error, str):
                 error = ConnectionLost(error, code=code)
             if error is not None and not isinstance(error, ConnectionLost):
                 self._error(error)
             kind: CloseKind = "lost" if error is not None or code == 1006 else "client"
-            self._close(SparkTrigger.LOST, ev.CloseReason(kind, code, reason, error))
+            self._close(SparkTrigger.LOST, CloseReason(kind, code, reason, error))
 
     def connection_blocked(self) -> None:
         """The WebSocket takes no more: no `SendMessage` until `connection_writable`, and what waits counts.
@@ -243,70 +237,64 @@ class Spark:
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
-        if self.crowded and self.pipe.buffered <= self.server.limits.backlog // 2:
-            self.pipe.high = False
-            self.server.emit(ev.SparkDrained(self))
-            owed, self._owed = self._owed, None
-            for message in owed.values() if owed else ():
-                self.send_message(message)
+        if self.state is SparkState.OPEN:
+            self._drained(self.pipe)
 
     # --- for its heartbeat ---
 
     def say(self, name: str, value: str) -> None:
-        """Send ``primus::<name>::<value>``.
-
-        A peer that asks while much is on its way to it is slow, not dead: it is answered later. One answer of each kind
-        is kept for that, so a peer that asks and does not read costs no more.
-        """
-        message = self._encode_protocol(protocol_message(name, value))
-        if message is None:
-            return
-        if self.pipe.buffered > self.server.limits.backlog:
-            self._owed = {**(self._owed or {}), name: message}
-        else:
-            self.send_message(message)
+        """Send ``primus::<name>::<value>``; to a peer that does not read later, and the last of each kind only."""
+        self._say(self.pipe, name, value)
 
     def flatline(self, count: int | None) -> None:
         """The client is taken for dead: it may come back. `count` of missed heartbeats, where the dialect counts."""
         self.pipe.close()
-        self._close(SparkTrigger.FLATLINE, ev.CloseReason("flatline"))
+        self._close(SparkTrigger.FLATLINE, CloseReason("flatline"))
         if count is not None:
             self.server.emit(ev.Flatlined(self, count))
 
-    # --- inside ---
+    # --- what a Link leaves to it ---
 
-    def _protocol(self, text: str, now: float) -> None:
-        match parse_protocol_message(text):
-            case ("ping", value) if len(value) <= MAX_VALUE and self.heartbeat.ping(value, now):
-                pass
-            case ("pong", _) if self.heartbeat.pong(now):
-                pass
-            case ("id", ""):
+    def _data(self, value: Any, size: int) -> None:
+        self.server.emit(ev.SparkData(self, value, size))
+
+    def _protocol(self, name: str, value: str, now: float) -> bool:
+        match name:
+            case "ping":
+                return len(value) <= MAX_VALUE and self.heartbeat.ping(value, now)
+            case "pong":
+                return self.heartbeat.pong(now)
+            case "id" if not value:
                 self.say("id", self.id)
-            case _:
-                self.server.emit(ev.SparkMessageIgnored(self, text))
+                return True
+        return False
 
-    def _encode_protocol(self, text: str) -> Message | None:
-        try:
-            return self.server.encode_protocol(text)
-        except EncodeError as error:
-            self._error(error)
-            return None
+    def _ignored(self, text: str) -> None:
+        self.server.emit(ev.SparkMessageIgnored(self, text))
 
     def _error(self, error: PrimusError) -> None:
-        """Something went wrong: the spark's `error`, and the server's `log`, for whoever hears none."""
+        """Something went wrong: the spark's `error`, and the server's `log` in case nothing listens to that."""
         self.server.emit(ev.SparkError(self, error))
         self.server.emit(ev.Logged("error", f"spark {self.id}: {error}"))
+
+    def _drain(self) -> None:
+        self.server.emit(ev.SparkDrained(self))
+
+    def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
+        self.server.emit(ev.SparkMessagesDropped(self, payloads, why))
+
+    # --- inside ---
 
     def _cut(self, *last: Message) -> None:
         error = BacklogExceeded(f"{self.pipe.buffered} bytes wait unsent: the peer does not read")
         self.pipe.abort()
         self._error(error)
-        self._close(SparkTrigger.CUT, ev.CloseReason("backlog", 1006, "", error), *last)
+        self._close(SparkTrigger.CUT, CloseReason("backlog", 1006, "", error), *last)
 
-    def _close(self, trigger: SparkTrigger, reason: ev.CloseReason, *last: Message) -> None:
+    def _close(self, trigger: SparkTrigger, reason: CloseReason, *last: Message) -> None:
         """The spark is over; what it has not sent goes with it, and `last`, unless it was ended politely."""
-        self._state = step(SPARK, self._state, trigger)
+        self.state = step(SPARK, self.state, trigger)
+        self._high = False
         self.close_reason = reason
         self.heartbeat.stop()
         server = self.server
@@ -314,7 +302,6 @@ class Spark:
         server.release(self)
         server.emit(ev.SparkDisconnected(self, reason))
         if trigger is not SparkTrigger.END:
-            dropped = (*self.pipe.withdraw(), *(message.payload for message in last))
-            if dropped:
-                server.emit(ev.SparkMessagesDropped(self, dropped, "the connection is gone"))
+            unsent = (*self.pipe.withdraw(), *(message.payload for message in last))
+            self._report_dropped(unsent, "the connection is gone")
         server.emit(ev.SparkEnded(self, reason))

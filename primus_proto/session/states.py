@@ -43,23 +43,35 @@ class ClientState(Enum):
     """Where a client is in its life. `ReadyState` tells less: waiting and ended are both CLOSED there."""
 
     IDLE = "idle"  # made with manual=True and not opened yet
+    STARTING = "starting"  # `open` was called; the first attempt begins with the next `poll`
     CONNECTING = "connecting"  # the first attempt of an `open`
     OPEN = "open"
+    CLOSING = "closing"  # the server said `primus::server::close`: the loss that follows is the end
     WAITING = "waiting"  # for the delay before the next reconnect attempt
     RECONNECTING = "reconnecting"
+    OFFLINE = "offline"  # ended because the network is gone; comes back with it
+    RESUMING = "resuming"  # the network is back; reconnecting begins with the next `poll`
     ENDED = "ended"
     DESTROYED = "destroyed"
+
+    @property
+    def over(self) -> bool:
+        """Whether the client is at its end: nothing can be written, and only `open` or the network starts it again."""
+        return self in _OVER
 
 
 class ClientTrigger(Enum):
     """What moves a client from state to state."""
 
     OPEN = "open()"
+    START = "polled"
     CONNECTED = "connected"
+    SERVER_CLOSE = "server::close received"
     RETRY = "lost, will retry"
     GIVE_UP = "lost for good"
     DUE = "delay over"
     END = "end()"
+    OFFLINE = "network gone"
     ONLINE = "network back"
     DESTROY = "destroy()"
 
@@ -68,7 +80,8 @@ class SparkState(Enum):
     """Where a spark is in its life: it is born open."""
 
     OPEN = "open"
-    CLOSED = "closed"
+    CLOSED = "closed"  # by its peer, by silence or by a limit: data that came before is still handed out
+    ENDED = "ended"  # by this end: data that came before is withheld
 
 
 class SparkTrigger(Enum):
@@ -104,30 +117,39 @@ class CloseReason:
 
 
 _C, _T = ClientState, ClientTrigger
+_OVER = frozenset((_C.OFFLINE, _C.ENDED, _C.DESTROYED))
+
 CLIENT: Mapping[tuple[ClientState, ClientTrigger], ClientState] = {
-    (_C.IDLE, _T.OPEN): _C.CONNECTING,
-    (_C.IDLE, _T.END): _C.ENDED,
+    (_C.IDLE, _T.OPEN): _C.STARTING,
+    (_C.STARTING, _T.START): _C.CONNECTING,
     (_C.CONNECTING, _T.CONNECTED): _C.OPEN,
     (_C.CONNECTING, _T.RETRY): _C.WAITING,
     (_C.CONNECTING, _T.GIVE_UP): _C.ENDED,
-    (_C.CONNECTING, _T.END): _C.ENDED,
+    (_C.OPEN, _T.SERVER_CLOSE): _C.CLOSING,
     (_C.OPEN, _T.RETRY): _C.WAITING,
     (_C.OPEN, _T.GIVE_UP): _C.ENDED,
-    (_C.OPEN, _T.END): _C.ENDED,
+    (_C.CLOSING, _T.GIVE_UP): _C.ENDED,
     (_C.WAITING, _T.DUE): _C.RECONNECTING,
-    (_C.WAITING, _T.GIVE_UP): _C.ENDED,
-    (_C.WAITING, _T.END): _C.ENDED,
     (_C.RECONNECTING, _T.CONNECTED): _C.OPEN,
     (_C.RECONNECTING, _T.RETRY): _C.WAITING,
     (_C.RECONNECTING, _T.GIVE_UP): _C.ENDED,
-    (_C.RECONNECTING, _T.END): _C.ENDED,
-    (_C.ENDED, _T.OPEN): _C.CONNECTING,
-    (_C.ENDED, _T.ONLINE): _C.WAITING,
+    (_C.OFFLINE, _T.ONLINE): _C.RESUMING,
+    (_C.OFFLINE, _T.OPEN): _C.STARTING,
+    (_C.OFFLINE, _T.DESTROY): _C.DESTROYED,
+    (_C.RESUMING, _T.RETRY): _C.WAITING,
+    (_C.RESUMING, _T.GIVE_UP): _C.ENDED,
+    (_C.ENDED, _T.OPEN): _C.STARTING,
     (_C.ENDED, _T.DESTROY): _C.DESTROYED,
+    **{(state, _T.END): _C.ENDED for state in _C if state not in (_C.ENDED, _C.DESTROYED)},
+    **{(state, _T.OFFLINE): _C.OFFLINE for state in _C if state not in _OVER and state is not _C.IDLE},
 }
 
 SPARK: Mapping[tuple[SparkState, SparkTrigger], SparkState] = {
-    (SparkState.OPEN, trigger): SparkState.CLOSED for trigger in SparkTrigger
+    (SparkState.OPEN, SparkTrigger.END): SparkState.ENDED,
+    (SparkState.OPEN, SparkTrigger.LOST): SparkState.CLOSED,
+    (SparkState.OPEN, SparkTrigger.FLATLINE): SparkState.CLOSED,
+    (SparkState.OPEN, SparkTrigger.CUT): SparkState.CLOSED,
+    (SparkState.CLOSED, SparkTrigger.END): SparkState.ENDED,
 }
 
 S = TypeVar("S", bound=Enum)

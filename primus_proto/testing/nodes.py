@@ -139,13 +139,16 @@ class VirtualEndpoint(Listeners, Node):
         return [event.name for _, event in self.events]
 
     def pump(self) -> None:
-        """What every driver does after a call into the core; `commands` may have added events, so they are last too."""
+        """What every driver does after a call into the core."""
         if self._pumping or self._suspended:
             return
         self._pumping = self._told = True
         try:
-            while self._deliver() or self._obey() or self._deliver():
-                pass
+            for item in self.endpoint.poll(now=self.network.now):
+                if isinstance(item, ev.Event):
+                    self._deliver(item)
+                else:
+                    self._run(item)
             self._told = False
         finally:
             self._pumping = False
@@ -188,25 +191,16 @@ class VirtualEndpoint(Listeners, Node):
         """Set the wall clock forward, or back."""
         self.endpoint._session.wall_offset += seconds
 
-    def _deliver(self) -> bool:
-        events = self.endpoint.events()
-        for event in events:
-            self.events.append((self.network.now, event))
-            self.network.note(self.name, str(event))
-            if self._on_event is not None:
-                self._on_event(self, event)
-            self._tell(event)
-        return bool(events)
+    def _deliver(self, event: ev.Event) -> None:
+        self.events.append((self.network.now, event))
+        self.network.note(self.name, str(event))
+        if self._on_event is not None:
+            self._on_event(self, event)
+        self._tell(event)
 
     def _tell(self, event: ev.Event) -> None:
         """Call the listeners."""
         self._hear(event, event.args)
-
-    def _obey(self) -> bool:
-        commands = self.endpoint.commands(now=self.network.now)
-        for command in commands:
-            self._run(command)
-        return bool(commands)
 
     def _run(self, command: cmd.Command) -> None:
         match command:
@@ -260,16 +254,14 @@ class VirtualServer(VirtualEndpoint, Listener):
         """A spark of the core's, as listeners get it: always the same object."""
         return self._sparks.setdefault(core, VirtualSpark(core))
 
-    def write(self, data: Any, *, but: Collection[VirtualSpark | Spark] = ()) -> int:
+    def write(self, data: Any, *, exclude: Collection[VirtualSpark | Spark] = ()) -> int:
         """Broadcast to all open sparks but those named; returns how many took it."""
-        cores = [spark.core if isinstance(spark, VirtualSpark) else spark for spark in but]
-        return self.server.write(data, but=cores)
+        cores = [spark.core if isinstance(spark, VirtualSpark) else spark for spark in exclude]
+        return self.server.write(data, exclude=cores)
 
     def _tell(self, event: ev.Event) -> None:
         if not isinstance(event, ev.SparkEvent):
             super()._tell(event)
-            return
-        if isinstance(event, ev.SparkData) and event.spark.deaf:
             return
         spark = self.spark(event.spark)
         spark._hear(event, event.args)
@@ -290,10 +282,6 @@ class VirtualClient(VirtualEndpoint, Caller):
     def client(self) -> Client:
         """Write, end, state."""
         return self.endpoint.client
-
-    def _tell(self, event: ev.Event) -> None:
-        if not (isinstance(event, ev.DataReceived) and self.client.deaf):
-            super()._tell(event)
 
     def write(self, data: Any) -> bool:
         """Send one value, or keep it for when the connection is open."""

@@ -14,8 +14,8 @@ from ..endpoint import ByteClient, ByteServer
 
 __all__ = ["watch"]
 
-OF_THE_ENDPOINT = ("channel_dirty", "touch", "accept", "reject")
-OF_THE_SESSION = ("emit", "close")  # of a server: its end is put off until `commands`
+OF_THE_ENDPOINT = ("channel_dirty", "touch", "resume")
+OF_THE_SESSION = ("emit", "close")  # of a server: its end is put off until `poll`
 
 
 def watch(endpoint: ByteClient | ByteServer, told: Callable[[], None]) -> None:

@@ -46,6 +46,8 @@ class Exchange(Protocol):
     """One request, to be answered once. A host that speaks HTTP itself gives objects of its own."""
 
     request: Request
+    extra_headers: tuple[tuple[str, str], ...]
+    """Header fields to add to whatever answers it, the acceptance of a WebSocket included. Empty at first."""
     on_gone: Callable[[float], None] | None
     """Called with `now`, at most once, if the peer leaves before the answer is complete."""
     on_drained: Callable[[float], None] | None
@@ -87,9 +89,18 @@ class Exchange(Protocol):
         """Drop the connection without (the rest of) an answer."""
 
     def accept_websocket(
-        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
+        self,
+        owner: CarrierOwner,
+        limit: int,
+        headers: HeaderPairs = (),
+        subprotocols: Iterable[str] = (),
+        *,
+        now: float,
     ) -> WebSocketCarrier | None:
-        """Turn the exchange into a WebSocket; None where it was no valid handshake, and is answered 400 or 426."""
+        """Turn the exchange into a WebSocket; None where it was no valid handshake, and is answered 400 or 426.
+
+        Of `subprotocols` the first that the client offers is taken, or none.
+        """
 
 
 class CarrierOwner(Protocol):
@@ -112,6 +123,10 @@ class WebSocketCarrier(Protocol):
     """An open WebSocket. `owner` is a plain attribute: an upgrade re-assigns it."""
 
     owner: CarrierOwner
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that both ends agreed on."""
 
     @property
     def buffered(self) -> int:
@@ -154,19 +169,7 @@ class PipeHost(Protocol):
         """`pipe` has something to flush."""
 
     def opened(self, pipe: Pipe, *, now: float) -> None:
-        """A new session begins on `pipe`."""
-
-    def received(self, pipe: Pipe, data: str | bytes, *, now: float) -> None:
-        """A message came."""
-
-    def pinged(self, pipe: Pipe, *, now: float) -> None:
-        """A WebSocket ping came (the `websockets` transport only)."""
-
-    def drained(self, pipe: Pipe, *, now: float) -> None:
-        """`pipe.buffered` has fallen."""
-
-    def closed(self, pipe: Pipe, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
-        """The pipe is closed; said once, and not after the session closed it."""
+        """A new session begins on `pipe`, whose `session` is set here. From here on the pipe reports to that."""
 
 
 # --- a server's transport ---
@@ -183,6 +186,9 @@ class Route:
 
 class ServerHost(PipeHost, Protocol):
     """What the server's endpoint offers a transport."""
+
+    options: Any
+    """The transport's own options, from the configuration."""
 
     @property
     def pathname(self) -> str:
@@ -226,9 +232,10 @@ class HttpPool(Protocol):
         opened: Callable[[WebSocketCarrier, float], None],
         failed: Callable[[ConnectError, float], None],
         *,
+        subprotocols: Iterable[str] = (),
         now: float,
     ) -> None:
-        """Open a WebSocket; `opened(carrier, now)` must set the carrier's owner."""
+        """Open a WebSocket, offering `subprotocols`; `opened(carrier, now)` must set the carrier's owner."""
 
     def request(
         self,
@@ -272,6 +279,9 @@ def _explain(status: int) -> str:
 
 class ClientHost(PipeHost, Protocol):
     """What the client's endpoint offers a transport."""
+
+    options: Any
+    """The transport's own options, from the configuration."""
 
     @property
     def pool(self) -> HttpPool:

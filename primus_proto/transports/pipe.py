@@ -8,14 +8,30 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from ..commands import Abort, Close, Command, Pause, Resume, SendMessage
-from ..errors import LocalProtocolError
+from ..commands import Abort, Close, MessageCommand, Pause, Resume, SendMessage
+from ..errors import LocalProtocolError, PrimusError
 from ..http.model import Request
 from ..session.messages import Message, ProtocolMessage
 
-__all__ = ["MessagePipe", "Pipe"]
+__all__ = ["MessagePipe", "Pipe", "SessionCore"]
+
+
+class SessionCore(Protocol):
+    """The session that a pipe reports to: a `Spark` or a `Client`."""
+
+    def receive_message(self, data: str | bytes, *, now: float) -> None:
+        """A message came."""
+
+    def receive_ping(self, *, now: float) -> None:
+        """A WebSocket ping came (the `websockets` transport only)."""
+
+    def drained(self) -> None:
+        """`Pipe.buffered` has fallen; told only while `Pipe.high` is set."""
+
+    def connection_lost(self, error: PrimusError | None, *, code: int, reason: str, now: float) -> None:
+        """The pipe is closed; told once, and not after the session closed it."""
 
 
 class Pipe(ABC):
@@ -30,10 +46,17 @@ class Pipe(ABC):
     """The transport's name, as a registry knows it."""
     __slots__ = ("_on_dirty", "_outbox", "_outbox_size", "aborted", "dirty", "ending", "high", "request", "session")
 
+    session: SessionCore
+    """Set by the endpoint before anything is reported."""
+
+    @property
+    def session_id(self) -> str | None:
+        """The id that the transport has given the session; None: the server makes one."""
+        return None
+
     def __init__(self, on_dirty: Callable[[Pipe], None], request: Request | None = None) -> None:
         self._on_dirty = on_dirty
         self.request = request
-        self.session: Any = None  # a Spark or a Client; only the host looks at it
         self.dirty = False
         self.high = False  # the session wants to hear when `buffered` has fallen again
         self.ending: tuple[int, str] | None = None  # closed by the session, or seen closed by the peer
@@ -46,13 +69,14 @@ class Pipe(ABC):
         """Unsent bytes."""
         return self._outbox_size
 
-    def send(self, message: Message) -> None:
-        """Queue a message."""
+    def send(self, message: Message) -> int:
+        """Queue a message; returns how many bytes are unsent now."""
         if self._outbox is None:
             self._outbox = deque()
         self._outbox.append(message)
         self._outbox_size += message.size
         self._touch()
+        return self.buffered
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close politely once everything queued has been sent."""
@@ -115,16 +139,17 @@ class MessagePipe(Pipe):
     transport = "messages"
     __slots__ = ("_blocked", "_commands", "_over", "_paused")
 
-    def __init__(self, commands: list[Command], request: Request | None = None) -> None:
+    def __init__(self, commands: deque[MessageCommand[Any]], request: Request | None = None) -> None:
         super().__init__(lambda pipe: None, request)
         self._commands = commands
         self._over = self._blocked = self._paused = False
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> int:
         if self._blocked and not self._over:
-            super().send(message)
-        elif not self._over:
+            return super().send(message)
+        if not self._over:
             self._commands.append(SendMessage(message.payload, self._spark, type(message) is ProtocolMessage))
+        return self.buffered
 
     def withdraw(self) -> tuple[str | bytes, ...]:
         spark, mine, others = self._spark, [], []
@@ -133,8 +158,9 @@ class MessagePipe(Pipe):
                 mine.append(command)
             else:
                 others.append(command)
-        self._commands[:] = others
-        return (*(command.data for command in mine if not command.own), *super().withdraw())
+        self._commands.clear()
+        self._commands.extend(others)
+        return (*(command.data for command in mine if not command.protocol), *super().withdraw())
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         if not self._over:

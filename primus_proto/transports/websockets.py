@@ -64,17 +64,17 @@ class WebSocketPipe(Pipe):
 
     def received(self, data: str | bytes, *, now: float) -> None:
         if self.ending is None:
-            self._host.received(self, data, now=now)
+            self.session.receive_message(data, now=now)
 
     def pinged(self, *, now: float) -> None:
         if self.ending is None:
-            self._host.pinged(self, now=now)
+            self.session.receive_ping(now=now)
 
     def drained(self, *, now: float) -> None:
         if self._outbox:
             self._touch()
         elif self.high and self.ending is None:
-            self._host.drained(self, now=now)
+            self.session.drained()
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         self._over = True
@@ -82,7 +82,7 @@ class WebSocketPipe(Pipe):
             self._linger.cancel()
         if self.ending is None:
             self.ending = (code, reason)
-            self._host.closed(self, code, reason, error, now=now)
+            self.session.connection_lost(error, code=code, reason=reason, now=now)
         self.withdraw()
 
     def _expired(self, now: float) -> None:

@@ -7,7 +7,7 @@ the end off; `CloseChannel` is given once, and last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from typing import Protocol
 
 from ..commands import CloseChannel, Command, PauseReading, ResumeReading, Write
@@ -166,7 +166,7 @@ class Channel:
         self.buffered = 0
         return data
 
-    def finish(self, commands: list[Command], now: float) -> bool:
+    def finish(self, commands: MutableSequence[Command], now: float) -> bool:
         """The commands after the writing; True when the channel is to be forgotten."""
         self._dirty = False
         if self._closing:
@@ -194,7 +194,7 @@ class Channel:
             self._deadline.set(now + self._host.limits.close)
 
 
-def collect(dirty: list[Channel], commands: list[Command], *, now: float) -> list[Channel]:
+def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: float) -> list[Channel]:
     """Turn what the dirty channels hold into commands; returns the channels to forget.
 
     Channels whose only output is the same object, as a broadcast makes it, share one `Write`.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,7 @@ class _Job:
     answered: Callable[[Answer, float], None] | None = None
     opened: Callable[[WebSocketCarrier, float], None] | None = None
     key: str = ""
+    subprotocols: tuple[str, ...] = ()
 
 
 class Pool:
@@ -63,8 +64,10 @@ class Pool:
         opened: Callable[[WebSocketCarrier, float], None],
         failed: Callable[[ConnectError, float], None],
         *,
+        subprotocols: Iterable[str] = (),
         now: float,
     ) -> None:
+        offered = tuple(subprotocols)
         key = base64.b64encode(self.host.rng.getrandbits(128).to_bytes(16)).decode("ascii")
         fields = [
             ("Upgrade", "websocket"),
@@ -73,7 +76,10 @@ class Pool:
             ("Sec-WebSocket-Version", "13"),
             *headers,
         ]
-        self._start(_Job("GET", target, fields, b"", failed, ERROR_BODY, opened=opened, key=key), now)
+        if offered:
+            fields.append(("Sec-WebSocket-Protocol", ", ".join(offered)))
+        job = _Job("GET", target, fields, b"", failed, ERROR_BODY, opened=opened, key=key, subprotocols=offered)
+        self._start(job, now)
 
     def request(
         self,
@@ -219,13 +225,16 @@ class HttpClient:
             or "upgrade" not in headers.tokens("connection")
             or headers.get("sec-websocket-accept") != accept_token(job.key)
             or "sec-websocket-extensions" in headers
-            or "sec-websocket-protocol" in headers
+            or headers.get("sec-websocket-protocol") not in (None, *job.subprotocols)
         ):
             self._fail("the server's answer is no valid WebSocket handshake", now)
             return
         self.job = None
         self.pool.forget(self)
-        carrier = WebSocket(self.channel, self.pool.host.limits, self.pool.host.limits.message, server=False)
+        limits = self.pool.host.limits
+        carrier = WebSocket(
+            self.channel, limits, limits.message, headers.get("sec-websocket-protocol"), server=False
+        )
         self.channel.unread = bytes(self._conn.trailing_data[0])
         self.channel.user = carrier
         job.opened(carrier, now)

@@ -5,13 +5,13 @@ The law kept here: it is answered once. After the answer, or once the peer has l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import LocalProtocolError
 from ..http.model import Request, error_response
 from ..transports.base import CarrierOwner, HeaderPairs
-from .websocket import WebSocket, accept_token, check_handshake
+from .websocket import WebSocket, accept_token, check_handshake, choose_subprotocol
 
 if TYPE_CHECKING:
     from .http1 import HttpServer
@@ -37,6 +37,7 @@ class HttpExchange:
         "_server",
         "_started",
         "_streaming",
+        "extra_headers",
         "on_drained",
         "on_gone",
         "open",
@@ -47,6 +48,7 @@ class HttpExchange:
 
     def __init__(self, server: HttpServer, request: Request, has_body: bool, length: int) -> None:
         self.request = request
+        self.extra_headers: tuple[tuple[str, str], ...] = ()
         self.on_gone: Callable[[float], None] | None = None
         self.on_drained: Callable[[float], None] | None = None
         self.open = True
@@ -111,7 +113,13 @@ class HttpExchange:
             self._server.abort()
 
     def accept_websocket(
-        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
+        self,
+        owner: CarrierOwner,
+        limit: int,
+        headers: HeaderPairs = (),
+        subprotocols: Iterable[str] = (),
+        *,
+        now: float,
     ) -> WebSocket | None:
         if not self.open:
             return None
@@ -125,10 +133,12 @@ class HttpExchange:
             ("Connection", "Upgrade"),
             ("Sec-WebSocket-Accept", accept_token(self.request.headers["sec-websocket-key"])),
             *headers,
+            *self.extra_headers,
         ]
+        subprotocol = choose_subprotocol(self.request, subprotocols)
         if subprotocol is not None:
             fields.append(("Sec-WebSocket-Protocol", subprotocol))
-        return self._server.upgrade(owner, limit, fields)
+        return self._server.upgrade(owner, limit, fields, subprotocol)
 
     # --- for the HttpServer ---
 
@@ -175,6 +185,7 @@ class HttpExchange:
         self._started = True
         self.reading = False
         self._server.disarm()
+        headers = [*headers, *self.extra_headers]
         if close or self._has_body or self._server.host.closing:  # an unread body is in the way of the next request
             headers = [*headers, ("Connection", "close")]
         self._server.head(status, headers, now)

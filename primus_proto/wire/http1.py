@@ -255,14 +255,16 @@ class HttpServer:
         else:
             self._close()
 
-    def upgrade(self, owner: CarrierOwner, limit: int, headers: HeaderPairs) -> WebSocket:
+    def upgrade(
+        self, owner: CarrierOwner, limit: int, headers: HeaderPairs, subprotocol: str | None
+    ) -> WebSocket:
         """Hand the channel over to a WebSocket; what came behind the handshake waits in `Channel.unread`."""
         self._exchange = None
         self._timer.cancel()
         self.inform(101, headers)
         self.channel.unread = bytes(self._conn.trailing_data[0] + self._input)
         self._input.clear()
-        carrier = WebSocket(self.channel, self.host.limits, limit, server=True)
+        carrier = WebSocket(self.channel, self.host.limits, limit, subprotocol, server=True)
         carrier.owner = owner
         self.channel.user = carrier
         self.channel.resume()

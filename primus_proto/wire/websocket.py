@@ -10,6 +10,7 @@ import base64
 import binascii
 import io
 import struct
+from collections.abc import Iterable
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -24,7 +25,7 @@ from ..session.messages import Message
 from ..transports.base import CarrierOwner
 from .channel import Channel
 
-__all__ = ["WebSocket", "accept_token", "check_handshake"]
+__all__ = ["WebSocket", "accept_token", "check_handshake", "choose_subprotocol"]
 
 NO_RSV = RsvBits(False, False, False)
 
@@ -67,6 +68,12 @@ def check_handshake(request: Request, *, body: bool = False) -> Response | None:
     if not valid or body or "upgrade" not in headers.tokens("connection") or request.http_version < "1.1":
         return text_response(400, "Bad Request: not a WebSocket handshake")
     return None
+
+
+def choose_subprotocol(request: Request, supported: Iterable[str]) -> str | None:
+    """The first supported subprotocol that the client offers; None where there is none (RFC 6455, 4.2.2)."""
+    offered = [name.strip() for name in ",".join(request.headers.get_all("sec-websocket-protocol")).split(",")]
+    return next((name for name in supported if name in offered), None)
 
 
 class _DeclaredLength(Extension):
@@ -113,11 +120,15 @@ class WebSocket:
         "_text",
         "_ws",
         "owner",
+        "subprotocol",
     )
 
     owner: CarrierOwner
 
-    def __init__(self, channel: Channel, limits: Limits, limit: int, *, server: bool) -> None:
+    def __init__(
+        self, channel: Channel, limits: Limits, limit: int, subprotocol: str | None = None, *, server: bool
+    ) -> None:
+        self.subprotocol = subprotocol
         self._channel = channel
         self._limits = limits
         self._server = server

@@ -35,7 +35,7 @@ async def test_by_name_by_class_as_decorator_and_no_longer(host: Host) -> None:
         @spark.on(ev.SparkData)
         def typed(event: ev.SparkData) -> None:
             said.append(("class", event.data))
-            assert event.spark is spark._core
+            assert event.spark is spark
 
     async with host.serve(stay) as server:
         assert server.on("connection", connected) is connected

@@ -15,7 +15,7 @@ from primus_io._threads import selector
 from primus_io.threads import Client, Server, Spark, connect, serve
 from primus_proto import ConfigError, ConnectError, Limits, Refused
 from primus_proto.events import SparkConnected
-from primus_proto.session.codec import encode_protocol
+from primus_proto.session.link import encode_protocol
 from tests.conformance.blocking import CLOSE, DEADLINE, LIMITS, both, echo, in_threads, nothing_left, until
 from tests.conformance.hosts import SOON
 from tests.conformance.peers import RawPeer, frame
@@ -359,7 +359,7 @@ def test_a_client_that_was_quicker_than_whoever_listens_is_told_of_all_the_same(
     said: list[Any] = []
 
     def connected(what: Any) -> None:
-        spark = what if isinstance(what, Spark) else what.spark.context
+        spark = what if isinstance(what, Spark) else what.spark
         told.append(spark.id)
         spark.on("data", said.append)
 

@@ -73,7 +73,7 @@ class EchoStory(Story):
     def __call__(self, event: ev.Event) -> None:
         if isinstance(event, ev.SparkData):
             event.spark.write({"echo": event.data})
-            if event.spark.crowded:
+            if event.spark.needs_drain:
                 event.spark.pause()
         elif isinstance(event, ev.SparkDrained):
             event.spark.resume()

@@ -220,6 +220,8 @@ class BinaryJSON:
 
     name = "binary-json"
 
+    binary = False
+
     def encode(self, value: Any) -> bytes:
         return json.dumps(value).encode()
 

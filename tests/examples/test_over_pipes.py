@@ -190,7 +190,7 @@ class InProcess(Parent):
         def on_event(event: ev.Event) -> None:
             if isinstance(event, ev.SparkData):
                 event.spark.write(event.data)
-                if event.spark.crowded:
+                if event.spark.needs_drain:
                     event.spark.pause()
             elif isinstance(event, ev.SparkDrained):
                 event.spark.resume()
@@ -237,7 +237,7 @@ def test_what_a_slow_reader_has_not_read_stops_the_writer() -> None:
         for _ in range(200):
             assert parent.client.write(PIECE)
         spark = next(event.spark for event in parent.heard if isinstance(event, ev.SparkConnected))
-        parent.run(lambda: spark.crowded)
+        parent.run(lambda: spark.needs_drain)
         assert parent.values() == []
         assert sum(type(event) is ev.SparkData for event in parent.heard) < 100
         parent.client.resume()

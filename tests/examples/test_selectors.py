@@ -220,7 +220,7 @@ def test_what_a_slow_reader_has_not_read_waits_in_the_core(world: World) -> None
     world.run(lambda: ev.Opened in kinds(seen))
     endpoint.client.pause()
     sent = 0
-    while not spark.crowded:
+    while not spark.needs_drain:
         assert spark.write(PIECE)
         sent += 1
         world.go_round()

@@ -21,7 +21,7 @@ LATENCY = 0.001
 A_DAY = 86_400.0
 READY = {"opening": ReadyState.OPENING, "open": ReadyState.OPEN, "end": ReadyState.CLOSED}
 # What the core asks of its binding, or tells of its own making at a start, is no event of Primus.
-NOT_PUBLIC = (ev.AuthorizationRequested, ev.Initialised)
+NOT_PUBLIC = (ev.RequestHeld, ev.Initialised)
 
 
 class Raw:
@@ -55,6 +55,9 @@ class DeafSession:
 class MutePipe:
     """Stands between a spark and its pipe while pongs get lost."""
 
+    replay: Replay
+    pipe: Pipe
+
     def __init__(self, replay: Replay, pipe: Pipe) -> None:
         self.__dict__.update(replay=replay, pipe=pipe)
 
@@ -64,9 +67,10 @@ class MutePipe:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.pipe, name, value)
 
-    def send(self, message: Message) -> None:
-        if not (self.replay.muted == "pongs" and str(message.payload).startswith('"primus::pong::')):
-            self.pipe.send(message)
+    def send(self, message: Message) -> int:
+        if self.replay.muted == "pongs" and str(message.payload).startswith('"primus::pong::'):
+            return self.pipe.buffered
+        return self.pipe.send(message)
 
 
 class Replay:
@@ -233,7 +237,7 @@ class Replay:
     def server_event(self, node: VirtualServer, event: ev.Event) -> None:
         line: Line = {"event": event.name}
         match event:
-            case ev.AuthorizationRequested(id):
+            case ev.RequestHeld(id):
                 self.authorize(node, id)
             case ev.SparkConnected(spark):
                 self.sparks.append(spark)
@@ -259,9 +263,9 @@ class Replay:
     def authorize(self, node: VirtualServer, id: int) -> None:
         rule = self.options.get("authorization")
         if rule is not None:
-            node.endpoint.reject(id, rule["message"], status=rule["status"])
+            node.endpoint.resume(id, node.server.refusal(rule["message"], status=rule["status"]))
         elif self.address == "primus":
-            node.endpoint.accept(id)
+            node.endpoint.resume(id)
 
     def interpose(self, spark: Spark) -> None:
         if self.muted is not None:

@@ -20,7 +20,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http.model import Response
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.unit.sessions import ServerHost
+from tests.unit.sessions import ServerHost, commanded
 
 HOUR = 3600.0
 KINDS = ("happn", "primus6", "primus")
@@ -429,7 +429,7 @@ def test_off_means_off(dialect: str) -> None:
 def test_the_url_tells_times_in_dialects_whose_servers_learn_from_it() -> None:
     for dialect, told in {"auto": True, "happn": True, "primus6": False, "primus": False}.items():
         config = ClientConfig(url="http://server/?ping=1&a=b", dialect=dialect)  # type: ignore[arg-type]
-        (connect,) = Client(config, rng=random.Random(1)).commands(now=0.0)
+        (connect,) = commanded(Client(config, rng=random.Random(1)), now=0.0)
         assert isinstance(connect, cmd.Connect)
         assert ("ping=25000&pong=10000" in connect.url) is told
         assert connect.url.count("ping=") == int(told)

@@ -20,7 +20,7 @@ MESSAGES = [
     *('"primus::id::x"', '"primus::id::"', '"primus::unknown::x"', '"primus::"', b"\xff"),
 ]
 SPECS: list[Any] = [{"timeout": 35000}, {"pingInterval": 30000}, {"pingInterval": False}, {}, {"timeout": []}]
-OVER = (ClientState.ENDED, ClientState.DESTROYED)
+OVER = (ClientState.OFFLINE, ClientState.ENDED, ClientState.DESTROYED)
 
 
 # A client that is ended as soon as it is opened shows little.
@@ -65,11 +65,11 @@ class Driven(Machine):
         except LocalProtocolError as error:
             self.log.append(f"  {error!r}")
             assert self.shown() == before, "a mistake changed something"
-            assert self.client._events == [] == self.client._commands
+            assert not self.client.queued_events and not self.client.queued_commands
             return None
         if was_over and what not in ("open", "network_online"):
-            assert self.client._commands == [], "written after the end"
-            assert {type(event) for event in self.client._events} <= {ev.Destroyed, ev.WentOffline}
+            assert not self.client.queued_commands, "written after the end"
+            assert {type(event) for event in self.client.queued_events} <= {ev.Destroyed, ev.WentOffline}
         if self.client.state not in OVER:
             self.ended = False
         self.since += 1
@@ -79,20 +79,17 @@ class Driven(Machine):
     def shown(self) -> Any:
         """All that a client shows of itself."""
         client = self.client
-        state = (client.state, client.ready_state, client.online, client.latency, client.buffered, client.crowded)
+        state = (client.state, client.ready_state, client.online, client.latency, client.buffered, client.needs_drain)
         return (*state, client.close_reason, client.next_timeout())
 
     def pump(self) -> None:
-        while True:
-            events, commands = self.client.events(), self.client.commands(now=self.now)
-            for event in events:
-                self.log.append(f"  {event}")
-                self.hear(event)
-            for command in commands:
-                self.log.append(f"  -> {command}")
-                self.obey(command)
-            if not events and not commands:
-                return
+        for item in self.client.poll(now=self.now):
+            if isinstance(item, ev.Event):
+                self.log.append(f"  {item}")
+                self.hear(item)
+            else:
+                self.log.append(f"  -> {item}")
+                self.obey(item)
 
     def hear(self, event: ev.Event) -> None:
         self.reached[type(event)] += 1
@@ -100,7 +97,7 @@ class Driven(Machine):
         if isinstance(event, ev.Ended):
             self.ended, self.since = True, 0
 
-    def obey(self, command: cmd.Command) -> None:
+    def obey(self, command: cmd.MessageCommand[Any]) -> None:
         match command:
             case cmd.Connect():
                 assert not self.attempt, "a second attempt beside the first"
@@ -124,7 +121,7 @@ class Driven(Machine):
     def verb(self, what: str) -> None:
         self.act(what)
 
-    @precondition(lambda self: self.client.state in (ClientState.IDLE, ClientState.ENDED))
+    @precondition(lambda self: self.client.state in (ClientState.IDLE, ClientState.OFFLINE, ClientState.ENDED))
     @rule()
     def opens(self) -> None:
         self.act("open")

@@ -138,7 +138,7 @@ class Sessions(Machine):
         for size in sizes if self.awake(self.client) else ():
             connected = client.ready_state is ReadyState.OPEN
             text = self.next(size)
-            if not connected and client.state is not ClientState.ENDED:
+            if not connected and not client.state.over:
                 self.pending.append(self.count)
             if client.write(text) and connected:
                 self.ups[-1].written.append(self.count)
@@ -167,7 +167,7 @@ class Sessions(Machine):
         self.client.end()
         self.network.run(0.0)
 
-    @precondition(lambda self: self.client.client.state is ClientState.ENDED and self.awake(self.client))
+    @precondition(lambda self: self.client.client.state.over and self.awake(self.client))
     @rule()
     def client_opens(self) -> None:
         self.reopened = True
@@ -245,7 +245,7 @@ class Sessions(Machine):
         for node in (self.client, self.server):
             self.network.thaw(node)
             self.network.resume(node)
-        if opens and self.client.client.state is ClientState.ENDED:
+        if opens and self.client.client.state.over:
             self.client_opens()
         for one in (self.client.client, *self.server.server):
             one.resume()
@@ -266,10 +266,10 @@ class Sessions(Machine):
         begun = client.names.count("reconnect")
         ended = client.seen(ev.Reconnected) + client.names.count("reconnect timeout")
         assert begun >= ended
-        if state in (ClientState.ENDED, ClientState.WAITING):
+        if state.over or state is ClientState.WAITING:
             assert attempt is None
             assert all(link.ways[client].over is False for link in client.links.values())
-        assert client.endpoint.next_timeout() is not None or state is ClientState.ENDED, "it may hang for ever"
+        assert client.endpoint.next_timeout() is not None or state.over, "it may hang for ever"
 
     @invariant()
     def books_balance(self) -> None:
@@ -306,7 +306,7 @@ class Sessions(Machine):
             network.thaw(node)
         try:
             network.run(3 * (PING + PONG / 2) + 60.0)
-            assert client.client.state in (ClientState.OPEN, ClientState.ENDED)
+            assert client.client.state is ClientState.OPEN or client.client.state.over
             live = list(self.server.server)
             assert len(live) == client.endpoint.channels == (client.client.state is ClientState.OPEN)
             assert [server.endpoint.channels for server in self.servers][:-1] == [0] * (len(self.servers) - 1)

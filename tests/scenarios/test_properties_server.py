@@ -75,10 +75,10 @@ class Hosted(Machine):
         except LocalProtocolError as error:
             self.log.append(f"  {error!r}")
             assert self.shown() == before, "a mistake changed something"
-            assert self.server._events == [] == self.server._commands
+            assert not self.server.queued_events and not self.server.queued_commands
             return None
         if was_over:
-            assert self.server._events == [] == self.server._commands, "after the end"
+            assert not self.server.queued_events and not self.server.queued_commands, "after the end"
             assert result is None or result is False
         self.pump()
         return result
@@ -90,22 +90,17 @@ class Hosted(Machine):
             (spark.is_open, spark.ready_state, spark.dialect, spark.heartbeat_timeout, spark.skipped, spark.buffered)
             for spark in self.born
         ]
-        more = [(spark.crowded, spark.close_reason, repr(spark)) for spark in self.born]
+        more = [(spark.needs_drain, spark.close_reason, repr(spark)) for spark in self.born]
         return every, more, list(server), len(server), server.closing, server.next_timeout()
 
     def pump(self) -> None:
-        events = self.server.events()
-        while True:
-            for event in events:
-                self.log.append(f"  {event}")
-                self.hear(event)
-            commands = self.server.commands(now=self.now)
-            for command in commands:
-                self.log.append(f"  -> {command}")
-                self.obey(command)
-            events = self.server.events()  # `commands` may have added some
-            if not events and not commands:
-                return
+        for item in self.server.poll(now=self.now):
+            if isinstance(item, ev.Event):
+                self.log.append(f"  {item}")
+                self.hear(item)
+            else:
+                self.log.append(f"  -> {item}")
+                self.obey(item)
 
     def hear(self, event: ev.Event) -> None:
         self.reached[type(event)] += 1
@@ -123,13 +118,13 @@ class Hosted(Machine):
                 elif isinstance(event, ev.SparkHeartbeat | ev.HeartbeatSkipped):
                     self.pings[spark] += 1
 
-    def obey(self, command: cmd.Command) -> None:
+    def obey(self, command: cmd.MessageCommand[Any]) -> None:
         assert isinstance(command, cmd.SendMessage | cmd.Close | cmd.Abort | cmd.Pause | cmd.Resume), command
         spark = command.spark
         assert spark is not None
         assert spark not in self.mute, "for a WebSocket that is gone"
         if isinstance(command, cmd.SendMessage):
-            assert command.own == ("primus::" in str(command.data))
+            assert command.protocol == ("primus::" in str(command.data))
             self.pongs[spark] += '"primus::pong' in str(command.data)
         elif isinstance(command, cmd.Close | cmd.Abort):
             self.mute.add(spark)
@@ -185,7 +180,7 @@ class Hosted(Machine):
             self.slow[spark].flush(now=self.now)
         self.act("drained", on=spark)
         self.act("drained", on=spark)
-        assert not spark.crowded
+        assert not spark.needs_drain
 
     # --- the application ---
 
@@ -219,7 +214,7 @@ class Hosted(Machine):
     def broadcasts(self, value: Any, but: bool) -> None:
         able = [spark for spark in self.server if spark.buffered <= 100]
         left_out = able[:1] if but else []
-        taken = self.act("write", value, but=left_out)
+        taken = self.act("write", value, exclude=left_out)
         assert taken is None or taken == len(able) - len(left_out)
 
     @precondition(lambda self: len(self.born) > 3)
@@ -267,7 +262,7 @@ class Hosted(Machine):
         assert {*self.born} == {*alive} | self.over
         for spark in self.born:
             assert (spark.close_reason is None) == spark.is_open == (spark.ready_state is ReadyState.OPEN)
-            assert spark.is_open or not spark.crowded
+            assert spark.is_open or not spark.needs_drain
             assert self.pongs[spark] <= self.pings[spark] + self.asked[spark], "pongs amplify"
         assert self.closed <= self.server.closing
 

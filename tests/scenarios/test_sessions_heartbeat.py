@@ -13,7 +13,7 @@ from primus_proto import Client, ClientConfig, Limits, Server, ServerConfig, Spa
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.unit.sessions import request
+from tests.unit.sessions import polled, request
 
 HOUR = 3600.0
 
@@ -62,9 +62,9 @@ class Joined:
     def pump(self) -> None:
         busy = True
         while busy:
-            events = [*self.client.events(), *self.server.events()]
-            from_client = self.client.commands(now=self.now)
-            from_server = self.server.commands(now=self.now)
+            events, from_client = polled(self.client, now=self.now)
+            more, from_server = polled(self.server, now=self.now)
+            events += more
             self.said += [(self.now, "client", str(command)) for command in from_client]
             self.said += [(self.now, "server", str(command)) for command in from_server]
             for command in from_client:

@@ -101,6 +101,7 @@ def test_bad_messages_do_no_harm() -> None:
 
     class Raw:
         name = "raw"
+        binary = False
 
         def encode(self, value: Any) -> str:
             return value if isinstance(value, str) and not value.startswith("primus::") else f'"{value}"'
@@ -157,7 +158,7 @@ def test_a_broadcast_is_one_frame_and_one_command() -> None:
 
     server._run = watch  # type: ignore[method-assign]
     sparks = list(server.server)
-    assert server.server.write({"to": "all"}, but=[sparks[0]]) == 49
+    assert server.server.write({"to": "all"}, exclude=[sparks[0]]) == 49
     network.run(1.0)
     assert [len(write.channels) for write in writes] == [49]
     assert [data(node) for node in nodes] == [[], *[[{"to": "all"}]] * 49]
@@ -196,7 +197,7 @@ def test_a_client_that_reads_again_drains() -> None:
     node.client.pause()
     network.run(0.1)
     count = 0
-    while not spark.crowded:
+    while not spark.needs_drain:
         assert spark.write("x" * 10_000)
         count += 1
         network.run(0.0)

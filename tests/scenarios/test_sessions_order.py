@@ -268,8 +268,8 @@ def test_pong_timeout_then_the_network_heals() -> None:
 
 def test_refused_for_good() -> None:
     def refuse(server: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.AuthorizationRequested):
-            server.endpoint.reject(event.id, "no entry", status=403)
+        if isinstance(event, ev.RequestHeld):
+            server.endpoint.resume(event.id, server.endpoint.server.refusal("no entry", status=403))
 
     network = VirtualNetwork()
     network.serve(authorization=True, on_event=refuse)

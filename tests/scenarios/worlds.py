@@ -107,17 +107,16 @@ class Carried:
 
     def __init__(self, node: VirtualClient | VirtualServer) -> None:
         self.values: dict[int, list[Any]] = {}
-        commands = node.endpoint.commands
+        poll = node.endpoint.poll
 
-        def seen(*, now: float) -> list[cmd.Command]:
-            given = commands(now=now)
-            for command in given:
-                if isinstance(command, cmd.Write):
-                    for channel in command.channels:
-                        self._read(channel, command.data)
-            return given
+        def seen(*, now: float) -> Iterator[ev.Event | cmd.Command]:
+            for item in poll(now=now):
+                if isinstance(item, cmd.Write):
+                    for channel in item.channels:
+                        self._read(channel, item.data)
+                yield item
 
-        node.endpoint.commands = seen  # type: ignore[method-assign]
+        node.endpoint.poll = seen  # type: ignore[method-assign]
 
     def _read(self, channel: int, data: bytes) -> None:
         if channel not in self.values:

@@ -87,9 +87,9 @@ class PollingPipe(Pipe):
                 return
             match each:
                 case ["text", str(data)]:
-                    self.host.received(self, data, now=now)
+                    self.session.receive_message(data, now=now)
                 case ["binary", str(data)]:
-                    self.host.received(self, base64.b64decode(data), now=now)
+                    self.session.receive_message(base64.b64decode(data), now=now)
                 case ["close", int(code), str(reason)]:
                     self.end(code, reason, None, now)
                 case _:
@@ -99,7 +99,7 @@ class PollingPipe(Pipe):
         """The peer ended it, or is gone."""
         if self.ending is None:
             self.ending = (code, reason)
-            self.host.closed(self, code, reason, error, now=now)
+            self.session.connection_lost(error, code=code, reason=reason, now=now)
         self.finish(now=now)
 
     def finish(self, *, now: float) -> None:
@@ -158,7 +158,7 @@ class ServerPipe(PollingPipe):
             if self.ending is not None:
                 self.finish(now=now)
             elif self.high:
-                self.host.drained(self, now=now)
+                self.session.drained()
 
     def finish(self, *, now: float) -> None:
         super().finish(now=now)
@@ -298,7 +298,7 @@ class ClientPipe(PollingPipe):
             self._failed(unwelcome(answer), now)
         else:
             if self.high:
-                self.host.drained(self, now=now)
+                self.session.drained()
             self._touch()
 
     def _failed(self, error: ConnectError, now: float) -> None:

@@ -7,7 +7,20 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from primus_proto import Client, ClientConfig, Headers, Limits, ReadyState, Request, Server, ServerConfig, Spark
+from primus_proto import (
+    ByteClient,
+    ByteServer,
+    Client,
+    ClientConfig,
+    Headers,
+    Limits,
+    ReadyState,
+    Request,
+    Server,
+    ServerConfig,
+    Spark,
+    SpecQuery,
+)
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http.model import Address
@@ -31,9 +44,9 @@ def story(events: Iterable[ev.Event]) -> list[str]:
     return [f"rsc({event.state})" if isinstance(event, ev.ReadyStateChanged) else event.name for event in events]
 
 
-def crowded(end: Client | Spark) -> bool:
-    """`end.crowded`, asked anew: a type checker thinks that what it was once it stays."""
-    return end.crowded
+def needs_drain(end: Client | Spark) -> bool:
+    """`end.needs_drain`, asked anew: a type checker thinks that what it was once it stays."""
+    return end.needs_drain
 
 
 def ready(end: Client | Spark) -> ReadyState:
@@ -58,6 +71,22 @@ HEEDED = {
 def heeded(dialect: str, **options: Any) -> dict[str, Any]:
     """The dialect, and of these options those that are not refused as another's."""
     return {"dialect": dialect, **{name: options[name] for name in options if dialect in HEEDED.get(name, (dialect,))}}
+
+
+Polls = Client | Server | ByteClient | ByteServer | SpecQuery
+
+
+def polled(core: Polls, *, now: float) -> tuple[list[ev.Event], list[Any]]:
+    """Everything `poll` hands out: the events, and the commands."""
+    items = list(core.poll(now=now))
+    return [item for item in items if isinstance(item, ev.Event)], [
+        item for item in items if not isinstance(item, ev.Event)
+    ]
+
+
+def commanded(core: Polls, *, now: float) -> list[Any]:
+    """The commands that `poll` hands out."""
+    return polled(core, now=now)[1]
 
 
 class SlowPipe(Pipe):
@@ -90,7 +119,7 @@ class Host:
         self.now = START
         self.seen: list[ev.Event] = []
         """Every event there was."""
-        self.done: list[cmd.Command] = []
+        self.done: list[cmd.MessageCommand[Any]] = []
         """Every command there was."""
         self.wakes = 0
         self._told = 0
@@ -98,14 +127,11 @@ class Host:
 
     def pump(self) -> None:
         """What every driver does after a call into the core."""
-        events = self.core.events()
-        while True:
-            self.seen += events
-            commands = self.core.commands(now=self.now)
-            self.done += commands
-            events = self.core.events()
-            if not events and not commands:
-                return
+        for item in self.core.poll(now=self.now):
+            if isinstance(item, ev.Event):
+                self.seen.append(item)
+            else:
+                self.done.append(item)
 
     def run(self, seconds: float) -> None:
         """Let time pass; every timer fires at its exact time."""
@@ -129,7 +155,7 @@ class Host:
         """The story since the last question."""
         return story(self.fresh())
 
-    def commanded(self) -> list[cmd.Command]:
+    def commanded(self) -> list[cmd.MessageCommand[Any]]:
         """The commands since the last question."""
         self.pump()
         fresh = self.done[self._shown :]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primus_proto import ClientConfig, ConnectionLost
-from primus_proto.session.backoff import LONGEST_DELAY, Recovery, reconnect_delay
+from primus_proto.session.backoff import LONGEST_DELAY, Backoff, reconnect_delay
 
 
 class Drawn(random.Random):
@@ -71,8 +71,8 @@ def test_bounds(attempt: int, min: float, factor: float, seed: int) -> None:
         assert seconds >= 300.0 or seconds >= floor - 0.001
 
 
-def recovery(**options: Any) -> Recovery:
-    return Recovery(ClientConfig(url="http://h", **options), Drawn(0.0))
+def recovery(**options: Any) -> Backoff:
+    return Backoff(ClientConfig(url="http://h", **options), Drawn(0.0))
 
 
 def test_counts_up_to_retries() -> None:

@@ -17,7 +17,7 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import START, ClientHost, SlowPipe, opened, slow
+from tests.unit.sessions import START, ClientHost, SlowPipe, commanded, opened, slow
 
 # --- connecting ---
 
@@ -34,7 +34,7 @@ def test_what_it_asks_for() -> None:
 
 def test_wall_clock_only_shows_in_what_is_written() -> None:
     near, far = (Client(ClientConfig(url="http://h"), rng=random.Random(1), wall_offset=x) for x in (0.0, 9e9))
-    (first,), (second,) = (client.commands(now=START) for client in (near, far))
+    (first,), (second,) = (commanded(client, now=START) for client in (near, far))
     assert isinstance(first, cmd.Connect)
     assert isinstance(second, cmd.Connect)
     assert first.url != second.url
@@ -64,7 +64,7 @@ def test_opened_after_the_attempt_was_given_up(again: bool) -> None:
     pipe = SlowPipe()
     host.client.opened(now=host.now, pipe=pipe)
     assert pipe.aborted
-    assert host.client.state is (ClientState.CONNECTING if again else ClientState.ENDED)
+    assert host.client.state is (ClientState.STARTING if again else ClientState.ENDED)
     assert [type(command) for command in host.commanded()[1:]] == [cmd.Abort, *([cmd.Connect] if again else [])]
 
 
@@ -73,7 +73,7 @@ def test_the_loss_of_a_connection_that_is_not_asked_for_yet() -> None:
     host.client.end()
     host.client.open()
     host.client.connection_lost("late news of the one before", now=host.now)
-    assert host.client.state is ClientState.CONNECTING
+    assert host.client.state is ClientState.STARTING
     host.open()
     assert host.told()[-1] == "open"
 
@@ -250,6 +250,8 @@ class Fussy:
     """A parser that refuses the protocol's own strings."""
 
     name = "fussy"
+
+    binary = False
 
     def encode(self, value: Any) -> bytes:
         if isinstance(value, str):

@@ -8,7 +8,7 @@ import pytest
 
 from primus_proto import EncodeError, Limits
 from primus_proto import events as ev
-from tests.unit.sessions import ClientHost, SlowPipe, crowded, epoch_ms, opened, slow
+from tests.unit.sessions import ClientHost, SlowPipe, epoch_ms, needs_drain, opened, slow
 
 
 def test_write_when_open() -> None:
@@ -108,22 +108,22 @@ def test_what_cannot_be_sent_raises_and_changes_nothing(value: Any) -> None:
 
 
 def test_a_server_that_does_not_read() -> None:
-    """Back-pressure: crowded above half, refused above the whole, drained at half again."""
+    """Back-pressure: needs_drain above half, refused above the whole, drained at half again."""
     host, pipe = slow(limits=Limits(queue=100))
     assert host.client.write("x" * 48)  # 50 bytes with the quotes
-    assert not crowded(host.client)
+    assert not needs_drain(host.client)
     assert host.client.write("y")
-    assert crowded(host.client)
+    assert needs_drain(host.client)
     assert host.client.write("z" * 70)
     assert host.client.buffered == 125
     assert host.client.write("refused") is False
     assert host.told() == []
     pipe.take()
     host.client.drained()
-    assert crowded(host.client)
+    assert needs_drain(host.client)
     pipe.flush(now=host.now)
     host.client.drained()
-    assert not crowded(host.client)
+    assert not needs_drain(host.client)
     assert host.told() == ["drain"]
     host.client.drained()
     assert host.told() == []
@@ -133,11 +133,11 @@ def test_half_the_limit_is_room_enough() -> None:
     host, pipe = slow(limits=Limits(queue=100))
     host.client.write("y")
     host.client.write("x" * 48)
-    assert crowded(host.client)
+    assert needs_drain(host.client)
     pipe.take()
     assert host.client.buffered == 50
     host.client.drained()
-    assert not crowded(host.client)
+    assert not needs_drain(host.client)
 
 
 def test_the_protocols_own_messages_are_not_refused() -> None:
@@ -180,9 +180,9 @@ def test_what_a_lost_connection_was_owed_the_next_one_is_not() -> None:
 def test_a_crowded_queue_drains_by_being_sent() -> None:
     host = ClientHost(limits=Limits(queue=100))
     host.client.write("x" * 80)
-    assert crowded(host.client)
+    assert needs_drain(host.client)
     host.open()
-    assert not crowded(host.client)
+    assert not needs_drain(host.client)
     assert host.told() == ["rsc(opening)", "rsc(open)", "open", "drain"]
 
 
@@ -192,7 +192,7 @@ def test_a_crowded_queue_stays_so_where_the_server_does_not_read() -> None:
     host.pump()
     pipe = SlowPipe()
     host.client.opened(now=host.now, pipe=pipe)
-    assert crowded(host.client)
+    assert needs_drain(host.client)
     assert pipe.high
     pipe.flush(now=host.now)
     host.client.drained()
@@ -203,9 +203,9 @@ def test_a_loss_drains_what_can_no_longer_be_sent() -> None:
     """Or whoever waits for room would wait for ever."""
     host, _ = slow(limits=Limits(queue=100))
     host.client.write("x" * 80)
-    assert crowded(host.client)
+    assert needs_drain(host.client)
     host.lose()
-    assert not crowded(host.client)
+    assert not needs_drain(host.client)
     assert host.told() == ["rsc(end)", "close", "messages dropped", "reconnect scheduled", "drain"]
 
 
@@ -213,5 +213,5 @@ def test_an_end_leaves_nothing_crowded() -> None:
     host, _ = slow(limits=Limits(queue=100))
     host.client.write("x" * 80)
     host.client.end()
-    assert not crowded(host.client)
+    assert not needs_drain(host.client)
     assert host.told()[-1] == "end"

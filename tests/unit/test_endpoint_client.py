@@ -122,7 +122,7 @@ def test_blocked_and_writable() -> None:
     wire.told()
     wire.block(channel)
     assert [wire.client.write("x" * 400) for _ in range(4)] == [True, True, True, False]
-    assert wire.client.crowded
+    assert wire.client.needs_drain
     wire.pump()
     wire.unblock(channel)
     assert wire.told() == ["drain"]

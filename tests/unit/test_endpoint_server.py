@@ -12,6 +12,7 @@ from primus_proto import ByteServer, ClientConfig, Limits, Server, ServerConfig,
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http.model import Address
+from tests.unit.sessions import commanded
 from tests.unit.wires import (
     CLOSE,
     PING,
@@ -67,7 +68,7 @@ def test_getters_are_pure() -> None:
             wire.endpoint.next_timeout(),
             wire.endpoint.channels,
             spark.buffered,
-            spark.crowded,
+            spark.needs_drain,
             spark.ready_state,
             len(wire.server),
             wire.server.closing,
@@ -87,7 +88,7 @@ def test_early_and_extra_calls_are_harmless() -> None:
     for _ in range(3):
         wire.endpoint.handle_timeout(now=due - 0.001)
         wire.endpoint.channel_writable(peer.channel, now=wire.now)
-    assert wire.endpoint.commands(now=wire.now) == []
+    assert commanded(wire.endpoint, now=wire.now) == []
     assert wire.endpoint.next_timeout() == due
     assert spark.skipped == 0
 

@@ -110,7 +110,7 @@ def test_reconnect_listeners_get_all_of_it(kind: Any) -> None:
 
 def test_an_authorization_listener_gets_id_and_request() -> None:
     asked = request()
-    assert ev.AuthorizationRequested(3, asked).args == (3, asked)
+    assert ev.RequestHeld(3, "authorization", asked).args == (3, "authorization", asked)
 
 
 def test_data_compares_by_value_not_by_size() -> None:

@@ -46,7 +46,7 @@ def seen_of(client: Any) -> Any:
         client.online,
         client.latency,
         client.buffered,
-        client.crowded,
+        client.needs_drain,
         client.close_reason,
         client.next_timeout(),
         repr(client.config),
@@ -131,7 +131,7 @@ def test_a_client_keeps_the_laws_whatever_happens(acts: list[Any]) -> None:
 
 @given(client_acts)
 def test_a_client_does_the_same_again(acts: list[Any]) -> None:
-    def run() -> tuple[list[ev.Event], list[cmd.Command]]:
+    def run() -> tuple[list[ev.Event], list[cmd.MessageCommand[Any]]]:
         host = ClientHost(**OPTIONS)
         for act in acts:
             with contextlib.suppress(LocalProtocolError):
@@ -148,7 +148,7 @@ def test_a_client_does_the_same_again(acts: list[Any]) -> None:
 def test_how_often_it_is_pumped_changes_nothing_that_is_sent(acts: list[Any], pumps: list[int]) -> None:
     """Extra pumps, and timeouts that come early, are harmless; between two acts one pump is needed."""
 
-    def run(extra: list[int]) -> list[cmd.Command]:
+    def run(extra: list[int]) -> list[cmd.MessageCommand[Any]]:
         host = ClientHost(**OPTIONS)
         for act, times in zip(acts, extra, strict=False):
             host.pump()
@@ -209,7 +209,7 @@ def test_a_spark_keeps_the_laws_whatever_happens(acts: list[Any]) -> None:
             spark.ready_state,
             spark.skipped,
             spark.buffered,
-            spark.crowded,
+            spark.needs_drain,
             spark.close_reason,
             host.server.next_timeout(),
             len(host.server),

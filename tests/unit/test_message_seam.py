@@ -9,7 +9,7 @@ import pytest
 from primus_proto import Limits, LocalProtocolError, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import ClientHost, ServerHost, crowded
+from tests.unit.sessions import ClientHost, ServerHost, needs_drain
 from tests.unit.wires import ServerWire
 
 KIB = "x" * 1022  # 1,024 bytes as JSON
@@ -57,7 +57,7 @@ def test_a_blocked_spark_has_the_backlog_of_any_other(host: ServerHost, spark: S
     spark.connection_blocked()
     for full in (False, False, True):
         assert spark.write(KIB)
-        assert crowded(spark) is full
+        assert needs_drain(spark) is full
     assert host.told() == []
     spark.connection_writable(now=host.now)
     assert host.told() == ["drain"]
@@ -102,7 +102,7 @@ def test_a_blocked_client_keeps_what_it_writes() -> None:
     for _ in range(5):
         assert host.client.write(KIB)
     assert host.client.write("too much") is False
-    assert (host.client.buffered, crowded(host.client)) == (5120, True)
+    assert (host.client.buffered, needs_drain(host.client)) == (5120, True)
     assert host.commanded() == []
     host.client.connection_writable(now=host.now)
     assert host.sent() == [KIB] * 5

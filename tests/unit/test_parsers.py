@@ -146,6 +146,7 @@ class Upper:
     """A parser of one's own."""
 
     name = "upper"
+    binary = False
 
     def encode(self, value: Any) -> str:
         return str(value).upper()
@@ -169,5 +170,5 @@ def test_an_unknown_parser(wrong: str) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, object(), JSONParser])
 def test_what_is_no_parser(wrong: Any) -> None:
-    with pytest.raises(ConfigError, match="parser must be a name or have name, encode and decode"):
+    with pytest.raises(ConfigError, match="parser must be a name or have name, binary, encode and decode"):
         get_parser(wrong)

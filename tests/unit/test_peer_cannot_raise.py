@@ -138,9 +138,9 @@ def apply_to_server(wire: ServerWire, channel: int, act: str) -> None:
         case "unblock":
             wire.unblock(channel)
         case _:
-            decided = wire.all(ev.AuthorizationRequested)
+            decided = wire.all(ev.RequestHeld)
             if decided:
-                wire.endpoint.accept(decided[-1].id)
+                wire.endpoint.resume(decided[-1].id)
     wire.pump()
 
 

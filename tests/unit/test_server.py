@@ -14,7 +14,7 @@ from primus_proto import events as ev
 from primus_proto.parsers import JSONParser
 from primus_proto.session.messages import Message
 from primus_proto.transports.pipe import Pipe
-from tests.unit.sessions import OFFSET, START, ServerHost, SlowPipe, epoch_ms, request, story
+from tests.unit.sessions import OFFSET, START, ServerHost, SlowPipe, epoch_ms, polled, request, story
 
 ENDING = ["readyStateChange", "disconnection", "end"]
 SERVER_CLOSE = '"primus::server::close"'
@@ -22,8 +22,8 @@ SERVER_CLOSE = '"primus::server::close"'
 
 def test_a_server_is_ready_at_once() -> None:
     server = Server(rng=random.Random(1))
-    assert server.events() == [ev.Initialised()]
-    assert server.events() == []
+    assert polled(server, now=0.0) == ([ev.Initialised()], [])
+    assert polled(server, now=0.0) == ([], [])
     assert server.config == ServerConfig()
     assert server.next_timeout() is None
 
@@ -89,7 +89,7 @@ def test_a_broadcast_is_encoded_once_and_everybody_gets_the_same() -> None:
     host = ServerHost(parser=parser)
     pipes = [SlowPipe() for _ in range(10)]
     sparks = [host.connect(pipe=pipe) for pipe in pipes]
-    assert host.server.write({"to": "all"}, but=[sparks[3]]) == 9
+    assert host.server.write({"to": "all"}, exclude=[sparks[3]]) == 9
     assert parser.encoded == 1
     taken = [message for pipe in pipes if (message := pipe.take()) is not None]
     assert len(taken) == 9
@@ -101,9 +101,9 @@ def test_a_broadcast_to_nobody() -> None:
     host = ServerHost()
     assert host.server.write(1) == 0
     spark = host.connect()
-    assert host.server.write(1, but={spark}) == 0
-    with pytest.raises(LocalProtocolError, match="but takes sparks as the core's events carry them; got "):
-        host.server.write(1, but=[spark.id])  # type: ignore[list-item]
+    assert host.server.write(1, exclude={spark}) == 0
+    with pytest.raises(LocalProtocolError, match="exclude takes sparks as the core's events carry them; got "):
+        host.server.write(1, exclude=[spark.id])  # type: ignore[list-item]
     assert host.commanded() == []
 
 

@@ -21,7 +21,8 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import PEER, ServerHost, SlowPipe, crowded, request, story
+from primus_proto.session.link import encode
+from tests.unit.sessions import PEER, ServerHost, SlowPipe, needs_drain, request, story
 
 ENDING = ["readyStateChange", "disconnection", "end"]
 SERVER_CLOSE = '"primus::server::close"'
@@ -97,7 +98,7 @@ def test_write_on_a_closed_spark() -> None:
     host.commanded()
     assert spark.write("x") is False
     assert spark.write({1}) is False
-    assert spark.send_message(host.server.encode("x")) is False
+    assert spark.write_message(encode(host.server.parser, "x")) is False
     assert (host.told(), host.commanded()) == ([], [])
 
 
@@ -143,7 +144,7 @@ def test_a_second_end_changes_nothing() -> None:
     host.commanded()
     spark.end("again", code=5, reason="\ud800")
     spark.end({1})
-    spark.end_with(host.server.encode("again"), reconnect=False)
+    spark.end_with(encode(host.server.parser, "again"), reconnect=False)
     assert (host.told(), host.commanded()) == ([], [])
 
 
@@ -346,15 +347,15 @@ def test_crowded_and_drained() -> None:
     pipe = SlowPipe()
     spark = host.connect(pipe=pipe)
     spark.write("x" * 48)
-    assert not crowded(spark)
+    assert not needs_drain(spark)
     spark.drained()
     spark.write("y")
-    assert crowded(spark)
+    assert needs_drain(spark)
     spark.drained()
-    assert crowded(spark)
+    assert needs_drain(spark)
     pipe.take()
     spark.drained()
-    assert not crowded(spark)
+    assert not needs_drain(spark)
     assert host.fresh() == [ev.SparkDrained(spark)]
     spark.drained()
     assert host.told() == []
@@ -366,11 +367,11 @@ def test_half_the_limit_is_room_enough() -> None:
     spark = host.connect(pipe=pipe)
     spark.write("y")
     spark.write("x" * 48)
-    assert crowded(spark)
+    assert needs_drain(spark)
     pipe.take()
     assert spark.buffered == 50
     spark.drained()
-    assert not crowded(spark)
+    assert not needs_drain(spark)
 
 
 def test_a_closed_spark_is_not_crowded_and_does_not_drain() -> None:
@@ -382,7 +383,7 @@ def test_a_closed_spark_is_not_crowded_and_does_not_drain() -> None:
     host.fresh()
     pipe.flush(now=host.now)
     spark.drained()
-    assert not crowded(spark)
+    assert not needs_drain(spark)
     assert host.told() == []
 
 
@@ -391,7 +392,7 @@ def test_at_the_message_seam_nothing_waits() -> None:
     spark = host.connect()
     assert spark.write("x" * 1000)
     assert spark.write("x" * 1000)
-    assert (spark.buffered, spark.crowded) == (0, False)
+    assert (spark.buffered, spark.needs_drain) == (0, False)
 
 
 # --- pausing, and parsers of one's own ---
@@ -417,6 +418,8 @@ class Fussy:
     """A parser that refuses the protocol's own strings, but for the pings it decodes to."""
 
     name = "fussy"
+
+    binary = False
 
     def encode(self, value: Any) -> str:
         if isinstance(value, str) and value.startswith("primus::"):

@@ -10,19 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primus_proto import ClientState, ConnectError, Limits, LocalProtocolError, ReadyState, Spark, SparkState
+from primus_proto import events as ev
 from primus_proto.session.states import CLIENT, SPARK, ClientTrigger, SparkTrigger, step
-from tests.unit.sessions import ClientHost, ServerHost, SlowPipe, ready
+from tests.unit.sessions import ClientHost, ServerHost, SlowPipe, opened, ready
 
 S, T = ClientState, ClientTrigger
 
 READY = {
-    S.IDLE: {ReadyState.CLOSED},
-    S.CONNECTING: {ReadyState.OPENING},
-    S.OPEN: {ReadyState.OPEN},
-    S.WAITING: {ReadyState.CLOSED, ReadyState.OPENING},
-    S.RECONNECTING: {ReadyState.OPENING},
-    S.ENDED: {ReadyState.CLOSED},
-    S.DESTROYED: {ReadyState.CLOSED},
+    **{key: {ReadyState.CLOSED} for key in (S.IDLE, S.OFFLINE, S.ENDED, S.DESTROYED)},
+    **{key: {ReadyState.OPENING} for key in (S.STARTING, S.CONNECTING, S.RECONNECTING)},
+    **{key: {ReadyState.OPEN} for key in (S.OPEN, S.CLOSING)},
+    **{key: {ReadyState.CLOSED, ReadyState.OPENING} for key in (S.WAITING, S.RESUMING)},
 }
 
 
@@ -39,10 +37,11 @@ def test_every_state_is_reached_and_every_trigger_used() -> None:
 def test_every_state_but_destroyed_leads_to_the_end() -> None:
     for state in set(S) - {S.ENDED, S.DESTROYED}:
         assert CLIENT[state, T.END] is S.ENDED
+    assert {state for state in S if state.over} == {S.OFFLINE, S.ENDED, S.DESTROYED}
 
 
 def test_step() -> None:
-    assert step(CLIENT, S.IDLE, T.OPEN) is S.CONNECTING
+    assert step(CLIENT, S.IDLE, T.OPEN) is S.STARTING
     with pytest.raises(LocalProtocolError, match=r"^cannot do 'open\(\)' while destroyed$"):
         step(CLIENT, S.DESTROYED, T.OPEN)
 
@@ -63,62 +62,73 @@ def reach(state: ClientState, retries: int = 3) -> ClientHost:
     if state is S.IDLE:
         return host
     host.client.open()
+    if state is S.STARTING:
+        return host
     host.pump()
-    if state in (S.OPEN, S.WAITING, S.RECONNECTING):
+    if state in (S.OPEN, S.CLOSING, S.WAITING, S.RECONNECTING):
         host.open()
+    if state is S.CLOSING:
+        host.receive("primus::server::close")
     if state in (S.WAITING, S.RECONNECTING):
         host.lose()
     if state is S.RECONNECTING:
         host.run(0.5)
-    if state is S.ENDED:
+    if state in (S.OFFLINE, S.RESUMING):
         host.client.network_offline()
+    if state is S.RESUMING:
+        host.client.network_online()
+    if state is S.ENDED:
+        host.client.end()
     if state is S.DESTROYED:
         host.client.destroy()
-    host.pump()
+    if state is not S.RESUMING:
+        host.pump()
     assert host.client.state is state
     return host
 
 
+def lose(host: ClientHost) -> None:
+    host.client.connection_lost(now=host.now)
+
+
 def give_up(host: ClientHost) -> None:
-    if host.client.state is S.OPEN:
-        host.receive("primus::server::close")
-        host.lose()
-    elif host.client.state is S.CONNECTING:
-        host.lose(ConnectError("no", status=403))
-    else:
-        host.lose()
+    """What makes a client give up: a refusal, a loss with no retry left, or after `primus::server::close`."""
+    error = ConnectError("no", status=403) if host.client.state is S.CONNECTING else None
+    host.client.connection_lost(error, now=host.now)
 
 
 def delay_over(host: ClientHost) -> None:
     if host.client.state is S.WAITING:
         due = host.client.next_timeout()
         assert due is not None
-        host.run(due - host.now)
+        host.client.handle_timeout(now=due)
 
 
 ACTS: dict[ClientTrigger, Callable[[ClientHost], None]] = {
     T.OPEN: lambda host: host.client.open(),
-    T.CONNECTED: lambda host: host.open(),
-    T.RETRY: lambda host: host.lose(),
+    T.CONNECTED: lambda host: host.client.opened(now=host.now),
+    T.SERVER_CLOSE: lambda host: host.client.receive_message('"primus::server::close"', now=host.now),
+    T.RETRY: lose,
     T.GIVE_UP: give_up,
     T.DUE: delay_over,
     T.END: lambda host: host.client.end(),
+    T.OFFLINE: lambda host: host.client.network_offline(),
     T.ONLINE: lambda host: host.client.network_online(),
     T.DESTROY: lambda host: host.client.destroy(),
 }
+# Steps that a poll takes, and those of an open client whose strategy has no `disconnect`: tests of their own are below.
+OTHERWISE = {
+    *((state, T.START) for state in S),
+    *((S.RESUMING, trigger) for trigger in (T.RETRY, T.GIVE_UP)),
+    *((S.OPEN, T.GIVE_UP), (S.CLOSING, T.RETRY)),
+}
 
 
-@pytest.mark.parametrize(
-    ("state", "trigger"),
-    # Giving up while waiting happens only on the way back from offline: its own test is below.
-    [pair for pair in itertools.product(S, T) if pair != (S.WAITING, T.GIVE_UP)],
-)
+@pytest.mark.parametrize(("state", "trigger"), [pair for pair in itertools.product(S, T) if pair not in OTHERWISE])
 def test_a_client_does_what_its_table_says(state: ClientState, trigger: ClientTrigger) -> None:
     # Retries are used up where that is what the trigger means.
     host = reach(state, retries=1 if (state, trigger) == (S.RECONNECTING, T.GIVE_UP) else 3)
-    host.told()
-    host.commanded()
-    due = host.client.next_timeout()
+    due, events = host.client.next_timeout(), len(host.client.queued_events)
     expected = CLIENT.get((state, trigger))
     if trigger is T.DESTROY and expected is None and state is not S.DESTROYED:
         expected = S.DESTROYED  # by way of the end, which is in the table
@@ -127,21 +137,28 @@ def test_a_client_does_what_its_table_says(state: ClientState, trigger: ClientTr
     except LocalProtocolError:
         assert expected is None
         assert trigger is T.OPEN
-    if expected is not None:
-        assert host.client.state is expected
-        assert host.client.ready_state in READY[expected]
-        assert host.told() != []
-    else:
-        assert host.client.state is state
-        assert (host.told(), host.commanded(), host.client.next_timeout()) == ([], [], due)
+    assert host.client.state is (expected or state)
+    assert host.client.ready_state in READY[host.client.state]
+    if expected is None:
+        told = host.client.queued_events
+        assert len(told) == events or {type(event) for event in told} <= {ev.WentOffline}
+        assert host.client.next_timeout() == due
 
 
-def test_giving_up_while_waiting() -> None:
-    host = reach(S.ENDED, retries=0)
-    host.client.network_online()
-    assert host.client.state is S.WAITING
+@pytest.mark.parametrize(
+    ("state", "retries", "trigger"), [(S.STARTING, 3, T.START), (S.RESUMING, 3, T.RETRY), (S.RESUMING, 0, T.GIVE_UP)]
+)
+def test_steps_that_a_poll_takes(state: ClientState, retries: int, trigger: ClientTrigger) -> None:
+    host = reach(state, retries)
     host.pump()
-    assert host.client.state is CLIENT[S.WAITING, T.GIVE_UP]
+    assert host.client.state is CLIENT[state, trigger]
+
+
+def test_an_open_client_without_the_strategy_gives_up() -> None:
+    host = opened(strategy=["timeout"])
+    host.lose()
+    assert host.client.state is CLIENT[S.OPEN, T.GIVE_UP]
+    assert CLIENT[S.OPEN, T.GIVE_UP] is CLIENT[S.CLOSING, T.GIVE_UP]
 
 
 RETRIES = 2
@@ -154,60 +171,51 @@ class Model:
         self.state = S.IDLE
         self.attempt = 0
         self.offline = False  # the host's word
-        self.ended_offline = False
 
     def take(self, trigger: ClientTrigger) -> None:
         self.state = CLIENT[self.state, trigger]
-        if self.state is S.ENDED:
+        if self.state.over:
             self.attempt = 0
 
     def can(self, trigger: ClientTrigger) -> bool:
         return (self.state, trigger) in CLIENT
 
     def retry(self) -> None:
-        if self.attempt >= RETRIES:
-            self.take(T.GIVE_UP)
-        else:
-            if self.state is not S.WAITING:
-                self.take(T.RETRY)
-            self.attempt += 1
+        self.take(T.RETRY if self.attempt < RETRIES else T.GIVE_UP)
+        self.attempt += not self.state.over
 
     def act(self, act: str) -> None:
         match act:
             case "open" if self.can(T.OPEN):
                 self.take(T.OPEN)
-                self.ended_offline = False
+                self.take(T.START)
             case "opened" if self.can(T.CONNECTED):
                 self.take(T.CONNECTED)
                 self.offline = False
-            case "lost" | "refused" if self.can(T.RETRY):
-                if act == "refused" and self.state is S.CONNECTING:
-                    self.take(T.GIVE_UP)
-                else:
-                    self.retry()
-            case "server ends" if self.state is S.OPEN:
+            case "refused" if self.state is S.CONNECTING:
                 self.take(T.GIVE_UP)
-            case "due" if self.state is S.WAITING:
+            case "lost" | "refused" if self.can(T.RETRY):
+                self.retry()
+            case "server ends" if self.state is S.OPEN:
+                self.take(T.SERVER_CLOSE)
+                self.take(T.GIVE_UP)
+            case "due" if self.can(T.DUE):
                 self.take(T.DUE)
             case "due" if self.state in (S.CONNECTING, S.RECONNECTING):
                 self.retry()
-            case "end":
-                self.ended_offline = False  # what the user has ended, the network does not revive
-                if self.can(T.END):
-                    self.take(T.END)
+            case "end" if self.can(T.END):
+                self.take(T.END)
             case "destroy" if self.state is not S.DESTROYED:
-                if self.state is not S.ENDED:
+                if self.can(T.END):
                     self.take(T.END)
                 self.take(T.DESTROY)
             case "offline" if self.state is not S.DESTROYED:
                 self.offline = True
-                if self.state not in (S.IDLE, S.ENDED):
-                    self.take(T.END)
-                    self.ended_offline = True
+                if self.can(T.OFFLINE):
+                    self.take(T.OFFLINE)
             case "online" if self.offline and self.state is not S.DESTROYED:
                 self.offline = False
-                if self.ended_offline:
-                    self.ended_offline = False
+                if self.can(T.ONLINE):
                     self.take(T.ONLINE)
                     self.retry()
 
@@ -231,7 +239,7 @@ def test_any_walk_of_a_client_is_one_of_its_table(walk: list[str]) -> None:
                 try:
                     host.client.open()
                 except LocalProtocolError:
-                    assert host.client.state not in (S.IDLE, S.ENDED)
+                    assert host.client.state not in (S.IDLE, S.OFFLINE, S.ENDED)
             case "opened":
                 host.open()
             case "lost":
@@ -240,7 +248,7 @@ def test_any_walk_of_a_client_is_one_of_its_table(walk: list[str]) -> None:
                 host.lose(ConnectError("no", status=401))
             case "server ends":
                 host.receive("primus::server::close")
-                if host.client.state is S.OPEN:
+                if host.client.state is S.CLOSING:
                     host.lose(code=1000)
             case "due":
                 due = host.client.next_timeout()
@@ -297,6 +305,7 @@ def test_any_walk_of_a_spark_is_one_of_its_table(walk: list[SparkTrigger]) -> No
             state = SPARK[state, trigger]
             assert told == ENDING
         else:
+            state = SPARK.get((state, trigger), state)
             assert told == []
         assert ready(spark) is ReadyState.CLOSED
         assert repr(spark) == f"<Spark {spark.id} {state.value}>"

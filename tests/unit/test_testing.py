@@ -189,7 +189,7 @@ def test_a_command_that_no_byte_endpoint_gives() -> None:
     network = VirtualNetwork()
     _, node = opened(network)
     with pytest.raises(AssertionError, match="a byte endpoint gave"):
-        node._run(cmd.Abort())
+        node._run(cmd.Abort())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("cut", [1, 7, 1000])
@@ -207,15 +207,15 @@ def test_cutting_changes_nothing_that_is_told(cut: int) -> None:
 def test_a_broadcast_leaves_out_sparks_as_listeners_get_them_or_as_events_carry_them() -> None:
     network = VirtualNetwork()
     server, first = opened(network)
-    server.on("connection", lambda spark: spark.on("data", lambda value: server.write(value, but=[spark])))
+    server.on("connection", lambda spark: spark.on("data", lambda value: server.write(value, exclude=[spark])))
     second, third = (network.connect("http://server") for _ in range(2))
     network.run(1)
     second.write("all but the second")
     network.run(1)
     heard = [[event.data for event in node.all(ev.DataReceived)] for node in (first, second, third)]
     assert heard == [["all but the second"], [], ["all but the second"]]
-    assert server.write("the third alone", but=[spark.core for spark in server.sparks[:2]]) == 1
-    assert server.write("nobody", but=server.sparks) == 0
+    assert server.write("the third alone", exclude=[spark.core for spark in server.sparks[:2]]) == 1
+    assert server.write("nobody", exclude=server.sparks) == 0
 
 
 @pytest.mark.parametrize("when", ["5", float("nan"), float("inf"), None])

@@ -266,22 +266,22 @@ def test_the_wrong_transport(transformer: str) -> None:
 
 
 def accept(node: VirtualServer, id: int) -> None:
-    assert node.endpoint.accept(id)
+    assert node.endpoint.resume(id)
 
 
 @pytest.mark.parametrize("decide", ["accept", "reject", "wait"])
 def test_authorization(transformer: str, decide: str) -> None:
     def on_event(node: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.AuthorizationRequested) and decide == "accept":
+        if isinstance(event, ev.RequestHeld) and decide == "accept":
             node.network.call_at(node.network.now + 1, lambda: accept(node, event.id))
-        elif isinstance(event, ev.AuthorizationRequested) and decide == "reject":
-            node.endpoint.reject(event.id, "no entry", status=403)
+        elif isinstance(event, ev.RequestHeld) and decide == "reject":
+            node.endpoint.resume(event.id, node.endpoint.server.refusal("no entry", status=403))
 
     world = World(transformer, authorization=True, on_event=on_event, retries=0)
     world.network.run(9.9)
     if decide == "accept":
         assert world.client.names == OPENED
-        assert world.server.names == ["initialised", "authorization", "connection"]
+        assert world.server.names == ["initialised", "request held", "connection"]
         world.client.client.write(1)
         world.network.run(1)
         assert data(world.server) == [1]
@@ -305,8 +305,8 @@ def test_authorization_of_all(transformer: str) -> None:
     """Every request of a session is asked about: one of a WebSocket, as many as it takes of another."""
 
     def on_event(node: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.AuthorizationRequested):
-            node.endpoint.accept(event.id)
+        if isinstance(event, ev.RequestHeld):
+            node.endpoint.resume(event.id)
 
     world = World(transformer, authorization="all", on_event=on_event)
     world.network.run(1)
@@ -315,7 +315,7 @@ def test_authorization_of_all(transformer: str) -> None:
     spark.write(2)
     world.network.run(1)
     assert (data(world.server), data(world.client)) == ([1], [2])
-    questions = world.server.seen(ev.AuthorizationRequested)
+    questions = world.server.seen(ev.RequestHeld)
     assert questions == 1 if transformer == "websockets" else questions >= 4
 
 
@@ -351,7 +351,7 @@ def test_a_client_that_does_not_read(transformer: str) -> None:
     spark = world.open()
     world.client.client.pause()
     sent = 0
-    while not spark.crowded:
+    while not spark.needs_drain:
         assert spark.write("x" * 500)
         sent += 1
         world.network.run(0.01)

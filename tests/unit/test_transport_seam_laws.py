@@ -13,6 +13,7 @@ from primus_proto.transports.base import ClientHost, HeaderPairs
 from primus_proto.transports.pipe import Pipe
 from primus_proto.transports.registry import TRANSPORTS, Transport
 from primus_proto.transports.websockets import WebSocketsServer
+from tests.unit.sessions import polled
 from tests.unit.wires import START, ClientWire, ServerWire
 
 
@@ -119,12 +120,12 @@ def test_what_is_written_while_a_pipe_is_flushed_is_flushed_after_it() -> None:
     endpoint = ByteClient(
         ClientConfig(url="http://server", dialect="happn", transformer="odd"), rng=random.Random(1), wall_offset=0.0
     )
-    endpoint.commands(now=START)
+    polled(endpoint, now=START)
     pipe = Held(endpoint)
     endpoint.opened(pipe, now=START)
     endpoint.client.write("first")
     for _ in range(3):
-        endpoint.commands(now=START)
+        polled(endpoint, now=START)
     assert pipe.out == ['"first"', '"more"']
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -358,7 +358,7 @@ def test_a_command_that_no_byte_endpoint_gives() -> None:
     network = VirtualNetwork()
     server = network.serve()
     with pytest.raises(AssertionError, match="a byte endpoint gave"):
-        server._run(cmd.Close())
+        server._run(cmd.Close())  # type: ignore[arg-type]
 
 
 def test_seen_all_and_names() -> None:
@@ -385,13 +385,13 @@ def test_clients_cost_each_other_nothing(heard: bool) -> None:
         network.run(1)
         asked = 0
 
-        def ask(*, now: float, commands: Callable[..., list[cmd.Command]]) -> list[cmd.Command]:
+        def ask(*, now: float, poll: Callable[..., Iterator[Any]]) -> Iterator[Any]:
             nonlocal asked
             asked += 1
-            return commands(now=now)
+            return poll(now=now)
 
         for node in nodes:
-            node.endpoint.commands = partial(ask, commands=node.endpoint.commands)  # type: ignore[method-assign]
+            node.endpoint.poll = partial(ask, poll=node.endpoint.poll)  # type: ignore[method-assign]
         network.run(100)
         assert len(heartbeats) == server.seen(ev.SparkHeartbeat) * heard
         heartbeats.clear()

@@ -11,6 +11,7 @@ from primus_proto import Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.testing.nodes import VirtualEndpoint
+from tests.unit.sessions import polled
 
 VERBS_OF_A_CLIENT: dict[str, Callable[[VirtualClient], object]] = {
     "write": lambda node: node.client.write(1),
@@ -53,7 +54,7 @@ class Pair:
             pass
         for one in (self.server, self.client):
             assert not one._told
-            assert (one.endpoint.events(), one.endpoint.commands(now=self.network.now)) == ([], [])
+            assert polled(one.endpoint, now=self.network.now) == ([], [])
             assert one.alarm == one.endpoint.next_timeout()
 
 
@@ -94,9 +95,10 @@ def test_a_server_that_nobody_is_connected_to_closes_at_once() -> None:
 @pytest.mark.parametrize("accept", [True, False])
 def test_what_is_decided_of_a_request_is_noticed(accept: bool) -> None:
     pair = Pair(authorization=True)
-    [request] = pair.server.all(ev.AuthorizationRequested)
+    [request] = pair.server.all(ev.RequestHeld)
     endpoint = pair.server.endpoint
-    pair.noticed(pair.server, lambda: endpoint.accept(request.id) if accept else endpoint.reject(request.id, "no"))
+    answer = None if accept else endpoint.server.refusal("no")
+    pair.noticed(pair.server, lambda: endpoint.resume(request.id, answer))
     pair.network.run(1.0)
     assert pair.client.names[-1] == ("open" if accept else "end")
 

@@ -200,8 +200,8 @@ def test_a_refusal_that_breaks_off_is_one_or_none(kind: str, cut: int | None) ->
     """Its head tells enough, whatever becomes of the body; with less than that, the client tries again."""
 
     def refuse(server: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.AuthorizationRequested):
-            server.endpoint.reject(event.id, "no entry")
+        if isinstance(event, ev.RequestHeld):
+            server.endpoint.resume(event.id, server.endpoint.server.refusal("no entry"))
 
     outcomes = []
     for count in range(0, 320, 3):

@@ -9,6 +9,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
+from tests.unit.sessions import commanded, polled
 from tests.unit.wires import TEXT, ClientWire, Frame, ServerWire, close_frame, frames
 
 
@@ -237,8 +238,7 @@ def test_numbers_are_never_reused_and_stale_ones_ignored() -> None:
     endpoint.channel_closed(first.channel, "again", now=wire.now)
     endpoint.channel_blocked(first.channel)
     endpoint.channel_writable(first.channel, now=wire.now)
-    assert endpoint.events() == []
-    assert endpoint.commands(now=wire.now) == []
+    assert polled(endpoint, now=wire.now) == ([], [])
     assert endpoint.channels == 1
 
 
@@ -255,7 +255,7 @@ def test_a_number_that_never_was_is_the_drivers_mistake(number: int) -> None:
             endpoint.channel_blocked(number)
         with pytest.raises(LocalProtocolError):
             endpoint.channel_writable(number, now=0.0)
-        assert endpoint.events() == []
+        assert not any(isinstance(item, ev.Closed | ev.SparkEnded) for item in endpoint.poll(now=0.0))
         assert endpoint.channels == 1
     with pytest.raises(LocalProtocolError):
         client.endpoint.channel_opened(number, now=0.0)
@@ -306,10 +306,10 @@ def test_backlog_of_a_blocked_channel_counts_and_drains() -> None:
     wire.block(peer.channel)
     assert spark.write("x" * 600)
     wire.pump()
-    assert (spark.buffered, spark.crowded) == (602 + 2, True)
+    assert (spark.buffered, spark.needs_drain) == (602 + 2, True)
     assert wire.told() == []
     wire.unblock(peer.channel)
-    assert (spark.buffered, spark.crowded) == (0, False)
+    assert (spark.buffered, spark.needs_drain) == (0, False)
     assert wire.told() == ["drain"]
     assert peer.frames() == [Frame(TEXT, b'"' + b"x" * 600 + b'"')]
     wire.pump()
@@ -361,12 +361,14 @@ def test_writing_in_the_turn_in_which_the_peer_goes_leaves_nothing_behind() -> N
     assert spark.buffered == 0
 
 
-def test_events_and_commands_hand_over_and_forget() -> None:
+def test_poll_hands_out_each_item_once() -> None:
     wire = ServerWire()
     peer = wire.accept()
     wire.endpoint.receive_data(peer.channel, b"GET /primus/spec HTTP/1.1\r\nHost: x\r\n\r\n", now=wire.now)
-    assert wire.endpoint.commands(now=wire.now)
-    assert wire.endpoint.commands(now=wire.now) == []
+    assert len(commanded(wire.endpoint, now=wire.now)) == 1
+    assert polled(wire.endpoint, now=wire.now) == ([], [])
     wire.endpoint.receive_data(peer.channel, b"nonsense\r\n\r\n", now=wire.now)
-    assert [type(event) for event in wire.endpoint.events()] == [ev.Logged]
-    assert wire.endpoint.events() == []
+    events, (answer,) = polled(wire.endpoint, now=wire.now)
+    assert [type(event) for event in events] == [ev.Logged]
+    assert isinstance(answer, cmd.Write)
+    assert polled(wire.endpoint, now=wire.now) == ([], [])

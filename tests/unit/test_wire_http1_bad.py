@@ -331,12 +331,12 @@ class Owner:
 
 
 def upgrading(exchange: Exchange, now: float) -> None:
-    exchange.accept_websocket(Owner(), 100, (("X-A", "b"),), "chat", now=now)
+    exchange.accept_websocket(Owner(), 100, (("X-A", "b"),), ("superchat", "chat"), now=now)
 
 
 def test_an_upgrade_has_the_headers_given(bench: Bench) -> None:
     bench.handler = upgrading
-    reply = bench.ask(request("GET", "/", HANDSHAKE))
+    reply = bench.ask(request("GET", "/", {**HANDSHAKE, "Sec-WebSocket-Protocol": "wamp, chat"}))
     assert reply.head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
     assert (reply.headers["x-a"], reply.headers["sec-websocket-protocol"]) == ("b", "chat")
     assert not bench.exchanges[0].open

@@ -229,6 +229,8 @@ class BytesParser:
 
     name = "bytes"
 
+    binary = True
+
     def encode(self, value: object) -> bytes:
         return str(value).encode()
 

@@ -192,20 +192,12 @@ class Wire:
 
     def pump(self) -> None:
         """What every driver does after a call into the core."""
-        while self._hear() or self._obey() or self._hear():
-            pass
-
-    def _hear(self) -> bool:
-        events = self.endpoint.events()
-        self.seen += events
-        return bool(events)
-
-    def _obey(self) -> bool:
-        commands = self.endpoint.commands(now=self.now)
-        for command in commands:
-            self._run(command)
-        self.commands += commands
-        return bool(commands)
+        for item in self.endpoint.poll(now=self.now):
+            if isinstance(item, ev.Event):
+                self.seen.append(item)
+            else:
+                self.commands.append(item)
+                self._run(item)
 
     def _run(self, command: cmd.Command) -> None:
         match command:
@@ -329,7 +321,8 @@ class Peer:
         assert found[0].headers["sec-websocket-accept"] == accept_key(KEY)
         if rest:
             self.wire.output[self.channel] = bytearray(rest)
-        return self.wire.all(ev.SparkConnected)[-1].spark
+        spark: Spark = self.wire.all(ev.SparkConnected)[-1].spark
+        return spark
 
     def eof(self, error: str | None = None) -> None:
         """The peer leaves."""

@@ -12,7 +12,7 @@ import primus_proto as pp
 from primus_proto.http.model import Request, error_response, text_response
 from primus_proto.session.messages import Message
 from primus_proto.transports.base import CarrierOwner
-from primus_proto.wire.websocket import check_handshake
+from primus_proto.wire.websocket import check_handshake, choose_subprotocol
 
 from .call import Call, CallHost, Receive, Send, Words
 
@@ -36,6 +36,7 @@ class Exchange(Call):
     def __init__(self, host: CallHost, request: Request, receive: Receive, send: Send) -> None:
         super().__init__(host, receive, send)
         self.request = request
+        self.extra_headers: tuple[tuple[str, str], ...] = ()
         self.on_gone: Callable[[float], None] | None = None
         self.on_drained: Callable[[float], None] | None = None
         self.open = True
@@ -74,6 +75,7 @@ class Exchange(Call):
         if self._started:
             raise pp.LocalProtocolError("an answer to this request has begun already")
         self._started = True
+        headers = [*headers, *self.extra_headers]
         self._bodied = self.request.method != "HEAD" and status not in (204, 304)
         self._disarm()
         if not self._says:
@@ -134,7 +136,13 @@ class HttpExchange(Exchange):
         self._check(now)
 
     def accept_websocket(
-        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
+        self,
+        owner: CarrierOwner,
+        limit: int,
+        headers: HeaderPairs = (),
+        subprotocols: Iterable[str] = (),
+        *,
+        now: float,
     ) -> None:
         """No: a host that knows WebSockets would not have taken it for a plain request."""
         answer = check_handshake(self.request) or text_response(
@@ -197,14 +205,22 @@ class WebSocketExchange(Exchange):
             handler(b"", now)
 
     def accept_websocket(
-        self, owner: CarrierOwner, limit: int, headers: HeaderPairs = (), subprotocol: str | None = None, *, now: float
+        self,
+        owner: CarrierOwner,
+        limit: int,
+        headers: HeaderPairs = (),
+        subprotocols: Iterable[str] = (),
+        *,
+        now: float,
     ) -> WebSocket | None:
         if not self.open:
             return None
         self.open = False
-        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        subprotocol = choose_subprotocol(self.request, subprotocols)
+        pairs = (*headers, *self.extra_headers)
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
         self._put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
-        self._carrier = WebSocket(self, owner, limit)
+        self._carrier = WebSocket(self, owner, limit, subprotocol)
         return self._carrier
 
     def _begin(self, now: float) -> None:
@@ -237,10 +253,11 @@ class WebSocketExchange(Exchange):
 class WebSocket:
     """The carrier on a call (the `WebSocketCarrier` of the transports)."""
 
-    __slots__ = ("_call", "_limit", "_open", "_told", "owner")
+    __slots__ = ("_call", "_limit", "_open", "_told", "owner", "subprotocol")
 
-    def __init__(self, call: WebSocketExchange, owner: CarrierOwner, limit: int) -> None:
+    def __init__(self, call: WebSocketExchange, owner: CarrierOwner, limit: int, subprotocol: str | None) -> None:
         self.owner = owner
+        self.subprotocol = subprotocol
         self._call = call
         self._limit = limit
         self._open = True  # we have not closed it

@@ -322,7 +322,7 @@ class BlockingServer(BlockingEmitter, ServerFacade[BlockingSpark]):
     def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
         heard = super()._emit(event, args, size, owner)
         if not heard and type(event) is ev.SparkConnected:
-            self._spark_of(event.spark)._unannounced = event
+            event.spark._unannounced = event
         return heard
 
     def _tell(self, event: ev.Event, args: tuple[Any, ...]) -> None:

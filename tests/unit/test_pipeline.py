@@ -19,7 +19,7 @@ def wire() -> ServerWire:
 
 def asked(wire: ServerWire) -> int:
     """The id of the last question."""
-    return wire.all(ev.AuthorizationRequested)[-1].id
+    return wire.all(ev.RequestHeld)[-1].id
 
 
 # --- whose path ---
@@ -117,31 +117,31 @@ def waiting(**options: Any) -> tuple[ServerWire, Peer]:
     wire = ServerWire(authorization=True, **options)
     peer = wire.accept()
     peer.send(handshake("/primus?token=secret"))
-    assert wire.told() == ["authorization"]
+    assert wire.told() == ["request held"]
     assert wire.take(peer.channel) == b""
     return wire, peer
 
 
 def test_accepted() -> None:
     wire, peer = waiting()
-    (question,) = wire.all(ev.AuthorizationRequested)
+    (question,) = wire.all(ev.RequestHeld)
     assert question.request.query["token"] == "secret"
     assert question.request.headers["upgrade"] == "websocket"
     wire.run(3)
     peer.send(frame(TEXT, '"early"'))
-    assert wire.endpoint.accept(question.id) is True
+    assert wire.endpoint.resume(question.id) is True
     assert wire.told() == ["connection", "data"]
     assert peer.reply().status == 101
     assert wire.server.spark(wire.all(ev.SparkConnected)[0].spark.id) is not None
-    assert wire.endpoint.accept(question.id) is False  # answered already
-    assert wire.endpoint.reject(question.id, "no") is False
+    assert wire.endpoint.resume(question.id) is False  # answered already
+    assert wire.endpoint.resume(question.id, wire.endpoint.server.refusal("no")) is False
     wire.run(60)
     assert len(wire.server) == 1
 
 
 def test_rejected() -> None:
     wire, peer = waiting()
-    assert wire.endpoint.reject(asked(wire), "no entry") is True
+    assert wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no entry")) is True
     wire.pump()
     reply = peer.reply()
     assert (reply.status, reply.error) == (401, "no entry")
@@ -157,7 +157,7 @@ def test_rejected() -> None:
 @pytest.mark.parametrize(("status", "shown"), [(401, 'Basic realm="x"'), (403, None), (500, None), (599, None)])
 def test_rejected_with_a_status_and_a_challenge(status: int, shown: str | None) -> None:
     wire, peer = waiting()
-    wire.endpoint.reject(asked(wire), "né", status=status, authenticate='Basic realm="x"')
+    wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("né", status=status, authenticate='Basic realm="x"'))
     wire.pump()
     reply = peer.reply()
     assert (reply.status, reply.error) == (status, "né")
@@ -168,10 +168,10 @@ def test_rejected_with_a_status_and_a_challenge(status: int, shown: str | None) 
 def test_no_header_can_be_smuggled_in(authenticate: str) -> None:
     wire, peer = waiting()
     with pytest.raises(ConfigError, match="WWW-Authenticate"):
-        wire.endpoint.reject(asked(wire), "no", authenticate=authenticate)
+        wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no", authenticate=authenticate))
     wire.pump()
     assert wire.take(peer.channel) == b""  # nothing was changed: it still waits
-    assert wire.endpoint.reject(asked(wire), "no\r\n\r\nHTTP/1.1 200 OK") is True
+    assert wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no\r\n\r\nHTTP/1.1 200 OK")) is True
     wire.pump()
     assert peer.reply().error == "no\r\n\r\nHTTP/1.1 200 OK"
 
@@ -180,18 +180,18 @@ def test_no_header_can_be_smuggled_in(authenticate: str) -> None:
 def test_a_refusal_has_the_status_of_one(status: int) -> None:
     wire, _ = waiting()
     with pytest.raises(ConfigError, match="400 to 599"):
-        wire.endpoint.reject(asked(wire), "no", status=status)
-    assert wire.endpoint.accept(asked(wire))
+        wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no", status=status))
+    assert wire.endpoint.resume(asked(wire))
 
 
 @pytest.mark.parametrize("id", [0, -1, 2, 99])
 def test_an_id_that_was_never_issued(id: int) -> None:
     wire, _ = waiting()
-    with pytest.raises(LocalProtocolError, match="was ever asked for"):
-        wire.endpoint.accept(id)
+    with pytest.raises(LocalProtocolError, match="was ever held"):
+        wire.endpoint.resume(id)
     with pytest.raises(LocalProtocolError):
-        wire.endpoint.reject(id, "no")
-    assert wire.endpoint.accept(1) is True
+        wire.endpoint.resume(id, wire.endpoint.server.refusal("no"))
+    assert wire.endpoint.resume(1) is True
 
 
 def test_nobody_decides_in_time() -> None:
@@ -202,14 +202,14 @@ def test_nobody_decides_in_time() -> None:
     reply = peer.reply()
     assert (reply.status, reply.error) == (503, "authorization took too long")
     assert peer.closed()
-    assert wire.endpoint.accept(asked(wire)) is False
+    assert wire.endpoint.resume(asked(wire)) is False
     assert wire.endpoint.next_timeout() is None
 
 
 def test_the_peer_leaves_first() -> None:
     wire, peer = waiting()
     peer.eof()
-    assert wire.endpoint.accept(asked(wire)) is False
+    assert wire.endpoint.resume(asked(wire)) is False
     assert wire.endpoint.next_timeout() is None
     assert wire.told() == []
     assert wire.endpoint.channels == 0
@@ -218,7 +218,7 @@ def test_the_peer_leaves_first() -> None:
 @pytest.mark.parametrize("accept", [True, False])
 def test_the_peer_leaves_between_the_decision_and_its_doing(accept: bool) -> None:
     wire, peer = waiting()
-    decided = wire.endpoint.accept(1) if accept else wire.endpoint.reject(1, "no")
+    decided = wire.endpoint.resume(1) if accept else wire.endpoint.resume(1, wire.endpoint.server.refusal("no"))
     assert decided is True
     peer.eof()
     assert wire.told() == []
@@ -231,13 +231,13 @@ def test_too_many_wait() -> None:
     first, second, third = (wire.accept() for _ in range(3))
     for peer in (first, second, third):
         peer.send(handshake())
-    assert wire.told() == ["authorization"] * 2
+    assert wire.told() == ["request held"] * 2
     reply = third.reply()
     assert (reply.status, reply.error) == (503, "too many requests wait for authorization")
-    wire.endpoint.accept(1)
+    wire.endpoint.resume(1)
     wire.pump()
     third.send(handshake())
-    assert wire.told() == ["connection", "authorization"]
+    assert wire.told() == ["connection", "request held"]
     assert asked(wire) == 3
 
 
@@ -252,14 +252,14 @@ def test_authorization_comes_before_what_is_wrong_with_the_request() -> None:
     ):
         peer = wire.accept()
         peer.send(data)
-        assert wire.told() == ["authorization"]
-        wire.endpoint.reject(asked(wire), "no")
+        assert wire.told() == ["request held"]
+        wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no"))
         wire.pump()
         assert peer.reply().status == 401
         peer = wire.accept()
         peer.send(data)
-        assert wire.told() == ["authorization"]
-        wire.endpoint.accept(asked(wire))
+        assert wire.told() == ["request held"]
+        wire.endpoint.resume(asked(wire))
         wire.pump()
         assert peer.reply().status == status
     wire.run(60)
@@ -272,7 +272,7 @@ def test_pipelining_behind_a_question_is_bounded() -> None:
     assert not peer.paused()
     peer.send(b"x")
     assert peer.paused()
-    wire.endpoint.accept(1)
+    wire.endpoint.resume(1)
     wire.pump()
     assert not peer.paused()
 
@@ -311,14 +311,14 @@ def test_while_closing_nobody_waits_for_authorization() -> None:
     reply = peer.reply()
     assert (reply.status, reply.error) == (503, "the server is closing")
     assert peer.closed()
-    assert wire.endpoint.accept(1) is False
+    assert wire.endpoint.resume(1) is False
     assert wire.told() == ["close"]
 
 
 def test_accepted_in_the_same_breath_as_the_server_closes() -> None:
     wire, peer = waiting()
     wire.server.close()
-    assert wire.endpoint.accept(1) is True
+    assert wire.endpoint.resume(1) is True
     assert wire.told() == ["close"]
     assert peer.reply().status == 503
     assert len(wire.server) == 0

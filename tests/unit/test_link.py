@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from primus_proto import DecodeError, EncodeError
+from primus_proto import events as ev
 from primus_proto.parsers import JSONParser
-from primus_proto.session.codec import decode, encode, encode_protocol
+from primus_proto.session.link import encode, encode_protocol
+from tests.unit.sessions import ServerHost
 
 JSON = JSONParser()
 
@@ -17,6 +19,7 @@ class Broken:
     """A parser that raises, or returns nonsense."""
 
     name = "broken"
+    binary = False
 
     def __init__(self, outcome: Any) -> None:
         self.outcome = outcome
@@ -60,11 +63,14 @@ def test_a_parsers_own_encode_error_is_kept() -> None:
     assert caught.value is error
 
 
-def test_whatever_a_parser_raises_decoding_raises_one_error() -> None:
-    with pytest.raises(DecodeError, match=r"the parser failed: KeyError\('k'\)") as caught:
-        decode(Broken(KeyError("k")), "raw")
-    assert caught.value.payload == "raw"
+def test_whatever_a_parser_raises_decoding_is_one_error_event() -> None:
     error = DecodeError("my words", b"raw")
-    with pytest.raises(DecodeError) as kept:
-        decode(Broken(error), b"raw")
-    assert kept.value is error
+    for outcome, words in ((KeyError("k"), "the parser failed: KeyError('k')"), (error, "my words")):
+        host = ServerHost(parser=Broken(outcome))
+        spark = host.connect()
+        spark.receive_message("raw", now=host.now)
+        host.pump()
+        (told,) = [event.error for event in host.seen if isinstance(event, ev.SparkError)]
+        assert isinstance(told, DecodeError)
+        assert str(told) == words
+        assert told.payload == ("raw" if outcome is not error else b"raw")
