@@ -67,7 +67,8 @@ def recording() -> Recording:
     server, client = VirtualServer(network, "server", server_end()), VirtualClient(network, "client", client_end())
     network.listen(server, "server", 80)
     server.on("connection", lambda spark: spark.on("data", spark.write))
-    network._nodes += [server, client]
+    network.add(server)
+    network.add(client)
     for value in MESSAGES:
         client.write(value)
     network.run(0.0)
