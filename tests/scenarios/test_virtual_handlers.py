@@ -14,7 +14,7 @@ import pytest
 from primus_io import anyio as primus_anyio
 from primus_io.asyncio import connect, serve
 from primus_io.testing import VirtualNetwork, run
-from primus_proto import ConnectError, Limits, LocalProtocolError, Refused
+from primus_proto import Limits, LocalProtocolError
 
 KIB = 1024
 
@@ -68,42 +68,6 @@ def test_a_day_with_heartbeats_takes_no_time() -> None:
     beats = sum("SparkHeartbeat" in line for line in network.trace)
     assert beats == int(86400 / (25 + 0.1 + 0.0005)), "25 s after the last pong; timers are set 0.5 ms late"
     assert time.process_time() - started < 15
-
-
-def test_back_off_comes_from_the_seed() -> None:
-    async def main() -> None:
-        with pytest.raises(ConnectError, match=r"(?i)gave up reconnecting: cannot .* server:80: connection refused"):
-            async with connect("http://server", min=1.0, retries=4, factor=2):
-                pass
-
-    def attempts(seed: int) -> list[float]:
-        network = VirtualNetwork(seed=seed)
-        run(main(), network)
-        return [float(line.split()[0]) for line in network.trace if " ReconnectStarted(" in line]
-
-    one, again, two = attempts(1), attempts(1), attempts(2)
-    assert one == again != two
-    gaps = [after - before for before, after in zip([0.0, *one], one, strict=False)]
-    assert all(low <= gap <= low * 2 + 0.01 for low, gap in zip([0.99, 2, 4, 8], gaps, strict=True)), gaps
-
-
-def test_an_authorization_may_take_time() -> None:
-    async def authorize(request: Any) -> None:
-        await asyncio.sleep(4)
-        if request.query.get("token") != "x":
-            raise Refused("no")
-
-    async def main() -> None:
-        async with serve(None, "server", 80, authorize=authorize):
-            async with connect("http://server?token=x") as primus:
-                assert 4 < network.now < 4.1
-                assert primus.state == "open"
-            with pytest.raises(ConnectError, match="401"):
-                async with connect("http://server"):
-                    pass
-
-    network = VirtualNetwork(latency=0.01)
-    run(main(), network)
 
 
 def test_anyio_programs_run_too() -> None:
@@ -163,20 +127,6 @@ def test_a_server_that_stops_for_ten_seconds_loses_nothing(stop: str) -> None:
         await asyncio.sleep(1)
         assert handler.got == list(range(10))
         assert list(server.sparks.values()) == [spark]
-
-
-@pytest.mark.parametrize("who", ["client", "server"])
-def test_the_far_end_of_a_half_open_connection_finds_out(who: str) -> None:
-    network, handler = VirtualNetwork(latency=0.05), Collector()
-
-    @on(network, handler, ping=25.0, pong=10.0)
-    async def test(server: Any, primus: Any) -> None:
-        network.half_open(primus if who == "client" else server)
-        await asyncio.sleep(5)
-        assert (primus.state, len(server.sparks)) == ("open", 2 if who == "client" else 0)
-        await asyncio.sleep(120)
-        assert (primus.state, len(server.sparks)) == ("open", 1)
-        assert handler.ends == ["flatline" if who == "client" else "lost"]
 
 
 def test_a_crash_and_a_restart() -> None:
@@ -251,21 +201,6 @@ def test_a_slow_handler_makes_the_client_wait() -> None:
         assert network.now > 150
         assert ahead < 40
         assert primus.state == "open"
-
-
-def test_a_client_that_does_not_read_makes_the_handler_wait() -> None:
-    sent: list[float] = []
-
-    async def flood(spark: Any) -> None:
-        for number in range(200):
-            await spark.send("x" * 32 * KIB)
-            sent.append(number)
-
-    @on(VirtualNetwork(window=64 * KIB), flood)
-    async def test(server: Any, primus: Any) -> None:
-        await asyncio.sleep(100)
-        assert 5 < len(sent) < 60
-        assert len([None async for _ in primus]) == len(sent) == 200
 
 
 # --- nothing is left ---

@@ -13,7 +13,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer, VirtualSpark
 from primus_proto.testing.nodes import VirtualEndpoint
-from tests.unit.virtual import OPENED, data, pair
+from tests.unit.virtual import OPENED, connected, data, pair
 
 # --- what they show ---
 
@@ -25,24 +25,6 @@ def test_a_node_keeps_what_it_saw() -> None:
     assert client.all(ev.ReadyStateChanged) == [ev.ReadyStateChanged("opening"), ev.ReadyStateChanged("open")]
     assert (server.names, server.seen(ev.SparkEvent)) == (["initialised", "connection"], 1)
     assert any(line.endswith("client1: Opened()") for line in network.trace)
-
-
-def test_the_application_may_call_any_verb_from_its_events() -> None:
-    def app(server: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.SparkData):
-            server.server.write(event.data)
-            event.spark.end("bye")
-
-    def user(client: VirtualClient, event: ev.Event) -> None:
-        if isinstance(event, ev.Opened):
-            client.write("hi")
-
-    network = VirtualNetwork()
-    network.serve(on_event=app)
-    client = network.connect("http://server", on_event=user)
-    network.run(1.0)
-    assert data(client) == ["hi", "bye"]
-    assert client.names[-1] == "end"
 
 
 # --- listeners ---
@@ -197,15 +179,13 @@ def check_noticed(network: VirtualNetwork, node: VirtualEndpoint, verb: Callable
 
 @pytest.mark.parametrize("verb", VERBS_OF_A_CLIENT)
 def test_every_verb_of_a_client_is_noticed(verb: str) -> None:
-    network = VirtualNetwork(latency=0.01)
-    _, client = pair(network)
+    network, _, client = connected()
     check_noticed(network, client, partial(VERBS_OF_A_CLIENT[verb], client))
 
 
 @pytest.mark.parametrize("verb", VERBS_OF_A_SERVER)
 def test_every_verb_of_a_server_is_noticed(verb: str) -> None:
-    network = VirtualNetwork(latency=0.01)
-    server, _ = pair(network)
+    network, server, _ = connected()
     check_noticed(network, server, partial(VERBS_OF_A_SERVER[verb], server, next(iter(server.server))))
 
 

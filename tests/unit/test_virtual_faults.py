@@ -9,16 +9,8 @@ import pytest
 
 from primus_proto import LocalProtocolError, ReadyState
 from primus_proto import events as ev
-from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.unit.virtual import OPENED, data, echo, pair
-
-SHORT: dict[str, Any] = {"ping": 5.0, "pong": 2.0}
-
-
-def connected(**options: Any) -> tuple[VirtualNetwork, VirtualServer, VirtualClient]:
-    network = VirtualNetwork(latency=0.01, **options)
-    return network, *pair(network, **SHORT)
-
+from primus_proto.testing import VirtualNetwork
+from tests.unit.virtual import OPENED, connected, data, echo, pair
 
 # --- freeze ---
 
@@ -144,29 +136,6 @@ def test_a_break_takes_a_number_of_bytes(count: Any) -> None:
         with pytest.raises(LocalProtocolError, match=f"^{kind} is a number of bytes of at least 0, or None; got "):
             network.break_after(client, **{kind: count})
     assert client.break_limits == {"sent": 1000}
-
-
-@pytest.mark.parametrize("cut", [None, 7])
-@pytest.mark.parametrize("kind", ["sent", "received"])
-def test_a_refusal_that_breaks_off_counts_from_its_complete_head_on(kind: str, cut: int | None) -> None:
-    def refuse(server: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.AuthorizationRequested):
-            server.endpoint.reject(event.id, "no entry")
-
-    outcomes = []
-    for count in range(0, 320, 3):
-        network = VirtualNetwork(latency=0.01, cut=cut)
-        server = network.serve(on_event=refuse, authorization=True)
-        client = network.connect("http://server", retries=1)
-        network.break_after(client, **{kind: count})
-        network.run(60.0)
-        status = getattr(client.all(ev.ErrorOccurred)[0].error, "status", None)
-        outcomes.append(status)
-        assert client.names[-1] == "end"
-        assert client.seen(ev.ReconnectScheduled) == (status is None)
-        assert server.endpoint.channels == client.endpoint.channels == 0
-    assert outcomes == sorted(outcomes, key=lambda status: status is not None)
-    assert set(outcomes) == {None, 401}
 
 
 # --- partitions ---

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import pytest
 
 from primus_proto import LocalProtocolError
 from primus_proto import events as ev
-from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.nodes import Node
-from tests.unit.virtual import data, pair
-
-SHORT: dict[str, Any] = {"ping": 5.0, "pong": 2.0}
-
-
-def connected(**options: Any) -> tuple[VirtualNetwork, VirtualServer, VirtualClient]:
-    network = VirtualNetwork(latency=0.01, **options)
-    return network, *pair(network, **SHORT)
+from tests.unit.virtual import connected, data
 
 
 def test_a_suspended_node_neither_hears_nor_speaks_and_then_catches_up() -> None:
@@ -140,7 +132,7 @@ def test_a_suspended_sender_goes_on_writing_when_it_wakes() -> None:
 def test_a_listener_may_suspend_nodes_whose_timers_are_due_at_the_same_instant() -> None:
     network = VirtualNetwork(latency=0.01)
     server = network.serve()
-    one, two = (network.connect("http://server", dialect="happn", **SHORT) for _ in range(2))
+    one, two = (network.connect("http://server", dialect="happn", ping=5.0, pong=2.0) for _ in range(2))
     network.run(1.0)
     network.freeze(server)
     for node in (two, one):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.trace import summarize
 from tests.unit.virtual import pair
@@ -52,7 +51,15 @@ def test_the_trace_tells_of_trouble() -> None:
     network.drop(client)
     network.jump(-1.0, server)
     network.kill(server)
-    network.run(1.0)
+    network.connect("http://serve:81", strategy=False)
+    network.run(0.0)
+    network.latency = 1.0
+    network.serve()
+    network.connect("http://server", dialect="happn", timeout=2.5, strategy=False)
+    ending = network.connect("http://server", dialect="happn")
+    network.run(10.0)
+    ending.end()
+    network.run(10.0)
     assert max(map(len, network.trace)) < 260
     notes = {line.split("  ")[-1] for line in network.trace}
     assert notes >= {
@@ -67,24 +74,7 @@ def test_the_trace_tells_of_trouble() -> None:
         "client1: its connections are lost",
         "server: the wall clock jumps by -1 s",
         "server: killed",
-        "client1: refused: nobody listens at server:80, nor anywhere else",
+        "client2: refused: nobody listens at serve:81, nor anywhere else",
+        "client3 -> server: reset",
+        "server -> client4: end of stream",
     }
-
-
-def test_the_trace_tells_where_connections_go_and_how_they_end() -> None:
-    network = VirtualNetwork(latency=1.0)
-    network.serve()
-    network.connect("http://serve:81", strategy=False)
-    network.connect("http://server", dialect="happn", timeout=2.5, strategy=False)
-    client = network.connect("http://server", dialect="happn")
-    network.run(10)
-    client.end()
-    network.run(10)
-    assert client.seen(ev.Ended)
-    trace = network.trace_tail(1000)
-    for line in (
-        "client1: refused: nobody listens at serve:81, only at server:80",
-        "client2 -> server: reset",
-        "server -> client3: end of stream",
-    ):
-        assert line in trace

@@ -7,7 +7,7 @@ from typing import Any
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 
-__all__ = ["OPENED", "data", "echo", "pair", "times"]
+__all__ = ["OPENED", "connected", "data", "echo", "pair", "times"]
 
 OPENED = ["readyStateChange", "readyStateChange", "open"]
 
@@ -24,6 +24,12 @@ def pair(network: VirtualNetwork, **options: Any) -> tuple[VirtualServer, Virtua
     client = network.connect("http://server", **{"dialect": "happn", **options})
     network.run_until(lambda: client.seen(ev.Opened) == 1)
     return server, client
+
+
+def connected(**options: Any) -> tuple[VirtualNetwork, VirtualServer, VirtualClient]:
+    """A network and an open pair on it. The options are the network's."""
+    network = VirtualNetwork(latency=0.01, **options)
+    return network, *pair(network, ping=5.0, pong=2.0)
 
 
 def data(node: VirtualServer | VirtualClient) -> list[Any]:
