@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
 
 # Six clients, every kind of trouble at random times, and a server that finally has to cut off clients that hang and
 # handlers that do not return.
@@ -112,13 +111,3 @@ def test_a_run_repeats_in_every_process() -> None:
     lines, reconnected, _ = output.split()
     assert int(lines) > 1000
     assert int(reconnected) > 5
-
-
-def test_a_run_repeats_in_one_process() -> None:
-    def trace() -> list[str]:
-        space: dict[str, Any] = {}
-        exec(PROGRAM, space)
-        lines: list[str] = space["network"].trace
-        return lines
-
-    assert trace() == trace()

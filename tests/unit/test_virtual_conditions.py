@@ -120,17 +120,6 @@ def test_a_large_message_on_a_slow_line_delays_what_is_behind_it() -> None:
     assert times(server, ev.SparkData)[-1] == start + 0.5
 
 
-def test_a_break_in_a_large_message_comes_when_its_byte_does() -> None:
-    network = VirtualNetwork(bandwidth=1000.0)
-    server, client = pair(network, ping=False, strategy=False)
-    start = network.now
-    network.break_after(client, sent=4000)
-    client.write("x" * 10_000)
-    network.run(60.0)
-    (ended,) = times(server, ev.SparkEnded)
-    assert 4.0 <= ended - start <= 5.5
-
-
 def test_an_idle_line_has_no_debt() -> None:
     network = VirtualNetwork(bandwidth=1000.0)
     server, client = pair(network, ping=False)
