@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
 import socket
 import ssl
 import stat
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self
 
 import primus_proto as pp
 from primus_proto import commands as cmd
 
+from ._environment import Environment
 from ._portion import Portion
 from ._session import IO
 
@@ -27,7 +26,6 @@ __all__ = [
     "Driver",
     "Endpoint",
     "Listening",
-    "OwnWorld",
     "Reach",
     "connect_failure",
     "unix_listener",
@@ -36,15 +34,6 @@ __all__ = [
 Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
 Deliver = Callable[[Any], None]
 StopListening = Callable[[], object]
-
-
-@runtime_checkable
-class OwnWorld(Protocol):
-    """What has a time that is not this machine's brings its own wall clock and randomness, too: `primus_io.testing`."""
-
-    wall_offset: float
-
-    def new_rng(self) -> random.Random: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +192,10 @@ class Driver(IO, ABC):
         self._reach = reach
         self._pumping = False
         self._told = 0  # events, since somebody set it to 0
-        if isinstance(self.world(), OwnWorld):
-            self.effort = self.clock  # so that a run repeats
         self._armed: float | None = None
+        environment = self.environment()
+        self.now = environment.now
+        self._work_time = environment.work_time
 
     @classmethod
     async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
@@ -214,29 +204,8 @@ class Driver(IO, ABC):
 
     @staticmethod
     @abstractmethod
-    def clock() -> float:
-        """The clock, monotonic seconds."""
-
-    @staticmethod
-    def world() -> object:
-        """What tells the time, where that may be an `OwnWorld`."""
-
-    # The time of this thread alone: on a busy machine, or where other threads run, a read takes long by no fault of its
-    # own, and reading less would only make that worse.
-    effort: Callable[[], float] = staticmethod(time.thread_time)
-    """Seconds of work so far, in the thread that reads."""
-
-    @classmethod
-    def wall_offset(cls) -> float:
-        """Unix time minus the clock."""
-        world = cls.world()
-        return world.wall_offset if isinstance(world, OwnWorld) else time.time() - cls.clock()
-
-    @classmethod
-    def rng(cls) -> random.Random:
-        """Randomness for one endpoint."""
-        world = cls.world()
-        return world.new_rng() if isinstance(world, OwnWorld) else random.SystemRandom()
+    def environment() -> Environment:
+        """The clock and the randomness of the loop that runs here."""
 
     async def listen(self, where: Listening) -> tuple[int, StopListening]:
         """Accept channels; returns the port (0 for a Unix socket) and what stops it. Raises OSError."""
@@ -268,10 +237,6 @@ class Driver(IO, ABC):
     async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
         """Accept channels from `sock` if given, else at the host and port; returns `getsockname`, and what stops it."""
 
-    def now(self) -> float:
-        """The clock, as a driver asks it."""
-        return self.clock()
-
     def pump(self) -> None:
         """Deliver events and run commands until there are none, then re-arm the timer. Not re-entrant."""
         if self._pumping:
@@ -297,11 +262,11 @@ class Driver(IO, ABC):
 
         Returns the seconds of work that they were.
         """
-        now, began = self.now(), self.effort()
+        now, began = self.now(), self._work_time()
         self._told = 0
         self.endpoint.receive_data(number, data, now=now)
         self.pump()
-        seconds = self.effort() - began
+        seconds = self._work_time() - began
         portion.took(len(data), seconds, self._told, now=now)
         return seconds
 

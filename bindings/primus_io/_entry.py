@@ -96,7 +96,8 @@ class Connecting(Block, Generic[C]):
     async def _begin(self) -> None:
         driver = self._driver()
         self._check_left()
-        endpoint = pp.ByteClient(self._config, rng=driver.rng(), wall_offset=driver.wall_offset())
+        environment = driver.environment()
+        endpoint = pp.ByteClient(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._client: C = self.CLIENT(endpoint.client)
         self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._reach)
         self._inside = True
@@ -169,7 +170,8 @@ class Serving(Block, ABC, Generic[V, H]):
     async def _begin(self) -> None:
         driver = self._driver()
         self._check_left()
-        endpoint = pp.ByteServer(self._config, rng=driver.rng(), wall_offset=driver.wall_offset())
+        environment = driver.environment()
+        endpoint = pp.ByteServer(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._server: V = self.SERVER(endpoint, self._handler, self._authorize)
         self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, Reach())
         self._inside = True
@@ -222,7 +224,7 @@ class Asking:
             self._answered.set()
 
     async def _begin(self) -> None:
-        query = pp.SpecQuery(self._config, rng=self._driver.rng())
+        query = pp.SpecQuery(self._config, rng=self._driver.environment().new_rng())
         self._io = await self._driver.begin(query, self._deliver, self._reach)
 
     async def _answer(self) -> dict[str, Any]:

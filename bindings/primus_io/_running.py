@@ -16,14 +16,12 @@ from typing import Any, ClassVar
 
 from ._driver import Deliver, Driver, Endpoint, Reach
 
-__all__ = ["CURRENT", "OPENING", "Job", "RunningDriver"]
+__all__ = ["CURRENT", "Job", "RunningDriver"]
 
 RUN = 256
 """Calls that need not wait, after which others are let run where the library does not ask for that."""
 
 CURRENT: ContextVar[Job | None] = ContextVar("primus_io_job", default=None)
-OPENING: ContextVar[Driver | None] = ContextVar("primus_io_opening", default=None)
-"""Whose sockets are being made: a network in memory tells by it which are whose."""
 
 
 class Job:
@@ -89,15 +87,6 @@ class RunningDriver(Driver):
     def shield(self) -> AbstractContextManager[object]:
         """Where the library would go on cancelling whoever cleans up: not in here."""
         return contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def making_sockets(self) -> Iterator[None]:
-        """What makes sockets in here makes them for this driver."""
-        token = OPENING.set(self)
-        try:
-            yield
-        finally:
-            OPENING.reset(token)
 
     def note_change(self) -> None:
         """Something has ended: whoever waits for that looks again."""

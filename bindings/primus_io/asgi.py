@@ -71,7 +71,7 @@ class Primus(AsyncServer):
     async def __aenter__(self) -> Self:
         if self._running:
             raise pp.LocalProtocolError("this Primus is running: it has one lifespan at a time")
-        self._begin_anew(self._endpoint_at(Runner.wall_offset()))
+        self._begin_anew(self._endpoint_at(Runner.environment().wall_offset))
         self._runner = await Runner.begin(self._endpoint, self._deliver, Reach())
         self._running = True
         self._runner.schedule()  # not at once: `initialised` should find the listeners of whoever enters

@@ -13,6 +13,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 import primus_proto as pp
@@ -23,6 +24,7 @@ from ._awaiting import AsyncServer as Server
 from ._awaiting import AsyncSpark as Spark
 from ._awaiting import Connect, Serve, spec_fetcher
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
+from ._environment import Environment
 from ._portion import MOST, Portion
 from ._running import Job, RunningDriver
 
@@ -58,7 +60,7 @@ class Channel(asyncio.BufferedProtocol):
     deadline: asyncio.TimerHandle | None = None  # of a close that the peer has a part in
 
     def __init__(self, driver: Driver, number: int = 0) -> None:
-        self._driver = driver
+        self.driver = driver
         self.number = number  # a server's gets one from the core
         self._buffer = RECEIVING.buffer if SHARED else memoryview(bytearray(MOST))
         self._portion = Portion()
@@ -69,16 +71,16 @@ class Channel(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         self.write = self.transport.write
-        self._greedy = self._driver.greedy or transport.get_extra_info("sslcontext") is not None
-        self._driver.open.add(self)
-        self.number = self._driver.channel_up(self, self.number, transport.get_extra_info("peername"))
-        self._driver.pump()
+        self._greedy = self.driver.greedy or transport.get_extra_info("sslcontext") is not None
+        self.driver.open.add(self)
+        self.number = self.driver.channel_up(self, self.number, transport.get_extra_info("peername"))
+        self.driver.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer[: self._portion.size]
 
     def buffer_updated(self, nbytes: int) -> None:
-        driver, full = self._driver, nbytes == self._portion.size
+        driver, full = self.driver, nbytes == self._portion.size
         seconds = driver.receive(self.number, self._buffer[:nbytes], self._portion)
         if full and self._greedy and seconds > QUICK and self._reading:
             self._resting = True
@@ -91,21 +93,21 @@ class Channel(asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def eof_received(self) -> None:
-        self._driver.channel_closed(self.number, None)
+        self.driver.channel_closed(self.number, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.deadline is not None:
             self.deadline.cancel()
-        self._driver.open.discard(self)
-        self._driver.note_change()
-        self._driver.channel_closed(self.number, str(exc) if exc is not None else None)
+        self.driver.open.discard(self)
+        self.driver.note_change()
+        self.driver.channel_closed(self.number, str(exc) if exc is not None else None)
 
     def pause_writing(self) -> None:
-        self._driver.endpoint.channel_blocked(self.number)
+        self.driver.endpoint.channel_blocked(self.number)
 
     def resume_writing(self) -> None:
-        self._driver.endpoint.channel_writable(self.number, now=self._driver.now())
-        self._driver.schedule()  # not at once: asyncio loses its head over a transport that is closed in here
+        self.driver.endpoint.channel_writable(self.number, now=self.driver.now())
+        self.driver.schedule()  # not at once: asyncio loses its head over a transport that is closed in here
 
     def read(self, reading: bool) -> None:
         self._reading = reading
@@ -113,7 +115,7 @@ class Channel(asyncio.BufferedProtocol):
             (self.transport.resume_reading if reading else self.transport.pause_reading)()
 
     def close(self, abort: bool) -> None:
-        transport, driver = self.transport, self._driver
+        transport, driver = self.transport, self.driver
         if abort:
             return transport.abort()
         if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
@@ -125,7 +127,6 @@ class Channel(asyncio.BufferedProtocol):
 class Driver(RunningDriver):
     """Runs one endpoint on the running event loop."""
 
-    world = staticmethod(asyncio.get_running_loop)
     event = staticmethod(asyncio.Event)
 
     def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
@@ -138,11 +139,10 @@ class Driver(RunningDriver):
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
-    def clock() -> float:
-        return asyncio.get_running_loop().time()
-
-    def now(self) -> float:
-        return self.loop.time()
+    def environment() -> Environment:
+        loop = asyncio.get_running_loop()
+        provided: Environment | None = getattr(loop, "primus_environment", None)  # of a loop in virtual time
+        return provided or Environment(loop.time)
 
     def schedule(self) -> None:
         if not self._pumping and not self._scheduled:
@@ -168,16 +168,13 @@ class Driver(RunningDriver):
             async with asyncio.timeout(seconds):
                 await wait()
 
-    def accept(self) -> Channel:
-        """The protocol of one more connection. A method, so that a loop in memory sees whose it is."""
-        return Channel(self)
-
     async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
+        accept = partial(Channel, self)
         options = {"start_serving": False, **_tls_options(where.tls, self.endpoint.limits)}
         listener = await (
-            self.loop.create_server(self.accept, where.host, where.port, backlog=1024, **options)
+            self.loop.create_server(accept, where.host, where.port, backlog=1024, **options)
             if sock is None
-            else self.loop.create_unix_server(self.accept, sock=sock, **options)
+            else self.loop.create_unix_server(accept, sock=sock, **options)
         )
         try:
             await listener.start_serving()

@@ -1,4 +1,4 @@
-"""asyncio or trio in virtual time: your own handlers and clients, the binding unchanged, on a network in memory.
+"""asyncio in virtual time: your own handlers and clients on a network in memory, the binding unchanged.
 
     network = VirtualNetwork(latency=0.05, seed=1)
 
@@ -7,10 +7,10 @@
             network.partition(primus)
             await asyncio.sleep(3600)  # takes no time
 
-    run(main(), network)  # on trio: run_trio(main, network)
+    run(main(), network)
 
-The law kept here: nothing waits. Time passes only when the loop has nothing left to do, straight to whatever is due
-next, of the loop's timers and of the network's deliveries; with the same seed everything repeats.
+Nothing waits. Time passes only when the loop has nothing left to do, straight to what is due next: a timer of the loop
+or a delivery of the network. With the same seed everything repeats.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ import contextvars
 import math
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from primus_proto.testing import VirtualNetwork
 
-from ._driver import Driver
+from ._virtual.failures import FailureRecorder, describe_wait
 from ._virtual.nodes import ListenerNode
+from ._virtual.runtime import DEFAULT_LIMIT, VirtualEnvironment, VirtualRuntime
 from ._virtual.streams import Stream, StreamServer
-from ._virtual.world import LIMIT, Witness, World, whereabouts
 from .asyncio import Channel
 
-__all__ = ["VirtualLoop", "VirtualNetwork", "run", "run_trio"]
+__all__ = ["VirtualLoop", "VirtualNetwork", "run"]
 
 T = TypeVar("T")
 
-ABSENT = (
+UNSUPPORTED = (
     *("add_reader", "remove_reader", "add_writer", "remove_writer", "add_signal_handler", "remove_signal_handler"),
     *("sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto"),
     *("sock_connect", "sock_accept", "sock_sendfile", "sendfile", "start_tls", "connect_accepted_socket"),
@@ -49,16 +50,17 @@ def run(
     main: Coroutine[Any, Any, T],
     network: VirtualNetwork | None = None,
     *,
-    limit: float = LIMIT,
+    limit: float = DEFAULT_LIMIT,
     handlers_may_raise: bool = False,
 ) -> T:
-    """`asyncio.run` in virtual time, on this network, or one of its own.
+    """`asyncio.run` in virtual time, on this network or a new one.
 
     Raises AssertionError, with the end of the network's trace, if nothing is due any more and `main` has not returned,
-    if it has not after `limit` seconds of virtual time, or if time stands still because something never waits.
+    if `main` has not returned after `limit` seconds of virtual time, or if time stands still because something never
+    waits.
 
-    Once `main` has returned, raises what a handler, listener or authorization hook raised first, unless they may. In
-    production nothing but their spark or client ends by that.
+    After `main` has returned, raises the first exception that a handler, a listener or an authorization hook raised,
+    unless `handlers_may_raise`. In production such an exception ends only the spark or client it belongs to.
     """
     if asyncio._get_running_loop() is not None:
         main.close()
@@ -68,84 +70,71 @@ def run(
     except BaseException:
         main.close()
         raise
-    with asyncio.Runner(loop_factory=lambda: loop) as runner, Witness() as witness:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner, FailureRecorder() as recorder:
         try:
             result = runner.run(main)
             if not handlers_may_raise:
-                witness.tell()
+                recorder.raise_first()
             return result
         except BaseException as error:
             failure = error
         loop.failed = True
         loop.give_up(main)
-    # Not before all is cleaned up: every task that is cancelled for it would show this, and the trace, as its context.
+    # Not before everything is cleaned up: each task cancelled for that would show this error as its context.
     try:
         raise failure
     finally:
         del failure
 
 
-def run_trio(
-    main: Callable[[], Awaitable[T]],
-    network: VirtualNetwork | None = None,
-    *,
-    limit: float = LIMIT,
-    handlers_may_raise: bool = False,
-) -> T:
-    """`trio.run` in virtual time: what `run` is for asyncio. `main` is an async function without parameters."""
-    from . import trio  # noqa: F401  # only here: asyncio's users need none; who does and has none is told how to get it
-    from ._virtual import trio as kit
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop that runs on a network's clock, and whose connections are byte streams on that network.
 
-    return kit.run(main, network, limit, handlers_may_raise)
-
-
-class VirtualLoop(World, asyncio.BaseEventLoop):
-    """An event loop whose time is a network's, and whose connections are byte streams on that.
-
-    There are `create_connection` and `create_server`, without TLS; what they are told of sockets, families and names is
-    ignored. What `run_in_executor` is given is called at once, in this thread, and takes no virtual time.
+    It has `create_connection` and `create_server`, without TLS. Options about sockets, address families and names are
+    ignored. `run_in_executor` calls the function at once, in this thread; that takes no virtual time.
     """
 
-    def __init__(self, network: VirtualNetwork | None = None, *, limit: float = LIMIT) -> None:
-        asyncio.BaseEventLoop.__init__(self)
+    def __init__(self, network: VirtualNetwork | None = None, *, limit: float = DEFAULT_LIMIT) -> None:
+        super().__init__()
         try:
-            World.__init__(self, network, limit)
+            self.runtime = VirtualRuntime(network, limit)
         except BaseException:
-            asyncio.BaseEventLoop.close(self)
+            super().close()
             raise
-        self._stranger: RuntimeError | None = None
-        self._selector = self  # BaseEventLoop asks it to wait
+        self.network = self.runtime.network
+        self.primus_environment = VirtualEnvironment(self.network)
+        """The clock and the randomness that drivers take."""
+        self.failed = False
+        """Whether the run has raised. Then anything left open is not reported."""
+        self._intrusion: RuntimeError | None = None
+        self._selector = self  # BaseEventLoop calls its `select` to wait
 
     def give_up(self, main: Coroutine[Any, Any, Any]) -> None:
-        """Cancel the task of `main`, before all others are, so that what it has entered closes them in order."""
+        """Cancel the task of `main` before all others, so that the blocks it has entered close in order."""
         for task in asyncio.all_tasks(self):
             if task.get_coro() is main:
                 task.cancel()
-                with contextlib.suppress(AssertionError):  # it goes on waiting: the first failure has told why
+                with contextlib.suppress(AssertionError):  # it goes on waiting; the first failure has said why
                     self.run_until_complete(asyncio.wait([task]))
 
-    # --- time, and what else is the world's ---
+    # --- time ---
 
     def time(self) -> float:
         """The network's clock."""
         return self.network.now
 
-    def happening(self) -> asyncio.Event:
-        return asyncio.Event()
-
     def select(self, timeout: float | None) -> list[object]:
-        """Let time pass: none (`timeout` 0) where there is something to do, else to what is due next."""
-        if self._stranger is not None:  # the thread may have nobody to tell
-            stranger, self._stranger = self._stranger, None
-            raise stranger
+        """Let time pass: none if there is something to do (`timeout` is 0), else to what is due next."""
+        if self._intrusion is not None:  # raised here too, as the other thread may show it to nobody
+            intrusion, self._intrusion = self._intrusion, None
+            raise intrusion
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         now = self.network.now
         until = now if timeout == 0 else timers[0].when() if timers else math.inf
-        if stuck := self.advance(until):
-            raise self.failure(
-                stuck, (whereabouts(task.get_name(), task.get_coro()) for task in asyncio.all_tasks(self))
-            )
-        self._clock_resolution = math.ulp(self.network.now)  # timers run at their time, none before
+        if problem := self.runtime.advance(until):
+            tasks = asyncio.all_tasks(self)
+            raise self.runtime.failure(problem, (describe_wait(task.get_name(), task.get_coro()) for task in tasks))
+        self._clock_resolution = math.ulp(self.network.now)  # so that no timer runs early
         return []
 
     # --- connections ---
@@ -160,15 +149,14 @@ class VirtualLoop(World, asyncio.BaseEventLoop):
         sock: None = None,
         **options: object,
     ) -> tuple[Stream, asyncio.BaseProtocol]:
-        """Connect to what listens at `host`:`port` on the network. Raises OSError where nothing does, and for TLS."""
+        """Connect to what listens at `host`:`port` on the network. Raises OSError if nothing does, and for TLS."""
         host, port = _address(host, port, ssl, sock)
         protocol = protocol_factory()
-        owner = protocol._driver if isinstance(protocol, Channel) else protocol
-        node = self.caller(owner)
+        node = self.runtime.caller(protocol.driver if isinstance(protocol, Channel) else protocol)
 
-        def opened(number: int, address: tuple[str, int], answer: Callable[[], None]) -> Stream:
+        def opened(number: int, address: tuple[str, int], finished: Callable[[], None]) -> Stream:
             stream = Stream(self, node, number, protocol, {"peername": (host, port), "sockname": address})
-            stream.soon(answer)  # after `connection_made`
+            stream.soon(finished)  # after `connection_made`
             return stream
 
         return await node.call(host, port, opened), protocol
@@ -183,28 +171,26 @@ class VirtualLoop(World, asyncio.BaseEventLoop):
         sock: None = None,
         **options: object,
     ) -> StreamServer:
-        """Listen at `host`:`port` of the network. Raises OSError where something does already, and for TLS."""
+        """Listen at `host`:`port` on the network. Raises OSError if something does already, and for TLS."""
         host, port = _address(host or "", port or 0, ssl, sock)
-        owner = getattr(protocol_factory, "__self__", None)
-        owner = owner if isinstance(owner, Driver) else protocol_factory
 
         def accepted(node: ListenerNode, number: int, peer: tuple[str, int]) -> Stream:
             return Stream(self, node, number, protocol_factory(), {"peername": peer, "sockname": node.address})
 
-        return StreamServer(self, self.listen(owner, accepted, host, port))
+        return StreamServer(self, self.runtime.listen(_server_owner(protocol_factory), accepted, host, port))
 
-    # --- what the rest of asyncio asks of a loop ---
+    # --- what else asyncio asks of a loop ---
 
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        """`call_soon`, for those in the loop's own thread."""
+        """`call_soon`, for the loop's own thread only."""
         if self.is_running() and threading.get_ident() != self._thread_id:  # type: ignore[attr-defined]
-            self._stranger = RuntimeError(
-                "a virtual loop has no other threads, for time does not wait for them: call what blocks by "
-                "asyncio.to_thread or run_in_executor"
+            self._intrusion = RuntimeError(
+                "a virtual loop cannot be called from other threads, because its time does not wait for them: run "
+                "blocking functions with asyncio.to_thread or run_in_executor"
             )
-            raise self._stranger
+            raise self._intrusion
         return self.call_soon(callback, *args, context=context)
 
     def run_in_executor(  # type: ignore[override]
@@ -223,30 +209,36 @@ class VirtualLoop(World, asyncio.BaseEventLoop):
         closed = self.is_closed()
         super().close()
         if not closed:
-            self.failed = self.failed or sys.exc_info()[0] is not None  # what has failed must not look like this
-            self.leave()
+            self.runtime.close(failed=self.failed or sys.exc_info()[0] is not None)
 
     def _process_events(self, events: list[object]) -> None:
-        """There are none: the network has told the streams."""
+        """Nothing to do: the network calls the streams."""
 
     def _write_to_self(self) -> None:
-        """Nobody has to be woken."""
+        """Nothing to do: nobody sleeps."""
+
+
+def _server_owner(protocol_factory: Callable[[], asyncio.BaseProtocol]) -> object:
+    """The driver that a listener belongs to, so that a server's node is found; of other listeners, the factory."""
+    if isinstance(protocol_factory, partial) and protocol_factory.func is Channel:
+        return protocol_factory.args[0]
+    return protocol_factory
 
 
 def _address(host: str | None, port: int | None, ssl: object, sock: object) -> tuple[str, int]:
     if ssl:
-        raise OSError("there is no TLS on a virtual network: use http:// and no ssl=")
+        raise OSError("a virtual network has no TLS: use http:// and no ssl=")
     if sock is not None or not isinstance(host, str) or not isinstance(port, int):
-        raise ValueError("on a virtual network a host and a port are needed, and no socket")
+        raise ValueError("a virtual network needs a host and a port, and no socket")
     return host, port
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:
     def refuse(self: VirtualLoop, *args: object, **options: object) -> NoReturn:
-        raise NotImplementedError(f"a virtual loop has no {name}, but create_connection and create_server, without TLS")
+        raise NotImplementedError(f"a virtual loop has no {name}, only create_connection and create_server without TLS")
 
     return refuse
 
 
-for _name in ABSENT:
+for _name in UNSUPPORTED:
     setattr(VirtualLoop, _name, _refusal(_name))

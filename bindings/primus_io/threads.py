@@ -16,6 +16,7 @@ from typing import Any
 from primus_proto import commands as cmd
 
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening
+from ._environment import Environment
 from ._running import CURRENT, Job, RunningDriver
 from ._session import log
 from ._threads.blocking import BlockingClient as Client
@@ -48,8 +49,8 @@ class Driver(Monitor, RunningDriver):
         self._timer = self.loop.timer(self.timeout)
 
     @staticmethod
-    def clock() -> float:
-        return time.monotonic()
+    def environment() -> Environment:
+        return Environment(time.monotonic)
 
     @property
     def closed(self) -> bool:

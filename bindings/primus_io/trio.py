@@ -20,6 +20,7 @@ from ._awaiting import AsyncServer as Server
 from ._awaiting import AsyncSpark as Spark
 from ._awaiting import Connect, Serve, spec_fetcher
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
+from ._environment import Environment
 from ._portion import Portion
 from ._running import Job, RunningDriver
 
@@ -134,8 +135,6 @@ class Driver(RunningDriver):
     """Runs one endpoint in a nursery."""
 
     HASTE = 0.5
-    clock = staticmethod(trio.current_time)
-    world = staticmethod(trio.lowlevel.current_clock)
     event = staticmethod(trio.Event)
     checkpoint = staticmethod(trio.lowlevel.checkpoint)
 
@@ -148,6 +147,10 @@ class Driver(RunningDriver):
         self._scope = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
         self._inner: trio.Nursery
+
+    @staticmethod
+    def environment() -> Environment:
+        return Environment(trio.current_time)
 
     @classmethod
     async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
@@ -189,8 +192,7 @@ class Driver(RunningDriver):
 
     async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
         if sock is None:
-            with self.making_sockets():
-                listeners = await trio.open_tcp_listeners(where.port, host=where.host or None, backlog=1024)
+            listeners = await trio.open_tcp_listeners(where.port, host=where.host or None, backlog=1024)
         else:
             listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock))]
         scope = trio.CancelScope()
@@ -239,8 +241,7 @@ class Driver(RunningDriver):
 
     async def _reached(self, command: cmd.OpenChannel) -> trio.abc.Stream:
         host, unix, tls = command.host, self._reach.unix, self._reach.context(command)
-        with self.making_sockets():
-            stream = await (trio.open_unix_socket(unix) if unix else trio.open_tcp_stream(host, command.port))
+        stream = await (trio.open_unix_socket(unix) if unix else trio.open_tcp_stream(host, command.port))
         return trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True) if tls else stream
 
 

@@ -1,7 +1,7 @@
 """A virtual network and clock: any client against any server, in memory, without sockets or sleeping.
 
-Time moves only in `run`, from one due thing straight to the next, so two hours take a fraction of a second, and a
-run with the same seed repeats byte for byte (WebSocket masks excepted: wsproto draws those itself).
+Time moves only in `run`, straight from one due event to the next, so two hours take a fraction of a second. A run with
+the same seed repeats byte for byte (except for WebSocket masks, which wsproto draws itself).
 
     network = VirtualNetwork(latency=0.05)
     server = network.serve(on_event=my_server_code)

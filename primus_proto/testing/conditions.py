@@ -1,6 +1,6 @@
-"""How deliveries travel on a virtual network: what a test may set, and may change while it runs.
+"""How deliveries travel on a virtual network. A test may change the settings while it runs.
 
-The law kept here: a value that no line can have is an error where it is set, not a test that tests something else.
+A value that no network can have raises ConfigError where it is set.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError
 
-__all__ = ["Bandwidth", "Conditions", "Latency", "Line", "is_count", "is_number"]
+__all__ = ["Bandwidth", "Conditions", "Latency", "check_size", "is_count", "is_number"]
 
 T = TypeVar("T")
 
@@ -19,10 +19,10 @@ Latency = float | tuple[float, float]
 Bandwidth = float | tuple[float | None, float | None] | None
 
 
-class Line:
-    """How deliveries travel. Raises ConfigError, when made or set, for a value that cannot be."""
+class Conditions:
+    """Latency, jitter and bandwidth. Setting an impossible value raises ConfigError."""
 
-    __slots__ = ("_bandwidth", "_jitter", "_latency")  # so that a name that is misspelt is an error
+    __slots__ = ("_bandwidth", "_jitter", "_latency")  # so that setting a misspelt name is an error
 
     def __init__(self, latency: Latency, jitter: float, bandwidth: Bandwidth) -> None:
         self.latency = latency
@@ -36,84 +36,51 @@ class Line:
 
     @latency.setter
     def latency(self, value: Latency) -> None:
-        if not all(is_number(part) and part >= 0 for part in _ways("latency", value)):
-            raise ConfigError(f"latency must be seconds of at least 0, and finite, or a pair of such; got {value!r}")
+        if not all(is_number(part) and part >= 0 for part in _parts("latency", value)):
+            raise ConfigError(f"latency must be finite seconds of at least 0, or a pair of such; got {value!r}")
         self._latency = value
 
     @property
     def jitter(self) -> float:
-        """Up to so many seconds more, drawn anew for each delivery; nothing overtakes."""
+        """Up to this many seconds more, drawn anew for each delivery. Deliveries never overtake each other."""
         return self._jitter
 
     @jitter.setter
     def jitter(self, value: float) -> None:
         if not (is_number(value) and value >= 0):
-            raise ConfigError(f"jitter must be seconds of at least 0, and finite; got {value!r}")
+            raise ConfigError(f"jitter must be finite seconds of at least 0; got {value!r}")
         self._jitter = value
 
     @property
     def bandwidth(self) -> Bandwidth:
-        """Bytes per second of each connection and direction, or such a pair; None: no limit."""
+        """Bytes per second of each connection and direction, or a pair of such; None: no limit."""
         return self._bandwidth
 
     @bandwidth.setter
     def bandwidth(self, value: Bandwidth) -> None:
-        if not all(part is None or (is_number(part) and part > 0) for part in _ways("bandwidth", value)):
+        if not all(part is None or (is_number(part) and part > 0) for part in _parts("bandwidth", value)):
             what = "bytes per second above 0, None for no limit, or a pair of such"
-            raise ConfigError(f"bandwidth must be {what}; got {value!r}. Where nothing is to pass: freeze or partition")
+            raise ConfigError(f"bandwidth must be {what}; got {value!r}. To stop all traffic, use freeze or partition")
         self._bandwidth = value
 
-    # --- for the links ---
+    def rate(self, to_server: bool) -> float | None:
+        """The bandwidth of one direction."""
+        return _of_direction(self._bandwidth, to_server)
 
-    def rate(self, up: bool) -> float | None:
-        """Bytes per second from client to server, or back."""
-        return _of_way(self._bandwidth, up)
-
-    def delay(self, up: bool, rng: random.Random) -> float:
-        """What one delivery takes, besides."""
-        latency = _of_way(self._latency, up)
+    def delay(self, to_server: bool, rng: random.Random) -> float:
+        """The seconds one delivery takes, bandwidth aside."""
+        latency = _of_direction(self._latency, to_server)
         return latency + rng.uniform(0.0, self._jitter) if self._jitter else latency
 
 
-class Conditions(Line):
-    """The settings of a network."""
-
-    __slots__ = ("_cut_size", "_window", "rng", "seed")
-
-    def __init__(
-        self,
-        seed: int,
-        latency: Latency,
-        jitter: float,
-        bandwidth: Bandwidth,
-        cut: int | None,
-        window: int | None,
-    ) -> None:
-        super().__init__(latency, jitter, bandwidth)
-        self.seed = seed
-        """What everything random comes from."""
-        self.rng = random.Random(seed)
-        self._cut_size = _size("cut", cut)
-        self._window = _size("window", window)
-
-    def __repr__(self) -> str:
-        """As it can be made again, so that a failure can be."""
-        given = {"latency": self.latency, "jitter": self.jitter, "bandwidth": self.bandwidth}
-        given |= {"cut": self._cut_size, "window": self._window}
-        more = "".join(f", {name}={value!r}" for name, value in given.items() if value)
-        return f"{type(self).__name__}(seed={self.seed!r}{more})"
-
-    def _cut(self, data: bytes) -> list[bytes]:
-        pieces = []
-        while self._cut_size is not None and len(data) > 1:
-            size = self.rng.randint(1, min(self._cut_size, len(data)))
-            pieces.append(data[:size])
-            data = data[size:]
-        return [*pieces, data] if data else pieces
+def _of_direction(value: T | tuple[T, T], to_server: bool) -> T:
+    return value[not to_server] if isinstance(value, tuple) else value
 
 
-def _of_way(value: T | tuple[T, T], up: bool) -> T:
-    return value[not up] if isinstance(value, tuple) else value
+def _parts(name: str, value: T | tuple[T, T]) -> tuple[T, ...]:
+    if isinstance(value, tuple) and len(value) != 2:
+        raise ConfigError(f"{name} as a pair has two parts, client to server and server to client; got {value!r}")
+    return value if isinstance(value, tuple) else (value,)
 
 
 def is_count(value: object) -> bool:
@@ -122,17 +89,12 @@ def is_count(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether it is one, and finite."""
+    """Whether it is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _ways(name: str, value: T | tuple[T, T]) -> tuple[T, ...]:
-    if isinstance(value, tuple) and len(value) != 2:
-        raise ConfigError(f"{name} as a pair has two parts, from client to server and back; got {value!r}")
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _size(name: str, value: object) -> int | None:
+def check_size(name: str, value: object) -> int | None:
+    """A number of bytes of at least 1, or None. Raises ConfigError otherwise."""
     if value is None or (isinstance(value, int) and value > 0):
         return value
     raise ConfigError(f"{name} must be a number of bytes of at least 1, or None; got {value!r}")

@@ -1,6 +1,6 @@
 """Listeners in the manner of Primus (`on("data", function)`), called in virtual time.
 
-The law kept here: what a listener raises goes up through `run` to the test that called it.
+What a listener raises comes out of `run`, so that the test fails.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from .. import events as ev
 from ..errors import LocalProtocolError
 from ..session.spark import Spark
 
-__all__ = ["Listeners", "VirtualSpark", "plain"]
+__all__ = ["CLIENT_NAMES", "SERVER_NAMES", "Listeners", "VirtualSpark", "check_function"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CLASSES = [cls for name in ev.__all__ if isinstance(cls := getattr(ev, name), type) and issubclass(cls, ev.Event)]
-_OF_THE_SERVER = {"connection", "disconnection", "heartbeat-skipped", "flatline"}
-SPARK_NAMES = {cls.name for cls in _CLASSES if issubclass(cls, ev.SparkEvent)} - _OF_THE_SERVER - {""}
-SERVER_NAMES = _OF_THE_SERVER | {"initialised", "close", "log", "authorization"}
+_SERVER_ONLY = {"connection", "disconnection", "heartbeat-skipped", "flatline"}
+SPARK_NAMES = {cls.name for cls in _CLASSES if issubclass(cls, ev.SparkEvent)} - _SERVER_ONLY - {""}
+SERVER_NAMES = _SERVER_ONLY | {"initialised", "close", "log", "authorization"}
 CLIENT_NAMES = {cls.name for cls in _CLASSES if not issubclass(cls, ev.SparkEvent)} - {
     *("", "initialised", "log", "authorization", "spec"),
 }
 
 
-def plain(function: object, what: str) -> None:
-    """Raise LocalProtocolError for what cannot be called, or would have to be awaited."""
+def check_function(function: object, what: str) -> None:
+    """Raise LocalProtocolError for something that is not callable, or that would have to be awaited."""
     if inspect.iscoroutinefunction(function):
-        raise LocalProtocolError(f"nothing awaits here: {what} is a plain function")
+        raise LocalProtocolError(f"{what} must be a plain function: nothing on the virtual network awaits")
     if not callable(function):
-        raise LocalProtocolError(f"{what} is a function; got {function!r}")
+        raise LocalProtocolError(f"{what} must be a function; got {function!r}")
 
 
 class Listeners:
@@ -49,24 +49,24 @@ class Listeners:
     def on(self, event: str | type[ev.Event]) -> Callable[[F], F]: ...
 
     def on(self, event: str | type[ev.Event], listener: F | None = None) -> F | Callable[[F], F]:
-        """Call `listener` at each `event`; usable as a decorator. Returns the listener.
+        """Call `listener` for each `event`; usable as a decorator. Returns the listener.
 
-        Under a documented name it gets what the documentation says; under an event class, the event. Raises
-        LocalProtocolError for a name that does not exist.
+        With a documented name, the listener gets the documented arguments; with an event class, the event. Raises
+        LocalProtocolError for an unknown name.
         """
         ev.check_event(event, self._NAMES)
         if listener is None:
             return lambda function: self.on(event, function)
-        plain(listener, "a listener on the virtual network")
+        check_function(listener, "a listener")
         self._listeners.setdefault(event, []).append(listener)
         return listener
 
     def off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        """Undo one `on`; harmless where there was none."""
+        """Remove a listener; harmless if there is none."""
         if listener in self._listeners.get(event, ()):
             self._listeners[event].remove(listener)
 
-    def _hear(self, event: ev.Event, args: tuple[Any, ...]) -> None:
+    def _call_listeners(self, event: ev.Event, args: tuple[Any, ...]) -> None:
         """Call the listeners."""
         by_name, by_class = [*self._listeners.get(event.name, [])], [*self._listeners.get(type(event), [])]
         for listener in by_name:
@@ -76,7 +76,7 @@ class Listeners:
 
 
 class VirtualSpark(Listeners):
-    """A spark as a `connection` listener gets it: `on` and `off`, and all that the core's spark has."""
+    """A spark as a `connection` listener gets it: the core's spark with `on` and `off`."""
 
     _NAMES = frozenset(SPARK_NAMES)
 

@@ -1,7 +1,7 @@
-"""What is on a virtual network: nodes, and the endpoints of the core among them.
+"""The nodes of a virtual network: endpoints of the core, and base classes for other kinds.
 
-Each endpoint runs the driver's pump, and keeps what it saw. A node of another kind, such as an event loop's, says what
-becomes of the bytes by the four methods of `Receiver`.
+Each endpoint is polled as a driver polls it, and keeps what it saw. A node of another kind, such as an event loop's,
+handles what arrives in the four methods of `Receiver`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..session.client import Client
 from ..session.messages import NOTHING
 from ..session.server import Server
 from ..session.spark import Spark
+from .activity import watch_activity
 from .listeners import CLIENT_NAMES, SERVER_NAMES, Listeners, VirtualSpark
-from .watch import watch
 
 if TYPE_CHECKING:
-    from .conditions import Line
-    from .lines import Link
+    from .conditions import Conditions
+    from .links import Link
     from .network import VirtualNetwork
 
 __all__ = ["Caller", "Listener", "Node", "Receiver", "VirtualClient", "VirtualEndpoint", "VirtualServer"]
@@ -32,7 +32,7 @@ E = TypeVar("E", bound=ev.Event)
 
 
 class Receiver(Protocol):
-    """What the lines tell a node: as `ByteClient` and `ByteServer` have it."""
+    """What links tell a node: the same methods as those of `ByteClient` and `ByteServer`."""
 
     def receive_data(self, channel: int, data: bytes, *, now: float) -> None: ...
     def channel_closed(self, channel: int, error: str | None, *, now: float) -> None: ...
@@ -44,48 +44,47 @@ class Node(ABC):
     """One end of connections."""
 
     endpoint: Receiver
-    takes_later = False
-    """Whether it says itself what it has read of the bytes that arrived, by `Way.taken`; else it takes all at once."""
+    acknowledges_reads = False
+    """Whether it calls `Direction.acknowledge` for what it has read. If not, it reads all that arrives at once."""
 
     def __init__(self, network: VirtualNetwork, name: str) -> None:
         self.network = network
         self.name = name
         self.links: dict[int, Link] = {}
-        self.line: Line | None = None
-        """How deliveries from and to it travel; None: as the network has it."""
-        self._quota: dict[str, int] = {}  # bytes that may still be "sent" or "received" before the connection is lost
+        self.conditions: Conditions | None = None
+        """How deliveries from and to it travel; None: by the network's conditions."""
+        self.break_limits: dict[str, int] = {}
+        """How many bytes may still be "sent" or "received" before a connection is lost."""
 
     @abstractmethod
     def pump(self) -> None:
-        """The receiver was told something: do what comes of it."""
+        """The receiver was told something: do what follows from it."""
 
     @abstractmethod
     def jump(self, seconds: float) -> None:
-        """Set the wall clock forward, or back."""
+        """Set the wall clock forward or back."""
 
     def suspend(self) -> None:
-        """Stop until `resume`. Raises LocalProtocolError where it cannot."""
+        """Stop until `resume`. Raises LocalProtocolError if it cannot be stopped."""
         raise LocalProtocolError(f"{self.name} cannot be suspended, only its network: use freeze() and thaw()")
 
-    def resume(self) -> None:
-        """Go on, with what has arrived, and then all that is overdue. Raises LocalProtocolError where it had not
-        stopped."""
-        raise LocalProtocolError(f"{self.name} is not suspended")
+    def resume(self) -> None:  # noqa: B027  # a node that cannot be suspended has nothing to do here
+        """Go on: what has arrived comes first, overdue timers after it."""
 
 
 class Caller(Node):
     """A node that opens connections."""
 
     ip = ""
-    """The address that servers see."""
+    """The IP address that servers see."""
 
     def address(self, channel: int) -> tuple[str, int]:
-        """Where a connection comes from, on the outside."""
+        """The address and port a connection comes from."""
         return self.ip, 1024 + channel % 60_000
 
     @abstractmethod
     def opened(self, channel: int) -> None:
-        """The connection asked for is up."""
+        """The requested connection is up."""
 
 
 class Listener(Node):
@@ -95,12 +94,12 @@ class Listener(Node):
 
     @property
     def accepts(self) -> bool:
-        """Whether it takes connections; else they are refused."""
+        """Whether it accepts connections; if not, they are refused."""
         return self.listening
 
     @abstractmethod
     def accepted(self, peer: tuple[str, int]) -> int:
-        """Someone has connected; returns the channel's number."""
+        """Accept a connection; returns the channel's number."""
 
 
 class VirtualEndpoint(Listeners, Node):
@@ -113,17 +112,17 @@ class VirtualEndpoint(Listeners, Node):
         Node.__init__(self, network, name)
         self.endpoint = endpoint
         self.events: list[tuple[float, ev.Event]] = []
-        """Every event with the time it was delivered at."""
-        self.number = next(network.numbers)
-        """Which of the network's, in the order they came."""
+        """Every event, with the time at which it was delivered."""
+        self.number = next(network.node_numbers)
+        """Its place in the order in which nodes were made."""
         self.alarm: float | None = None
-        """When the network is to look after its timers."""
+        """When the next of its timers is due."""
         self.wakes = 0
         """How often a timer of this endpoint fired."""
-        self._on_event: Callable[[Any, ev.Event], object] | None = None
-        self._told = False  # there may be something to do, or it is being done
+        self.on_event: Callable[[Any, ev.Event], object] | None = None
+        self._pump_requested = False  # or it is being pumped
         self._pumping = self._suspended = False
-        watch(endpoint, self.told)
+        watch_activity(endpoint, self.request_pump)
 
     def seen(self, kind: type[ev.Event]) -> int:
         """How many events of this class there were."""
@@ -139,36 +138,42 @@ class VirtualEndpoint(Listeners, Node):
         return [event.name for _, event in self.events]
 
     def pump(self) -> None:
-        """What every driver does after a call into the core."""
+        """Deliver events and run commands until there are none, as every driver does after a call into the core."""
         if self._pumping or self._suspended:
             return
-        self._pumping = self._told = True
+        self._pumping = self._pump_requested = True
         try:
-            for item in self.endpoint.poll(now=self.network.now):
-                if isinstance(item, ev.Event):
-                    self._deliver(item)
-                else:
-                    self._run(item)
-            self._told = False
+            self._poll()
+            self._pump_requested = False
         finally:
             self._pumping = False
-            if self._told:  # the application has raised, and there may be more to do
-                self.network.told(self)
-        self.network.alarm(self, self.endpoint.next_timeout())
+            if self._pump_requested:  # the application raised, and there may be more to do
+                self.network.request_pump(self)
+        self.network.clock.set_alarm(self, self.endpoint.next_timeout())
 
-    def pump_if_told(self) -> None:
-        """`pump`, unless that was done since something was told."""
-        if self._told:
+    def _poll(self) -> None:
+        """Deliver events and run commands until there are none."""
+        for item in self.endpoint.poll(now=self.network.now):
+            if isinstance(item, ev.Event):
+                self._deliver(item)
+            else:
+                self._run(item)
+
+    def request_pump(self) -> None:
+        """Have the network pump it: there may be something to do."""
+        if not self._pump_requested:
+            self._pump_requested = True
+            self.network.request_pump(self)
+
+    def pump_if_requested(self) -> bool:
+        """Pump, unless that has happened since it was requested. Returns whether it did."""
+        requested = self._pump_requested
+        if requested:
             self.pump()
+        return requested
 
-    def told(self) -> None:
-        """There may be something to do."""
-        if not self._told:
-            self._told = True
-            self.network.told(self)
-
-    def ring(self) -> None:
-        """Have its timers fire that are due."""
+    def fire_timers(self) -> None:
+        """Have the timers fire that are due."""
         if self._suspended:
             return
         timeout = self.endpoint.next_timeout()
@@ -180,27 +185,27 @@ class VirtualEndpoint(Listeners, Node):
     def suspend(self) -> None:
         """Stop until `resume`."""
         self._suspended = True
-        self.network.alarm(self, None)
+        self.network.clock.set_alarm(self, None)
 
     def resume(self) -> None:
-        """Go on, with what has arrived, and then all that is overdue."""
+        """Go on: what has arrived comes first, overdue timers after it."""
         self._suspended = False
-        self.ring()
+        self.fire_timers()
 
     def jump(self, seconds: float) -> None:
-        """Set the wall clock forward, or back."""
+        """Set the wall clock forward or back."""
         self.endpoint._session.wall_offset += seconds
 
     def _deliver(self, event: ev.Event) -> None:
         self.events.append((self.network.now, event))
         self.network.note(self.name, str(event))
-        if self._on_event is not None:
-            self._on_event(self, event)
-        self._tell(event)
+        if self.on_event is not None:
+            self.on_event(self, event)
+        self._notify(event)
 
-    def _tell(self, event: ev.Event) -> None:
+    def _notify(self, event: ev.Event) -> None:
         """Call the listeners."""
-        self._hear(event, event.args)
+        self._call_listeners(event, event.args)
 
     def _run(self, command: cmd.Command) -> None:
         match command:
@@ -208,7 +213,7 @@ class VirtualEndpoint(Listeners, Node):
                 for channel in channels:
                     self.links[channel].send(self, data)
             case cmd.CloseChannel(channel, abort):
-                if channel in self.links:  # the core has the last word on a channel, also on one that is gone
+                if channel in self.links:  # the core closes every channel, including one that is already gone
                     self.links.pop(channel).close(self, abort)
             case cmd.PauseReading(channel):
                 self.links[channel].pause(self, True)
@@ -233,11 +238,11 @@ class VirtualServer(VirtualEndpoint, Listener):
 
     @property
     def accepts(self) -> bool:
-        """Not once it closes, unless sessions go on that come by ever new connections, as with polling."""
+        """False once it closes, unless sessions go on that need new connections, as with polling."""
         return self.listening and not self.endpoint.closing
 
     def accepted(self, peer: tuple[str, int]) -> int:
-        """Someone has connected; returns the channel's number."""
+        """Accept a connection; returns the channel's number."""
         return self.endpoint.channel_accepted(peer, now=self.network.now)
 
     @property
@@ -247,25 +252,25 @@ class VirtualServer(VirtualEndpoint, Listener):
 
     @property
     def sparks(self) -> list[VirtualSpark]:
-        """The open sparks, as listeners get them."""
+        """The open sparks, in the form that listeners get."""
         return [self.spark(core) for core in self.server]
 
     def spark(self, core: Spark) -> VirtualSpark:
-        """A spark of the core's, as listeners get it: always the same object."""
+        """The object that listeners get for a spark of the core; always the same one."""
         return self._sparks.setdefault(core, VirtualSpark(core))
 
     def write(self, data: Any, *, exclude: Collection[VirtualSpark | Spark] = ()) -> int:
-        """Broadcast to all open sparks but those named; returns how many took it."""
+        """Broadcast to all open sparks except `exclude`; returns how many took it."""
         cores = [spark.core if isinstance(spark, VirtualSpark) else spark for spark in exclude]
         return self.server.write(data, exclude=cores)
 
-    def _tell(self, event: ev.Event) -> None:
+    def _notify(self, event: ev.Event) -> None:
         if not isinstance(event, ev.SparkEvent):
-            super()._tell(event)
+            super()._notify(event)
             return
         spark = self.spark(event.spark)
-        spark._hear(event, event.args)
-        self._hear(event, tuple(spark if arg is event.spark else arg for arg in event.args))
+        spark._call_listeners(event, event.args)
+        self._call_listeners(event, tuple(spark if arg is event.spark else arg for arg in event.args))
 
 
 class VirtualClient(VirtualEndpoint, Caller):
@@ -275,7 +280,7 @@ class VirtualClient(VirtualEndpoint, Caller):
     endpoint: ByteClient
 
     def opened(self, channel: int) -> None:
-        """The connection asked for is up."""
+        """The requested connection is up."""
         self.endpoint.channel_opened(channel, now=self.network.now)
 
     @property
@@ -284,9 +289,9 @@ class VirtualClient(VirtualEndpoint, Caller):
         return self.endpoint.client
 
     def write(self, data: Any) -> bool:
-        """Send one value, or keep it for when the connection is open."""
+        """Send one value, or keep it until the connection is open."""
         return self.client.write(data)
 
     def end(self, data: Any = NOTHING) -> None:
-        """Close for good, after sending `data` if given."""
+        """Send `data` if given, and close for good."""
         self.client.end(data)

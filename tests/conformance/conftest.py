@@ -15,13 +15,12 @@ from tests.conformance.hosts_asgi import HypercornHost, HypercornTrioHost, Uvico
 from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
 from tests.conformance.hosts_threads import ThreadsHost
 from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
-from tests.conformance.hosts_virtual import VirtualHost, VirtualTrioHost
+from tests.conformance.hosts_virtual import VirtualHost
 from tests.conformance.matrix import Matrix
 
 # A binding joins the suite with a row here.
 HOSTS: list[type[Host]] = [
     VirtualHost,
-    VirtualTrioHost,
     AsyncioHost,
     UvloopHost,
     TrioHost,

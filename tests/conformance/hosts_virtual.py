@@ -1,22 +1,16 @@
-"""The hosts in virtual time: asyncio's binding and trio's as they are, on the network of `primus_io.testing`."""
+"""The host in virtual time: asyncio's binding unchanged, on the network of `primus_io.testing`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from primus_io.testing import VirtualLoop, VirtualNetwork, run_trio
+from primus_io.testing import VirtualLoop, VirtualNetwork
 from tests.conformance.hosts_asyncio import AsyncioHost, Watching
-from tests.conformance.hosts_trio import TrioHost
 
-__all__ = ["VirtualHost", "VirtualTrioHost"]
+__all__ = ["VirtualHost"]
 
 LINES = 100  # of the trace; all of it would count as memory that the scenario keeps
-LACKS: Mapping[str, str] = {
-    "sockets": "a virtual network has no sockets of the system's",
-    "turns": "virtual time passes only when every task waits",
-    "unix": "a virtual network has no files",
-}
 
 
 class Network(VirtualNetwork):
@@ -37,8 +31,10 @@ class VirtualHost(AsyncioHost):
     name = "virtual"
     lacks: ClassVar[Mapping[str, str]] = {
         **{what: why for what, why in AsyncioHost.lacks.items() if what == "eager tasks"},
-        **LACKS,
+        "sockets": "a virtual network has no sockets of the system's",
         "tls": "a loop in virtual time has no TLS",
+        "turns": "virtual time passes only when every task waits",
+        "unix": "a virtual network has no files",
     }
 
     def _make_loop(self) -> Any:
@@ -49,16 +45,3 @@ class VirtualHost(AsyncioHost):
 
     def time(self) -> float:
         return float(self.loop.time())
-
-
-class VirtualTrioHost(TrioHost):
-    """trio in virtual time. Its TLS is trio's own, on whatever carries bytes."""
-
-    name = "virtual-trio"
-    lacks: ClassVar[Mapping[str, str]] = {
-        **{what: why for what, why in TrioHost.lacks.items() if what in ("eager tasks", "loose ends")},
-        **LACKS,
-    }
-
-    def _run(self, main: Callable[[], Awaitable[None]]) -> None:
-        run_trio(main, Network(), handlers_may_raise=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from primus_io._driver import Driver
+from primus_io._environment import Environment
 from primus_io._portion import FIRST, LEAST, MOST, Portion
 from primus_proto import ByteServer
 from tests.conformance.conftest import Certificates
@@ -40,7 +41,7 @@ class Reads:
             return receive(driver, number, data, portion)
 
         patch.setattr(Driver, "receive", noted)
-        patch.setattr(Driver, "effort", staticmethod(lambda: next(work) * seconds))
+        patch.setattr(Environment, "work_time", staticmethod(lambda: next(work) * seconds))
 
 
 @KINDS

@@ -8,6 +8,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +69,8 @@ def recording() -> Recording:
     server, client = VirtualServer(network, "server", server_end()), VirtualClient(network, "client", client_end())
     network.listen(server, "server", 80)
     server.on("connection", lambda spark: spark.on("data", spark.write))
-    network._nodes += [server, client]
+    network.add(server)
+    network.add(client)
     for value in MESSAGES:
         client.write(value)
     network.run(0.0)
@@ -236,3 +238,26 @@ def ended_commands() -> list[cmd.Command]:
     channel = end.channel_accepted(("10.0.0.1", 1025), now=0.0)
     end.receive_data(channel, recording().to_server, now=0.0)
     return commanded(end, now=0.0)
+
+
+@pytest.mark.parametrize("cut", [None, 7])
+@pytest.mark.parametrize("kind", ["sent", "received"])
+def test_a_refusal_that_breaks_off_counts_once_its_head_is_complete(kind: str, cut: int | None) -> None:
+    def refuse(server: VirtualServer, event: ev.Event) -> None:
+        if isinstance(event, ev.RequestHeld):
+            server.endpoint.resume(event.id, server.server.refusal("no entry"))
+
+    outcomes = []
+    for count in range(0, 320, 3):
+        network = VirtualNetwork(latency=0.01, cut=cut)
+        server = network.serve(on_event=refuse, authorization=True)
+        client = network.connect("http://server", retries=1)
+        network.break_after(client, **{kind: count})
+        network.run(60.0)
+        status = getattr(client.all(ev.ErrorOccurred)[0].error, "status", None)
+        outcomes.append(status)
+        assert client.names[-1] == "end"
+        assert client.seen(ev.ReconnectScheduled) == (status is None)
+        assert server.endpoint.channels == client.endpoint.channels == 0
+    assert outcomes == sorted(outcomes, key=lambda status: status is not None)
+    assert set(outcomes) == {None, 401}

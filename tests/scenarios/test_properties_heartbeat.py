@@ -66,12 +66,12 @@ def test_within_the_bound_payloads_may_be_large_and_the_line_slow(
     down = half * share * 0.99
     network.latency, network.bandwidth = (0.05, down), (1000.0, None)
     (link,) = client.links.values()
-    (way,) = [way for receiver, way in link.ways.items() if receiver is server]
+    to_server = link.directions[server]
     longest = (both - down) * 0.99 - 0.2  # the handful of pings behind it takes its time, too
     with told(network):
         for size, gap in payloads:
             network.run(gap * ping)
-            network.run(max(way.free - network.now, 0.0))
+            network.run(max(to_server.sender_free_at - network.now, 0.0))
             client.write("x" * int(1000.0 * longest * size))
             network.run(0.0)
         network.run(both + 10 * (ping + pong))
@@ -183,7 +183,7 @@ def test_a_dead_connection_is_declared_dead_within_the_bound(
         network.partition()
     else:
         (link,) = client.links.values()
-        link.dead = True  # neither is told
+        link.abandoned = True  # neither is told
         network.partition()
     last_pong = max([time for time, _ in client.events])  # the open, at the earliest
     rounding = 1e-6

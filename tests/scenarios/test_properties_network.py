@@ -130,7 +130,7 @@ class Sessions(Machine):
     # --- the application: of an end that is suspended it does nothing either ---
 
     def awake(self, node: VirtualClient | VirtualServer) -> bool:
-        return not self.network.sleeps(node)
+        return not self.network.faults.is_suspended(node)
 
     @rule(sizes=sizes, pump=st.booleans())
     def client_writes(self, sizes: list[int], pump: bool) -> None:
@@ -268,7 +268,7 @@ class Sessions(Machine):
         assert begun >= ended
         if state.over or state is ClientState.WAITING:
             assert attempt is None
-            assert all(link.ways[client].over is False for link in client.links.values())
+            assert all(not link.directions[client].closed for link in client.links.values())
         assert client.endpoint.next_timeout() is not None or state.over, "it may hang for ever"
 
     @invariant()
@@ -286,7 +286,7 @@ class Sessions(Machine):
                 for way in ways:
                     way.check()
         except BaseException:
-            note(self.network.story(80))
+            note(self.network.trace_tail(80))
             raise
 
     def teardown(self) -> None:
@@ -320,7 +320,7 @@ class Sessions(Machine):
                 assert client.endpoint.next_timeout() is None
             self.books_balance()
         except BaseException:
-            note(network.story(80))
+            note(network.trace_tail(80))
             raise
 
 

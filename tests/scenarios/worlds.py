@@ -61,7 +61,7 @@ def told(network: VirtualNetwork) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        note(network.story(80))
+        note(network.trace_tail(80))
         raise
 
 

@@ -1,41 +1,25 @@
-"""The virtual network: time, latency, cuts, windows, trouble; and that a run repeats."""
+"""The virtual network: time, addresses, delivery, and that a run repeats."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 
-from primus_proto import Limits, ServerConfig
-from primus_proto import commands as cmd
+from primus_proto import Limits, LocalProtocolError, ServerConfig
 from primus_proto import events as ev
-from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from primus_proto.testing import VirtualNetwork
+from tests.unit.virtual import OPENED, data, echo, pair
 
-OPENED = ["readyStateChange", "readyStateChange", "open"]
 LOST = ["readyStateChange", "close", "reconnect scheduled"]
-
-
-def echo(node: VirtualServer, event: ev.Event) -> None:
-    if isinstance(event, ev.SparkData):
-        event.spark.write(event.data)
-
-
-def pair(**options: Any) -> tuple[VirtualNetwork, VirtualServer, VirtualClient]:
-    network = VirtualNetwork(**options)
-    server = network.serve(on_event=echo)
-    client = network.connect("http://server")
-    network.run(1)
-    assert client.names == OPENED
-    return network, server, client
 
 
 # --- time ---
 
 
-def test_time_moves_only_in_run() -> None:
+def test_time_moves_only_in_run_and_exactly_as_far() -> None:
     network = VirtualNetwork(latency=0.25)
     server = network.serve()
     client = network.connect("http://server")
@@ -46,49 +30,47 @@ def test_time_moves_only_in_run() -> None:
     assert client.events[-1] == (1.0, ev.Opened())  # there and back, twice
     assert client.client.latency == 1.0
     assert server.all(ev.SparkConnected)[0].spark.address.ip == "10.0.0.1"
-    assert network.now == 1.0
 
 
-def test_what_is_due_happens_at_its_exact_time() -> None:
+def test_calls_happen_at_their_exact_time() -> None:
     network = VirtualNetwork()
     called: list[float] = []
     for when in (2.0, 1.0, 1.0, 5.0):
         network.call_at(when, lambda: called.append(network.now))
     network.run(3)
-    assert called == [1.0, 1.0, 2.0]
+    assert (called, network.now) == ([1.0, 1.0, 2.0], 3.0)
     network.run_until(lambda: len(called) == 4)
-    assert (called[-1], network.now) == (5.0, 5.0)
     network.run_until(lambda: True)
-    assert network.now == 5.0
+    assert (called[-1], network.now) == (5.0, 5.0)
 
 
-def test_a_condition_that_never_holds_tells_what_happened() -> None:
-    network, _, _ = pair()
-    with pytest.raises(AssertionError, match=r"the condition never held:\n(.*\n)*.*client1: Opened\(\)"):
-        network.run_until(lambda: False, limit=10)
-    empty = VirtualNetwork()
+def test_run_until_shows_the_trace_if_the_condition_never_holds() -> None:
+    network = VirtualNetwork(seed=5)
+    _, client = pair(network)
+    with pytest.raises(AssertionError, match=r"(?s)never held:\nVirtualNetwork\(seed=5\).*client1: Opened\(\)"):
+        network.run_until(lambda: client.seen(ev.Closed) > 0, limit=10)
     with pytest.raises(AssertionError, match="never held"):
-        empty.run_until(lambda: False)
+        VirtualNetwork().run_until(lambda: False)  # nothing at all is due
 
 
-def test_two_hours_of_heartbeats() -> None:
-    network = VirtualNetwork(latency=0.05)
-    server = network.serve()
-    client = network.connect("http://server", ping=5.0)
-    network.run(7200)
-    assert client.names == OPENED
-    assert server.seen(ev.SparkHeartbeat) == 7200 / 5.1 // 1
-    assert client.wakes == server.seen(ev.SparkHeartbeat)
-    assert server.wakes == 0
+def test_an_endless_loop_at_one_instant_is_noticed() -> None:
+    network = VirtualNetwork()
+
+    def again() -> None:
+        network.call_at(network.now, again)
+
+    again()
+    with pytest.raises(AssertionError, match=r"time stands still:\nVirtualNetwork\(seed=0\)"):
+        network.run(1.0)
 
 
-def test_a_run_repeats_byte_for_byte_and_another_seed_is_another() -> None:
+def test_the_same_seed_gives_the_same_trace() -> None:
     def trace(seed: int) -> list[str]:
-        network = VirtualNetwork(seed=seed, latency=0.02, cut=10)
+        network = VirtualNetwork(seed=seed, latency=0.02, jitter=0.1, cut=10)
         server = network.serve(on_event=echo)
         client = network.connect("http://server", ping=3.0)
         for number in range(10):
-            client.client.write(number)
+            client.write(number)
             network.run(3)
         network.drop(client)
         network.run(10)
@@ -96,95 +78,41 @@ def test_a_run_repeats_byte_for_byte_and_another_seed_is_another() -> None:
         network.run(10)
         return [re.sub(r"0x[0-9a-f]+", "", line) for line in network.trace]
 
-    assert trace(1) == trace(1)
-    assert trace(1) != trace(2)
+    assert trace(1) == trace(1) != trace(2)
 
 
-# --- delivery ---
+# --- wrong arguments ---
 
 
-@pytest.mark.parametrize("cut", [1, 3, 1000])
-def test_however_bytes_are_cut(cut: int) -> None:
-    network, _, client = pair(cut=cut, latency=0.01)
-    client.client.write("x" * 300)
-    network.run(1)
-    assert [event.data for event in client.all(ev.DataReceived)] == ["x" * 300]
-    sizes = [int(line.split()[-2]) for line in network.trace if line.endswith(" bytes")]
-    assert max(sizes) <= cut
+async def asynchronous(*args: object) -> bool:
+    return False
 
 
-def test_nothing_overtakes_when_the_network_becomes_faster() -> None:
-    network, _, client = pair(latency=1 / 64)
-    network.latency = 1.0
-    client.client.write("slow")
-    network.run(0.5)
-    network.latency = 0.0
-    client.client.write("fast")
-    network.run(2)
-    assert [event.data for event in client.all(ev.DataReceived)] == ["slow", "fast"]
+NO_TIME: list[Any] = ["5", math.nan, math.inf, None]
+WRONG = [
+    *[("run", (seconds,), "time passes by a finite number of seconds") for seconds in (-5.0, math.nan, math.inf)],
+    *[("run_until", (bool, limit), "time passes by a finite number of") for limit in (-5.0, math.nan, math.inf)],
+    *[("call_at", (when, print), "a time is a finite number of seconds") for when in NO_TIME],
+    *[("jump", (seconds,), "a clock jumps by a finite number of seconds") for seconds in NO_TIME],
+    ("call_at", (1.0, asynchronous), "what is called at a time must be a plain function"),
+    ("run_until", (asynchronous,), "the condition must be a plain function"),
+    ("serve", ("server:80",), "config is a ServerConfig; an address goes into host= and port="),
+    ("serve", (), "on_event must be a plain function"),
+    ("connect", ("http://server",), "on_event must be a plain function"),
+]
 
 
-def test_a_window_blocks_the_sender() -> None:
-    network = VirtualNetwork(window=1000, latency=0.01)
-    server = network.serve(limits=Limits(backlog=100_000))
-    client = network.connect("http://server")
-    network.run(1)
-    (spark,) = server.server
-    client.client.pause()
-    network.run(0.1)
-    for _ in range(10):
-        spark.write("x" * 300)
-        network.run(0.1)
-    assert 10 * 300 - 2000 < spark.buffered < 10 * 320
-    client.client.resume()
-    network.run(0.1)
-    assert spark.buffered == 0
-    assert client.seen(ev.DataReceived) == 10
+@pytest.mark.parametrize(("method", "arguments", "message"), WRONG)
+def test_wrong_arguments_are_refused_and_change_nothing(method: str, arguments: Any, message: str) -> None:
+    network = VirtualNetwork()
+    options = {"on_event": asynchronous} if "on_event" in message else {}
+    with pytest.raises(LocalProtocolError, match=message):
+        getattr(network, method)(*arguments, **options)
+    assert (network.now, network.wall_offset, network.trace) == (0.0, 1_700_000_000.0, [])
+    network.run(10)
 
 
-def test_without_a_window_nothing_blocks() -> None:
-    network, server, client = pair()
-    (spark,) = server.server
-    client.client.pause()
-    network.run(1)
-    spark.write("x" * 1_000_000)
-    network.run(1)
-    assert spark.buffered == 0
-    assert client.seen(ev.DataReceived) == 0
-    client.client.resume()
-    network.run(0)
-    assert client.seen(ev.DataReceived) == 1
-
-
-def test_what_is_held_is_read_in_order_and_the_end_last() -> None:
-    network, server, client = pair()
-    (spark,) = server.server
-    client.client.pause()
-    network.run(0)
-    spark.write(1)
-    network.run(0)
-    spark.write(2)
-    network.run(0)
-    spark.end(reconnect=True)
-    network.run(1)
-    assert client.names == OPENED
-    client.client.resume()
-    network.run(0)
-    assert client.names == [*OPENED, "data", "data", *LOST]
-
-
-def test_a_reset_discards_what_was_not_read() -> None:
-    network, server, client = pair()
-    (spark,) = server.server
-    client.client.pause()
-    network.run(0)
-    spark.write(1)
-    spark.end(reconnect=True)
-    network.run(5.1)
-    assert client.names == [*OPENED, *LOST]
-
-
-# --- several nodes ---
+# --- addresses ---
 
 
 def test_several_servers_and_clients() -> None:
@@ -201,218 +129,145 @@ def test_several_servers_and_clients() -> None:
     assert {"10.0.0.1", "10.0.1.44"} <= addresses
 
 
-def test_nobody_listens_there() -> None:
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "0.0.0.0", ""])
+@pytest.mark.parametrize(
+    ("target", "ip"), [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("elsewhere", None)]
+)
+def test_all_names_of_localhost_are_one_host(host: str, target: str, ip: str | None) -> None:
+    network = VirtualNetwork()
+    server = network.serve(host=host)
+    client = network.connect(f"http://{target}", strategy=False)
+    network.run(1)
+    assert [event.spark.address.ip for event in server.all(ev.SparkConnected)] == [ip] * (ip is not None)
+    assert client.seen(ev.Opened) == (ip is not None)
+
+
+def test_connections_are_refused_where_nobody_listens() -> None:
     network = VirtualNetwork()
     client = network.connect("http://nobody", strategy=False)
     network.run(1)
     assert str(client.all(ev.ErrorOccurred)[0].error) == "connection refused"
-    assert client.links == {}
+    assert (client.links, network.links) == ({}, {})
 
 
-def test_a_client_that_gives_up_before_it_is_refused_or_accepted() -> None:
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5])
+@pytest.mark.parametrize("host", ["server", "nobody"])
+def test_a_client_may_give_up_while_it_connects(host: str, seconds: float) -> None:
     network = VirtualNetwork(latency=1.0)
     server = network.serve()
-    for url in ("http://server", "http://nobody"):
-        client = network.connect(url)
-        network.run(0.5)
-        client.client.end()
-        network.run(5)
-        assert client.names[-1] == "end"
-        assert client.seen(ev.ErrorOccurred) == 0
-    assert server.endpoint.channels == 0
-
-
-def test_a_client_that_gives_up_while_its_connection_comes_about() -> None:
-    network = VirtualNetwork(latency=1.0)
-    server = network.serve()
-    client = network.connect("http://server")
-    network.run(1.5)
-    assert server.endpoint.channels == 1
-    client.client.end()
+    client = network.connect(f"http://{host}")
+    network.run(seconds)
+    client.end()
     network.run(5)
+    assert client.names[-1] == "end"
+    assert client.seen(ev.ErrorOccurred) == (host == "nobody" and seconds > 2)
     assert (server.endpoint.channels, client.endpoint.channels) == (0, 0)
+    assert network.links == {}
 
 
-# --- trouble ---
+def test_a_server_that_closes_refuses_new_connections() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server, client = pair(network)
+    server.server.close(timeout=5.0)
+    for _ in range(2):
+        late = network.connect("http://server", strategy=False)
+        network.run(1.0)
+        (event,) = late.all(ev.ErrorOccurred)
+        assert str(event.error) == "connection refused"
+        network.run(10.0)
+    assert (client.names[-1], server.names[-1], server.endpoint.channels) == ("end", "close", 0)
 
 
-def test_freezing_holds_everything_up_and_thawing_delivers_it() -> None:
-    network, server, client = pair(latency=0.1)
-    network.freeze(client)
-    client.client.write(1)
-    network.run(0.5)
-    client.client.write(2)
-    network.run(5)
-    assert server.seen(ev.SparkData) == 0
-    network.thaw(client)
-    network.run(1)
-    assert [event.data for event in client.all(ev.DataReceived)] == [1, 2]
-
-
-def test_thawing_keeps_the_order_with_what_is_still_on_its_way() -> None:
-    network, server, client = pair(latency=0.1)
-    network.freeze(client)
-    client.client.write(1)
-    network.run(0.15)
-    client.client.write(2)
-    network.run(0.05)
-    network.thaw(client)
-    network.run(1)
-    assert [event.data for event in server.all(ev.SparkData)] == [1, 2]
-
-
-def test_nor_does_what_is_sent_in_the_moment_of_thawing_overtake() -> None:
+def test_closed_links_are_forgotten() -> None:
     network = VirtualNetwork()
-    server = network.serve()
-    client = network.connect("http://server")
-    network.run(0.0)
-    network.freeze(server)
-    client.client.write(1)
-    network.run(0.0)
-    client.client.write(2)
-    network.heal()  # of nothing; but `client` is pumped, and sends
-    network.thaw(server)
-    network.run(0.0)
-    assert [event.data for event in server.all(ev.SparkData)] == [1, 2]
-
-
-def test_a_frozen_server_takes_no_connection_until_it_thaws() -> None:
-    network = VirtualNetwork()
-    server = network.serve()
-    network.freeze(server)
-    client = network.connect("http://server")
-    network.run(5)
-    assert client.names == ["readyStateChange"]
-    network.thaw(server)
-    network.run(1)
-    assert client.names == OPENED
-
-
-def test_both_ends_frozen_and_one_thawed() -> None:
-    network, server, client = pair()
-    network.freeze(client)
-    network.freeze(server)
-    client.client.write(1)
-    network.run(1)
-    network.thaw(client)
-    network.run(1)
-    assert server.seen(ev.SparkData) == 0
-    network.thaw(server)
-    network.run(1)
-    assert server.seen(ev.SparkData) == 1
-
-
-def test_dropping_loses_what_is_on_its_way_and_tells_both() -> None:
-    network, server, client = pair(latency=0.1)
-    client.client.write("lost")
-    network.run(0.05)
-    network.drop(client)
-    assert client.names == [*OPENED, *LOST]
-    assert server.names[-3:] == ["readyStateChange", "disconnection", "end"]
-    network.run(2)
-    assert server.seen(ev.SparkData) == 0
-    assert client.names[-1] == "open"
-
-
-def test_killing_and_serving_again() -> None:
-    network, server, client = pair()
-    network.kill(server)
-    network.run(0.6)
-    assert client.names.count("reconnect scheduled") == 2
-    again = network.serve(on_event=echo)
-    network.run(10)
-    assert client.names[-1] == "open"
-    assert (len(server.server), len(again.server)) == (0, 1)
-
-
-def test_links_that_are_over_are_forgotten() -> None:
-    network, _, client = pair()
+    _, client = pair(network)
     for _ in range(50):
         network.drop(client)
         network.run(20)
-    nobody = network.connect("http://nobody", retries=20, max=1.0)
-    network.run(30)
-    assert nobody.seen(ev.ReconnectScheduled) == 20
-    assert len(network._links) == 1
+    assert len(network.links) == 1
 
 
-# --- the pump ---
+# --- delivery ---
 
 
-def test_events_that_the_commands_cause_are_not_left_lying() -> None:
-    """An idle server that closes has nothing to command, and yet something to say."""
-    network = VirtualNetwork()
-    server = network.serve()
-    server.server.close()
-    server.pump()
-    assert server.names == ["initialised", "close"]
-    client = network.connect("http://server", manual=True)
-    client.client.open()
-    client.client.network_offline()
-    client.client.network_online()
-    client.pump()
-    assert client.names[-1] == "reconnect scheduled"
-
-
-def test_a_command_that_no_byte_endpoint_gives() -> None:
-    network = VirtualNetwork()
-    server = network.serve()
-    with pytest.raises(AssertionError, match="a byte endpoint gave"):
-        server._run(cmd.Close())  # type: ignore[arg-type]
-
-
-def test_seen_all_and_names() -> None:
-    _, server, client = pair()
-    assert server.names == ["initialised", "connection"]
-    assert server.seen(ev.SparkConnected) == 1
-    assert server.seen(ev.SparkEvent) == 1
-    assert [event.state for event in client.all(ev.ReadyStateChanged)] == ["opening", "open"]
-
-
-@pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
-def test_clients_cost_each_other_nothing(heard: bool) -> None:
-    """No client is asked what there is to do because of another one; or a hundred would take minutes for an hour.
-
-    Nor is any because there are listeners: those may call whomever they like, and then that one is asked.
-    """
-
-    def asked_for_each_heartbeat(clients: int) -> float:
-        network = VirtualNetwork(latency=0.01, jitter=0.01)
-        server = network.serve(dialect="happn")
-        nodes = [network.connect("http://server", dialect="happn") for _ in range(clients)]
-        if heard:
-            server.on(ev.SparkHeartbeat, lambda event: heartbeats.append(event))
+@pytest.mark.parametrize("cut", [1, 3, 1000])
+def test_cutting_the_bytes_changes_no_event(cut: int) -> None:
+    def events(cut: int | None) -> list[str]:
+        network = VirtualNetwork(latency=0.01, cut=cut)
+        server, client = pair(network)
+        client.write("x" * 300)
         network.run(1)
-        asked = 0
+        sizes = [int(line.split()[-2]) for line in network.trace if line.endswith(" bytes")]
+        assert cut is None or max(sizes) <= cut
+        assert data(server) == ["x" * 300]
+        return [*server.names, *client.names]
 
-        def ask(*, now: float, poll: Callable[..., Iterator[Any]]) -> Iterator[Any]:
-            nonlocal asked
-            asked += 1
-            return poll(now=now)
-
-        for node in nodes:
-            node.endpoint.poll = partial(ask, poll=node.endpoint.poll)  # type: ignore[method-assign]
-        network.run(100)
-        assert len(heartbeats) == server.seen(ev.SparkHeartbeat) * heard
-        heartbeats.clear()
-        return asked / server.seen(ev.SparkHeartbeat)
-
-    heartbeats: list[ev.Event] = []
-    assert asked_for_each_heartbeat(40) < asked_for_each_heartbeat(4) * 1.5
+    assert events(cut) == events(None)
 
 
-def test_a_timer_that_is_off_does_not_fire_with_those_of_others() -> None:
-    """Its client was ended before that instant, or at it by the listener of another one."""
-    network = VirtualNetwork(latency=0.01)
-    server = network.serve(dialect="happn")
-    first, second, third = (network.connect("http://server", dialect="happn") for _ in range(3))
-    network.run(10)
-    third.end()
+@pytest.mark.parametrize("window", [None, 1000])
+def test_a_full_window_blocks_the_sender(window: int | None) -> None:
+    network = VirtualNetwork(window=window, latency=0.01)
+    server = network.serve(limits=Limits(backlog=100_000))
+    client = network.connect("http://server")
     network.run(1)
-    wakes = third.wakes
-    network.freeze(server)
-    first.on("offline", second.end)
-    network.run(60)
-    assert first.seen(ev.WentOffline) == 1
-    assert (second.seen(ev.Ended), second.seen(ev.WentOffline)) == (1, 0)
-    assert third.wakes == wakes
+    (spark,) = server.server
+    client.client.pause()
+    network.run(0.1)
+    for _ in range(10):
+        spark.write("x" * 300)
+        network.run(0.1)
+    assert 10 * 300 - 2000 < spark.buffered < 10 * 320 if window else spark.buffered == 0
+    assert client.seen(ev.DataReceived) == 0
+    client.client.resume()
+    network.run(0.1)
+    assert (spark.buffered, client.seen(ev.DataReceived)) == (0, 10)
+
+
+@pytest.mark.parametrize("seconds", [1, 5.1])
+def test_a_paused_client_reads_everything_in_order_unless_the_connection_is_reset(seconds: float) -> None:
+    network = VirtualNetwork()
+    server, client = pair(network)
+    (spark,) = server.server
+    client.client.pause()
+    network.run(0)
+    for value in (1, 2):
+        spark.write(value)
+        network.run(0)
+    spark.end(reconnect=True)
+    network.run(seconds)
+    reset = seconds > 5  # that is how long the server waits for the client to close
+    assert client.names == [*OPENED, *(LOST if reset else [])]
+    client.client.resume()
+    network.run(0)
+    assert client.names == [*OPENED, *([] if reset else ["data", "data"]), *LOST]
+
+
+def test_wall_clocks_that_differ_and_jump_change_only_timestamps() -> None:
+    def events(*jumps: float, skew: float = 0.0) -> list[tuple[float, str]]:
+        network = VirtualNetwork(latency=0.05)
+        server = network.serve(skew=skew)
+        client = network.connect("http://server", ping=4.0, pong=2.0)
+        network.run(3.0)
+        network.freeze(client)
+        for jump in jumps:
+            network.jump(jump, client)
+            network.run(6.0 / len(jumps))
+        network.thaw(client)
+        network.run(5.0)
+        for jump in jumps:
+            network.jump(-jump)
+            network.run(100.0 / len(jumps))
+        return [(round(when, 6), event.name) for node in (server, client) for when, event in node.events]
+
+    plain = events(0.0)
+    assert "offline" in [name for _, name in plain]
+    assert events(1e6) == events(0.001, -3600.0, 1e9) == events(-3e9, skew=-2e9) == plain
+
+
+def test_later_nodes_follow_a_jump_of_all_clocks() -> None:
+    network = VirtualNetwork(wall_offset=0.0)
+    early = network.connect("http://server", skew=2.0)
+    network.jump(100.0)
+    late = network.connect("http://server", skew=1.0)
+    assert (early.client.epoch(0.0), late.client.epoch(0.0)) == (102.0, 101.0)

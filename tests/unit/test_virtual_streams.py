@@ -1,9 +1,9 @@
-"""asyncio's transports in virtual time: what protocols and streams may rely on, as on sockets."""
+"""asyncio's transports in virtual time: what protocols and streams can rely on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
@@ -63,25 +63,36 @@ class Buffered(asyncio.BufferedProtocol):
         self.told.append("lost")
 
 
-async def pair(loop: Any, server: Any, client: Any) -> tuple[Any, Any]:
-    """Connect two protocols."""
-    await loop.create_server(lambda: server, "there", 5)
-    await loop.create_connection(lambda: client, "there", 5)
-    return server, client
+Test = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def on_network(test: Callable[[Any, VirtualNetwork], Coroutine[Any, Any, None]], **options: Any) -> VirtualNetwork:
-    """Run it, and close what it leaves."""
-    network = VirtualNetwork(**options)
+def run_on(network: VirtualNetwork, main: Callable[[Any], Awaitable[None]]) -> None:
+    """Run `main(loop)`, and close what it leaves."""
 
-    async def main() -> None:
+    async def run_and_close() -> None:
         loop: Any = asyncio.get_running_loop()
-        await test(loop, network)
-        for node in loop.nodes():
-            node.shut()
+        await main(loop)
+        for node in loop.runtime.nodes():
+            node.close_all()
 
-    run(main(), network)
-    return network
+    run(run_and_close(), network)
+
+
+def connected(
+    server: type[Any] = Recorder, client: type[Any] = Recorder, **options: Any
+) -> Callable[[Test], Callable[[], None]]:
+    """Decorates `async def test(loop, server, client)`: runs it with two protocols that are connected."""
+
+    def decorate(test: Test) -> Callable[[], None]:
+        async def main(loop: Any) -> None:
+            ends = server(), client()
+            await loop.create_server(lambda: ends[0], "there", 5)
+            await loop.create_connection(lambda: ends[1], "there", 5)
+            await test(loop, *ends)
+
+        return lambda: run_on(VirtualNetwork(**options), main)
+
+    return decorate
 
 
 async def later(seconds: float = 10.0) -> None:
@@ -91,170 +102,137 @@ async def later(seconds: float = 10.0) -> None:
 # --- the usual ---
 
 
-def test_a_connection_from_beginning_to_end() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Recorder(), Recorder())
-        assert loop.time() == 2.0
-        assert client.told == ["made"]
-        assert server.told == ["made"]
-        client.transport.write(b"hello")
-        client.transport.writelines([b"1", memoryview(b"2"), bytearray(b"3")])
-        await later()
-        assert server.told[1:] in ([b"hello", b"123"], [b"hello", b"1", b"2", b"3"])
-        server.transport.write(b"bye")
-        server.transport.close()
-        assert server.transport.is_closing()
-        server.transport.write(b"ignored")
-        await later()
-        assert server.told[-1] == ("lost", "NoneType")
-        assert client.told == ["made", b"bye", "eof", ("lost", "NoneType")]
-        assert client.transport.is_closing()
-
-    on_network(test, latency=1.0)
+@connected(latency=1.0)
+async def test_a_connection_from_beginning_to_end(loop: Any, server: Any, client: Any) -> None:
+    assert loop.time() == 2.0
+    assert client.told == server.told == ["made"]
+    client.transport.write(b"hello")
+    client.transport.writelines([b"1", memoryview(b"2"), bytearray(b"3")])
+    await later()
+    assert server.told[1:] in ([b"hello", b"123"], [b"hello", b"1", b"2", b"3"])
+    server.transport.write(b"bye")
+    server.transport.close()
+    assert server.transport.is_closing()
+    server.transport.write(b"ignored")
+    await later()
+    assert server.told[-1] == ("lost", "NoneType")
+    assert client.told == ["made", b"bye", "eof", ("lost", "NoneType")]
+    assert client.transport.is_closing()
 
 
-def test_who_is_who() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Recorder(), Recorder())
-        info = client.transport.get_extra_info
-        assert info("peername") == ("there", 5)
-        assert info("sockname") == server.transport.get_extra_info("peername")
-        assert info("sockname")[0] == "10.0.0.1"
-        assert server.transport.get_extra_info("sockname") == ("there", 5)
-        assert (info("sslcontext"), info("socket"), info("cipher", "none")) == (None, None, "none")
-        assert repr(client.transport) == "<Stream of client1 with ('there', 5)>"
-        assert client.transport.get_protocol() is client
-        other = Recorder()
-        client.transport.set_protocol(other)
-        server.transport.write(b"x")
-        await later()
-        assert other.told == [b"x"]
-
-    on_network(test)
+@connected()
+async def test_extra_info_and_protocol_of_a_transport(loop: Any, server: Any, client: Any) -> None:
+    info = client.transport.get_extra_info
+    assert info("peername") == server.transport.get_extra_info("sockname") == ("there", 5)
+    assert info("sockname") == server.transport.get_extra_info("peername")
+    assert info("sockname")[0] == "10.0.0.1"
+    assert (info("sslcontext"), info("socket"), info("cipher", "none")) == (None, None, "none")
+    assert repr(client.transport) == "<Stream of client1 with ('there', 5)>"
+    assert client.transport.get_protocol() is client
+    other = Recorder()
+    client.transport.set_protocol(other)
+    server.transport.write(b"x")
+    await later()
+    assert other.told == [b"x"]
 
 
-def test_a_buffer_is_filled_as_often_as_it_takes_and_not_while_paused() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Buffered(), Recorder())
-        client.transport.write(b"123456stop")
-        client.transport.write(b"7890ab")
-        await later()
-        assert server.told == [b"1234", b"56st", b"op", b"7890", b"ab"]
-        server.told.clear()
-        client.transport.write(b"stop1234")
-        client.transport.write(b"56")
-        client.transport.close()
-        await later()
-        assert server.told == [b"stop"]
-        assert not server.transport.is_reading()
-        server.transport.resume_reading()
-        await later()
-        assert server.told == [b"stop", b"1234", b"56", "lost"]
-
-    on_network(test, latency=1.0)
-
-
-def test_one_buffer_in_one_turn_of_the_loop() -> None:
-    """Others get their turn, however much there is to read."""
-
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Buffered(), Recorder())
-        client.transport.write(bytes(4000))
-        turns = 0
-        while len(server.told) < 1000:
-            await asyncio.sleep(0)
-            turns += 1
-        assert turns >= 1000
-
-    on_network(test)
+@connected(Buffered, latency=1.0)
+async def test_a_buffered_protocol_gets_one_buffer_at_a_time_and_none_while_paused(
+    loop: Any, server: Any, client: Any
+) -> None:
+    client.transport.write(b"123456stop")
+    client.transport.write(b"7890ab")
+    await later()
+    assert server.told == [b"1234", b"56st", b"op", b"7890", b"ab"]
+    server.told.clear()
+    client.transport.write(b"stop1234")
+    client.transport.write(b"56")
+    client.transport.close()
+    await later()
+    assert server.told == [b"stop"]
+    assert not server.transport.is_reading()
+    server.transport.resume_reading()
+    await later()
+    assert server.told == [b"stop", b"1234", b"56", "lost"]
 
 
-def test_pausing_holds_back_everything_and_may_be_said_twice() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Recorder(), Recorder())
-        server.transport.pause_reading()
-        server.transport.pause_reading()
-        client.transport.write(b"held")
-        client.transport.close()
-        await later()
-        assert server.told == ["made"]
-        server.transport.resume_reading()
-        server.transport.resume_reading()
-        await later()
-        assert server.told == ["made", b"held", "eof", ("lost", "NoneType")]
-
-    on_network(test)
+@connected()
+async def test_text_and_half_closing_are_refused(loop: Any, server: Any, client: Any) -> None:
+    with pytest.raises(TypeError, match="bytes-like"):
+        client.transport.write("text")
+    assert not client.transport.can_write_eof()
+    with pytest.raises(NotImplementedError, match="both directions"):
+        client.transport.write_eof()
 
 
 # --- pressure ---
 
 
-def test_the_buffer_and_its_limits() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Recorder(), Recorder())
-        transport = client.transport
-        assert transport.get_write_buffer_limits() == (16 * 1024, 64 * 1024)
-        transport.set_write_buffer_limits(low=10)
-        assert transport.get_write_buffer_limits() == (10, 40)
-        transport.set_write_buffer_limits(high=100)
-        assert transport.get_write_buffer_limits() == (25, 100)
-        with pytest.raises(ValueError, match="must be >="):
-            transport.set_write_buffer_limits(high=1, low=2)
-        server.transport.pause_reading()
-        transport.write(bytes(1000))
-        assert transport.get_write_buffer_size() == 0, "the line took it"
-        transport.write(bytes(100))
-        assert (transport.get_write_buffer_size(), client.told) == (100, ["made"])
+@connected(window=1000)
+async def test_the_write_buffer_and_its_limits(loop: Any, server: Any, client: Any) -> None:
+    transport = client.transport
+    assert transport.get_write_buffer_limits() == (16 * 1024, 64 * 1024)
+    transport.set_write_buffer_limits(low=10)
+    assert transport.get_write_buffer_limits() == (10, 40)
+    transport.set_write_buffer_limits(high=100)
+    assert transport.get_write_buffer_limits() == (25, 100)
+    with pytest.raises(ValueError, match="must be >="):
+        transport.set_write_buffer_limits(high=1, low=2)
+    server.transport.pause_reading()
+    transport.write(bytes(1000))
+    assert transport.get_write_buffer_size() == 0, "the network took it"
+    transport.write(bytes(100))
+    assert (transport.get_write_buffer_size(), client.told) == (100, ["made"])
+    for _ in range(2):
         transport.write(bytes(1))
-        transport.write(bytes(1))
-        assert client.told == ["made", ("pause", 101)], "once"
-        server.transport.resume_reading()
-        await later()
-        assert client.told == ["made", ("pause", 101), ("resume", 0)]
-        assert sum(map(len, server.told[1:])) == 1102
-
-    on_network(test, window=1000)
+    assert client.told == ["made", ("pause", 101)], "once"
+    server.transport.resume_reading()
+    await later()
+    assert client.told == ["made", ("pause", 101), ("resume", 0)]
+    assert sum(map(len, server.told[1:])) == 1102
 
 
-def test_closing_sends_what_is_there_first_and_aborting_does_not() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        for abort in (False, True):
-            server, client = Recorder(), Recorder()
-            listening = await loop.create_server(lambda server=server: server, "there", 5)
-            await loop.create_connection(lambda client=client: client, "there", 5)
-            listening.close()
-            server.transport.pause_reading()
-            client.transport.write(bytes(3000))
-            (client.transport.abort if abort else client.transport.close)()
-            await later()
-            assert client.told == (["made", ("lost", "NoneType")] if abort else ["made"])
-            server.transport.resume_reading()
-            await later()
-            assert client.told == ["made", ("lost", "NoneType")]
-            got = [len(data) for data in server.told if isinstance(data, bytes)]
-            assert sum(got) == (0 if abort else 3000)
-            assert server.told[-1] == ("lost", "ConnectionResetError" if abort else "NoneType")
-
-    on_network(test, window=1000)
+@connected(window=1000)
+async def test_close_sends_what_is_buffered(loop: Any, server: Any, client: Any) -> None:
+    server.transport.pause_reading()
+    client.transport.write(bytes(3000))
+    client.transport.close()
+    await later()
+    assert client.told == ["made"]
+    server.transport.resume_reading()
+    await later()
+    assert client.told == ["made", ("lost", "NoneType")]
+    assert sum(len(data) for data in server.told if isinstance(data, bytes)) == 3000
+    assert server.told[-1] == ("lost", "NoneType")
 
 
-def test_a_peer_that_leaves_takes_what_was_meant_for_it() -> None:
-    """No close waits for ever on somebody who has gone."""
+@connected(window=1000)
+async def test_abort_discards_what_is_buffered(loop: Any, server: Any, client: Any) -> None:
+    server.transport.pause_reading()
+    client.transport.write(bytes(3000))
+    client.transport.abort()
+    await later()
+    assert client.told == ["made", ("lost", "NoneType")]
+    server.transport.resume_reading()
+    await later()
+    assert server.told == ["made", ("lost", "ConnectionResetError")]
 
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Recorder(), Recorder())
+
+@pytest.mark.parametrize(("verb", "error"), [("close", "NoneType"), ("abort", "ConnectionResetError")])
+def test_buffered_data_is_lost_when_the_peer_leaves(verb: str, error: str) -> None:
+    @connected(window=1000)
+    async def test(loop: Any, server: Any, client: Any) -> None:
         server.transport.pause_reading()
         client.transport.write(bytes(3000))
-        client.transport.close()
-        server.transport.close()
+        (client.transport.close if verb == "close" else client.transport.pause_reading)()
+        getattr(server.transport, verb)()
         await later()
-        assert client.told == ["made", ("lost", "NoneType")]
+        assert client.told == ["made", ("lost", error)]
 
-    on_network(test, window=1000)
+    test()
 
 
-def test_streams_and_drain() -> None:
-    """All of asyncio.streams works on it."""
+def test_asyncio_streams_with_drain() -> None:
     got: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -264,21 +242,21 @@ def test_streams_and_drain() -> None:
         writer.close()
         await writer.wait_closed()
 
-    async def test(loop: Any, network: VirtualNetwork) -> None:
+    async def main(loop: Any) -> None:
         async with await asyncio.start_server(serve, "there", 5) as server:
             assert server.is_serving()
             reader, writer = await asyncio.open_connection("there", 5)
             for _ in range(100):
                 writer.write(bytes(10_000))
                 await writer.drain()
-            assert loop.time() > 50, "it went no faster than it was read"
+            assert loop.time() > 50, "no faster than it was read"
             writer.close()
             await writer.wait_closed()
             assert await reader.read() == b""
             await later(100)
         assert sum(got) == 1_000_000
 
-    on_network(test, window=10_000)
+    run_on(VirtualNetwork(window=10_000), main)
 
 
 # --- trouble ---
@@ -286,89 +264,64 @@ def test_streams_and_drain() -> None:
 
 @pytest.mark.parametrize("trouble", ["drop", "half_open", "break_after", "abort"])
 def test_a_connection_that_is_lost(trouble: str) -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Recorder(), Recorder())
+    @connected()
+    async def test(loop: Any, server: Any, client: Any) -> None:
         if trouble == "break_after":
-            network.break_after("client1", sent=3)
+            loop.network.break_after("client1", sent=3)
             client.transport.write(b"hello")
         elif trouble == "abort":
             server.transport.abort()
         else:
-            getattr(network, trouble)("client1")
+            getattr(loop.network, trouble)("client1")
         await later()
         lost = ("lost", "ConnectionResetError")
         assert client.told == ["made", lost]
         told: dict[str, list[Any]] = {"drop": [lost], "half_open": [], "break_after": [b"hel", lost]}
         assert server.told == ["made", *told.get(trouble, [("lost", "NoneType")])]
 
-    on_network(test)
+    test()
 
 
-def test_who_does_not_read_does_not_see_a_reset_until_it_reads_or_writes() -> None:
-    for verb in ("resume_reading", "write"):
-
-        async def test(loop: Any, network: VirtualNetwork, verb: str = verb) -> None:
-            server, client = await pair(loop, Recorder(), Recorder())
-            server.transport.pause_reading()
-            client.transport.abort()
-            await later()
-            assert server.told == ["made"]
-            if verb == "write":
-                server.transport.write(b"x")
-            else:
-                server.transport.resume_reading()
-            await later()
-            assert server.told == ["made", ("lost", "ConnectionResetError")]
-
-        on_network(test)
+@connected()
+async def test_a_paused_protocol_sees_a_reset_once_it_writes(loop: Any, server: Any, client: Any) -> None:
+    server.transport.pause_reading()
+    client.transport.abort()
+    await later()
+    assert server.told == ["made"]
+    server.transport.write(b"x")
+    await later()
+    assert server.told == ["made", ("lost", "ConnectionResetError")]
 
 
-def test_what_waits_to_be_written_sees_a_reset_at_once() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Recorder(), Recorder())
-        server.transport.pause_reading()
-        client.transport.pause_reading()
-        client.transport.write(bytes(2000))
-        server.transport.abort()
-        await later()
-        assert client.told == ["made", ("lost", "ConnectionResetError")]
-
-    on_network(test, window=1000)
+class StaysOpen(Recorder):
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return True
 
 
-def test_writing_to_who_has_closed_goes_nowhere() -> None:
-    class Stays(Recorder):
-        def eof_received(self) -> bool:
-            super().eof_received()
-            return True
-
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        server, client = await pair(loop, Stays(), Recorder())
-        client.transport.close()
-        await later()
-        assert server.told == ["made", "eof"]
-        server.transport.write(bytes(5000))
-        assert server.transport.get_write_buffer_size() == 0
-        server.transport.close()
-        await later()
-        assert server.told == ["made", "eof", ("lost", "NoneType")]
-
-    on_network(test, window=1000)
+@connected(StaysOpen, window=1000)
+async def test_writing_to_a_peer_that_has_closed_goes_nowhere(loop: Any, server: Any, client: Any) -> None:
+    client.transport.close()
+    await later()
+    assert server.told == ["made", "eof"]
+    server.transport.write(bytes(5000))
+    assert server.transport.get_write_buffer_size() == 0
+    server.transport.close()
+    await later()
+    assert server.told == ["made", "eof", ("lost", "NoneType")]
 
 
 @pytest.mark.parametrize("when", ["at once", "on its way", "when made", "when answered", "when refused"])
-def test_a_call_that_is_cancelled(when: str) -> None:
-    """Wherever it is: nothing stays open, and both ends know what they ever knew of."""
-
+def test_connecting_can_be_cancelled_at_any_moment(when: str) -> None:
     class Cancels(Recorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             if when == "when made":
                 calls[0].cancel()
-            elif when == "when answered":  # that is in the queue already, what it wakes is not
+            elif when == "when answered":  # the answer is in the queue; the task is not yet
                 asyncio.get_running_loop().call_soon(calls[0].cancel)
 
-    async def test(loop: Any, network: VirtualNetwork) -> None:
+    async def main(loop: Any) -> None:
         if when != "when refused":
             await loop.create_server(lambda: server, "there", 5)
         call = loop.create_task(loop.create_connection(lambda: client, "there", 5))
@@ -384,48 +337,34 @@ def test_a_call_that_is_cancelled(when: str) -> None:
         await later()
         assert client.told == (["made", ("lost", "NoneType")] if when in ("when made", "when answered") else [])
         assert server.told in ([], ["made", ("lost", "ConnectionResetError")])
-        assert not network._links
+        assert not network.links
 
     calls: list[asyncio.Task[Any]] = []
-    server, client = Recorder(), Cancels()
-    on_network(test, latency=1.0)
+    server, client, network = Recorder(), Cancels(), VirtualNetwork(latency=1.0)
+    run_on(network, main)
 
 
-def test_a_call_that_is_lost_on_its_way() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
+def test_a_connection_can_be_lost_before_it_is_open() -> None:
+    async def main(loop: Any) -> None:
         await loop.create_server(Recorder, "there", 5)
-        loop.call_later(1.5, network.drop, "client1")
+        loop.call_later(1.5, loop.network.drop, "client1")
         with pytest.raises(ConnectionResetError):
             await loop.create_connection(Recorder, "there", 5)
 
-    on_network(test, latency=1.0)
+    run_on(VirtualNetwork(latency=1.0), main)
 
 
-def test_a_protocol_that_fails_loses_its_connection_and_says_so() -> None:
-    class Broken(Recorder):
-        def data_received(self, data: bytes) -> None:
-            raise ZeroDivisionError
-
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        said: list[Any] = []
-        loop.set_exception_handler(lambda loop, context: said.append(context["exception"]))
-        server, client = await pair(loop, Broken(), Recorder())
-        client.transport.write(b"x")
-        await later()
-        assert [type(error) for error in said] == [ZeroDivisionError]
-        assert server.told == ["made", ("lost", "ZeroDivisionError")]
-        assert client.told == ["made", ("lost", "ConnectionResetError")]
-
-    on_network(test)
+class Broken(Recorder):
+    def data_received(self, data: bytes) -> None:
+        raise ZeroDivisionError
 
 
-def test_what_is_no_bytes_is_refused_and_nothing_closes_by_halves() -> None:
-    async def test(loop: Any, network: VirtualNetwork) -> None:
-        _, client = await pair(loop, Recorder(), Recorder())
-        with pytest.raises(TypeError, match="bytes-like"):
-            client.transport.write("text")
-        assert not client.transport.can_write_eof()
-        with pytest.raises(NotImplementedError, match="both directions"):
-            client.transport.write_eof()
-
-    on_network(test)
+@connected(Broken)
+async def test_a_protocol_that_raises_loses_its_connection(loop: Any, server: Any, client: Any) -> None:
+    errors: list[Any] = []
+    loop.set_exception_handler(lambda loop, context: errors.append(context["exception"]))
+    client.transport.write(b"x")
+    await later()
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert server.told == ["made", ("lost", "ZeroDivisionError")]
+    assert client.told == ["made", ("lost", "ConnectionResetError")]

@@ -21,6 +21,7 @@ import primus_proto as pp
 from primus_proto import commands as cmd
 
 from .._driver import Deliver, Endpoint, Listening, Reach
+from .._environment import Environment
 from .._running import Job, RunningDriver
 from .._session import Waitable
 from .call import Call
@@ -56,8 +57,8 @@ class Runner(RunningDriver):
         return runner
 
     @staticmethod
-    def clock() -> float:
-        return anyio.current_time()
+    def environment() -> Environment:
+        return Environment(anyio.current_time)
 
     def event(self) -> Waitable:
         return anyio.Event()

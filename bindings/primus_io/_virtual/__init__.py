@@ -1,1 +1,1 @@
-"""What `primus_io.testing` stands on: a world in virtual time, and what asyncio and trio have for sockets in it."""
+"""The inside of `primus_io.testing`: asyncio's connections on a virtual network."""

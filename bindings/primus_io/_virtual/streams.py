@@ -1,7 +1,7 @@
-"""asyncio's transports on a virtual network: byte streams in memory.
+"""asyncio transports on a virtual network.
 
-The law kept here: as on a real loop, protocols are called from the loop's queue, never from inside a delivery or a call
-of theirs; but for `pause_writing`, which comes from inside `write`.
+As on a real loop, protocols are called from the loop's queue, never from inside a delivery or one of their own calls.
+The exception is `pause_writing`, which comes from inside `write`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Stream(asyncio.Transport):
         return f"<Stream of {self._node.name} with {self.get_extra_info('peername')}>"
 
     def soon(self, call: Callable[..., object], *args: Any) -> None:
-        """Call something in the next turn of the loop, in the context that the connection was asked for in."""
+        """Call something in the next turn of the loop, in the context that asked for the connection."""
         self._loop.call_soon(call, *args, context=self._node.context)
 
     # --- what the network says ---
@@ -57,7 +57,7 @@ class Stream(asyncio.Transport):
             self._go_on_reading()
 
     def ended(self, broken: bool) -> None:
-        """The other end has closed the connection, or that was lost: who does not read or write does not see it."""
+        """The other end closed, or the connection broke. A protocol that neither reads nor writes does not notice."""
         error = system_error(errno.ECONNRESET) if broken else None
         if self._closing or (error and self._outgoing):
             self._finish(error)
@@ -67,7 +67,7 @@ class Stream(asyncio.Transport):
             self._go_on_reading()
 
     def writable(self) -> None:
-        """The line takes more."""
+        """The network takes more."""
         self._flush()
         if self._stopped and len(self._outgoing) <= self._low:
             self._stopped = False
@@ -81,7 +81,7 @@ class Stream(asyncio.Transport):
             self.soon(self._read)
 
     def _read(self) -> None:
-        """Give the protocol one buffer full, as one turn of a real loop does."""
+        """Give the protocol one buffer of data, as one turn of a real loop does."""
         self._reading = False
         if self._closing or self._paused:
             return
@@ -100,13 +100,13 @@ class Stream(asyncio.Transport):
                 buffer[:size] = data[:size]
                 if size < len(data):
                     self._incoming.appendleft(data[size:])
-                self._node.took(self._number, size)
+                self._node.has_read(self._number, size)
                 self._protocol.buffer_updated(size)
             else:
-                self._node.took(self._number, len(data))
+                self._node.has_read(self._number, len(data))
                 self._protocol.data_received(bytes(data))  # type: ignore[attr-defined]
         except Exception as error:
-            what = {"message": "a protocol failed over what it received", "exception": error}
+            what = {"message": "a protocol raised an exception for data it received", "exception": error}
             self._loop.call_exception_handler({**what, "transport": self, "protocol": self._protocol})
             self._finish(error)
         self._go_on_reading()
@@ -170,7 +170,7 @@ class Stream(asyncio.Transport):
         return False
 
     def write_eof(self) -> None:
-        raise NotImplementedError("a connection of the virtual network closes in both directions at once: close()")
+        raise NotImplementedError("a connection on a virtual network closes in both directions at once: use close()")
 
     # --- the end ---
 
@@ -192,7 +192,7 @@ class Stream(asyncio.Transport):
         self._over = self._closing = True
         self._incoming.clear()
         self._outgoing.clear()
-        self._node.ends.pop(self._number, None)
+        self._node.streams.pop(self._number, None)
         link = self._node.links.pop(self._number, None)
         if link is not None:
             link.close(self._node, abort or error is not None)
@@ -206,7 +206,7 @@ class Stream(asyncio.Transport):
 
 
 class StreamServer(asyncio.AbstractServer):
-    """What `create_server` gives."""
+    """The result of `create_server`."""
 
     def __init__(self, loop: VirtualLoop, node: ListenerNode) -> None:
         self._loop = loop
@@ -214,7 +214,7 @@ class StreamServer(asyncio.AbstractServer):
         self.sockets = (self,)
 
     def getsockname(self) -> tuple[str, int]:
-        """The address, as of a socket."""
+        """The address, as a socket tells it."""
         return self._node.address
 
     def get_loop(self) -> VirtualLoop:
@@ -227,7 +227,7 @@ class StreamServer(asyncio.AbstractServer):
         self._node.listening = False
 
     async def start_serving(self) -> None:
-        """It does already."""
+        """Nothing to do: it serves already."""
 
     async def serve_forever(self) -> None:
         try:
@@ -236,4 +236,4 @@ class StreamServer(asyncio.AbstractServer):
             self.close()
 
     async def wait_closed(self) -> None:
-        """There is nothing to wait for."""
+        """Nothing to wait for."""
