@@ -115,6 +115,53 @@ def test_ruff_bans_the_same() -> None:
     assert {f"random.{name}" for name in random.__all__ if name != "Random"} <= banned.keys()
 
 
+def import_graph(package: str) -> dict[str, set[str]]:
+    """What each module of a package imports of that package, imports for type checkers included."""
+    folder = next(root / package for root in (ROOT, ROOT / "bindings") if (root / package).is_dir())
+    files = {}
+    for file in folder.rglob("*.py"):
+        parts = file.relative_to(folder.parent).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    graph = {}
+    for name, file in files.items():
+        home = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                base = home[: len(home) - node.level + 1] if node.level else []
+                module = ".".join([*base, *([node.module] if node.module else [])])
+                found |= {f"{module}.{alias.name}" for alias in node.names} | {module}
+        graph[name] = (found & files.keys()) - {name}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of modules each of which imports all others, directly or not."""
+    reached: dict[str, set[str]] = {}
+    for name in graph:
+        seen: set[str] = set()
+        todo = [name]
+        while todo:
+            new = graph[todo.pop()] - seen
+            seen |= new
+            todo += new
+        reached[name] = seen
+    groups = {frozenset({other for other in reached[name] if name in reached[other]}) for name in graph}
+    return [set(group) for group in groups if group]
+
+
+@pytest.mark.parametrize("package", ["primus_proto"])
+def test_no_circle_of_imports_has_more_than_two_files(package: str) -> None:
+    graph = import_graph(package)
+    assert len(graph) > 10
+    assert [circle for circle in circles(graph) if len(circle) > 2] == []
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": {"d"}, "f": {"a"}}
+    assert sorted(map(sorted, circles(graph))) == [["a", "b", "c"], ["d", "e"]]
+
+
 @pytest.mark.parametrize("library", ["h11", "wsproto"])
 def test_only_the_wire_knows_the_wire_libraries(library: str) -> None:
     users = [

@@ -232,9 +232,7 @@ class HttpClient:
         self.job = None
         self.pool.forget(self)
         limits = self.pool.host.limits
-        carrier = WebSocket(
-            self.channel, limits, limits.message, headers.get("sec-websocket-protocol"), server=False
-        )
+        carrier = WebSocket(self.channel, limits, limits.message, headers.get("sec-websocket-protocol"), server=False)
         self.channel.unread = bytes(self._conn.trailing_data[0])
         self.channel.user = carrier
         job.opened(carrier, now)

@@ -255,9 +255,7 @@ class HttpServer:
         else:
             self._close()
 
-    def upgrade(
-        self, owner: CarrierOwner, limit: int, headers: HeaderPairs, subprotocol: str | None
-    ) -> WebSocket:
+    def upgrade(self, owner: CarrierOwner, limit: int, headers: HeaderPairs, subprotocol: str | None) -> WebSocket:
         """Hand the channel over to a WebSocket; what came behind the handshake waits in `Channel.unread`."""
         self._exchange = None
         self._timer.cancel()

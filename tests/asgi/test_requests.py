@@ -14,7 +14,7 @@ from primus_proto import Limits, LocalProtocolError
 from primus_proto.transports.registry import TRANSPORTS
 from tests.asgi.kit import Gate, body, calling, head, http, on_both, on_trio, turns
 from tests.conformance.users import echo
-from tests.unit.polling_transport import POLLING
+from tests.unit.transports.polling_transport import POLLING
 
 SHORT = Limits(close=0.05)  # for those that are not there to be said goodbye to
 

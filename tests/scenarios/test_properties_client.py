@@ -65,7 +65,7 @@ class Driven(Machine):
         except LocalProtocolError as error:
             self.log.append(f"  {error!r}")
             assert self.shown() == before, "a mistake changed something"
-            assert not self.client.queued_events and not self.client.queued_commands
+            assert not [*self.client.queued_events, *self.client.queued_commands]
             return None
         if was_over and what not in ("open", "network_online"):
             assert not self.client.queued_commands, "written after the end"

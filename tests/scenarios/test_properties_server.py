@@ -75,10 +75,10 @@ class Hosted(Machine):
         except LocalProtocolError as error:
             self.log.append(f"  {error!r}")
             assert self.shown() == before, "a mistake changed something"
-            assert not self.server.queued_events and not self.server.queued_commands
+            assert not [*self.server.queued_events, *self.server.queued_commands]
             return None
         if was_over:
-            assert not self.server.queued_events and not self.server.queued_commands, "after the end"
+            assert not [*self.server.queued_events, *self.server.queued_commands], "after the end"
             assert result is None or result is False
         self.pump()
         return result

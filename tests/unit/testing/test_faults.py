@@ -10,7 +10,7 @@ import pytest
 from primus_proto import LocalProtocolError, ReadyState
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
-from tests.unit.virtual import OPENED, connected, data, echo, pair
+from tests.unit.testing.virtual import OPENED, connected, data, echo, pair
 
 # --- freeze ---
 

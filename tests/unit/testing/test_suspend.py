@@ -10,7 +10,7 @@ from primus_proto import LocalProtocolError
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.nodes import Node
-from tests.unit.virtual import connected, data
+from tests.unit.testing.virtual import connected, data
 
 
 def test_a_suspended_node_neither_hears_nor_speaks_and_then_catches_up() -> None:

@@ -14,7 +14,7 @@ from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer, VirtualSpark
 from primus_proto.testing.nodes import VirtualEndpoint
 from tests.unit.sessions import polled
-from tests.unit.virtual import OPENED, connected, data, pair
+from tests.unit.testing.virtual import OPENED, connected, data, pair
 
 # --- what they show ---
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from primus_proto.transports.base import Exchange
-from tests.unit.http_bench import Bench, hold, reading
+from tests.unit.wire.http_bench import Bench, hold, reading
 from tests.unit.wires import HANDSHAKE, replies, request
 
 CHUNKED = {"Transfer-Encoding": "chunked"}

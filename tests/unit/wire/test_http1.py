@@ -8,7 +8,7 @@ from primus_proto import LocalProtocolError
 from primus_proto.http.model import Address, Request
 from primus_proto.transports.base import Exchange
 from primus_proto.wire.http1 import SLICE
-from tests.unit.http_bench import Bench, Handler, hold, reading
+from tests.unit.wire.http_bench import Bench, Handler, hold, reading
 from tests.unit.wires import request
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.trace import summarize
-from tests.unit.virtual import pair
+from tests.unit.testing.virtual import pair
 
 
 def lines(*texts: str) -> list[str]:

@@ -19,7 +19,7 @@ from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.base import ERROR_BODY, CarrierOwner, HeaderPairs, Route, unwelcome
 from primus_proto.transports.pipe import MessagePipe, Pipe
 from primus_proto.transports.registry import TRANSPORTS
-from tests.unit.polling_transport import ABSENCE, HOLD, POLLING, SESSIONS
+from tests.unit.transports.polling_transport import ABSENCE, HOLD, POLLING, SESSIONS
 from tests.unit.wires import ServerWire
 
 

@@ -15,7 +15,7 @@ from primus_io.asyncio import connect, fetch_spec, serve
 from primus_io.testing import VirtualLoop, VirtualNetwork, run
 from primus_proto import ConfigError, ConnectError, LocalProtocolError
 from primus_proto import events as ev
-from tests.unit.virtual import data
+from tests.unit.testing.virtual import data
 
 
 async def echo(spark: Any) -> None:

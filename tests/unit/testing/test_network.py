@@ -11,7 +11,7 @@ import pytest
 from primus_proto import Limits, LocalProtocolError, ServerConfig
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
-from tests.unit.virtual import OPENED, data, echo, pair
+from tests.unit.testing.virtual import OPENED, data, echo, pair
 
 LOST = ["readyStateChange", "close", "reconnect scheduled"]
 

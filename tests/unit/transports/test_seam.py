@@ -17,7 +17,7 @@ from primus_proto import ConnectError, Limits, Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.registry import TRANSPORTS
-from tests.unit.polling_transport import POLLING
+from tests.unit.transports.polling_transport import POLLING
 
 OPENED = ["readyStateChange", "readyStateChange", "open"]
 ENDED = ["readyStateChange", "close", "end"]

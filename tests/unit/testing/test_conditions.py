@@ -11,7 +11,7 @@ import pytest
 from primus_proto import ConfigError, LocalProtocolError
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
-from tests.unit.virtual import data, pair, times
+from tests.unit.testing.virtual import data, pair, times
 
 BAD: dict[str, list[Any]] = {
     "latency": [-0.1, math.inf, math.nan, "0.1", None, (0.1, -0.1), (0.1,), (0.1, 0.1, 0.1)],
