@@ -130,7 +130,7 @@ def import_graph(package: str) -> dict[str, set[str]]:
             if isinstance(node, ast.ImportFrom):
                 base = home[: len(home) - node.level + 1] if node.level else []
                 module = ".".join([*base, *([node.module] if node.module else [])])
-                found |= {f"{module}.{alias.name}" for alias in node.names} | {module}
+                found |= {full if (full := f"{module}.{alias.name}") in files else module for alias in node.names}
         graph[name] = (found & files.keys()) - {name}
     return graph
 

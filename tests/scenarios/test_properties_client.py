@@ -236,12 +236,13 @@ class Driven(Machine):
         client = self.client
         states = {
             ClientState.OPEN: {ReadyState.OPEN},
+            ClientState.CLOSING: {ReadyState.OPEN},
             ClientState.CONNECTING: {ReadyState.OPENING},
             ClientState.RECONNECTING: {ReadyState.OPENING},
             ClientState.WAITING: {ReadyState.CLOSED, ReadyState.OPENING},
         }
         assert client.ready_state in states.get(client.state, {ReadyState.CLOSED})
-        assert self.open == (client.state is ClientState.OPEN)
+        assert self.open == (client.state in (ClientState.OPEN, ClientState.CLOSING))
         assert self.attempt == (client.state in (ClientState.CONNECTING, ClientState.RECONNECTING))
         assert (client.state in OVER) <= (client.next_timeout() is None and client.buffered == 0)
         if client.state in (ClientState.CONNECTING, ClientState.WAITING, ClientState.RECONNECTING):
@@ -261,7 +262,7 @@ class Driven(Machine):
                     break
                 self.fire(due)
             assert client.next_timeout() is None
-            if client.state is ClientState.OPEN:  # its server said that it has no heartbeat
+            if client.state in (ClientState.OPEN, ClientState.CLOSING):  # its server said that it has no heartbeat
                 assert any("learn" in line or "'pingInterval': False" in line for line in self.log)
                 self.open = self.paused = False
                 self.act("connection_lost", "gone", now=self.now)
