@@ -113,7 +113,7 @@ class CarrierOwner(Protocol):
         """A WebSocket ping came, and was answered."""
 
     def drained(self, *, now: float) -> None:
-        """All that was sent has left the core, or the carrier is no longer blocked."""
+        """The carrier is no longer blocked; or what was sent has left the core, after `report_drained`."""
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         """The WebSocket is closed to both; called once. `error` where the peer broke a rule or vanished."""
@@ -153,6 +153,9 @@ class WebSocketCarrier(Protocol):
 
     def resume(self) -> None:
         """Read again."""
+
+    def report_drained(self) -> None:
+        """Have the owner told, once, when what was sent has left the core."""
 
 
 # --- what a transport asks of its endpoint ---

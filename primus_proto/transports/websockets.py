@@ -52,6 +52,8 @@ class WebSocketPipe(Pipe):
         if not carrier.blocked:
             while (message := self.take()) is not None:
                 carrier.send(message, now=now)
+            if self.high:
+                carrier.report_drained()
         if self.ending is not None:
             if self._linger is None:
                 self._linger = self._host.timers.new(self._expired)

@@ -231,8 +231,9 @@ class HttpClient:
             return
         self.job = None
         self.pool.forget(self)
-        limits = self.pool.host.limits
-        carrier = WebSocket(self.channel, limits, limits.message, headers.get("sec-websocket-protocol"), server=False)
+        host = self.pool.host
+        subprotocol = headers.get("sec-websocket-protocol")
+        carrier = WebSocket(self.channel, host.limits, host.limits.message, subprotocol, client_rng=host.rng)
         self.channel.unread = bytes(self._conn.trailing_data[0])
         self.channel.user = carrier
         job.opened(carrier, now)

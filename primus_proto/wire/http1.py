@@ -262,7 +262,7 @@ class HttpServer:
         self.inform(101, headers)
         self.channel.unread = bytes(self._conn.trailing_data[0] + self._input)
         self._input.clear()
-        carrier = WebSocket(self.channel, self.host.limits, limit, subprotocol, server=True)
+        carrier = WebSocket(self.channel, self.host.limits, limit, subprotocol)
         carrier.owner = owner
         self.channel.user = carrier
         self.channel.resume()

@@ -296,6 +296,9 @@ class WebSocket:
     def resume(self) -> None:
         self._call._listen(True)
 
+    def report_drained(self) -> None:
+        """Nothing to do: it always reports that."""
+
     # --- the call's side ---
 
     def received(self, data: str | bytes, now: float) -> None:

@@ -291,6 +291,9 @@ class ForeignCarrier:
     def resume(self) -> None:
         self.done.append("resume")
 
+    def report_drained(self) -> None:
+        raise NotImplementedError
+
 
 def ask(method: str, target: str) -> Request:
     return Request(method, target, Headers(), Address("192.0.2.1", 1))

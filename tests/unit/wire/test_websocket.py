@@ -13,7 +13,7 @@ from wsproto.events import BytesMessage, TextMessage
 from primus_proto import Limits, RemoteProtocolError
 from primus_proto import events as ev
 from primus_proto.session.messages import Message
-from primus_proto.wire.websocket import _frame
+from primus_proto.wire.frames import server_frame as _frame
 from tests.unit.wires import (
     BINARY,
     CLOSE,

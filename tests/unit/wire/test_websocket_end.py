@@ -277,7 +277,7 @@ class Bench:
         self.limits = Limits()
         self.dirty: list[Channel] = []
         self.channel = Channel(1, self)
-        self.channel.user = self.carrier = WebSocket(self.channel, self.limits, 100, server=True)
+        self.channel.user = self.carrier = WebSocket(self.channel, self.limits, 100)
         self.carrier.owner = self.owner = Owner()
         self.owner.carrier = self.carrier
 
@@ -296,6 +296,7 @@ def test_a_carrier_pings() -> None:
     bench = Bench()
     bench.carrier.ping(b"x" * 200, now=0.0)
     assert bench.carrier.buffered == 127
+    bench.carrier.report_drained()
     assert bench.pump() == ([Frame(PING, b"x" * 125)], [])
     assert bench.owner.told == ["drained"]
 

@@ -1,0 +1,73 @@
+"""WebSocket data frames: made whole, measured by their header, unmasked (RFC 6455, 5.2 and 5.3)."""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = ["client_frame", "frame_extent", "server_frame", "xor"]
+
+# Up to here one large integer is the quickest way to XOR; above it a table for each byte of the key is.
+SMALL = 2048
+
+_tables: dict[int, bytes] = {}
+
+
+def server_frame(payload: str | bytes) -> bytes:
+    """A whole message in one unmasked frame, which is the same for every client."""
+    first, data = (0x81, payload.encode()) if isinstance(payload, str) else (0x82, payload)
+    length = len(data)
+    if length < 126:
+        return b"%c%c%b" % (first, length, data)
+    if length < 1 << 16:
+        return struct.pack("!BBH", first, 126, length) + data
+    return struct.pack("!BBQ", first, 127, length) + data
+
+
+def client_frame(payload: str | bytes, key: bytes) -> bytes:
+    """A whole message in one frame, masked with the four bytes of `key`."""
+    first, data = (0x81, payload.encode()) if isinstance(payload, str) else (0x82, payload)
+    length = len(data)
+    if length < 126:
+        head = b"%c%c" % (first, 0x80 | length)
+    elif length < 1 << 16:
+        head = struct.pack("!BBH", first, 0xFE, length)
+    else:
+        head = struct.pack("!BBQ", first, 0xFF, length)
+    return b"%b%b%b" % (head, key, xor(data, key))
+
+
+def frame_extent(data: bytes, start: int) -> tuple[int, int] | None:
+    """The lengths of header and payload of the frame at `start`; None while the header does not tell yet.
+
+    The header's length includes the masking key, which need not be there yet.
+    """
+    left = len(data) - start
+    if left < 2:
+        return None
+    second = data[start + 1]
+    header, length = (6 if second & 0x80 else 2), second & 0x7F
+    if length < 126:
+        return header, length
+    size = 2 if length == 126 else 8
+    if left < 2 + size:
+        return None
+    return header + size, int.from_bytes(data[start + 2 : start + 2 + size], "big")
+
+
+def xor(data: bytes, key: bytes) -> bytes:
+    """Mask or unmask: XOR `data` with the four bytes of `key`, over and over."""
+    length = len(data)
+    if length <= SMALL:
+        mask = (key * (length // 4 + 1))[:length]
+        return (int.from_bytes(data, "little") ^ int.from_bytes(mask, "little")).to_bytes(length, "little")
+    result = bytearray(length)
+    for offset, byte in enumerate(key):
+        result[offset::4] = data[offset::4].translate(_table(byte))
+    return bytes(result)
+
+
+def _table(byte: int) -> bytes:
+    table = _tables.get(byte)
+    if table is None:
+        table = _tables[byte] = bytes(each ^ byte for each in range(256))
+    return table
