@@ -15,6 +15,8 @@ from primus_proto import ClientConfig, Limits, ServerConfig, __version__
 from tests.cli.command import run
 
 URL = "http://localhost:8080"
+# Fields without a flag of their own. `transport` has options of the transport; websockets has none.
+WITHOUT_FLAG = {"url", "limits", "transport"}
 
 
 def parse(*args: str) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def test_every_option_has_a_flag_and_shows_its_default(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = help_of(command, capsys)
-    names = [field.name.replace("_", "-") for field in fields(config) if field.name not in ("url", "limits", "headers")]
+    names = [field.name.replace("_", "-") for field in fields(config) if field.name not in {*WITHOUT_FLAG, "headers"}]
     limits = {f"limit-{field.name.replace('_', '-')}": field.name not in without for field in fields(Limits)}
     for name in [*names, *(name for name, given in limits.items() if given)]:
         after = text.rpartition(f" --{name} ")[2]
@@ -68,7 +70,7 @@ def test_help_fits_the_terminal(
     ("helps", "config"), [(CLIENT_HELP, ClientConfig), (SERVER_HELP, ServerConfig), (LIMIT_HELP, Limits)]
 )
 def test_every_option_has_a_help_text(helps: dict[str, tuple[str, str]], config: type[Any]) -> None:
-    assert helps.keys() == {field.name for field in fields(config)} - {"url", "limits"}
+    assert helps.keys() == {field.name for field in fields(config)} - WITHOUT_FLAG
 
 
 def test_nothing_given_leaves_every_default() -> None:

@@ -1,4 +1,4 @@
-"""Flags for the options of `primus_proto`: one for each field of `ClientConfig`, `ServerConfig` and `Limits`."""
+"""Flags for the fields of `ClientConfig`, `ServerConfig` and `Limits`, and the values given with them."""
 
 from __future__ import annotations
 
