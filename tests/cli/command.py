@@ -1,4 +1,4 @@
-"""The real command as a subprocess: started, spoken to, and read line by line, with a deadline on every wait."""
+"""The command as a subprocess: input, output line by line, and a deadline on every wait."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ class Command:
             self._over += 1
             self._changed.notify_all()
 
-    # --- what it said ---
+    # --- output ---
 
     @property
     def events(self) -> list[Event]:
-        """With --json: the events so far. Anything else on stdout fails here."""
+        """The events so far, with --json."""
         return [json.loads(line) for line in list(self.lines)]
 
     @property
@@ -118,7 +118,7 @@ class Command:
                 if self._over == len(self._readers):
                     raise AssertionError(f"it ended without {wanted}\n{self}")
                 if not self._changed.wait(deadline - time.monotonic()):
-                    raise AssertionError(f"not said in time: {wanted}\n{self}")
+                    raise AssertionError(f"not in time: {wanted}\n{self}")
         return found
 
     def __str__(self) -> str:
@@ -127,7 +127,7 @@ class Command:
             [f"--- primus {' '.join(self.args)} ({self.process.poll()})", *said, "--- stderr", *self.notes]
         )
 
-    # --- what it is told ---
+    # --- input ---
 
     def write(self, *lines: str) -> None:
         assert self.process.stdin is not None

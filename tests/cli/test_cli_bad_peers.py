@@ -1,4 +1,4 @@
-"""A server that is not there, or is no Primus: one clear sentence, no traceback, exit status 1."""
+"""No server, or not a Primus server: one clear sentence, no traceback, exit status 1."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def one_sentence(*args: str, stdin: str = "") -> str:
-    """What the command says on stderr: one line, after which it ends with status 1."""
+    """Run the command, which fails with status 1; returns the one line on stderr."""
     failed = run(*args, stdin=stdin)
     assert failed.process.returncode == 1, failed
     assert len(failed.notes) == 1, failed

@@ -1,4 +1,4 @@
-"""`primus demo`: all of it happens, in under ten seconds; what does not is said."""
+"""`primus demo`: every step works, in under ten seconds; a step that fails is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is printed, in memory: lines for a person that are safe to look at, and JSON that is always one line."""
+"""Lines of text that are safe for a terminal, JSON in one line, and explanations of errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from primus_proto import ConnectError, ConnectionLost
         ("\ud800", "\\ud800"),
     ],
 )
-def test_what_could_drive_a_terminal_is_escaped(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
     line = text_line("data", {"data": text})
     assert line.isprintable()
@@ -57,7 +57,7 @@ def test_what_could_drive_a_terminal_is_escaped(text: str, shown: str) -> None:
         ("log", {"level": "warning", "message": "x"}, "* log: warning: x"),
     ],
 )
-def test_lines_for_a_person(event: str, fields: dict[str, Any], line: str) -> None:
+def test_lines_of_text(event: str, fields: dict[str, Any], line: str) -> None:
     assert text_line(event, fields) == line
     assert line in text_line(event, fields, colour=True)
 

@@ -81,7 +81,7 @@ def test_heartbeats_skipped_and_flatline() -> None:
 
 
 def test_a_client_that_does_not_read_is_cut() -> None:
-    """Past half the limit the sender waits for it; then the others come first, and past the limit it is cut."""
+    """Above half the limit the sender waits for it for a while; above the limit it is disconnected."""
     options = ("--mode", "relay", "--limit-backlog", "200K")
     text = '"' + "x" * 5_000 + '"'
     with serving(*options) as (server, url), raw_client(url), raw_client(url) as reader, ThreadPoolExecutor(1) as pool:
@@ -143,7 +143,7 @@ def test_clients_come_back_after_a_restart() -> None:
 
 
 def test_the_reader_of_the_output_leaves() -> None:
-    """As `head` does: the server ends, and tells its clients."""
+    """As `head` does: the server ends and tells its clients."""
     ours, theirs = os.pipe()
     with Command("serve", "--json", "--port", "0", stdout=theirs) as server, open(ours, "rb") as output:
         os.close(theirs)

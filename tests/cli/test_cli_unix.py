@@ -1,4 +1,4 @@
-"""`--unix PATH`: all three over a Unix socket, and what is said where that cannot be."""
+"""`--unix PATH`: serve, connect and spec over a Unix socket, and the errors."""
 
 from __future__ import annotations
 

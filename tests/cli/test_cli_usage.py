@@ -1,4 +1,4 @@
-"""Flags: every option of the configuration has one, and a wrong value is answered in a sentence."""
+"""Flags: every option has one, and a wrong value is reported in one sentence."""
 
 from __future__ import annotations
 
