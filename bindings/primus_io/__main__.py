@@ -10,20 +10,20 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0 clean, 1 could not connect or lost for good, 2 usage."""
+    """Run the command. Returns its exit status: 0 clean, 1 could not connect or lost for good, 2 wrong usage."""
     status = 1
     try:
-        from .cli.app import run  # here, so that Ctrl-C during the import ends without a traceback too
+        from .cli.app import run  # here, so that Ctrl-C during the import prints no traceback
 
         status = run(argv)
-    except SystemExit as done:  # argparse's way to end after --help, --version and what cannot be parsed
+    except SystemExit as done:  # from argparse: after --help, --version and wrong usage
         status = done.code if isinstance(done.code, int) else 2
     except KeyboardInterrupt:
         status = 1
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:  # whoever read our help left early; do not let the interpreter find out when it ends
+    except OSError:  # the reader has gone; without this the interpreter would report it when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 

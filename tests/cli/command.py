@@ -1,4 +1,4 @@
-"""The real command as a subprocess: started, spoken to, and read line by line, with a deadline on every wait."""
+"""The command as a subprocess: input, output line by line, and a deadline on every wait."""
 
 from __future__ import annotations
 
@@ -14,27 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import pytest
-
-from primus_io.cli.runtime import RUNTIMES
-
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 10.0  # seconds; bounds what would otherwise hang, is never waited out by a test that passes
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-# Whoever runs the tests under nohup has the command ignore this one, as it should.
+# Under nohup the command ignores SIGHUP, as it should.
 SIGNALS = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-# Whatever is not closed, awaited or cleaned up shows on stderr, which most tests want empty.
+# What is not closed or awaited shows on stderr, which most tests want empty.
 PRIMUS = (sys.executable, "-W", "error", "-m", "primus_io")
-
-# What the commands of a test run on. The fixture `io` sets it; asyncio is not said, because it is the default.
-IO = "asyncio"
-each_io = pytest.mark.parametrize("io", RUNTIMES, indirect=True)
-
-
-def each_io_and_each(numbers: list[signal.Signals]) -> list[tuple[str, signal.Signals]]:
-    """Each library with the first, and the first library with each."""
-    return [(io, numbers[0]) for io in RUNTIMES] + [("asyncio", number) for number in numbers[1:]]
-
 
 Event = dict[str, Any]
 T = TypeVar("T")
@@ -47,17 +33,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path), **more}
 
 
-def on_io(args: tuple[str, ...], io: str | None = None) -> tuple[str, ...]:
-    """The arguments, with what to run on: what the test does, if not said."""
-    io = io or IO
-    return args if io == "asyncio" or args[0].startswith("-") else (args[0], "--io", io, *args[1:])
-
-
 class Command:
     """One run of the command. `wait` takes events out of turn, but each only once."""
 
-    def __init__(self, *args: str, io: str | None = None, **options: Any) -> None:
-        self.args = on_io(args, io)
+    def __init__(self, *args: str, **options: Any) -> None:
+        self.args = args
         self.lines: list[str] = []
         self.notes: list[str] = []
         self._taken: set[int] = set()
@@ -94,22 +74,18 @@ class Command:
             self._over += 1
             self._changed.notify_all()
 
-    # --- what it said ---
+    # --- output ---
 
     @property
     def events(self) -> list[Event]:
-        """With --json: the events so far. Anything else on stdout fails here."""
+        """The events so far, with --json."""
         return [json.loads(line) for line in list(self.lines)]
 
     @property
     def names(self) -> list[str]:
         """The events' names; `readyStateChange` with the state where there is one."""
         return [
-            f"rsc({event['state']})"
-            if "state" in event
-            else "rsc"
-            if event["event"] == "readyStateChange"
-            else event["event"]
+            event["event"].replace("readyStateChange", "rsc") + (f"({event['state']})" if "state" in event else "")
             for event in self.events
         ]
 
@@ -142,7 +118,7 @@ class Command:
                 if self._over == len(self._readers):
                     raise AssertionError(f"it ended without {wanted}\n{self}")
                 if not self._changed.wait(deadline - time.monotonic()):
-                    raise AssertionError(f"not said in time: {wanted}\n{self}")
+                    raise AssertionError(f"not in time: {wanted}\n{self}")
         return found
 
     def __str__(self) -> str:
@@ -151,7 +127,7 @@ class Command:
             [f"--- primus {' '.join(self.args)} ({self.process.poll()})", *said, "--- stderr", *self.notes]
         )
 
-    # --- what it is told ---
+    # --- input ---
 
     def write(self, *lines: str) -> None:
         assert self.process.stdin is not None
@@ -186,9 +162,9 @@ class Command:
 
 
 @contextlib.contextmanager
-def serving(*args: str, port: int = 0, io: str | None = None) -> Iterator[tuple[Command, str]]:
+def serving(*args: str, port: int = 0) -> Iterator[tuple[Command, str]]:
     """`primus serve --json` on a free port, and its URL."""
-    with Command("serve", "--json", "--port", str(port), *args, io=io) as server:
+    with Command("serve", "--json", "--port", str(port), *args) as server:
         yield server, server.wait("listening")["url"]
 
 

@@ -1,4 +1,4 @@
-"""Other ends for the command: raw sockets that say what they should not, and a WebSocket client made of bytes."""
+"""Peers for the command: raw sockets that send what they like, and a WebSocket client made of bytes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def free_port() -> int:
-    """A port at which nobody listens."""
+    """A port that is not in use."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.cli.command import PRIMUS, each_io, environment, on_io
+from tests.cli.command import PRIMUS, environment
 from tests.interop.peers import Peer, Peers, interop, missing
 
 
@@ -24,7 +24,7 @@ def real_peers() -> None:
 async def primus(peers: Peers, *args: str) -> Peer:
     """The command with --json, whose lines are a peer's reports."""
     peer = Peer(f"primus {args[0]}", peers.logs)
-    await peer.start(*PRIMUS, *on_io((*args, "--json")), env=environment())
+    await peer.start(*PRIMUS, *args, "--json", env=environment())
     return peer
 
 
@@ -33,7 +33,6 @@ def write(peer: Peer, *lines: str) -> None:
     peer.process.stdin.write("".join(f"{line}\n" for line in lines).encode())
 
 
-@each_io
 @interop()
 async def test_primus_connect_talks_to_their_server_and_comes_back(peers: Peers) -> None:
     server = await peers.server(mode="echo", primus={"pongSkipTime": 1})
@@ -61,7 +60,6 @@ async def test_primus_connect_talks_to_their_server_and_comes_back(peers: Peers)
         await client.stop()
 
 
-@each_io
 @interop()
 async def test_what_is_piped_in_has_arrived_at_their_server_when_primus_connect_ends(peers: Peers) -> None:
     server = await peers.server()
@@ -76,7 +74,6 @@ async def test_what_is_piped_in_has_arrived_at_their_server_when_primus_connect_
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
-@each_io
 @interop()
 async def test_primus_serve_serves_their_client(peers: Peers) -> None:
     server = await primus(peers, "serve", "--port", "0", "--pong-skip-time", "0")
@@ -96,7 +93,6 @@ async def test_primus_serve_serves_their_client(peers: Peers) -> None:
         await server.stop()
 
 
-@each_io
 @interop()
 async def test_primus_spec_reads_theirs(peers: Peers) -> None:
     server = await peers.server()

@@ -1,148 +1,138 @@
-"""The command itself: its parser, and what every subcommand has in common.
-
-The law kept here: the exit status is 0 for a clean end, 1 where something could not be reached or was lost for good, 2
-for wrong usage; a mistake of the user's is answered in one sentence and never by a traceback.
-"""
+"""The command: its parser, and what all subcommands share. A user's mistake is answered with one sentence."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import difflib
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from functools import partial
-from typing import NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from primus_proto import ConfigError, __version__
 
 from . import connect, demo, serve, spec
-from .job import Job
+from .formatting import printable
 from .options import in_flags
 from .output import Output
-from .report import printable
-from .runtime import RUNTIMES, Runtime, load
 
-__all__ = ["run"]
-
+USAGE = "primus COMMAND [options]"
+DESCRIPTION = "Servers and clients of the Primus real-time protocol, for trying things out and for scripts."
 EPILOG = """\
-exit status: 0 clean, 1 could not connect or lost for good, 2 wrong usage or input
-
+examples:
   primus demo                              see it work
   primus serve --port 8080                 a server that echoes
-  primus connect http://localhost:8080     talk to it, one JSON value a line
+  primus connect http://localhost:8080     talk to it, one JSON value per line
+
+'primus COMMAND --help' lists the options of a command.
+exit status: 0 clean end, 1 could not connect or lost for good, 2 wrong usage or input
 """
+COMMANDS = {"serve": serve, "connect": connect, "spec": spec, "demo": demo}
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that answers a mistake with one sentence instead of the whole usage."""
+    """A parser that reports a mistake in one sentence instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_usage(self.prog, message))
+        self.exit(2, f"{self.prog}: {printable(message)}\nSee '{self.prog} --help'.\n")
 
 
-def _usage(program: str, message: str) -> int:
-    print(f"{program}: {printable(message)}\nSee '{program} --help'.", file=sys.stderr)
-    return 2
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The parser with all subcommands; each sets `prepare` and `program`."""
-    parser = Parser(
-        prog="primus",
-        usage="primus COMMAND [options]",
-        description="Servers and clients of the Primus real-time protocol, for trying things out and for scripts.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def make_parser() -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser of the command line, and those of the subcommands by name."""
+    parser = Parser("primus", USAGE, DESCRIPTION, EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"primus {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command, arguments in ((serve, ""), (connect, " URL"), (spec, " URL"), (demo, "")):
-        name = command.NAME
-        subparser = commands.add_parser(
+    parser.set_defaults(values=False)
+    _add_output_flags(parser, default=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    parsers = {}
+    for name, command in COMMANDS.items():
+        parsers[name] = commands.add_parser(
             name,
             prog=f"primus {name}",
-            usage=f"primus {name}{arguments} [options]",
+            usage=f"primus {name} {command.USAGE}",
             help=command.SUMMARY,
             description=command.DESCRIPTION,
-            epilog="exit status: " + command.STATUS,
-            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32),
-            allow_abbrev=False,
+            epilog=f"exit status: {command.STATUS}",
         )
-        command.add_arguments(subparser)
-        subparser.add_argument(
-            "--io",
-            choices=RUNTIMES,
-            default="asyncio",
-            help="what it runs on; trio has to be installed (default: %(default)s)",
-        )
-        subparser.add_argument("--json", action="store_true", help="print each event as one JSON object a line")
-        subparser.add_argument("--verbose", action="store_true", help="say more on stderr, tracebacks included")
-        subparser.set_defaults(prepare=command.prepare, program=f"primus {name}")
-    return parser
+        command.add_arguments(parsers[name])
+        _add_output_flags(parsers[name], default=argparse.SUPPRESS)
+    return parser, parsers
+
+
+def _add_output_flags(parser: argparse.ArgumentParser, default: Any) -> None:
+    """Add the flags that are understood before and after the command."""
+    common: dict[str, Any] = {"action": "store_true", "default": default}
+    parser.add_argument("--json", help="print each event as one JSON object per line", **common)
+    timestamps = "print the time of each line; with --json as Unix time, in a field 'time'"
+    parser.add_argument("--timestamps", help=timestamps, **common)
+    verbose = "print more: changes of the ready state, debug messages, tracebacks"
+    parser.add_argument("-v", "--verbose", help=verbose, **common)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Parse, run, and return the exit status. Raises SystemExit where argparse does."""
-    parser = make_parser()
-    args, unknown = parser.parse_known_args(argv)
-    if unknown:
-        return _usage(getattr(args, "program", "primus"), f"there is no {unknown[0]!r} here")
-    if not hasattr(args, "prepare"):
+    argv = sys.argv[1:] if argv is None else argv
+    parser, parsers = make_parser()
+    _check_words(argv, parser, parsers)
+    args = parser.parse_args(argv)
+    if args.command is None:
         parser.print_help(sys.stderr)
         return 2
+    subparser = parsers[args.command]
+    output = Output(subparser.prog, args.json, args.values, args.verbose, args.timestamps)
+    handler = _LogHandler(output)
+    logging.getLogger().addHandler(handler)
     try:
-        runtime = load(args.io)
-        job: Job = args.prepare(args, runtime)
+        status: int = asyncio.run(COMMANDS[args.command].run(args, output))
+        if output.error is not None:
+            output.note(f"cannot write to the standard output: {output.error.strerror or output.error}")
+            return 1
+        return status
     except ConfigError as error:
-        return _usage(args.program, in_flags(str(error)))
-    output = Output(args.program, runtime, json=args.json, verbose=args.verbose)
-    try:
-        return _run(runtime, job, output)
-    finally:
-        _close(output)
-
-
-def _run(runtime: Runtime, job: Job, output: Output) -> int:
-    _log_to(output)
-    try:
-        status = runtime.run(partial(job, output))
-    except KeyboardInterrupt:  # a second signal, or one before we had a word in it
+        subparser.error(in_flags(str(error)))
+    except (asyncio.CancelledError, KeyboardInterrupt):  # a second signal, or one before we handled them
         return 1
     except Exception as error:
-        output.note(f"internal error: {error!r}; please report it, with what --verbose says")
-        if output.verbose:
-            output.trace(traceback.format_exc())
+        output.note(f"internal error: {error!r}; please report it, with the output of --verbose")
+        output.debug(traceback.format_exc())
         return 1
-    if output.failure is not None:
-        output.note(f"cannot write to the standard output: {output.failure.strerror or output.failure}")
-        return 1
-    return status
+    finally:
+        logging.getLogger().removeHandler(handler)
+        try:
+            output.close()
+        except KeyboardInterrupt:  # nobody reads the output, and the user does not want to wait
+            os._exit(1)
 
 
-def _close(output: Output) -> None:
-    try:
-        output.close()
-    except KeyboardInterrupt:  # whoever should read our output does not, and somebody is tired of waiting
-        os._exit(1)
+def _check_words(argv: Sequence[str], parser: Parser, parsers: Mapping[str, Parser]) -> None:
+    """Report an unknown command or flag first, with a suggestion: argparse would report what it misses instead."""
+    current = parser
+    for word in argv:
+        flag, flags = word.partition("=")[0], current._option_string_actions
+        if flag.startswith("--") and flag != "--" and " " not in flag and flag not in flags:
+            current.error(f"unknown option {flag}{_suggestion(flag, flags)}")
+        if current is parser and not word.startswith("-"):
+            if word not in parsers:
+                parser.error(f"unknown command {word!r}{_suggestion(word, parsers)}")
+            current = parsers[word]
 
 
-class _Handler(logging.Handler):
-    """What the library logs, said on stderr."""
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    similar = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {similar[0]}?" if similar else ""
+
+
+class _LogHandler(logging.Handler):
+    """Prints what the library logs as notes."""
 
     def __init__(self, output: Output) -> None:
-        super().__init__(logging.DEBUG if output.verbose else logging.WARNING)
+        super().__init__()
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
         self._output.note(f"{record.levelname.lower()}: {record.getMessage()}")
-        if record.exc_info and self._output.verbose:
-            self._output.trace("".join(traceback.format_exception(*record.exc_info)))
-
-
-def _log_to(output: Output) -> None:
-    logging.getLogger().addHandler(_Handler(output))
-    if output.verbose:
-        logging.getLogger("primus_io").setLevel(logging.DEBUG)
+        if record.exc_info:
+            self._output.debug("".join(traceback.format_exception(*record.exc_info)))

@@ -1,77 +1,83 @@
-"""What the command reads: stdin, line by line, from a terminal, a pipe or a file alike.
-
-The law kept here: reading never blocks the loop, and nothing is read before it is wanted, so that a slow connection
-slows down whoever writes. A thread does the reading below Python's buffers; it holds nothing that the end of the
-process would have to wait for.
-"""
+"""What the command reads: lines of stdin, typed at a prompt if it is a terminal and prompt_toolkit is installed."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import select
+import signal
+import sys
 import threading
 from collections.abc import AsyncGenerator
-from typing import TextIO
 
-from .._session import Waitable
-from .runtime import Runtime
-
-__all__ = ["Chunks", "lines"]
-
-CHUNK = 64 * 1024
+from .output import Output, is_terminal
 
 
-class Chunks:
-    """The bytes of a stream as they come; `read` gives b"" at its end."""
+def is_interactive() -> bool:
+    """Whether a person types the input and sees the output."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
-    def __init__(self, stream: TextIO | None, runtime: Runtime) -> None:
-        self._stream = stream
-        self._runtime = runtime
-        self._wanted = threading.Semaphore(0)
-        self._arrived: Waitable | None = None  # what was asked for; None: nothing
-        self._data = b""
-        self.error: OSError | None = None
-        """Why reading ended, where it was not the end of the stream."""
-        if stream is not None:
-            threading.Thread(target=self._read_all, name="primus-input", daemon=True).start()
 
-    async def read(self) -> bytes:
-        """The next bytes. What a cancelled call would have got, the next one gets."""
-        if self._stream is None:
-            return b""
-        if self._arrived is None:
-            self._arrived = self._runtime.event()
-            self._wanted.release()
-        await self._arrived.wait()
-        self._arrived = None
-        return self._data
+def read_lines(output: Output) -> AsyncGenerator[bytes, None]:
+    """Read the lines of the input, without their ends."""
+    with contextlib.suppress(ImportError):
+        if is_interactive() and not output.json:
+            from prompt_toolkit.utils import is_dumb_terminal
 
-    def _read_all(self) -> None:
-        """The thread: one chunk each time that one is wanted."""
-        assert self._stream is not None
-        buffer = self._stream.buffer
-        raw = getattr(buffer, "raw", buffer)
-        data: bytes | None = None
-        while data != b"":
-            self._wanted.acquire()
+            if not is_dumb_terminal():
+                return _prompted_lines(output)
+    return _stdin_lines(output)
+
+
+async def _prompted_lines(output: Output) -> AsyncGenerator[bytes, None]:
+    """Read lines that are typed at a prompt, above which `output` prints from now on."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.patch_stdout import StdoutProxy
+
+    session: PromptSession[str] = PromptSession("> ", enable_suspend=True)
+    output.proxy = StdoutProxy(raw=True)
+    while True:
+        try:
+            yield (await session.prompt_async(handle_sigint=False)).encode("utf-8", "replace")
+        except EOFError:
+            return
+        except KeyboardInterrupt:  # Ctrl-C is a key here, not yet a signal
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.get_running_loop().create_future()  # until the signal has ended this task
+
+
+async def _stdin_lines(output: Output) -> AsyncGenerator[bytes, None]:
+    """Read lines in a daemon thread, so that a read which never returns does not keep the process from ending.
+
+    The thread reads a chunk only when one is wanted: a slow connection slows down whoever writes.
+    """
+    if sys.stdin is None:  # it was closed when we started
+        return
+    # Below Python's buffers, whose locks would keep the process from ending.
+    raw = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    loop, wanted = asyncio.get_running_loop(), threading.Semaphore(0)
+    chunks: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def read() -> None:
+        data = b"more"
+        while data:
+            wanted.acquire()
             try:
-                while (data := raw.read(CHUNK)) is None:  # somebody made the pipe non-blocking
+                while (data := raw.read(65536)) is None:  # another process has made the pipe non-blocking
                     select.select([raw], [], [])
             except (OSError, ValueError) as error:
-                self.error = error if isinstance(error, OSError) else OSError(str(error))
+                output.note(f"cannot read the input: {error}")
                 data = b""
-            assert self._arrived is not None
-            self._data = data
-            self._runtime.soon(self._arrived.set)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(chunks.put_nowait, data)
 
-
-async def lines(chunks: Chunks) -> AsyncGenerator[bytes, None]:
-    """The lines of a stream, without what ends them; the last one needs no end."""
-    parts: list[bytes] = []
-    while data := await chunks.read():
-        first, *others = data.split(b"\n")
-        parts.append(first)
-        for part in others:
-            yield b"".join(parts)
-            parts = [part]
-    if last := b"".join(parts):
-        yield last
+    threading.Thread(target=read, name="primus-input", daemon=True).start()
+    wanted.release()
+    begun = b""
+    while data := await chunks.get():
+        *complete, begun = (begun + data).split(b"\n")
+        for line in complete:
+            yield line
+        wanted.release()
+    if begun:
+        yield begun

@@ -1,132 +1,118 @@
-"""Flags made from the options of `primus_proto`.
-
-The law kept here: each field of `ClientConfig`, `ServerConfig` and `Limits` has a flag, named after it and read by its
-type, so none can be forgotten; only the words about it are written here.
-"""
+"""Flags for the fields of `ClientConfig`, `ServerConfig` and `Limits`, and the values given with them."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, fields
-from types import NoneType
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any
 
 from primus_proto import ClientConfig, Limits, ServerConfig
 from primus_proto.config import STRATEGIES
 from primus_proto.parsers import PARSERS
 from primus_proto.transports.registry import TRANSPORTS
 
-__all__ = [
-    *("SPEC_OPTIONS", "add_client_options", "add_server_options", "add_unix"),
-    *("given_options", "in_flags", "number"),
-]
-
 Config = type[ClientConfig] | type[ServerConfig]
 LIMIT = "limit_"
 
-
-class Words(NamedTuple):
-    """What the help says of an option: what stands for its value, and what it is for; and what None is called."""
-
-    metavar: str
-    text: str
-    none: str = "auto"
-
-
+# Each option's name for its value, which says how it is converted, and its help text.
 BOTH_HELP = {
-    "pathname": Words("PATH", "the path that Primus has on the server"),
-    "parser": Words("NAME", f"how messages are encoded, the same at both ends: {', '.join(sorted(PARSERS))}"),
-    "transformer": Words("NAME", f"what carries messages, the same at both ends: {', '.join(sorted(TRANSPORTS))}"),
+    "pathname": ("PATH", "URL path of Primus on the server"),
+    "parser": ("NAME", f"message encoding, the same on both ends: {', '.join(sorted(PARSERS))}"),
+    "transformer": ("NAME", f"transport, the same on both ends: {', '.join(sorted(TRANSPORTS))}"),
 }
-
 CLIENT_HELP = {
     **BOTH_HELP,
-    "dialect": Words("NAME", "who sends heartbeats: happn, primus6, primus, or 'auto': what the server is"),
-    "ping": Words("S", "seconds between heartbeats, 'off', or 'auto': what suits the server, or 25"),
-    "pong": Words("S", "seconds the server has to answer a heartbeat"),
-    "ping_timeout": Words("S", "in dialect primus: seconds without a heartbeat of the server's, 'off', or 'auto'"),
-    "timeout": Words("S", "seconds the first connect may take, or 'off'"),
-    "strategy": Words("WHEN", f"when to reconnect: 'all', 'none', or a list of {', '.join(STRATEGIES)}", "all"),
-    "min": Words("S", "seconds before the first reconnect attempt"),
-    "max": Words("S", "the longest delay between reconnect attempts, seconds or 'inf'"),
-    "factor": Words("X", "how fast that delay grows"),
-    "retries": Words("N", "how many reconnect attempts are made before giving up, or 'unlimited'", "unlimited"),
-    "reconnect_timeout": Words("S", "seconds one reconnect attempt may take"),
-    "queue_size": Words("N", "how many messages are kept while not connected, or 'unlimited'", "unlimited"),
-    "manual": Words("", "connect only once the first line of input is there"),
-    "headers": Words("'NAME: VALUE'", "a header field to send with the connect request; may be repeated"),
+    "dialect": ("NAME", "kind of heartbeat: 'happn', 'primus6', 'primus', or 'auto' to ask the server"),
+    "ping": ("S", "seconds between heartbeats, 'off', or 'auto' to use what suits the server"),
+    "pong": ("S", "seconds to wait for the answer to a heartbeat"),
+    "ping_timeout": ("S", "dialect primus: longest wait for the server's heartbeat, in seconds, 'off', or 'auto'"),
+    "timeout": ("S", "seconds that the first connection attempt may take, or 'off'"),
+    "strategy": ("LIST", f"when to reconnect: 'all', 'none', or a list of {', '.join(STRATEGIES)}"),
+    "min": ("S", "seconds to wait before the first reconnect attempt"),
+    "max": ("S", "longest wait between reconnect attempts, in seconds, or 'inf'"),
+    "factor": ("X", "factor by which that wait grows with each attempt"),
+    "retries": ("N", "number of reconnect attempts before giving up, or 'unlimited'"),
+    "reconnect_timeout": ("S", "seconds that one reconnect attempt may take"),
+    "queue_size": ("N", "number of messages to keep while not connected, or 'unlimited'"),
+    "manual": ("", "wait for the first line of input before connecting"),
+    "headers": ("'NAME: VALUE'", "header to send with the connect request; repeat to send several"),
 }
-
 SERVER_HELP = {
     **BOTH_HELP,
-    "allow_skipped_heartbeats": Words(
-        "N", "heartbeats in a row that may be missed before a spark is ended; at least 2"
-    ),
-    "dialect": Words("NAME", "who sends heartbeats: happn, primus6, primus, or 'auto': what each client is"),
-    "timeout": Words("S", "in dialect primus6: seconds without a message after which a spark is ended, or 'off'"),
-    "ping_interval": Words("S", "in dialect primus: seconds between the server's heartbeats, or 'off'"),
-    "detect_after": Words("S", "in dialect auto: seconds without a heartbeat after which a client is taken for primus"),
-    "pong_skip_time": Words("S", "seconds within which the heartbeats of one spark get one answer together"),
-    "authorization": Words("WHICH", "what --require is asked of: 'off', 'on' (new sessions) or 'all' (every request)"),
-    "trusted_proxies": Words("LIST", "addresses or networks, with commas, whose X-Forwarded-For is believed"),
+    "allow_skipped_heartbeats": ("N", "heartbeats in a row that a client may miss before it is disconnected"),
+    "dialect": ("NAME", "kind of heartbeat: 'happn', 'primus6', 'primus', or 'auto' to detect each client's"),
+    "timeout": ("S", "dialect primus6: disconnect a client after this many seconds without a message, or 'off'"),
+    "ping_interval": ("S", "dialect primus: seconds between the server's heartbeats, or 'off'"),
+    "detect_after": ("S", "dialect auto: seconds without a heartbeat until a client's dialect is taken for primus"),
+    "pong_skip_time": ("S", "answer only one of the heartbeats that a client sends within this many seconds"),
+    "authorization": ("WHICH", "requests that --require applies to: 'off', 'on' (new sessions), 'all' (every request)"),
+    "trusted_proxies": ("LIST", "comma-separated addresses or networks whose X-Forwarded-For header is trusted"),
 }
-
 LIMIT_HELP = {
-    "head": Words("BYTES", "the largest head of an HTTP request or response"),
-    "handshake": Words("S", "seconds for an HTTP head or body, and for an idle connection"),
-    "body": Words("BYTES", "the largest HTTP body"),
-    "pipelined": Words("BYTES", "what is read behind a request that is not answered yet"),
-    "message": Words("BYTES", "the largest message"),
-    "fragments": Words("N", "the frames that one message may be cut into"),
-    "backlog": Words("BYTES", "what may wait for a spark that does not read, before it is cut"),
-    "queue": Words("BYTES", "what a client keeps while not connected, or for a server that does not read"),
-    "close": Words("S", "seconds for a closing handshake"),
-    "heartbeat_min": Words("S", "the shortest heartbeat timeout a client may ask for"),
-    "heartbeat_max": Words("S", "the longest heartbeat timeout a client may ask for"),
-    "authorizations": Words("N", "requests that may wait for authorization"),
-    "authorization": Words("S", "seconds a request may wait for authorization"),
+    "head": ("BYTES", "maximum size of the head of an HTTP request or response"),
+    "handshake": ("S", "seconds allowed for an HTTP request, a TLS handshake, or an idle connection"),
+    "body": ("BYTES", "maximum size of an HTTP body"),
+    "pipelined": ("BYTES", "bytes to read from a connection while its previous request is unanswered"),
+    "message": ("BYTES", "maximum size of a message"),
+    "fragments": ("N", "maximum number of frames per message"),
+    "backlog": ("BYTES", "unsent bytes that may wait for a client before it is disconnected"),
+    "queue": ("BYTES", "unsent bytes to keep while not connected, or while the server does not read"),
+    "close": ("S", "seconds allowed for the closing handshake"),
+    "heartbeat_min": ("S", "shortest heartbeat timeout that the other end may ask for"),
+    "heartbeat_max": ("S", "longest heartbeat timeout that a client may ask for"),
+    "authorizations": ("N", "number of requests that may wait for authorization"),
+    "authorization": ("S", "seconds that a request may wait for authorization"),
 }
+CLIENT_ONLY = {"queue"}
+SERVER_ONLY = {"pipelined", "backlog", "heartbeat_max", "authorizations", "authorization"}
 
-# What `primus spec` needs of a client's options: it makes one request and no session.
-SPEC_OPTIONS = frozenset({"pathname", "timeout", "headers"})
+# Words that stand for values of an option.
+WORDS: dict[str, dict[str, Any]] = {
+    "ping": {"off": False, "auto": None},
+    "ping_timeout": {"off": False, "auto": None},
+    "ping_interval": {"off": False},
+    "timeout": {"off": False},
+    "strategy": {"all": None, "none": False},
+    "retries": {"unlimited": None},
+    "queue_size": {"unlimited": None},
+    "authorization": {"off": False, "on": True, "all": "all"},
+}
+ACTIONS = {"headers": "append", "manual": "store_true"}
+IN_FLAGS = (
+    ("(False or 0: off)", "(or 'off')"),
+    ("or False for none", "or 'none'"),
+    ("False, True or 'all'", "'off', 'on' or 'all'"),
+)
 
 
-def add_client_options(parser: argparse.ArgumentParser, only: frozenset[str] | None = None) -> None:
-    """A flag for each field of `ClientConfig` but the URL, which is an argument, or for those named."""
-    _add_options(parser, ClientConfig, CLIENT_HELP, only)
-
-
-def add_unix(parser: argparse.ArgumentParser) -> None:
-    """The flag for a client's way to its server that no configuration has."""
-    parser.add_argument("--unix", metavar="PATH", help="the Unix socket to connect to, whatever host the URL names")
-
-
-def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """A flag for each field of `ServerConfig`."""
-    _add_options(parser, ServerConfig, SERVER_HELP, None)
+def add_options(parser: argparse.ArgumentParser, config: Config, only: Collection[str] = ()) -> None:
+    """Add a flag for each field of a configuration and of its limits, or only for some."""
+    helps, without = (CLIENT_HELP, SERVER_ONLY) if config is ClientConfig else (SERVER_HELP, CLIENT_ONLY)
+    group = parser.add_argument_group("Primus options (durations in seconds)")
+    for field in fields(config):
+        if field.name in (only or helps) and field.name in helps:
+            _add(group, field, *helps[field.name], field.name)
+    group = parser.add_argument_group("limits (sizes in bytes; suffixes such as 64K and 10M are accepted)")
+    for field in fields(Limits):
+        if field.name in (only or LIMIT_HELP) and field.name not in without:
+            _add(group, field, *LIMIT_HELP[field.name], LIMIT + field.name)
 
 
 def given_options(args: argparse.Namespace, config: Config) -> dict[str, Any]:
-    """The options that were given on the command line, as keyword arguments; the others keep their defaults.
-
-    Raises ConfigError for limits that cannot be.
-    """
-    options = {field.name: getattr(args, field.name) for field in fields(config) if hasattr(args, field.name)}
-    limits = {
-        field.name: getattr(args, LIMIT + field.name) for field in fields(Limits) if hasattr(args, LIMIT + field.name)
-    }
-    if limits:
-        options["limits"] = Limits(**limits)
-    return options
+    """Return the options given on the command line, as keyword arguments. Raises ConfigError for invalid limits."""
+    given = vars(args)
+    options = {field.name: given[field.name] for field in fields(config) if field.name in given}
+    limits = {field.name: given[LIMIT + field.name] for field in fields(Limits) if LIMIT + field.name in given}
+    return options | ({"limits": Limits(**limits)} if limits else {})
 
 
 def in_flags(message: str) -> str:
-    """The message of a ConfigError, with options named as on the command line."""
+    """Return the message of a ConfigError with options and values named as on the command line."""
+    for value, word in IN_FLAGS:
+        message = message.replace(value, word)
     message = re.sub(r"\blimits\.(\w+)", lambda match: _flag(LIMIT + match[1]), message)
-    message = message.replace("(False or 0: off)", "(or 'off')")
     message = re.sub(r"give (\w+)='([^']*)'", lambda match: f"give {_flag(match[1])} {match[2]}", message)
     name = message.partition(" ")[0]
     known = name in CLIENT_HELP or name in SERVER_HELP
@@ -137,133 +123,68 @@ def _flag(name: str) -> str:
     return "--header" if name == "headers" else "--" + name.replace("_", "-")
 
 
-def _add_options(
-    parser: argparse.ArgumentParser, config: Config, help: dict[str, Words], only: frozenset[str] | None
-) -> None:
-    hints = get_type_hints(config)
-    session = parser.add_argument_group("options of Primus (durations in seconds)")
-    for field in fields(config):
-        if field.name not in ("url", "limits") and (only is None or field.name in only):
-            _add(session, field, hints[field.name], help, field.name)
-    hints = get_type_hints(Limits)
-    limits = parser.add_argument_group("limits on the other end (sizes in bytes; 64K and 10M are understood)")
-    for field in fields(Limits):
-        _add(limits, field, hints[field.name], LIMIT_HELP, LIMIT + field.name)
-
-
-def _add(group: argparse._ArgumentGroup, field: Field[Any], hint: object, help: dict[str, Words], dest: str) -> None:
-    words = help.get(field.name, Words("VALUE", ""))  # no words yet: a test says so
+def _add(group: argparse._ArgumentGroup, field: Field[Any], metavar: str, text: str, dest: str) -> None:
     common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS}
-    text = words.text.replace("%", "%%")
-    if hint is bool:
-        group.add_argument(_flag(dest), action="store_true", help=text, **common)
-    elif dest == "headers":
-        group.add_argument(_flag(dest), action="append", type=header, metavar=words.metavar, help=text, **common)
-    else:
-        text += f" (default: {_shown(field, words, limit=dest.startswith(LIMIT))})"
-        group.add_argument(
-            _flag(dest), type=_reader(dest, hint, words.none), metavar=words.metavar, help=text, **common
-        )
+    words = WORDS.get(dest, {})
+    if metavar:
+        common |= {"type": converter(metavar, words), "metavar": metavar}
+        text += f" (default: {_default(field.default, metavar, words)})" if dest != "headers" else ""
+    group.add_argument(_flag(dest), action=ACTIONS.get(dest, "store"), help=text, **common)
 
 
-def _shown(field: Field[Any], words: Words, *, limit: bool) -> str:
-    value: Any = field.default
-    if value is None:
-        return words.none
-    if value is False:
-        return "off"
-    if value == ():
-        return "none"
-    if limit and words.metavar == "BYTES":
+def _default(value: Any, metavar: str, words: dict[str, Any]) -> str:
+    if metavar == "WHICH":
+        return "'on' with --require"
+    if metavar == "BYTES":
         return f"{value // 2**20}M" if value % 2**20 == 0 else f"{value // 2**10}K"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    word = next((word for word, meaning in words.items() if meaning is value), "none" if value == () else value)
+    return f"{word:g}" if isinstance(word, float) else str(word)
 
 
-def _reader(dest: str, hint: object, none: str) -> Callable[[str], Any]:
-    """What turns a flag's text into its value: words that stand for None, off and so on, and what is left."""
-    if dest == "strategy":
-        return strategy
-    if dest == "trusted_proxies":
-        return proxies
-    words: dict[str, Any] = {}
-    kinds: list[object] = []
-    for member in get_args(hint) or (hint,):
-        if member is NoneType:
-            words[none] = None
-        elif get_origin(member) is Literal or get_origin(hint) is Literal:
-            for value in get_args(member) or (member,):
-                words[{False: "off", True: "on"}.get(value, value)] = value
-        else:
-            kinds.append(member)
-    rest: Callable[[str], Any] | None = None
-    if float in kinds:
-        rest = number
-    elif int in kinds:
-        rest = size if dest.startswith(LIMIT) else whole
-    elif str in kinds:
-        rest = str
-    elif kinds:
-        raise TypeError(f"no way to read {_flag(dest)} from a command line: {hint}")
+def converter(metavar: str, words: Mapping[str, Any] = {}) -> Callable[[str], Any]:
+    """Return what converts the text of a flag, by the name of its value; some words stand for values."""
+    convert, what = CONVERTERS.get(metavar, (str, ""))
 
     def read(text: str) -> Any:
         if text.lower() in words:
             return words[text.lower()]
-        if rest is None:
-            raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(words)}")
-        return rest(text)
+        try:
+            return convert(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"not {what}: {text!r}") from None
 
     return read
 
 
-# --- readers of values; argparse names the flag in front of what they raise ---
-
-
-def number(text: str) -> float:
-    """A number; whether it may be that large or small is said by the configuration."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise argparse.ArgumentTypeError(f"not a number: {text!r}")
-    return value
-
-
-def whole(text: str) -> int:
-    """A whole number."""
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"not a whole number: {text!r}")
-    return int(text)
-
-
 def size(text: str) -> int:
-    """A whole number; K, M and G behind it are powers of 1024."""
-    match = re.fullmatch(r"(.+?)([kmg])(i?b)?", text, re.IGNORECASE)
+    """Convert a whole number; the suffixes K, M and G are powers of 1024."""
+    match = re.fullmatch(r"([0-9]+)([kmg]?)(i?b)?", text.lower())
     if match is None:
-        return whole(text)
-    return whole(match[1]) * int(1024 ** ("kmg".index(match[2].lower()) + 1))
+        raise ValueError
+    factor: int = 1024 ** " kmg".index(match[2] or " ")
+    return int(match[1]) * factor
 
 
-def strategy(text: str) -> str | Literal[False] | None:
-    """``all``, ``none``, or names with commas between them."""
-    if text.lower() in ("all", "none"):
-        return None if text.lower() == "all" else False
-    names = [name.strip().lower() for name in text.split(",")]
-    unknown = [name for name in names if name not in STRATEGIES]
-    if unknown:
-        known = ", ".join(STRATEGIES)
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of: {known}; 'all' and 'none' stand alone")
-    return ",".join(names)
+def pair(text: str, separator: str) -> tuple[str, str]:
+    """Convert a name and a value."""
+    name, found, value = text.partition(separator)
+    if not found or not name.strip():
+        raise ValueError
+    return name.strip(), value.strip()
 
 
-def proxies(text: str) -> tuple[str, ...]:
-    """Addresses or networks with commas between them."""
+def items(text: str) -> tuple[str, ...]:
+    """Convert a comma-separated list."""
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
-def header(text: str) -> tuple[str, str]:
-    """``Name: value``."""
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise argparse.ArgumentTypeError(f"not of the form 'Name: value': {text!r}")
-    return name.strip(), value.strip()
+# How values are converted, by what the help calls them, and what they must be; others are text.
+CONVERTERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "S": (float, "a number"),
+    "X": (float, "a number"),
+    "N": (int, "a whole number"),
+    "BYTES": (size, "a size in bytes, such as 64K"),
+    "LIST": (items, ""),
+    "'NAME: VALUE'": (lambda text: pair(text, ":"), "of the form 'Name: value'"),
+    "KEY=VALUE": (lambda text: pair(text, "="), "of the form KEY=VALUE"),
+}

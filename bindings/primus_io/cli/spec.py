@@ -1,60 +1,49 @@
-"""``primus spec``: what a server says of itself."""
+"""``primus spec``: what a server reports about itself."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from functools import partial
 from typing import Any
 
 import primus_proto as pp
 
-from . import report
-from .advice import advice
-from .job import Job
-from .options import SPEC_OPTIONS, add_client_options, add_unix, given_options
+from ..asyncio import fetch_spec
+from .errors import explain
+from .formatting import error_fields, printable
+from .options import add_options, given_options
 from .output import Output
-from .runtime import Runtime
-from .signals import stopping
-from .tls import add_client_tls, client_tls
+from .running import race, stopping
+from .sockets import add_client_sockets, client_tls
 
-__all__ = ["DESCRIPTION", "NAME", "STATUS", "SUMMARY", "add_arguments", "prepare"]
-
-NAME = "spec"
-SUMMARY = "what a server says of itself"
-DESCRIPTION = "Ask a Primus server for its spec: the version, pathname, parser, transformer and heartbeat it has."
-STATUS = "0 answered, 1 no answer or none that is a spec, 2 wrong usage"
+USAGE = "URL [options]"
+SUMMARY = "print the settings that a server publishes"
+DESCRIPTION = "Fetch the spec of a Primus server: its version, pathname, parser, transformer and heartbeat settings."
+STATUS = "0 the server answered, 1 no answer or not a spec, 2 wrong usage"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this subcommand."""
+    """Add the arguments of this subcommand."""
     parser.add_argument("url", metavar="URL", help="http(s)://host[:port] of the server")
-    add_unix(parser)
-    add_client_tls(parser)
-    add_client_options(parser, SPEC_OPTIONS)
+    add_client_sockets(parser)
+    add_options(parser, pp.ClientConfig, {"pathname", "timeout", "headers", "head", "handshake", "body"})
 
 
-def prepare(args: argparse.Namespace, runtime: Runtime) -> Job:
-    """Check the options. Raises ConfigError."""
-    options = given_options(args, pp.ClientConfig)
-    pp.ClientConfig(**options)
-    return partial(_spec, runtime, {"ssl": client_tls(args), "unix": args.unix, **options})
-
-
-async def _spec(runtime: Runtime, options: dict[str, Any], output: Output) -> int:
+async def run(args: argparse.Namespace, output: Output) -> int:
+    """Run this subcommand; returns the exit status. Raises ConfigError."""
+    options = {"ssl": client_tls(args), "unix": args.unix, **given_options(args, pp.ClientConfig)}
     try:
-        with stopping(runtime) as stop:
-            spec = await runtime.race(partial(runtime.fetch_spec, **options), stop.wait)
+        with stopping(output) as stop:
+            spec: Any = await race(fetch_spec(**options), stop.wait())
     except pp.ConnectError as error:
         if output.json:
-            output.event("error", **report.fault(error))
-        output.note(advice(error))
+            output.event("error", **error_fields(error))
+        output.note(explain(error))
         return 1
-    if spec is None:  # stopped
+    if stop.is_set():
         return 1
     if output.json:
         output.event("spec", spec=spec)
-    else:
-        for name, value in spec.items():
-            output.text(report.printable(f"{name:<12} {value if isinstance(value, str) else json.dumps(value)}"))
+    for name, value in spec.items():
+        output.text(printable(f"{name:<12} {value if isinstance(value, str) else json.dumps(value)}"))
     return 0
