@@ -86,14 +86,16 @@ class Client(Machine):
         self._ready(ReadyState.OPENING)
 
     def write(self, data: Any) -> bool:
-        """Send one value, or keep it in order for when the connection is open (protocol 4.3).
+        """Send one value, or keep it in order until the connection is open (protocol 4.3). Raises EncodeError.
 
-        False, and nothing is sent, after the end; also when the server does not read and `Limits.queue` bytes
-        wait. Raises EncodeError where the value cannot be sent.
+        False, and nothing is sent, after the end, or when `Limits.queue` bytes wait for a server that does not read.
         """
+        return self.state not in _OVER and self.send_message(encode(self.parser, data))
+
+    def send_message(self, message: Message) -> bool:
+        """`write` for a message that is encoded already."""
         if self.state in _OVER:
             return False
-        message = encode(self.parser, data)
         if self._pipe is None:
             dropped = self._queue.put(message)
             self._note_crowding()
@@ -101,7 +103,8 @@ class Client(Machine):
             return message not in dropped
         if self._pipe.buffered > self.limits.queue:
             return False
-        self._transmit(self._pipe, message)
+        self._pipe.send(message)
+        self._note_crowding()
         return True
 
     def request_id(self) -> None:
@@ -110,7 +113,8 @@ class Client(Machine):
             raise LocalProtocolError("the id can only be asked for while the connection is open")
         message = encode_protocol(self.parser, protocol_message("id", ""))
         self._ids_asked += 1
-        self._transmit(self._pipe, message)
+        self._pipe.send(message)
+        self._note_crowding()
 
     def end(self, data: Any = NOTHING) -> None:
         """Close for good, after sending `data` if given and connected; harmless when over (protocol 4.5).
@@ -358,10 +362,6 @@ class Client(Machine):
 
     # --- the open connection ---
 
-    def _transmit(self, pipe: Pipe, message: Message) -> None:
-        pipe.send(message)
-        self._note_crowding()
-
     def _note_crowding(self) -> None:
         if self.buffered > self.limits.queue // 2:
             self.crowded = True
@@ -374,8 +374,7 @@ class Client(Machine):
             self._report_dropped(self._pipe.withdraw(), "the connection is gone")
 
     def _report_dropped(self, payloads: Iterable[str | bytes], why: str) -> None:
-        dropped = tuple(payloads)
-        if dropped:
+        if dropped := tuple(payloads):
             self.emit(ev.MessagesDropped(dropped, why))
 
     def _protocol(self, text: str, now: float) -> None:
@@ -405,7 +404,8 @@ class Client(Machine):
         if self._pipe.buffered > self.limits.queue:
             self._owed[name] = message
         else:
-            self._transmit(self._pipe, message)
+            self._pipe.send(message)
+            self._note_crowding()
 
     def silence(self, missed: str, now: float) -> None:
         """The server is taken for dead; what it was that did not come is the error."""
