@@ -111,7 +111,7 @@ def test_what_goes_on_for_ever_has_a_limit() -> None:
     network = VirtualNetwork()
     with pytest.raises(AssertionError, match="not over after 3600 s, its `limit`, and these still wait:") as caught:
         run_trio(main, network, limit=3600)
-    assert "AsyncSession.wait_ended" in str(caught.value)
+    assert "Session.wait_ended" in str(caught.value)
     assert "SparkHeartbeat" in str(caught.value)
     assert 3600 < network.now < 3600 + 60
 

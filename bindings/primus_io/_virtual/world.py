@@ -24,7 +24,8 @@ from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.network import TimeStandsStill
 from primus_proto.testing.nodes import Node
 
-from .._awaiting import AsyncClient, AsyncServer
+from .._client import Client
+from .._server import Server
 from .._session import log
 from .nodes import CallerNode, ListenerNode, LoopNode, MakeAccepted, system_error
 
@@ -108,9 +109,9 @@ class World:
 
     def node_of(self, who: object) -> Node | None:
         """The node of a client or server that a user holds."""
-        if isinstance(who, AsyncClient):
+        if isinstance(who, Client):
             return self.caller(who._io)
-        return self._owned(who._io) if isinstance(who, AsyncServer) else None
+        return self._owned(who._io) if isinstance(who, Server) else None
 
     def caller(self, owner: object) -> CallerNode:
         """The node on which `owner` opens connections."""
