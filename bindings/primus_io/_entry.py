@@ -1,28 +1,34 @@
-"""Entering and leaving, the same for every binding: what `connect`, `serve` and `fetch_spec` do.
-
-A binding names its `Driver`; `_awaiting` and `_threads.blocking` add how a user enters and leaves.
-"""
+"""`connect`, `serve` and `fetch_spec` of every binding that awaits. A binding adds its `Driver`."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import ssl
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, TypeVar, Unpack
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.options import ClientOptions, ServerOptions
 
+from ._client import Client
 from ._driver import Driver, Listening, Reach
-from ._facade import Authorize, ClientFacade, Handle, ServerFacade
-from ._session import Waitable
+from ._server import Authorize, Handler, Server
 
-__all__ = ["Asking", "Connecting", "Serving", "server_config", "socket_path"]
-
-C = TypeVar("C", bound=ClientFacade)
-V = TypeVar("V", bound=ServerFacade[Any])
-H = TypeVar("H")  # what handlers are
+__all__ = [
+    "Connect",
+    "Connecting",
+    "FetchSpec",
+    "Serve",
+    "Serving",
+    "accept_handler",
+    "refuse_async",
+    "server_config",
+    "socket_path",
+    "spec_fetcher",
+]
 
 
 def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
@@ -61,6 +67,31 @@ def socket_path(unix: str | os.PathLike[str] | None) -> str | None:
     return path
 
 
+def is_async(function: object) -> bool:
+    """Whether it is an async function, or an object that is called like one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def accept_handler(handler: object) -> Handler:
+    """The handler, if it can be one; ConfigError otherwise."""
+    if is_async(handler):
+        return handler  # type: ignore[return-value]
+    raise pp.ConfigError(
+        "the handler must be an async function taking a spark; for a plain function use "
+        "serve(None, ...) and server.on('connection', function)"
+    )
+
+
+def refuse_async(function: object, what: str) -> None:
+    """Raise ConfigError for an async function where a thread is to call it."""
+    if is_async(function):
+        name = getattr(function, "__qualname__", repr(function))
+        raise pp.ConfigError(
+            f"{what} must be a plain function, not the async function {name}: primus_io.threads calls it in a thread; "
+            "write it without async and await, or use primus_io.asyncio"
+        )
+
+
 class Block:
     """What can be entered, and again once it has been left."""
 
@@ -71,23 +102,26 @@ class Block:
             raise pp.LocalProtocolError("this block has been entered and not left: make another one for a second entry")
 
 
-class Connecting(Block, Generic[C]):
-    """What every binding's `connect` does."""
+class Connecting(Block):
+    """What every `connect` does."""
 
     DRIVER: ClassVar[type[Driver]]
-    CLIENT: ClassVar[type[Any]]
+    CLIENT: ClassVar[type[Client]] = Client
 
     def __init__(
         self,
         url: str,
         *,
-        wait: bool = True,
+        wait: bool | float = True,
         ssl: ssl.SSLContext | None = None,
         unix: str | os.PathLike[str] | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         self._config = pp.ClientConfig(url=url, **options)
-        self._wait = wait and not self._config.manual
+        given: object = wait
+        if not isinstance(given, int | float) or not (given > 0 or given is False):
+            raise pp.ConfigError(f"wait must be True, False or a number of seconds greater than 0; got {wait!r}")
+        self._wait = False if self._config.manual else wait
         self._reach = Reach(ssl, socket_path(unix))
 
     def _driver(self) -> type[Driver]:
@@ -98,24 +132,33 @@ class Connecting(Block, Generic[C]):
         self._check_left()
         environment = driver.environment()
         endpoint = pp.ByteClient(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
-        self._client: C = self.CLIENT(endpoint.client)
+        self._client = self.CLIENT(endpoint.client)
         self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._reach)
         self._inside = True
 
-    async def _enter(self) -> C:
+    async def _enter(self) -> Client:
+        await self._begin()
         client = self._client
         self._io.pump()
-        if self._wait:
-            try:
-                await client._until(lambda: client._opens > 0 or client._ended)
-            except BaseException:
-                await self._leave()
-                raise
+        if self._wait is False:
+            return client
+        try:
+            if self._wait is True:
+                await self._until_open()
+            else:
+                await self._io.within(self._wait, self._until_open)
             if client._opens == 0:
-                await self._leave()
+                if not client._ended:
+                    raise TimeoutError(f"not open within {self._wait:g} seconds")
                 assert client.close_reason is not None
                 raise connect_error(client.close_reason)
+        except BaseException:
+            await self._leave()
+            raise
         return client
+
+    async def _until_open(self) -> None:
+        await self._client._until(lambda: self._client._opens > 0 or self._client._ended)
 
     async def _exit(self, error: BaseException | None) -> None:
         await self._leave()
@@ -134,15 +177,34 @@ class Connecting(Block, Generic[C]):
             await self._io.release()
 
 
-class Serving(Block, ABC, Generic[V, H]):
-    """What every binding's `serve` does."""
+class Connect(Connecting):
+    """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
+
+    Entering waits for the first `open`, and raises ConnectError once the strategy gives up. With a number of seconds
+    as `wait` it raises TimeoutError after those; `wait=False` enters at once, and what is written is kept until the
+    connection is open. Leaving calls `end`, and raises again what a listener raised. `ssl` is the TLS context for
+    ``https``; `unix` the path of a Unix socket to connect to, whatever host the URL names. The other options are those
+    of `primus_proto.ClientConfig`. Raises ConfigError for options that cannot be.
+    """
+
+    async def __aenter__(self) -> Client:
+        return await self._enter()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._exit(error)
+
+
+class Serving(Block):
+    """What every `serve` does."""
 
     DRIVER: ClassVar[type[Driver]]
-    SERVER: ClassVar[type[Any]]
+    SERVER: ClassVar[type[Server]] = Server
 
     def __init__(
         self,
-        handler: H | None,
+        handler: Handler | None,
         host: str = "127.0.0.1",
         port: int = 0,
         *,
@@ -151,32 +213,25 @@ class Serving(Block, ABC, Generic[V, H]):
         authorize: Authorize | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
-        self._handler = None if handler is None else self._accepts(handler)
+        self._handler = None if handler is None else accept_handler(handler)
         self._config = server_config(authorize, options)
-        self._authorize = None if authorize is None else self._decides(authorize)
+        self._authorize = authorize
         self._listening = Listening(host, port, socket_path(unix), ssl)
-
-    @abstractmethod
-    def _accepts(self, handler: object) -> Handle:
-        """The handler as the facade calls it; ConfigError for what cannot be one."""
 
     def _driver(self) -> type[Driver]:
         return self.DRIVER
-
-    def _decides(self, authorize: Authorize) -> Authorize:
-        """The authorization hook as the facade calls it; ConfigError for what cannot be one."""
-        return authorize
 
     async def _begin(self) -> None:
         driver = self._driver()
         self._check_left()
         environment = driver.environment()
         endpoint = pp.ByteServer(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
-        self._server: V = self.SERVER(endpoint, self._handler, self._authorize)
+        self._server = self.SERVER(endpoint, self._handler, self._authorize)
         self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, Reach())
         self._inside = True
 
-    async def _enter(self) -> V:
+    async def _enter(self) -> Server:
+        await self._begin()
         server, where = self._server, self._listening
         try:
             server.port, server._stop_listening = await self._io.listen(where)
@@ -192,7 +247,7 @@ class Serving(Block, ABC, Generic[V, H]):
 
     async def _exit(self) -> None:
         try:
-            await self._server._close(pp.NOTHING, False, 0.0)
+            await self._server.close()
         finally:
             await self._release()
 
@@ -201,45 +256,75 @@ class Serving(Block, ABC, Generic[V, H]):
         await self._io.release()
 
 
-class Asking:
-    """What every binding's `fetch_spec` does."""
+class Serve(Serving):
+    """Serve Primus: ``async with serve(handler, "127.0.0.1", 8080) as server: await server.serve_forever()``
 
-    def __init__(
-        self,
-        driver: type[Driver],
-        url: str,
-        tls: ssl.SSLContext | None,
-        unix: str | os.PathLike[str] | None,
-        options: ClientOptions,
+    `handler` is an async function that is given each new spark; when it returns the spark is ended, and when it raises,
+    that is logged and the client may reconnect. None: use ``server.on("connection", ...)``. `authorize` is a function,
+    async or not, that is given each request that wants a session, and lets it in unless it raises `Refused` or returns
+    False. `port` 0 picks one; `unix` is the path of a Unix socket to listen on instead. `ssl` is a TLS context; the
+    other options are those of `primus_proto.ServerConfig`. Raises ConfigError for options that cannot be, OSError where
+    it cannot listen.
+    """
+
+    async def __aenter__(self) -> Server:
+        return await self._enter()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._driver = driver
-        self._config = pp.ClientConfig(url=url, **options)
-        self._reach = Reach(tls, socket_path(unix))
-        self._answers: list[ev.Event] = []
-        self._answered: Waitable | None = None
+        await self._exit()
 
-    def _deliver(self, event: ev.Event) -> None:
-        self._answers.append(event)
-        if self._answered is not None:
-            self._answered.set()
 
-    async def _begin(self) -> None:
-        query = pp.SpecQuery(self._config, rng=self._driver.environment().new_rng())
-        self._io = await self._driver.begin(query, self._deliver, self._reach)
+class FetchSpec(Protocol):
+    """The type of `fetch_spec`."""
 
-    async def _answer(self) -> dict[str, Any]:
+    async def __call__(
+        self,
+        url: str,
+        *,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> dict[str, Any]: ...
+
+
+def spec_fetcher(find_driver: Callable[[], type[Driver]]) -> FetchSpec:
+    """Make a binding's `fetch_spec`. Each call asks for the driver anew."""
+
+    async def fetch_spec(
+        url: str,
+        *,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> dict[str, Any]:
+        """Ask a server what it is: the JSON object of ``<pathname>/spec``. Options are `primus_proto.ClientConfig`'s.
+
+        Raises ConnectError where there is no answer, or one that is no spec; ConfigError for options that cannot be.
+        """
+        driver = find_driver()
+        query = pp.SpecQuery(pp.ClientConfig(url=url, **options), rng=driver.environment().new_rng())
+        answers: list[ev.Event] = []
+
+        def deliver(event: ev.Event) -> None:
+            answers.append(event)
+            answered.set()
+
+        io = await driver.begin(query, deliver, Reach(ssl, socket_path(unix)))
+        answered = io.event()
         try:
-            self._answered = self._io.event()
-            self._io.pump()
-            while not self._answers:
-                await self._answered.wait()
+            io.pump()
+            await answered.wait()
         finally:
             try:
-                await self._io.close(0)  # the answer has been read, or nobody wants it any longer
+                await io.close(0)  # the answer has been read, or nobody wants it any longer
             finally:
-                await self._io.release()
-        answer = self._answers[0]
+                await io.release()
+        answer = answers[0]
         if isinstance(answer, ev.SpecReceived):
             return answer.spec
         assert isinstance(answer, ev.ErrorOccurred)
         raise answer.error
+
+    return fetch_spec

@@ -27,17 +27,14 @@ CURRENT: ContextVar[Job | None] = ContextVar("primus_io_job", default=None)
 class Job:
     """One coroutine that runs in the background."""
 
-    __slots__ = ("_coroutine", "_driver", "cancel")
+    __slots__ = ("_coroutine", "_driver", "cancel", "name")
 
     def __init__(self, driver: RunningDriver, coroutine: Coroutine[Any, Any, None]) -> None:
         self._driver = driver
         self._coroutine = coroutine
         self.cancel: Callable[[], object] | None = None  # None: done already
-
-    @property
-    def name(self) -> str:
+        self.name = getattr(coroutine, "__qualname__", repr(coroutine))
         """What a debugger should show."""
-        return getattr(self._coroutine, "__qualname__", repr(self._coroutine))
 
     async def run(self) -> None:
         """To be run in a task of its own."""
@@ -92,6 +89,10 @@ class RunningDriver(Driver):
         """Something has ended: whoever waits for that looks again."""
         self._changed.set()
         self._changed = self.event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._closed:

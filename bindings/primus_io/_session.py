@@ -1,22 +1,22 @@
 """What a spark and a client of any binding have in common: listeners, an inbox, and back-pressure towards the peer.
 
-The law kept here: only waiting is coloured. What may wait is a private coroutine, which a binding awaits or runs in a
-thread of its own; between two waits nothing else of the same server or client happens.
+The law kept here: only waiting is coloured. Between two awaits nothing else of the same server or client happens.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 import primus_proto as pp
 from primus_proto import events as ev
 
-__all__ = ["IO", "Emitter", "Session", "Waitable", "log"]
+__all__ = ["DATA", "IO", "OVERHEAD", "Emitter", "Session", "SessionInfo", "Waitable", "for_users", "log"]
 
 log = logging.getLogger("primus_io")
 
@@ -42,6 +42,11 @@ class Waitable(Protocol):
 
 class IO(ABC):
     """What a binding offers to the objects here."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether `start` starts nothing any more."""
 
     @abstractmethod
     def schedule(self) -> None:
@@ -78,6 +83,13 @@ class IO(ABC):
     @abstractmethod
     async def release(self) -> None:
         """The end, from the task that began: give up what `close` must keep, as a nursery."""
+
+
+def for_users(event: ev.Event) -> ev.Event:
+    """The event, with the spark that users hold."""
+    if isinstance(event, ev.SparkEvent) and event.spark._held is not event.spark:
+        return dataclasses.replace(event, spark=event.spark._held)
+    return event
 
 
 class Emitter:
@@ -130,8 +142,10 @@ class Emitter:
         by_class = listeners.get(type(event))
         for listener in by_name.copy() if by_name else ():
             owner._call(listener, args, size)
-        for listener in by_class.copy() if by_class else ():
-            owner._call(listener, (event,), size)
+        if by_class:
+            event = for_users(event)
+            for listener in by_class.copy():
+                owner._call(listener, (event,), size)
         return bool(by_name or by_class)
 
     def _tell(self, event: ev.Event, args: tuple[Any, ...]) -> None:
@@ -162,7 +176,33 @@ class Emitter:
         raise NotImplementedError
 
 
-class Session(Emitter):
+class SessionInfo:
+    """What can be read of a spark and of a client at any time, without a loop."""
+
+    _core: pp.Spark | pp.Client
+
+    @property
+    def state(self) -> str:
+        """``open`` or ``closed``; of a client ``opening``, too."""
+        return self._core.ready_state.name.lower()
+
+    @property
+    def close_reason(self) -> pp.CloseReason | None:
+        """Why the connection closed, the last one where there were several; None while none has."""
+        return self._core.close_reason
+
+    @property
+    def buffered(self) -> int:
+        """Bytes written that have not reached the socket."""
+        return self._core.buffered
+
+    @property
+    def needs_drain(self) -> bool:
+        """Whether so many bytes wait that `drain` and `send` would wait too."""
+        return self._core.needs_drain
+
+
+class Session(SessionInfo, Emitter):
     """What a spark and a client have in common: an inbox, listeners that wait, and back-pressure for both."""
 
     def __init__(self, core: pp.Spark | pp.Client) -> None:
@@ -179,19 +219,14 @@ class Session(Emitter):
         self._waiters: list[Waitable] = []
 
     @property
+    def _held(self) -> Any:
+        """What users hold of it."""
+        return self
+
+    @property
     def _over(self) -> bool:
-        """Whether it is at its end, if not every listener knows yet."""
+        """Whether the session has ended; its listeners may not know yet."""
         raise NotImplementedError
-
-    @property
-    def state(self) -> str:
-        """``open`` or ``closed``; of a client ``opening``, too."""
-        return self._core.ready_state.name.lower()
-
-    @property
-    def close_reason(self) -> pp.CloseReason | None:
-        """Why the connection closed, the last one where there were several; None while none has."""
-        return self._core.close_reason
 
     # --- writing ---
 
@@ -207,24 +242,16 @@ class Session(Emitter):
             self._io.schedule()
         return taken
 
-    async def _send(self, data: Any) -> bool:
+    async def send(self, data: Any) -> bool:
+        """`write`, and then wait until there is room for more."""
         taken = self.write(data)
-        await self._room()
+        await self.drain()
         return taken
 
-    async def _room(self) -> None:
+    async def drain(self) -> None:
+        """Wait until there is room for more."""
         await self._io.checkpoint()
         await self._until(lambda: not self._core.needs_drain or self._ended)
-
-    @property
-    def buffered(self) -> int:
-        """Bytes written that have not reached the socket."""
-        return self._core.buffered
-
-    @property
-    def crowded(self) -> bool:
-        """Whether so many of them wait that `send` would wait too."""
-        return self._core.needs_drain
 
     # --- reading ---
 
@@ -240,13 +267,25 @@ class Session(Emitter):
         self._unload(event.size + OVERHEAD)
         return event
 
-    async def _receive(self) -> Any:
+    async def receive(self) -> Any:
+        """The next value; iteration without a loop. Raises ConnectionLost when there will be no more."""
         event = await self._take()
         if event is None:
             raise pp.ConnectionLost("the session has ended, and all that came was taken")
         return event.data
 
-    async def _wait_ended(self) -> None:
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._iterating = True
+        return self
+
+    async def __anext__(self) -> Any:
+        event = await self._take()
+        if event is None:
+            raise StopAsyncIteration
+        return event.data
+
+    async def wait_ended(self) -> None:
+        """Wait for the `end` event."""
         await self._until(lambda: self._ended)
 
     def _heeded(self, event: str | type[ev.Event]) -> None:
@@ -261,11 +300,14 @@ class Session(Emitter):
         size = event.size + OVERHEAD
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
         if behind or not (self._emit(event, (event.data,), size) or heard) or self._iterating:
-            if self._inbox is None:
-                self._inbox = deque()
-            self._inbox.append(event)
-            self._add(size)
-            self._changed()
+            self._keep(event)
+
+    def _keep(self, event: ev.DataReceived | ev.SparkData) -> None:
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.append(event)
+        self._add(event.size + OVERHEAD)
+        self._changed()
 
     async def _hand_over(self) -> None:
         ends = self._ends
@@ -315,6 +357,9 @@ class Session(Emitter):
             self._io.schedule()
 
     def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+        if self._io.closed:
+            coroutine.close()
+            return
         ends = self._ends if size else 0  # only data has a size
         size = size or OVERHEAD
         if self._work is None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 
-from ._awaiting import AsyncClient as Client
-from ._awaiting import AsyncServer as Server
-from ._awaiting import AsyncSpark as Spark
-from ._awaiting import Connect, Serve, spec_fetcher
+from ._client import Client
 from ._driver import Driver
+from ._entry import Connect, Serve, spec_fetcher
+from ._server import Server, Spark
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 

@@ -25,14 +25,11 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("primus_io.asgi needs anyio: python -m pip install 'primus-proto[asgi]'") from error
 
-from ._awaiting import AsyncServer, AsyncSpark, Handler, accept_handler
 from ._driver import Reach
-from ._entry import server_config
-from ._facade import Authorize
+from ._entry import accept_handler, server_config
+from ._server import Authorize, Handler, Server, Spark
 
 __all__ = ["Primus", "Spark"]
-
-Spark = AsyncSpark
 
 NOT_RUNNING = (
     "this Primus is not running: give its lifespan to the application that it is part of, as in "
@@ -40,7 +37,7 @@ NOT_RUNNING = (
 )
 
 
-class Primus(AsyncServer):
+class Primus(Server):
     """A Primus server as an ASGI application: ``app = Primus(handler)``, and then ``uvicorn module:app``
 
     It answers what is under its `pathname`, after the `root_path` that the host or a mount gives it. All else goes to
@@ -81,7 +78,7 @@ class Primus(AsyncServer):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await self._close(pp.NOTHING, False, 0.0)
+            await self.close()
         finally:
             self._running = False
             await self._io.release()

@@ -19,14 +19,13 @@ from typing import Any, cast
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-from ._awaiting import AsyncClient as Client
-from ._awaiting import AsyncServer as Server
-from ._awaiting import AsyncSpark as Spark
-from ._awaiting import Connect, Serve, spec_fetcher
+from ._client import Client
 from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
+from ._entry import Connect, Serve, spec_fetcher
 from ._environment import Environment
 from ._portion import MOST, Portion
 from ._running import Job, RunningDriver
+from ._server import Server, Spark
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 

@@ -99,8 +99,8 @@ class _DeclaredLength(Extension):
 class WebSocket:
     """The carrier on a channel of our own (the `WebSocketCarrier` of the transports).
 
-    Whole, final, unfragmented data frames that are right in every bit take a fast lane: they are read here. Every other
-    byte goes to wsproto, in order, and wsproto alone judges what is a violation. So both always stand at the same frame.
+    Whole, final, unfragmented data frames that are right in every bit take a fast lane: they are read here. All other
+    bytes go to wsproto, in order, and wsproto alone judges what is a violation. So both always stand at the same frame.
     """
 
     __slots__ = (

@@ -216,13 +216,13 @@ async def test_what_the_host_has_not_taken_is_counted_and_bounded() -> None:
         room: list[int] = []
 
         async def wait_for_room() -> None:
-            await spark.room()
+            await spark.drain()
             room.append(1)
 
         async with anyio.create_task_group() as group:
             group.start_soon(wait_for_room)
             await turns()
-            assert spark.crowded
+            assert spark.needs_drain
             assert not room
             caller.drain()
         assert spark.buffered == 0

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, Typ
 
 import pytest
 
-from primus_io._awaiting import AsyncClient, AsyncServer
+from primus_io import Client, Server
 from primus_proto.options import ClientOptions
 
 __all__ = [
@@ -130,8 +130,8 @@ class Host(ABC):
     """One way to run scenarios."""
 
     name: str
-    connect: Callable[..., AbstractAsyncContextManager[AsyncClient]]
-    serve: Callable[..., AbstractAsyncContextManager[AsyncServer]]
+    connect: Callable[..., AbstractAsyncContextManager[Client]]
+    serve: Callable[..., AbstractAsyncContextManager[Server]]
     fetch_spec: Fetch
     handler_is = "an async function"
     lacks: ClassVar[Mapping[str, str]] = {}

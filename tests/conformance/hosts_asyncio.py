@@ -12,7 +12,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import primus_io.anyio
 import primus_io.asyncio
-from primus_io._awaiting import Connect, Serve
+from primus_io._entry import Connect, Serve
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
 
 uvloop: Any = None

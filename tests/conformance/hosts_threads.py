@@ -1,4 +1,4 @@
-"""The host of the binding that blocks. There is no event loop: a scenario runs in a thread, and what it awaits blocks.
+"""The host of the binding that blocks. A scenario runs in a thread without a loop, and what it awaits blocks.
 
 So every awaitable here is over when it is awaited. What a scenario starts beside itself is another thread; its async
 handlers, hooks and listeners are given to the binding as plain functions, which run them to their end.
@@ -6,8 +6,8 @@ handlers, hooks and listeners are given to the binding as plain functions, which
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-import math
 import os
 import sys
 import threading
@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar, Unpack
 
 import primus_io.threads
-from primus_io._threads.monitor import run
-from primus_io._threads.selector import Loop
+from primus_io._background import background
+from primus_io.asyncio import Driver
 from primus_proto.options import ClientOptions
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
 
@@ -28,6 +28,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LAST = 2.0  # seconds; how long what is ending may take to be gone
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine whose awaitables all block: it never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    coroutine.close()
+    raise RuntimeError(f"{coroutine!r} waits for an event loop, and there is none")
 
 
 class Over(BaseException):
@@ -69,11 +80,15 @@ class Waiting(Listening):
     async def receive(self) -> Any:
         return super().receive()  # type: ignore[misc]
 
-    async def room(self) -> None:
-        super().room()  # type: ignore[misc]
+    async def drain(self) -> None:
+        super().drain()  # type: ignore[misc]
 
     async def wait_ended(self) -> None:
         super().wait_ended()  # type: ignore[misc]
+
+    @property
+    def _inbox(self) -> list[Any]:
+        return [*self._received, *(self._on_loop._inbox or ())]  # type: ignore[attr-defined]
 
     def __aiter__(self) -> Self:
         iter(self)  # type: ignore[call-overload]
@@ -106,7 +121,7 @@ class Server(Listening, primus_io.threads.Server):
 
 
 class connect(primus_io.threads.connect):  # noqa: N801
-    CLIENT = Client
+    VIEW = Client
 
     async def __aenter__(self) -> Any:
         return self.__enter__()
@@ -116,7 +131,7 @@ class connect(primus_io.threads.connect):  # noqa: N801
 
 
 class serve(primus_io.threads.serve):  # noqa: N801
-    SERVER = Server
+    VIEW = Server
 
     def __init__(self, handler: Any, *args: Any, authorize: Any = None, **options: Any) -> None:
         super().__init__(plain(handler), *args, authorize=plain(authorize), **options)
@@ -207,6 +222,7 @@ class ThreadsHost(Host):
     lacks: ClassVar[Mapping[str, str]] = {
         **MACHINE_LACKS,
         "cancellation": "a thread cannot be cancelled while it waits",
+        "loose ends": "what is entered belongs to the background thread, not to the thread that entered it",
         "eager tasks": "there are no tasks, and a thread begins when the system lets it",
         "one thread": "what runs in other threads does not wait for the next await of the scenario",
     }
@@ -218,16 +234,17 @@ class ThreadsHost(Host):
         self._over_for_tasks, self._over_for_all = threading.Event(), threading.Event()
         self._started: list[ThreadsTask[Any]] = []
         self._timer_runs = 0
-        threads, open_before, fired = set(threading.enumerate()), sockets(), Loop._fired
+        background()  # its sockets are there before, and stay
+        threads, open_before, timeout_of = set(threading.enumerate()), sockets(), Driver.timeout
 
-        def counting(loop: Loop, callback: Callable[[], object], now: float) -> None:
+        def counting(driver: Driver) -> None:
             self._timer_runs += 1
-            fired(loop, callback, now)
+            timeout_of(driver)
 
         async def scenario() -> None:
             await main()
 
-        Loop._fired = counting  # type: ignore[method-assign,assignment]
+        Driver.timeout = counting  # type: ignore[method-assign,assignment]
         try:
             task = ThreadsTask(scenario())
             task.thread.join(timeout)
@@ -237,15 +254,16 @@ class ThreadsHost(Host):
             left = self.leftovers()
             self._over_for_all.set()
         finally:
-            Loop._fired = fired  # type: ignore[method-assign]
+            Driver.timeout = timeout_of  # type: ignore[method-assign]
         assert not late, f"not over after {timeout:g} s\n{late}"
         self._settle(lambda: not self._threads(threads))
         left += map(repr, self._threads(threads))
+        self._settle(lambda: sockets() <= open_before)
         left += [f"socket {socket}" for socket in sockets() - open_before]
         failed = [started.error for started in self._started if not started.asked and not started.cancelled]
         left += [f"failure of a task that nobody asked: {error!r}" for error in failed if error is not None]
-        if Loop._CURRENT is not None:
-            self._clean_up()
+        for driver in instances(Driver) if left else ():  # what one scenario has left is not to be found with the next
+            background().wait(driver.close(0))
         task.result()
         assert left == [], left
 
@@ -255,28 +273,23 @@ class ThreadsHost(Host):
             time.sleep(0.001)
 
     def _threads(self, before: set[threading.Thread]) -> set[threading.Thread]:
-        return set(threading.enumerate()) - before
+        """Those that are new, but for idle ones."""
+        idle = ("primus-worker", "asyncio_")  # of ours, and of the loop's executor for host names
+        return {thread for thread in set(threading.enumerate()) - before if not thread.name.startswith(idle)}
 
     def _stacks(self) -> str:
         frames = sys._current_frames()
         there = [(thread.name, frames.get(thread.ident or 0)) for thread in threading.enumerate()]
         return "\n".join(f"{name}:\n{''.join(traceback.format_stack(frame))}" for name, frame in there)
 
-    def _clean_up(self) -> None:
-        """What one scenario has left is not to be found with the next."""
-        for driver in instances(primus_io.threads.Driver):
-            if not driver.closed:
-                driver.call(driver.close(0))
-                driver.call(driver.release())
-
     def leftovers(self) -> list[str]:
-        loop = Loop._CURRENT
-        if loop is None:
-            return []
-        with loop._lock:
-            timers = {timer for _, _, timer in loop._timers._heap if timer.due != math.inf}
-        calls = [f"thread in {call.name}" for call in loop.pool.running if not call.detached]
-        return calls + [f"timer of {timer.callback.args[0]!r}" for timer in timers]  # type: ignore[attr-defined]
+        return background().do(self._leftovers)
+
+    def _leftovers(self) -> list[str]:
+        current = asyncio.current_task()
+        tasks = [f"task {task!r}" for task in asyncio.all_tasks() if task is not current]
+        timers = [f"timer {timer!r}" for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+        return tasks + timers
 
     def timer_runs(self) -> int:
         return self._timer_runs

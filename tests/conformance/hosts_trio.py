@@ -10,7 +10,7 @@ import trio
 
 import primus_io.anyio
 import primus_io.trio
-from primus_io._awaiting import Connect, Serve
+from primus_io._entry import Connect, Serve
 from primus_io.trio import Driver
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, sockets
 

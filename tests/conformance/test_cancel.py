@@ -210,7 +210,7 @@ async def test_sending(host: Host) -> None:
 
             task = host.start(send())
             await host.settled(lambda: sent)
-            assert spark.crowded
+            assert spark.needs_drain
             assert not task.done
             task.cancel()
             await task.join()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from primus_io._awaiting import AsyncSpark
-from primus_io._facade import BUSY
+from primus_io import Spark
+from primus_io._server import BUSY
 from primus_proto import DecodeError, LocalProtocolError
 from primus_proto import events as ev
 from tests.conformance.hosts import Host, scenario
@@ -21,7 +21,7 @@ from tests.conformance.users import Diary, Gate, echo, take, why
 async def test_by_name_by_class_as_decorator_and_no_longer(host: Host) -> None:
     said: list[Any] = []
 
-    def connected(spark: AsyncSpark) -> None:
+    def connected(spark: Spark) -> None:
         said.append(("connection", spark))
 
         @spark.on("data")
@@ -35,7 +35,8 @@ async def test_by_name_by_class_as_decorator_and_no_longer(host: Host) -> None:
         @spark.on(ev.SparkData)
         def typed(event: ev.SparkData) -> None:
             said.append(("class", event.data))
-            assert event.spark is spark
+            held: Any = event.spark
+            assert held is spark
 
     async with host.serve(stay) as server:
         assert server.on("connection", connected) is connected
@@ -129,7 +130,7 @@ async def test_coroutine_listeners_run_in_order_for_each_spark_and_beside_each_o
     said: list[tuple[str, Any]] = []
     gate = Gate(host)
 
-    def connected(spark: AsyncSpark) -> None:
+    def connected(spark: Spark) -> None:
         name = spark.query["name"]
 
         @spark.on("data")
@@ -321,7 +322,7 @@ async def test_listeners_that_end_and_write_from_inside(host: Host) -> None:
     """Everything may be called from a listener, and its events come after the one that is under way."""
     said: list[str] = []
 
-    def connected(spark: AsyncSpark) -> None:
+    def connected(spark: Spark) -> None:
         said.append("connection")
         spark.on("end", lambda: said.append("end"))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from primus_io._awaiting import AsyncSpark
+from primus_io import Spark
 from tests.conformance.hosts import Host, scenario
 
 
@@ -15,7 +15,7 @@ from tests.conformance.hosts import Host, scenario
 async def test_after_the_end_of_a_spark_its_data_listeners_are_not_called(host: Host, how: str) -> None:
     heard: list[Any] = []
 
-    def connected(spark: AsyncSpark) -> None:
+    def connected(spark: Spark) -> None:
         def data(value: Any) -> None:
             heard.append(value)
             if how.startswith("raise"):
@@ -42,7 +42,7 @@ async def test_after_the_end_of_a_client_that_leaves_what_it_said_is_still_heard
     """It is the application's own end that makes listeners deaf, and not one that it only learns of."""
     heard: list[Any] = []
 
-    async def handler(spark: AsyncSpark) -> None:
+    async def handler(spark: Spark) -> None:
         @spark.on("data")
         async def data(value: Any) -> None:
             await host.pause(0.002)
@@ -67,7 +67,7 @@ async def test_after_the_end_of_a_client_its_data_listeners_hear_only_the_next_c
 ) -> None:
     heard: list[Any] = []
 
-    def connected(spark: AsyncSpark) -> None:
+    def connected(spark: Spark) -> None:
         for number in range(3):
             spark.write(number)
 

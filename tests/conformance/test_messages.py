@@ -148,9 +148,9 @@ async def test_a_broadcast_leaves_out_sparks_and_nothing_else(host: Host) -> Non
         [spark] = server.sparks.values()
         mistakes: list[Any] = [spark, spark.id, [spark.id], [primus]]
         for wrong in mistakes:
-            with pytest.raises(LocalProtocolError, match="but takes sparks, as in "):
-                server.write("to nobody", but=wrong)
-        assert server.write("to nobody", but={spark}) == 0
+            with pytest.raises(LocalProtocolError, match="exclude takes sparks, as in "):
+                server.write("to nobody", exclude=wrong)
+        assert server.write("to nobody", exclude={spark}) == 0
         assert server.write("first") == 1
         assert await primus.receive() == "first"
 
@@ -166,7 +166,7 @@ async def test_a_broadcast_reaches_everyone(host: Host) -> None:
             for number in range(rounds):
                 assert server.write({"round": number}) == crowd
             [first, *_] = server.sparks.values()
-            assert server.write("not you", but=[first]) == crowd - 1
+            assert server.write("not you", exclude=[first]) == crowd - 1
             first.write("you")
             for reader in readers:
                 await reader.join()

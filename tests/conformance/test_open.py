@@ -85,7 +85,7 @@ async def test_a_listener_of_end_may_open_again(host: Host) -> None:
 async def test_what_is_written_before_the_connection_is_there_waits_for_it(host: Host) -> None:
     port = unused_port()
     async with host.connect(f"http://127.0.0.1:{port}", wait=False, min=0.05, retries=20, factor=1) as primus:
-        assert primus.state == "opening"
+        assert primus.state == "opening" or "one thread" in host.lacks  # there, the first attempt may have failed
         assert all(primus.write(number) for number in range(100))
         async with host.serve(echo, "127.0.0.1", port):
             assert await take(primus, 100) == list(range(100))

@@ -137,7 +137,7 @@ async def test_a_client_that_is_slow_blocks_the_servers_send(host: Host, reader:
             sent = await host.settled(lambda: pump.sent)
             assert sent < MOST
             [spark] = server.sparks.values()
-            assert spark.crowded
+            assert spark.needs_drain
             assert pump.highest <= LIMIT // 2 + len(MESSAGE) + 100
             grown = memory.grown()
             print("sent", sent, "grown", grown)
@@ -165,7 +165,7 @@ async def test_nobody_reads_and_nobody_iterates(host: Host) -> None:
             async with host.connect(server.url, ping=False) as primus:
                 await host.until(lambda: server.sparks)
                 [spark] = server.sparks.values()
-                await host.until(lambda: spark.crowded)
+                await host.until(lambda: spark.needs_drain)
                 primus.write("I can still write")
                 await host.until(lambda: heard)
                 assert memory.grown() < 3 * KIB * KIB

@@ -207,7 +207,7 @@ async def test_a_client_that_pauses_slows_the_server_down() -> None:
         host.pump()
         [spark] = server.sparks.values()
         async with asyncio.timeout(WAIT):
-            while not spark.crowded:
+            while not spark.needs_drain:
                 await asyncio.sleep(0.001)
         assert sent < 400
         client.resume()

@@ -15,8 +15,9 @@ from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.clock import TimeStandsStill
 from primus_proto.testing.nodes import Node
 
-from .._awaiting import AsyncClient, AsyncServer
+from .._client import Client
 from .._environment import Environment
+from .._server import Server
 from .nodes import CallerNode, ListenerNode, LoopNode, MakeAccepted, system_error
 
 __all__ = ["DEFAULT_LIMIT", "VirtualEnvironment", "VirtualRuntime"]
@@ -95,9 +96,9 @@ class VirtualRuntime:
 
     def node_of(self, who: object) -> Node | None:
         """The node of a client or server that a user holds."""
-        if isinstance(who, AsyncClient):
+        if isinstance(who, Client):
             return self.caller(who._io)
-        return self._node_owned_by(who._io) if isinstance(who, AsyncServer) else None
+        return self._node_owned_by(who._io) if isinstance(who, Server) else None
 
     def caller(self, owner: object) -> CallerNode:
         """The node on which `owner` opens connections."""

@@ -129,7 +129,7 @@ class _Connection:
         receivers = [self.spark]
         try:
             if self.relay:
-                self.server.write(data, but=receivers)
+                self.server.write(data, exclude=receivers)
                 receivers = [spark for spark in self.server.sparks.values() if spark is not self.spark]
             else:
                 self.spark.write(data)
@@ -137,7 +137,7 @@ class _Connection:
             what = "a binary message" if isinstance(data, bytes) else "a message"
             self.output.event("error", id=self.spark.id, message=f"{what} could not be sent on: {error}")
             return []
-        return [spark for spark in receivers if spark.crowded and spark not in self.slow]
+        return [spark for spark in receivers if spark.needs_drain and spark not in self.slow]
 
     async def _wait(self, data: Any, receivers: list[Spark] | None) -> None:
         if receivers is None:
@@ -145,8 +145,8 @@ class _Connection:
         try:
             async with asyncio.timeout(PATIENCE):
                 for spark in receivers:
-                    await spark.room()
+                    await spark.drain()
         except TimeoutError:
-            self.slow.update(spark for spark in receivers if spark.crowded)
+            self.slow.update(spark for spark in receivers if spark.needs_drain)
         await self.output.drain()
         self.waiting -= 1

@@ -150,7 +150,7 @@ def test_a_run_has_a_limit_and_the_handlers_end_in_order(caplog: pytest.LogCaptu
     network = VirtualNetwork(seed=3)
     with pytest.raises(AssertionError, match="not over after 3600 s, its `limit`, and these still wait:") as caught:
         run(main(), network, limit=3600)
-    for part in ("AsyncSession.wait_ended", "VirtualNetwork(seed=3)", "client1: Opened()", "times more, until 35"):
+    for part in ("Session.wait_ended", "VirtualNetwork(seed=3)", "client1: Opened()", "times more, until 35"):
         assert part in str(caught.value)
     assert 3600 < network.now < 3600 + 60
     assert (got, caplog.records) == (["hello", "ended"], [])

@@ -8,6 +8,7 @@ import pytest
 
 from primus_proto import EncodeError, Limits
 from primus_proto import events as ev
+from primus_proto.session.messages import Message
 from tests.unit.sessions import ClientHost, SlowPipe, epoch_ms, needs_drain, opened, slow
 
 
@@ -50,6 +51,7 @@ def test_write_after_the_end_does_nothing() -> None:
     host.client.end()
     host.fresh()
     assert host.client.write("lost") is False
+    assert host.client.write_message(Message('"lost"')) is False
     host.client.open()
     host.open()
     assert "lost" not in host.sent()

@@ -1,42 +1,35 @@
-"""The Primus-shaped objects users hold, but for what waits. Nothing of any one library is used here.
-
-A binding gives an `IO` and the sockets; the classes here do the rest: events to listeners, iteration, what becomes of
-a handler's exception. How a user waits (`await spark.send(...)`, `spark.send(...)`) is added by `_awaiting` and
-`_threads.blocking`, over the private coroutines of these classes.
-"""
+"""A server and its sparks, as users of the bindings that await hold them."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine, ItemsView, Iterator, Mapping, ValuesView
+from typing import Any, ClassVar, TypeVar
 
 import primus_proto as pp
 from primus_proto import events as ev
 
-from ._session import OVERHEAD, Emitter, Session, Waitable, log
+from ._session import OVERHEAD, Emitter, Session, SessionInfo, Waitable, log
 
-__all__ = ["Authorize", "ClientFacade", "Handle", "ServerFacade", "SparkFacade", "Sparks"]
+__all__ = ["Authorize", "Handler", "Server", "Spark", "SparkInfo", "Sparks", "check_sparks"]
 
 BUSY = 64
 """Listeners of one server's own events that are at work at a time; what more its peers make it say is only logged."""
 
-Handle = Callable[[Any], Awaitable[object]]
+Handler = Callable[["Spark"], Awaitable[object]]
 Authorize = Callable[[pp.Request], Awaitable[object] | object]
 
 
-class SparkFacade(Session):
-    """A spark, as a handler or a `connection` listener gets it."""
+S = TypeVar("S")
+
+
+class SparkInfo(SessionInfo):
+    """What can be read of a spark at any time, without a loop."""
 
     NAMES = frozenset(
         {"data", "error", "end", "heartbeat", "readyStateChange", "drain", "message ignored", "messages dropped"}
     )
     _core: pp.Spark
-
-    def __init__(self, core: pp.Spark, server: ServerFacade[Any]) -> None:
-        super().__init__(core)
-        self._server = server
-        self._io = server._io
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state}>"
@@ -76,6 +69,16 @@ class SparkFacade(Session):
         """Seconds of silence that count as one missed heartbeat; None: silence is no fault."""
         return self._core.heartbeat_timeout
 
+
+class Spark(SparkInfo, Session):
+    """A spark, as a handler or a `connection` listener gets it."""
+
+    def __init__(self, core: pp.Spark, server: Server) -> None:
+        super().__init__(core)
+        self.server = server
+        """The server it is a spark of."""
+        self._io = server._io
+
     def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
         """Close the session, after sending `data` if given. The client stays away unless `reconnect`."""
         self._end_by(lambda: self._core.end(data, reconnect=reconnect))
@@ -101,138 +104,42 @@ class SparkFacade(Session):
         self._end_by(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
 
 
-class ClientFacade(Session):
-    """A client, as `connect` gives it."""
-
-    NAMES = frozenset(
-        event.name
-        for event in vars(ev).values()
-        if isinstance(event, type) and issubclass(event, ev.Event) and not issubclass(event, ev.SparkEvent)
-        if event.name and event.name not in {"initialised", "log", "request held", "incoming::id", "spec"}
-    )
-    _core: pp.Client
-    failure: Exception | None = None
-    """What a listener raised; `connect` raises it again when it is left."""
-    _leaving = _left = False
-    _last_id = ""
-    _ids = 0
-    _opens = 0
-
-    def __repr__(self) -> str:
-        config = self._core.config  # without user, password and query: this is what logs have
-        scheme = "https" if config.secure else "http"
-        return f"<Primus {scheme}://{config.authority}{config.pathname} {self._core.state.value}>"
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds the last ping took; before the first, seconds the open took; None before that."""
-        return self._core.latency
-
-    def open(self) -> None:
-        """Connect, with `manual=True` or after an end. Ignored while it is being left, an error after that."""
-        if self._stays_closed():
-            return
-        self._core.open()
-        self._io.pump()
-
-    def end(self, data: Any = pp.NOTHING) -> None:
-        """Close for good, after sending `data` if given."""
-        self._end_by(lambda: self._core.end(data))
-
-    def destroy(self) -> None:
-        """`end`, and never to be opened again."""
-        self._end_by(self._core.destroy)
-
-    def network_offline(self) -> None:
-        """Tell the client that the network is gone: it ends until `network_online`."""
-        self._core.network_offline()
-        self._io.schedule()
-
-    def network_online(self) -> None:
-        """Tell the client that the network is back."""
-        if not self._stays_closed():
-            self._core.network_online()
-            self._io.pump()
-
-    @property
-    def _over(self) -> bool:
-        return self._core.state.over
-
-    def _stays_closed(self) -> bool:
-        if self._left:
-            raise pp.LocalProtocolError("this client has been left: enter a new `connect`")
-        return self._leaving
-
-    async def _ask_id(self) -> str:
-        await self._io.checkpoint()
-        while not self._ended:
-            await self._until(lambda: self._ended or self._core.state is pp.ClientState.OPEN)
-            if self._core.state is pp.ClientState.OPEN:
-                ids, opens = self._ids, self._opens
-                self._core.request_id()
-                self._io.schedule()
-                await self._until(lambda: self._ended or self._ids > ids or self._opens > opens)  # noqa: B023
-                if self._ids > ids:
-                    return self._last_id
-        raise pp.ConnectionLost("the client ended before the server told the id")
-
-    def _deliver(self, event: ev.Event) -> None:
-        if type(event) is ev.DataReceived:
-            self._deliver_data(event)
-            return
-        if type(event) is ev.IdReceived:
-            self._ids += 1
-            self._last_id = event.id
-        elif type(event) is ev.Opened:
-            self._opens += 1
-        elif type(event) is ev.Ended:
-            self._ended = True
-        elif type(event) is ev.ReconnectScheduled or (type(event) is ev.ReadyStateChanged and event.state == "opening"):
-            self._ended = False  # opened again
-        self._tell(event, event.args)
-        self._changed()
-
-    def _unheard(self, event: ev.Event) -> None:
-        if type(event) is ev.ErrorOccurred:
-            log.warning("%r: %s", self, event.error)
-        elif type(event) is ev.MessagesDropped:  # only counted: they may be large, or secret
-            log.warning("%r: %d written values will not be sent: %s", self, len(event.payloads), event.reason)
-
-    def _fault(self, error: BaseException) -> None:
-        log.error("%r: its listener raised; ending it", self, exc_info=error)
-        if not isinstance(error, Exception):  # raised again as it is, it would cancel whoever leaves
-            cancelled, error = error, pp.PrimusError("a listener was cancelled")
-            error.__cause__ = cancelled
-        self.failure = self.failure or error
-        self.end()
-
-
-S = TypeVar("S", bound=SparkFacade)
-
-
 class Sparks(Mapping[str, S]):
-    """The open sparks of a server by id, as they are at each look."""
+    """The open sparks of a server by id, as they are at each look; `values()` and `items()` do not change any more."""
 
-    def __init__(self, server: ServerFacade[S]) -> None:
-        self._server = server
+    def __init__(self, cores: Callable[[], dict[str, pp.Spark]], held: Callable[[pp.Spark], S]) -> None:
+        self._cores = cores
+        self._held = held
 
     def __getitem__(self, id: str) -> S:
-        return self._server._spark_of(self._server._core.sparks[id])
+        return self._held(self._cores()[id])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._server._core.sparks))
+        return iter(self._cores().copy())
 
     def __len__(self) -> int:
-        return len(self._server._core.sparks)
+        return len(self._cores())
+
+    def values(self) -> ValuesView[S]:
+        """The sparks open now."""
+        return self._now().values()
+
+    def items(self) -> ItemsView[str, S]:
+        """The sparks open now, each with its id."""
+        return self._now().items()
+
+    def _now(self) -> dict[str, S]:
+        # Copied in one step: with threads, another one adds and removes some.
+        return {id: self._held(core) for id, core in self._cores().copy().items()}
 
 
-class ServerFacade(Emitter, Generic[S]):
+class Server(Emitter):
     """A server, as `serve` gives it."""
 
-    _SPARK: ClassVar[type[Any]]  # the binding's
+    _SPARK: ClassVar[type[Spark]] = Spark
     NAMES = frozenset({"connection", "disconnection", "heartbeat-skipped", "flatline", "initialised", "close", "log"})
 
-    def __init__(self, endpoint: pp.ByteServer, handler: Handle | None, authorize: Authorize | None) -> None:
+    def __init__(self, endpoint: pp.ByteServer, handler: Handler | None, authorize: Authorize | None) -> None:
         super().__init__()
         self._handler = handler
         self._authorize = authorize
@@ -242,7 +149,7 @@ class ServerFacade(Emitter, Generic[S]):
         """The port it listens on."""
         self.url = ""
         """Where a client on this machine finds it."""
-        self.sparks: Sparks[S] = Sparks(self)
+        self.sparks: Sparks[Spark] = Sparks(lambda: self._core.sparks, self._spark_of)
         """The open sparks by id."""
         self._begin_anew(endpoint)
 
@@ -254,17 +161,17 @@ class ServerFacade(Emitter, Generic[S]):
         self._at_work = 0  # listeners of the server's own events
         self._closed = False
 
-    def spark(self, id: str) -> S | None:
+    def spark(self, id: str) -> Spark | None:
         """The open spark with this id."""
         return self.sparks.get(id)
 
-    def write(self, data: Any, *, but: Collection[S] = ()) -> int:
-        """Broadcast one value to every spark but those named; returns how many took it.
+    def write(self, data: Any, *, exclude: Collection[Spark] = ()) -> int:
+        """Broadcast one value to every spark but those in `exclude`; returns how many took it.
 
-        Raises EncodeError where it cannot be sent, LocalProtocolError where `but` is no collection of sparks.
+        Raises EncodeError where it cannot be sent, LocalProtocolError where `exclude` is no collection of sparks.
         """
-        _check_sparks(but)
-        count = self._core.write(data, exclude=[spark._core for spark in but])
+        check_sparks(exclude, Spark)
+        count = self._core.write(data, exclude=[spark._core for spark in exclude])
         if any(spark.needs_drain for spark in self._core.sparks.values()):
             self._io.pump()  # what follows in this turn may be too much for one that reads, too
         else:
@@ -287,7 +194,7 @@ class ServerFacade(Emitter, Generic[S]):
                 for waiter in self._waiters:
                     waiter.set()
 
-    def _deliver_to(self, spark: S, event: ev.SparkEvent[S]) -> None:
+    def _deliver_to(self, spark: Spark, event: ev.SparkEvent[Spark]) -> None:
         if type(event) is ev.SparkData:
             heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + OVERHEAD, spark)
             spark._deliver_data(event, heard and self._handler is None)
@@ -302,14 +209,14 @@ class ServerFacade(Emitter, Generic[S]):
         if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
             log.warning("%s", event.text)
 
-    def _spark_of(self, core: pp.Spark) -> S:
+    def _spark_of(self, core: pp.Spark) -> Spark:
         """What users hold of a spark; made when it is first looked at, be that before its `connection` event."""
-        spark: S | None = core.context
+        spark: Spark | None = core.context
         if spark is None:
             spark = core.context = self._SPARK(core, self)
         return spark
 
-    async def _handle(self, handler: Handle, spark: S) -> None:
+    async def _handle(self, handler: Handler, spark: Spark) -> None:
         try:
             await handler(spark)
         except Exception as error:
@@ -322,7 +229,8 @@ class ServerFacade(Emitter, Generic[S]):
             spark._core.end()  # what its listeners have still to handle they may
             self._io.schedule()
 
-    async def _wait_closed(self) -> None:
+    async def serve_forever(self) -> None:
+        """Serve until the server is closed, or this is cancelled."""
         await self._io.checkpoint()
         if not self._closed:
             waiter = self._io.event()
@@ -332,7 +240,12 @@ class ServerFacade(Emitter, Generic[S]):
             finally:
                 self._waiters.remove(waiter)
 
-    async def _close(self, data: Any, reconnect: bool, timeout: float) -> None:
+    async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
+        """Stop listening and end all sparks, after `timeout` seconds if given; wait until all is closed.
+
+        `data` is sent to each spark as it ends; `reconnect` tells the clients to come back. Handlers that have not
+        returned some seconds (`Limits.close`) after their spark ended are cancelled.
+        """
         self._core.close(data, reconnect=reconnect, timeout=timeout)
         self._stop_listening()
         self._io.pump()
@@ -346,7 +259,7 @@ class ServerFacade(Emitter, Generic[S]):
             await self._io.close(grace)
 
     async def _wind_down(self) -> None:
-        await self._wait_closed()
+        await self.serve_forever()
         await self._io.finish()
 
     def _ask(self, event: ev.RequestHeld) -> None:
@@ -417,6 +330,9 @@ class ServerFacade(Emitter, Generic[S]):
             finally:
                 self._at_work -= 1
 
+        if self._io.closed:
+            coroutine.close()
+            return
         self._at_work += 1
         self._io.start(run())
 
@@ -424,6 +340,7 @@ class ServerFacade(Emitter, Generic[S]):
         log.error("a listener of the server raised", exc_info=error)
 
 
-def _check_sparks(value: object) -> None:
-    if not isinstance(value, Collection) or not all(isinstance(spark, SparkFacade) for spark in value):
-        raise pp.LocalProtocolError(f"but takes sparks, as in but=[spark]; got {value!r}")
+def check_sparks(value: object, kind: type) -> None:
+    """LocalProtocolError for what is no collection of sparks."""
+    if not isinstance(value, Collection) or not all(isinstance(spark, kind) for spark in value):
+        raise pp.LocalProtocolError(f"exclude takes sparks, as in exclude=[spark]; got {value!r}")

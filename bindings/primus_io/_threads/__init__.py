@@ -1,1 +1,0 @@
-"""What `primus_io.threads` stands on: a monitor in place of a loop, a pool, a selector, streams on plain sockets."""
