@@ -138,13 +138,9 @@ class Requests:
         self._transport = transport
         self._last_id = 0
         self._held: dict[int, _Held] = {}
-        self._resumed: list[tuple[_Held, Response | Headers | None]] = []
+        self.resumed: list[tuple[_Held, Response | Headers | None]] = []
+        """Requests for `run` to walk on with."""
         pipeline.insert(Layer("transport", self._route), before="closing")
-
-    @property
-    def idle(self) -> bool:
-        """Whether `run` has nothing to do."""
-        return not self._resumed
 
     def request(self, exchange: Exchange, *, now: float) -> None:
         """A request's head is complete."""
@@ -157,12 +153,12 @@ class Requests:
         held = self._forget(id)
         if held is None:
             return False
-        self._resumed.append((held, answer))
+        self.resumed.append((held, answer))
         return True
 
     def run(self, *, now: float) -> None:
         """Walk on with the requests that were resumed."""
-        resumed, self._resumed = self._resumed, []
+        resumed, self.resumed = self.resumed, []
         for held, answer in resumed:
             exchange = held.exchange
             if isinstance(answer, Headers):

@@ -14,7 +14,6 @@ __all__ = [
     "SERVER_CLOSE",
     "Message",
     "ProtocolMessage",
-    "is_reserved",
     "parse_protocol_message",
     "protocol_message",
     "reserved",
@@ -45,11 +44,6 @@ NOTHING: Final = _Nothing()
 """Stands for "no last message" where None would be a message."""
 
 
-def is_reserved(value: object) -> bool:
-    """Whether `value` is a string that only the protocol itself may send."""
-    return isinstance(value, str) and value.startswith(PREFIX)
-
-
 def reserved(name: str) -> bool:
     """Whether an application must not emit events of this name itself (protocol 5)."""
     return name in EVENT_NAMES or name.startswith(("incoming::", "outgoing::"))
@@ -76,7 +70,7 @@ class Message:
     transport's name, does so once for all of them.
     """
 
-    __slots__ = ("_framings", "_wrappings", "payload", "size")
+    __slots__ = ("_frame", "_frames", "_kind", "_wrappings", "payload", "size")
 
     def __init__(self, payload: str | bytes) -> None:
         self.payload = payload
@@ -87,7 +81,8 @@ class Message:
             self.size = len(payload)
         else:
             raise TypeError(f"a parser must make str or bytes, not {type(payload).__name__}")
-        self._framings: dict[str, bytes] | None = None
+        self._kind: str | None = None  # of the first framing, which most often is the only one
+        self._frames: dict[str, bytes] | None = None
         self._wrappings: dict[str, Message] | None = None
 
     def wrapped(self, kind: str, make: Callable[[str | bytes], str | bytes]) -> Message:
@@ -105,12 +100,17 @@ class Message:
 
     def framed(self, kind: str, make: Callable[[str | bytes], bytes]) -> bytes:
         """The bytes of this message in the framing `kind`; made by `make(payload)` the first time."""
-        framings = self._framings
-        if framings is None:
-            framings = self._framings = {}
-        frame = framings.get(kind)
+        if self._kind is None:
+            self._kind = kind
+            self._frame = make(self.payload)
+        if self._kind == kind:
+            return self._frame
+        frames = self._frames
+        if frames is None:
+            frames = self._frames = {}
+        frame = frames.get(kind)
         if frame is None:
-            frame = framings[kind] = make(self.payload)
+            frame = frames[kind] = make(self.payload)
         return frame
 
 

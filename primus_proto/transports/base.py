@@ -7,7 +7,7 @@ does. Nothing outside `transports/` knows which transport runs.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -136,8 +136,8 @@ class WebSocketCarrier(Protocol):
     def blocked(self) -> bool:
         """Whether what is sent now would only wait here. The owner keeps it until `drained`, to know what was lost."""
 
-    def send(self, message: Message, *, now: float) -> None:
-        """Send one message; after a close nothing is sent."""
+    def send(self, messages: Sequence[Message], *, now: float) -> None:
+        """Send messages, each in a WebSocket message of its own; after a close nothing is sent."""
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         """Send a WebSocket ping of at most 125 bytes."""

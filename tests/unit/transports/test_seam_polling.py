@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -272,8 +272,8 @@ class ForeignCarrier:
         self.blocked = False
         self.done: list[object] = []
 
-    def send(self, message: Message, *, now: float) -> None:
-        self.done.append(message.payload)
+    def send(self, messages: Sequence[Message], *, now: float) -> None:
+        self.done += [message.payload for message in messages]
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         raise NotImplementedError
