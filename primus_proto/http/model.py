@@ -1,4 +1,4 @@
-"""HTTP as data: `Headers`, `Request`, `Response`; whose a path is, what ``/spec`` says. Nothing is read or written."""
+"""HTTP as data: `Headers`, `Request`, `Response`, and checks of paths and header fields. Nothing is read or written."""
 
 from __future__ import annotations
 
@@ -12,17 +12,30 @@ from urllib.parse import parse_qsl, unquote
 from ..errors import ConfigError
 
 __all__ = [
-    "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "Request", "Response", "check_header",
-    "check_status", "error_response", "is_clean", "json_response", "owns", "text_response", "wants_websocket",
+    "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "Request", "Response", "check_extra_header",
+    "check_header", "check_status", "error_response", "is_clean", "json_response", "owns", "text_response",
+    "wants_websocket",
 ]  # fmt: skip
+
+# The fields that say where a message ends: set by what sends it.
+FRAMING = frozenset(("content-length", "transfer-encoding"))
+# The fields that make a request or an answer what it is. Those of the WebSocket handshake count too.
+CONNECTION = FRAMING | {"host", "connection", "upgrade"}
 
 
 def check_header(name: object, value: object) -> None:
-    """ConfigError unless this is a header field that cannot smuggle another one in (RFC 9110, 5.5 and 5.6.2)."""
+    """Raise ConfigError unless this is a valid header field, without a line break in it (RFC 9110, 5.5 and 5.6.2)."""
     if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise ConfigError(f"not a header field name: {name!r}")
     if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
         raise ConfigError(f"header {name} has a value that cannot be sent: {value!r}")
+
+
+def check_extra_header(name: str, value: object) -> None:
+    """Raise ConfigError unless this header field is valid and can be added to any request or answer."""
+    check_header(name, value)
+    if name.lower() in CONNECTION or name.lower().startswith("sec-websocket-"):
+        raise ConfigError(f"header {name} belongs to the connection and cannot be set")
 
 
 class Headers(Mapping[str, str]):
@@ -150,8 +163,12 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
+        if not 200 <= self.status <= 999:
+            raise ConfigError(f"the status of an answer must be from 200 to 999; got {self.status!r}")
         for name, value in self.headers:
             check_header(name, value)
+            if name.lower() in FRAMING:
+                raise ConfigError(f"header {name} is set when the answer is sent")
 
 
 class Answer(NamedTuple):

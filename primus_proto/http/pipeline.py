@@ -19,13 +19,11 @@ from ..errors import LocalProtocolError
 from ..limits import Limits
 from ..timers import Timer, Timers
 from ..transports.base import Exchange, Route, ServerTransport
-from .model import CLOSING, Headers, Request, Response, error_response
+from .model import CLOSING, Headers, Request, Response, check_extra_header, error_response
 from .spec import answer_client_library, answer_foreign_path, answer_spec, answer_unclean_path
 
 __all__ = ["HOLD", "Layer", "Outcome", "Pipeline", "PipelineHost", "Requests"]
 
-LATE = error_response(503, "authorization took too long")
-TOO_MANY = error_response(503, "too many requests wait for authorization")
 FAILED = error_response(500, "internal error")
 
 
@@ -101,6 +99,8 @@ class Pipeline:
                 continue
             try:
                 result = layer.run(request)
+                if result is not HOLD:
+                    check_answer(result)
             except Exception as error:
                 self._host.emit(ev.Logged("error", f"layer {layer.name}: {error!r}"))
                 result = FAILED
@@ -112,7 +112,7 @@ class Pipeline:
                 return Outcome(None, headers, index)
         return Outcome(None, headers)
 
-    # --- built-in layers ---
+    # --- the built-in layers that depend on the server's state ---
 
     def _refuse_while_closing(self, request: Request) -> Response | None:
         return CLOSING if self._host.closing and request.opens_session else None
@@ -122,11 +122,26 @@ class Pipeline:
         return HOLD if which == "all" or (which and request.opens_session) else None
 
 
+def check_answer(answer: object) -> None:
+    """Raise an exception for something that a layer, or what resumes it, must not answer with."""
+    if isinstance(answer, Headers):
+        for name, value in answer.pairs:
+            check_extra_header(name, value)
+    elif not (answer is None or isinstance(answer, Response)):
+        raise LocalProtocolError(f"a request is answered with a Response, Headers or None; got {answer!r}")
+
+
 @dataclass(slots=True)
 class _Held:
     exchange: Exchange
     layer: int
     timer: Timer
+
+    @property
+    def opens_session(self) -> bool:
+        """Whether the transport has said that it asks for a new session."""
+        request = self.exchange.request
+        return request.route is not None and request.opens_session
 
 
 class Requests:
@@ -152,6 +167,7 @@ class Requests:
 
     def resume(self, id: int, answer: Response | Headers | None = None) -> bool:
         """See `ByteServer.resume`."""
+        check_answer(answer)
         if not 0 < id <= self._last_id:
             raise LocalProtocolError(f"no request {id} was ever held")
         held = self._forget(id)
@@ -165,18 +181,20 @@ class Requests:
         resumed, self._resumed = self._resumed, []
         for held, answer in resumed:
             exchange = held.exchange
+            if not exchange.open:
+                continue  # the peer has left since
             if isinstance(answer, Headers):
                 exchange.extra_headers += answer.pairs
             if isinstance(answer, Response):
                 _respond(exchange, answer, True, now)
-            elif self._host.closing and exchange.request.opens_session:
+            elif self._host.closing and held.opens_session:
                 _respond(exchange, CLOSING, True, now)
             else:
                 self._walk(exchange, held.layer + 1, True, now)
 
     def close(self, *, now: float) -> None:
         """The server is closing: requests for a new session wait no longer."""
-        for id in [id for id, held in self._held.items() if held.exchange.request.opens_session]:
+        for id in [id for id, held in self._held.items() if held.opens_session]:
             self._turn_away(id, CLOSING, now)
 
     # --- inside ---
@@ -201,15 +219,17 @@ class Requests:
 
     def _hold(self, exchange: Exchange, layer: int, now: float) -> Response | None:
         limits = self._host.limits
+        name = self._pipeline.layers[layer].name
         if len(self._held) >= limits.authorizations:
-            return TOO_MANY
+            return error_response(503, f"too many requests wait for {name}")
         self._last_id += 1
         id = self._last_id
-        timer = self._host.timers.new(lambda now: self._turn_away(id, LATE, now))
+        late = error_response(503, f"{name} took too long")
+        timer = self._host.timers.new(lambda now: self._turn_away(id, late, now))
         timer.set(now + limits.authorization)
         self._held[id] = _Held(exchange, layer, timer)
         exchange.on_gone = lambda now: self._gone(id)
-        self._host.emit(ev.RequestHeld(id, self._pipeline.layers[layer].name, exchange.request))
+        self._host.emit(ev.RequestHeld(id, name, exchange.request))
         return None
 
     def _pass_on(self, exchange: Exchange, now: float) -> None:

@@ -1,4 +1,7 @@
-"""The endpoints of the core as nodes of a virtual network. Each is polled as a driver polls it, and keeps what it saw."""
+"""The endpoints of the core as nodes of a virtual network.
+
+Each is polled as a driver polls it, and keeps what it saw.
+"""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ class HttpClient:
             or "upgrade" not in headers.tokens("connection")
             or headers.get("sec-websocket-accept") != accept_token(job.key)
             or "sec-websocket-extensions" in headers
-            or headers.get("sec-websocket-protocol") not in (None, *job.subprotocols)
+            or headers.get_all("sec-websocket-protocol") not in ([], *([each] for each in job.subprotocols))
         ):
             self._fail("the server's answer is no valid WebSocket handshake", now)
             return
