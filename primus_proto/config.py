@@ -207,12 +207,12 @@ class ServerConfig:
     ping_interval: float | Literal[False] = 30.0
     """Dialect ``primus``: seconds between the server's pings. False or 0: no pings. Default: 30."""
     detect_after: float = 35.0
-    """Dialect ``auto``: seconds without a ping after which a client counts as one of dialect ``primus``. Default: 35."""
+    """Dialect ``auto``: seconds without a ping after which a client is taken for ``primus``. Default: 35."""
     pong_skip_time: float = 1.0
     """Dialect ``happn``: pings of one spark that come within this many seconds get one pong together. Default: 1."""
     authorization: Literal[False, True, "all"] = False
-    """Which requests are held for authorization (`RequestHeld`). True: those for a new session; ``"all"``: every request
-    under the pathname. Default: False, none."""
+    """Which requests are held for authorization (`RequestHeld`). True: those for a new session; ``"all"``: those of
+    open sessions too. Default: False, none."""
     trusted_proxies: Collection[str] = ()
     """IP addresses or networks of proxies whose ``X-Forwarded-For`` is believed. Default: none."""
     limits: Limits = field(default_factory=Limits)

@@ -38,7 +38,7 @@ class Transport:
             raise ConfigError(f"parser {parser.name!r} makes binary messages; transformer {name!r} carries text only")
 
     def make_options(self, name: str, given: object) -> Any:
-        """Make the transport's options from a mapping. Raises ConfigError for anything else, and for unknown options."""
+        """Make the transport's options from a mapping. Raises ConfigError for unknown ones, and for anything else."""
         if not isinstance(given, Mapping):
             raise ConfigError(f"transport must be a mapping of options for transformer {name!r}; got {given!r}")
         known = [field.name for field in fields(self.options)]

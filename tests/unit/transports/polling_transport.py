@@ -291,7 +291,8 @@ class ClientPipe(PollingPipe):
             if packets:
                 self.posting = True
                 self.sent_close = self.ending is not None
-                self.pool.request("POST", self.target, self.headers, body_of(packets), self._posted, self._failed, now=now)
+                body = body_of(packets)
+                self.pool.request("POST", self.target, self.headers, body, self._posted, self._failed, now=now)
 
     def finish(self, *, now: float) -> None:
         super().finish(now=now)
