@@ -104,8 +104,8 @@ class ClientConfig:
     timeout: float | Literal[False] = 10.0
     """Seconds that the first attempt to connect may take. False or 0: no limit. Default: 10."""
     strategy: str | Collection[str] | bool | None = None
-    """When to reconnect: any of ``disconnect``, ``online`` and ``timeout``. False or empty: never. Default: None, in all
-    three cases."""
+    """When to reconnect: any of ``disconnect``, ``online`` and ``timeout``. False or empty: never. Default: None, all
+    three."""
     min: float = 0.5
     """Seconds before the first attempt to reconnect; the delays grow from there. Default: 0.5."""
     max: float = math.inf

@@ -20,7 +20,7 @@ from .attempts import Attempts
 from .core import Core, poll
 from .heartbeat_client import client_heartbeat
 from .link import Link, encode, encode_protocol
-from .messages import MAX_VALUE, NOTHING, Message, protocol_message
+from .messages import MAX_VALUE, NOTHING, protocol_message
 from .queue import WriteQueue
 from .states import CLIENT, ClientState, ClientTrigger, CloseReason, ReadyState, step
 
@@ -80,12 +80,9 @@ class Client(Core, Link):
         False, and nothing is sent, after the end; also when the server does not read and `Limits.queue` bytes
         wait. Raises EncodeError where the value cannot be sent.
         """
-        return not self.state.over and self.write_message(encode(self.parser, data))
-
-    def write_message(self, message: Message) -> bool:
-        """`write` for a message that is encoded already."""
         if self.state.over:
             return False
+        message = encode(self.parser, data)
         if self._pipe is None:
             dropped = self._queue.put(message)
             self._high = self._high or self._queue.size > self._limit // 2
