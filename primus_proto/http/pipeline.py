@@ -1,10 +1,10 @@
 """The request pipeline: the named layers that every request under the pathname walks (protocol 2 and 6).
 
-A layer is ``Request -> Response | Headers | None``: it answers, adds headers to whatever will be answered, or passes. A
-layer that has to wait returns `HOLD`; then the request stays there until `Requests.resume`.
+A layer is a function of the `Request`. It returns a `Response` to answer it, `Headers` to add to any later answer, or
+None to pass it on. A layer that has to wait returns `HOLD`; the request then waits for `Requests.resume`.
 
-The law kept here: all three seams walk the same list. `Pipeline` knows no exchange; `Requests` walks it for hosts that
-have exchanges, the byte endpoint and ASGI among them.
+The law kept here: all three seams walk the same list. `Pipeline` walks it for the message seam, which has no exchanges,
+and `Requests` for the byte and exchange seams.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Hold:
 
 
 HOLD: Final = _Hold()
-"""What a layer returns that has to wait."""
+"""Returned by a layer that has to wait."""
 
 LayerFunction = Callable[[Request], Response | Headers | _Hold | None]
 
@@ -53,7 +53,7 @@ class PipelineHost(Protocol):
 
 @dataclass(slots=True)
 class Layer:
-    """One named layer. `http` and `upgrade` say which requests walk it: plain ones, and those that ask to upgrade."""
+    """One named layer. It sees plain requests if `http` is set, and requests to upgrade if `upgrade` is set."""
 
     name: str
     run: LayerFunction
@@ -62,11 +62,11 @@ class Layer:
 
 
 class Outcome(NamedTuple):
-    """What a walk came to: an answer, or a pass if there is none, or at which layer the request is held."""
+    """The result of a walk: an answer, the number of the layer that holds the request, or neither for a pass."""
 
     answer: Response | None
     headers: tuple[tuple[str, str], ...] = ()
-    """To add to the answer, or to whatever the transport answers."""
+    """Header fields to add to the answer, or to what the transport answers."""
     held: int | None = None
 
 
@@ -86,11 +86,11 @@ class Pipeline:
         ]
 
     def insert(self, layer: Layer, *, before: str) -> None:
-        """Put a layer in front of the one that has the name `before`."""
+        """Insert a layer before the one named `before`."""
         self.layers.insert([each.name for each in self.layers].index(before), layer)
 
     def walk(self, request: Request, start: int = 0) -> Outcome:
-        """Walk a request through the layers from number `start` on. A layer that raises is logged and answered 500."""
+        """Walk a request through the layers, from number `start` on. If one fails, log it and answer 500."""
         upgrade = request.is_upgrade
         headers: tuple[tuple[str, str], ...] = ()
         for index in range(start, len(self.layers)):
@@ -123,7 +123,7 @@ class Pipeline:
 
 
 def check_answer(answer: object) -> None:
-    """Raise an exception for something that a layer, or what resumes it, must not answer with."""
+    """Raise LocalProtocolError for something that must not be returned by a layer, or given to `resume`."""
     if isinstance(answer, Headers):
         for name, value in answer.pairs:
             check_extra_header(name, value)
@@ -139,13 +139,13 @@ class _Held:
 
     @property
     def opens_session(self) -> bool:
-        """Whether the transport has said that it asks for a new session."""
+        """Whether the transport has seen the request, and it asks for a new session."""
         request = self.exchange.request
         return request.route is not None and request.opens_session
 
 
 class Requests:
-    """Requests that arrive as exchanges. Each walks the pipeline; the transport serves those that pass."""
+    """Requests that arrive as exchanges. Each walks the pipeline, and the transport serves those that pass."""
 
     def __init__(self, host: PipelineHost, pipeline: Pipeline, transport: ServerTransport) -> None:
         self._host = host
@@ -177,7 +177,7 @@ class Requests:
         return True
 
     def run(self, *, now: float) -> None:
-        """Walk on with the requests that were resumed."""
+        """Go on with the requests that were resumed."""
         resumed, self._resumed = self._resumed, []
         for held, answer in resumed:
             exchange = held.exchange
@@ -193,7 +193,7 @@ class Requests:
                 self._walk(exchange, held.layer + 1, True, now)
 
     def close(self, *, now: float) -> None:
-        """The server is closing: requests for a new session wait no longer."""
+        """The server is closing: turn away held requests for a new session."""
         for id in [id for id, held in self._held.items() if held.opens_session]:
             self._turn_away(id, CLOSING, now)
 

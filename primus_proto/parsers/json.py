@@ -1,4 +1,4 @@
-"""The JSON parser: what JavaScript's JSON knows, no more and no less (protocol 1)."""
+"""The JSON parser, which accepts exactly what JavaScript's JSON accepts (protocol 1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _finite(text: str) -> float:
 
 
 class JSONParser:
-    """JSON in text messages; a binary message is handed over undecoded, as bytes."""
+    """Encodes values as JSON in text messages. A binary message is passed on as bytes, undecoded."""
 
     name = "JSON"
     binary = False
@@ -34,12 +34,15 @@ class JSONParser:
         self._decode = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
 
     def encode(self, value: Any) -> str:
-        """Compact JSON text; EncodeError for what JSON cannot say (bytes, NaN, sets, loops, lone surrogates)."""
+        """Encode as compact JSON. Raises EncodeError for what JSON has no form for.
+
+        That is: bytes, sets, NaN and infinities, loops, and lone surrogates.
+        """
         try:
             text = self._encode(value)
             if not text.isascii():
                 text.encode()  # a lone surrogate cannot travel in a text frame
-                # Legal JSON, but line ends in the JavaScript that older peers evaluate.
+                # Valid in JSON, but line ends in JavaScript, as which older peers evaluate the text.
                 text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
         except (TypeError, ValueError, RecursionError) as error:
             hint = "; JSON has no bytes" if isinstance(value, bytes | bytearray | memoryview) else ""
@@ -47,13 +50,13 @@ class JSONParser:
         return text
 
     def decode(self, data: str | bytes) -> Any:
-        """The value of a text message, or the bytes of a binary one; DecodeError where it is not JSON."""
+        """Decode a text message; return the bytes of a binary one. Raises DecodeError for text that is not JSON."""
         if not isinstance(data, str):
             return data
         try:
             value = self._decode(data)
             if "\\ud" in data or "\\uD" in data:
-                self._encode(value).encode()  # refuses lone surrogates, wherever they hide
+                self._encode(value).encode()  # refuses lone surrogates, wherever they are
         except (ValueError, RecursionError) as error:
             raise DecodeError(f"not JSON: {error}", data) from error
         return value

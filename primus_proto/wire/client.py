@@ -15,7 +15,7 @@ import h11
 
 from ..errors import ConnectError
 from ..http.model import Answer, Headers
-from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, unwelcome
+from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, refusal_error
 from .channel import Channel, ChannelHost
 from .websocket import WebSocket, accept_token
 
@@ -253,7 +253,7 @@ class HttpClient:
         if job.answered is not None:
             job.answered(answer, now)
         else:
-            job.failed(unwelcome(answer), now)
+            job.failed(refusal_error(answer), now)
 
     def _fail(self, text: str, now: float) -> None:
         job, self.job = self.job, None

@@ -15,7 +15,7 @@ from typing import Any
 from primus_proto import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from primus_proto.http.model import Answer, Request, Response, error_response
 from primus_proto.limits import check_number
-from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, unwelcome
+from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, refusal_error
 from primus_proto.transports.pipe import Pipe
 from primus_proto.transports.registry import Transport
 
@@ -307,7 +307,7 @@ class ClientPipe(PollingPipe):
         self.patience.cancel()
         packets = unpack(answer.body) if answer.status == 200 else None
         if packets is None:
-            self._failed(unwelcome(answer), now)
+            self._failed(refusal_error(answer), now)
             return
         self.incoming(packets, now)
         self._touch()
@@ -317,7 +317,7 @@ class ClientPipe(PollingPipe):
         if self.sent_close:
             self.finish(now=now)
         elif answer.status != 204:
-            self._failed(unwelcome(answer), now)
+            self._failed(refusal_error(answer), now)
         else:
             if self.high:
                 self.session.drained()
@@ -351,7 +351,7 @@ class PollingClient:
                 pipe._touch()
                 self.host.opened(pipe, now=now)
             case _:
-                self._failed(unwelcome(answer), now)
+                self._failed(refusal_error(answer), now)
 
     def _failed(self, error: ConnectError, now: float) -> None:
         self.host.failed(error, now=now)

@@ -15,7 +15,7 @@ from primus_proto.commands import Abort, Close, Pause, Resume, SendMessage
 from primus_proto.http.model import Answer
 from primus_proto.session.messages import Message, ProtocolMessage
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from primus_proto.transports.base import ERROR_BODY, unwelcome
+from primus_proto.transports.base import ERROR_BODY, refusal_error
 from primus_proto.transports.pipe import MessagePipe, Pipe
 from primus_proto.transports.registry import TRANSPORTS
 from tests.unit.exchanges import ForeignCarrier, ForeignExchange, foreign_request
@@ -329,5 +329,5 @@ def test_the_pipe_of_the_message_seam_turns_acts_into_commands() -> None:
 
 
 def test_an_unwelcome_answer_is_kept_in_part() -> None:
-    error = unwelcome(Answer(403, Headers([("A", "b")]), b"x" * (ERROR_BODY + 1)))
+    error = refusal_error(Answer(403, Headers([("A", "b")]), b"x" * (ERROR_BODY + 1)))
     assert (error.status, error.headers, len(error.body)) == (403, (("A", "b"),), ERROR_BODY)
