@@ -126,12 +126,7 @@ def test_text_is_for_people() -> None:
     )
 
 
-@pytest.mark.parametrize("status", [400, 401, 499, 500, 599])
-def test_statuses_that_refuse(status: int) -> None:
-    check_status(status)
-
-
 @pytest.mark.parametrize("status", [200, 399, 600, 0, -401, True, "401", None, 401.0])
-def test_statuses_that_do_not(status: object) -> None:
+def test_statuses_that_do_not_refuse(status: object) -> None:
     with pytest.raises(ConfigError, match="from 400 to 599"):
         check_status(status)

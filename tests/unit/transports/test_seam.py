@@ -108,19 +108,6 @@ def test_large_messages_and_every_character(transformer: str) -> None:
     assert (data(world.server), data(world.client)) == ([value], [[value]])
 
 
-def test_an_echo_without_delay(transformer: str) -> None:
-    def echo(node: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.SparkData):
-            event.spark.write(event.data)
-
-    world = World(transformer, on_event=echo)
-    world.open()
-    for number in range(20):
-        world.client.client.write(number)
-        world.network.run(0.1)
-        assert data(world.client) == list(range(number + 1))
-
-
 def test_the_server_ends_it(transformer: str) -> None:
     world = World(transformer)
     spark = world.open()
@@ -230,14 +217,6 @@ def test_a_server_that_dies_and_comes_back(transformer: str) -> None:
     world.network.run(10)
     assert world.client.names[-1] == "open"
     assert data(world.server) == ["second"]
-
-
-def test_a_server_that_is_not_there(transformer: str) -> None:
-    network = VirtualNetwork()
-    client = network.connect("http://server", transformer=transformer, strategy=False)
-    network.run(1)
-    assert client.names == ["readyStateChange", "error", *ENDED]
-    assert str(client.all(ev.ErrorOccurred)[0].error) == "connection refused"
 
 
 def test_the_wrong_path(transformer: str) -> None:
