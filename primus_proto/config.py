@@ -72,7 +72,7 @@ def _url(value: object, pathname: str) -> SplitResult:
     if re.search(r"[\x00-\x20\x7f]", value) or not value.isascii():
         raise ConfigError(f"url must be ASCII without spaces; percent-encode the rest; got {value!r}")
     if parts.path.rstrip("/") not in ("", pathname):
-        raise ConfigError(f"url must not have a path: give pathname={parts.path!r} instead; got {value!r}")
+        raise ConfigError(f"url must not have a path of its own: give pathname={parts.path!r} instead; got {value!r}")
     return parts
 
 
