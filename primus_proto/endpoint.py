@@ -152,7 +152,7 @@ class ByteServer(_Endpoint):
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         self.server = Server(config, rng=rng, wall_offset=wall_offset)
         super().__init__(self.server)
-        self.options = self.server.config.transport
+        self.options = self.server.config.transport_options
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
         self._requests = Requests(self.server, self.server.pipeline, self._transport)
         self._closing = self._closed_idle = False
@@ -238,7 +238,7 @@ class _ClientEndpoint(_Endpoint):
     def __init__(self, session: Core, config: ClientConfig) -> None:
         super().__init__(session)
         self._config = config
-        self.options = config.transport
+        self.options = config.transport_options
         self.pool = Pool(self, config.authority)
 
     def channel_opened(self, channel: int, *, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The JSON parser: what JavaScript's JSON knows, no more and no less (protocol 1)."""
+"""The JSON parser, which accepts exactly what JavaScript's JSON accepts (protocol 1)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _unknown(value: object) -> NoReturn:
 
 
 class JSONParser:
-    """JSON in text messages; a binary message is handed over undecoded, as bytes."""
+    """Encodes values as JSON in text messages. A binary message is passed on as bytes, undecoded."""
 
     name = "JSON"
     binary = False
@@ -46,12 +46,10 @@ class JSONParser:
         self._slow = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
     def encode(self, value: Any) -> str:
-        """Compact JSON text; EncodeError for what JSON cannot say (bytes, NaN, sets, circles)."""
+        """Encode as compact JSON. Raises EncodeError for bytes, sets, NaN, infinities and loops."""
         try:
-            if type(value) is str or self._fast is None:
-                text = self._slow(value)
-            else:
-                text = "".join(self._fast(value, 0))
+            fast = self._fast if type(value) is not str else None
+            text = "".join(fast(value, 0)) if fast is not None else self._slow(value)
         except (TypeError, ValueError, RecursionError) as error:
             self._markers.clear()
             hint = "; JSON has no bytes" if isinstance(value, bytes | bytearray | memoryview) else ""
@@ -62,7 +60,7 @@ class JSONParser:
         return text if text.isascii() else _escaped(text)
 
     def decode(self, data: str | bytes) -> Any:
-        """The value of a text message, or the bytes of a binary one; DecodeError where it is not JSON."""
+        """Decode a text message; return the bytes of a binary one. Raises DecodeError for text that is not JSON."""
         if type(data) is not str:
             return data
         try:

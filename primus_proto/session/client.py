@@ -269,7 +269,7 @@ class Client(Core, Link):
         assert self._pipe is not None
         self._say(self._pipe, name, value)
 
-    def silence(self, missed: str, now: float) -> None:
+    def heartbeat_lost(self, missed: str, now: float) -> None:
         """The server is taken for dead; `missed` says what did not come."""
         self.online = False
         self.emit(ev.WentOffline())

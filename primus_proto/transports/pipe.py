@@ -126,7 +126,9 @@ class Pipe(ABC):
 
     def withdraw(self) -> tuple[str | bytes, ...]:
         """Take back what has not left the core; the payloads of what the application wrote, in order."""
-        return tuple(message.payload for message in self.take_all() if type(message) is not ProtocolMessage)
+        outbox, self._outbox = self._outbox or (), None
+        self._outbox_size = 0
+        return tuple(message.payload for message in outbox if type(message) is not ProtocolMessage)
 
     def _touch(self) -> None:
         if not self.dirty:
