@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import DecodeError, EncodeError, PrimusError
 from ..parsers import Parser
@@ -18,24 +18,23 @@ from .messages import PREFIX, Message, ProtocolMessage, parse_protocol_message, 
 
 __all__ = ["Link", "encode", "encode_protocol"]
 
-M = TypeVar("M", bound=Message)
-
 
 def encode(parser: Parser, value: Any) -> Message:
     """Encode an application's value; EncodeError for a reserved string or what the parser refuses (protocol 1)."""
     if isinstance(value, str) and value.startswith(PREFIX):
         raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value[:80]!r}")
-    return _encode(parser, value, Message)
+    try:
+        return Message(parser.encode(value))
+    except EncodeError:
+        raise
+    except Exception as error:
+        raise EncodeError(f"the parser failed: {error!r}") from error
 
 
 def encode_protocol(parser: Parser, text: str) -> ProtocolMessage:
     """Encode one of the protocol's own strings; EncodeError where the parser refuses it."""
-    return _encode(parser, text, ProtocolMessage)
-
-
-def _encode(parser: Parser, value: Any, kind: type[M]) -> M:
     try:
-        return kind(parser.encode(value))
+        return ProtocolMessage(parser.encode(text))
     except EncodeError:
         raise
     except Exception as error:

@@ -112,9 +112,11 @@ class WebSocket:
         "_held",
         "_limit",
         "_limits",
+        "_mask_bit",
         "_open",
         "_rest",
         "_rng",
+        "_short",
         "_text",
         "_wsproto",
         "owner",
@@ -138,6 +140,8 @@ class WebSocket:
         self._limits = limits
         self._limit = limit
         self._rng = client_rng
+        self._mask_bit = 0x80 if client_rng is None else 0  # of the frames that come
+        self._short = 6 if client_rng is None else 2  # their shortest header
         self._open = True  # no close was sent or received
         self._closed = False  # the owner has been told
         self._held = b""  # the beginning of a frame whose header does not tell its length yet
@@ -205,27 +209,36 @@ class WebSocket:
                 position += len(part)
                 self._judge(part, now)
                 continue
-            extent = frame_extent(received, position)
-            first = received[position]
-            if extent is None:
-                if end - position == 1 or first & 0x0F <= 2:
-                    self._held = received[position:]
-                else:  # a control frame cannot have such a length
-                    self._judge(received[position:], now)
-                return
-            header, length = extent
+            first, header = received[position], self._short
+            length = received[position + 1] ^ self._mask_bit if end - position > 1 else 126
+            if length > 125:  # not the short header that is expected
+                extent = frame_extent(received, position)
+                if extent is None:
+                    if end - position == 1 or first & 0x0F <= 2:
+                        self._held = received[position:]
+                    else:  # a control frame cannot have such a length
+                        self._judge(received[position:], now)
+                    return
+                header, length = extent
             stop = position + header + length
             if (
                 stop <= end
                 and (first == 0x81 or first == 0x82)
                 and not self._fragmented
                 and length <= self._limit
-                and (header == (6 if self._rng is None else 2) or self._minimal(header, length))
-                and (message := self._payload(received, first, stop - length, stop)) is not None
+                and (header == self._short or self._minimal(header, length))
             ):
-                position = stop
-                self.owner.received(message, now=now)
-                continue
+                data = received[stop - length : stop]
+                if self._rng is None:
+                    data = xor(data, received[stop - length - 4 : stop - length])
+                try:
+                    message = data if first == 0x82 else data.decode()
+                except UnicodeDecodeError:
+                    message = None  # for wsproto to say
+                if message is not None:
+                    position = stop
+                    self.owner.received(message, now=now)
+                    continue
             if first & 0x0F <= 2:
                 self._fragmented = first < 0x80
             part = received[position:stop]
@@ -241,20 +254,8 @@ class WebSocket:
 
     def _minimal(self, header: int, length: int) -> bool:
         """Whether the header is of the right kind and the length in it needs so many bytes."""
-        size = header - (6 if self._rng is None else 2)
+        size = header - self._short
         return (size == 2 and length > 125) or (size == 8 and 0xFFFF < length < 1 << 63)
-
-    def _payload(self, received: bytes, first: int, start: int, stop: int) -> str | bytes | None:
-        """The payload of a whole frame; None where it is text that is not UTF-8, which is for wsproto to say."""
-        data = received[start:stop]
-        if self._rng is None:
-            data = xor(data, received[start - 4 : start])
-        if first == 0x82:
-            return data
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            return None
 
     def _judge(self, data: bytes, now: float) -> None:
         """Give wsproto its part."""
