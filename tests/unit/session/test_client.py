@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import Client, ClientConfig, ClientState, DecodeError, EncodeError, LocalProtocolError
+from primus_proto import Client, ClientConfig, ClientState, EncodeError, LocalProtocolError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from tests.unit.sessions import START, ClientHost, Fussy, SlowPipe, commanded, opened, polled, slow, story
@@ -79,16 +79,6 @@ def test_data_of_every_kind_is_told_with_its_size() -> None:
     assert [event.size for event in events if isinstance(event, ev.DataReceived)] == [1, 5, 4, 2, 6, 16, 4]
 
 
-def test_a_message_that_cannot_be_decoded_is_an_error_in_its_place() -> None:
-    host = opened()
-    host.receive(1)
-    host.client.receive_message("{", now=host.now)
-    host.receive(2)
-    first, error, second = host.fresh()
-    assert (first, second) == (ev.DataReceived(1), ev.DataReceived(2))
-    assert isinstance(error, ev.ErrorOccurred)
-    assert isinstance(error.error, DecodeError)
-    assert host.client.state is ClientState.OPEN
 
 
 @pytest.mark.parametrize(
