@@ -1,4 +1,4 @@
-"""The message seam: its pipe turns acts into commands, and holds messages while the host's WebSocket takes no more."""
+"""The message seam: a host says when its WebSocket takes no more, and is told when to stop reading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from primus_proto import Limits, LocalProtocolError, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.session.messages import Message
 from tests.unit.sessions import ServerHost, needs_drain, opened, reason
 from tests.unit.wires import ServerWire
 
@@ -31,20 +30,6 @@ def dropped(host: ServerHost) -> list[Any]:
     return [event.payloads for event in host.fresh() if isinstance(event, ev.SparkMessagesDropped)]
 
 
-def test_the_pipe_gives_no_command_after_its_end(host: ServerHost, spark: Spark) -> None:
-    pipe = spark.pipe
-    assert pipe.transport == "messages"
-    pipe.close(1001, "bye")
-    pipe.close()
-    pipe.abort()
-    pipe.send(Message("late"))
-    for verb in (pipe.pause, pipe.resume, pipe.block, pipe.unblock):
-        verb()
-    assert host.commanded() == [cmd.Close(1001, "bye", spark)]
-    other = host.connect()
-    other.pipe.abort()
-    other.pipe.abort()
-    assert host.commanded() == [cmd.Abort(other)]
 
 
 # --- a WebSocket that takes no more ---
