@@ -92,14 +92,6 @@ def test_the_seed_decides_the_delays() -> None:
     assert delays(1) == delays(1) != delays(2)
 
 
-def test_without_a_number_of_retries_the_client_never_gives_up() -> None:
-    host = opened(retries=None, max=60.0)
-    host.lose()
-    for _ in range(100):
-        next_timer(host)
-        host.lose("refused")
-    assert attempts(host) == list(range(1, 102))
-    assert {event.retries for event in scheduled(host)} == {None}
 
 
 def test_reconnect_events_carry_attempt_delay_times_and_error() -> None:

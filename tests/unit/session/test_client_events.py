@@ -42,6 +42,10 @@ def end(host: ClientHost) -> None:
     host.client.end()
 
 
+def destroy(host: ClientHost) -> None:
+    host.client.destroy()
+
+
 def server_ends(host: ClientHost) -> None:
     host.receive(SERVER_CLOSE)
     host.lose(code=1000, reason="bye")
@@ -49,6 +53,17 @@ def server_ends(host: ClientHost) -> None:
 
 def wait(seconds: float) -> Callable[[ClientHost], None]:
     return lambda host: host.run(seconds)
+
+
+def manual() -> ClientHost:
+    return ClientHost(manual=True)
+
+
+def ended() -> ClientHost:
+    host = opened()
+    host.client.end()
+    host.told()
+    return host
 
 
 def timed_out_waiting(**options: Any) -> ClientHost:
@@ -99,7 +114,12 @@ ROWS: list[tuple[Callable[..., ClientHost], dict[str, Any], Callable[[ClientHost
     (attempting, {"retries": 1}, wait(30.0), ["reconnect timeout", "rsc(end)", *FAILED], "retries"),
     (attempting, {}, end, OVER, "local"),
     (timed_out_retrying, {}, end, OVER, "local"),
-    (lambda: ClientHost(manual=True), {}, end, ["end"], "local"),
+    (manual, {}, end, ["end"], "local"),
+    (ended, {}, end, [], "local"),
+    (opened, {}, destroy, [*OVER, "destroy"], "local"),
+    (waiting, {}, destroy, ["end", "destroy"], "local"),
+    (manual, {}, destroy, ["end", "destroy"], "local"),
+    (ended, {}, destroy, ["destroy"], "local"),
 ]
 
 
@@ -116,10 +136,11 @@ def test_each_thing_that_can_happen_tells_its_events_in_order(
     assert host.told() == told
     close = host.client.close_reason
     assert (close and close.kind) == kind
-    if host.client.state is ClientState.ENDED:
+    if host.client.state in (ClientState.ENDED, ClientState.DESTROYED):
         assert ready(host.client) is ReadyState.CLOSED
-        host.run(3600)
+        assert host.client.next_timeout() is None
         host.open()
+        end(host)
         assert host.told() == []
 
 
@@ -164,9 +185,18 @@ def test_a_second_end_changes_nothing() -> None:
     host.client.end()
     host.told()
     host.commanded()
-    host.client.end("more")
     host.client.end({1, 2})  # not even encoded
     assert (host.told(), host.commanded()) == ([], [])
+
+
+def test_the_close_reason_of_a_server_close_or_a_violation_has_its_details() -> None:
+    host = opened()
+    server_ends(host)
+    assert reason(host.client) == CloseReason("server", 1000, "bye")
+    host = opened()
+    host.lose(VIOLATION, code=1002)
+    assert host.fresh()[0] == ev.ErrorOccurred(VIOLATION)
+    assert reason(host.client) == CloseReason("lost", 1002, "", VIOLATION)
 
 
 @pytest.mark.parametrize(
@@ -186,17 +216,8 @@ def test_the_close_reason_of_a_loss_has_the_code_and_the_error(how: dict[str, An
     assert scheduled.error is close.error
 
 
-def test_the_close_reason_of_a_server_close_has_its_code_and_reason() -> None:
-    host = opened()
-    server_ends(host)
-    assert reason(host.client) == CloseReason("server", 1000, "bye")
 
 
-def test_a_violation_by_the_server_is_told_first() -> None:
-    host = opened()
-    host.lose(VIOLATION, code=1002)
-    assert host.fresh()[0] == ev.ErrorOccurred(VIOLATION)
-    assert reason(host.client) == CloseReason("lost", 1002, "", VIOLATION)
 
 
 @pytest.mark.parametrize(
@@ -237,14 +258,6 @@ def test_a_successful_attempt_opens_the_client_again() -> None:
     assert host.told() == REOPENED[2:]
 
 
-def test_a_connection_after_a_pong_timeout_is_online_again() -> None:
-    host = opened()
-    host.run(35.0)
-    host.told()
-    host.run(0.5)
-    host.open()
-    assert host.told() == ["reconnect", "rsc(opening)", "reconnected", "online", "rsc(open)", "open"]
-    assert host.client.online
 
 
 @pytest.mark.parametrize("error", [None, "refused", ConnectError("no", status=401), ConnectError("no", status=200)])
@@ -334,35 +347,7 @@ def test_open_after_the_end_connects_anew() -> None:
     assert first.url != second.url
 
 
-def test_a_manual_client_waits_for_open() -> None:
-    host = ClientHost(manual=True)
-    assert (host.told(), host.commanded()) == ([], [])
-    assert (host.client.state, host.client.close_reason) == (ClientState.IDLE, None)
-    host.client.open()
-    host.open()
-    assert host.told() == OPENED
 
 
-@pytest.mark.parametrize(
-    ("start", "told"),
-    [
-        (opened, [*OVER, "destroy"]),
-        (waiting, ["end", "destroy"]),
-        (lambda: ClientHost(manual=True), ["end", "destroy"]),
-    ],
-)
-def test_destroy_ends_the_client_and_says_so_once(start: Callable[[], ClientHost], told: list[str]) -> None:
-    host = start()
-    host.client.destroy()
-    assert host.told() == told
-    host.client.destroy()
-    host.client.end()
-    assert host.told() == []
 
 
-def test_destroy_after_the_end_only_says_so() -> None:
-    host = opened()
-    host.client.end()
-    host.told()
-    host.client.destroy()
-    assert host.told() == ["destroy"]

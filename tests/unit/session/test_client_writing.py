@@ -46,26 +46,8 @@ def test_write_before_open_is_sent_in_order_before_the_open_event(manual: bool) 
     assert host.sent() == [1, 2]
 
 
-def test_write_while_reconnecting_is_sent_on_the_next_connection() -> None:
-    host = opened()
-    host.lose()
-    host.client.write("waiting")
-    host.run(0.5)
-    host.client.write("attempting")
-    host.open()
-    host.client.write("open")
-    assert host.sent() == ["waiting", "attempting", "open"]
 
 
-def test_write_after_the_end_does_nothing() -> None:
-    host = opened()
-    host.client.end()
-    assert host.client.write("lost") is False
-    host.client.open()
-    host.open()
-    assert "lost" not in host.sent()
-    host.client.destroy()
-    assert host.client.write({1}) is False
 
 
 @pytest.mark.parametrize("value", ["primus::server::close", "primus::", {1, 2}, b"x", float("nan")])
@@ -81,30 +63,8 @@ def test_a_value_that_cannot_be_sent_raises_and_changes_nothing(value: Any) -> N
         assert host.client.state is before
 
 
-@pytest.mark.parametrize(
-    ("options", "values", "taken", "lost"),
-    [
-        ({"queue_size": 2}, [1, 2, 3], [True, True, True], [("1",)]),
-        ({"queue_size": 0}, [1], [False], [("1",)]),
-        ({"limits": Limits(queue=10)}, ["aaaa", "bbbb"], [True, True], [('"aaaa"',)]),
-        ({"limits": Limits(queue=10)}, ["bbbb", "x" * 9], [True, False], [('"xxxxxxxxx"',)]),
-    ],
-)
-def test_a_full_queue_drops_the_oldest_and_reports_it(
-    options: dict[str, Any], values: list[Any], taken: list[bool], lost: list[tuple[str, ...]]
-) -> None:
-    host = ClientHost(**options)
-    assert [host.client.write(value) for value in values] == taken
-    assert dropped(host) == [ev.MessagesDropped(payloads, "the queue is full") for payloads in lost]
 
 
-def test_the_end_reports_the_queue_as_dropped_before_it() -> None:
-    host = ClientHost()
-    host.client.write("a")
-    host.client.end("b")
-    report, ended = host.fresh()[-2:]
-    assert report == ev.MessagesDropped(('"a"', '"b"'), "the client ended")
-    assert isinstance(ended, ev.Ended)
 
 
 # --- back-pressure ---
@@ -262,30 +222,8 @@ def test_a_loss_reports_exactly_what_the_driver_was_not_given(
     assert wire.client.buffered == 0
 
 
-def test_an_end_sends_what_was_written_before_and_its_last_value() -> None:
-    wire = ClientWire()
-    channel = wire.open()
-    wire.block(channel)
-    wire.client.write("before")
-    wire.client.end("last")
-    wire.told()
-    wire.run(4.0)
-    assert wire.take(channel) == b""
-    wire.unblock(channel)
-    assert [sent.payload for sent in wire.frames_of(channel)] == [b'"before"', b'"last"', b"\x03\xe8"]
-    wire.run(10.0)
-    assert wire.told() == []
 
 
-def test_a_queued_message_that_is_lost_on_opening_is_reported_once() -> None:
-    wire = ClientWire()
-    wire.client.write("early")
-    said = wire.up()
-    wire.endpoint.receive_data(wire.channel, wire.answer(said), now=wire.now)
-    wire.endpoint.channel_closed(wire.channel, "reset", now=wire.now)
-    assert dropped(wire) == [ev.MessagesDropped(('"early"',), GONE)]
-    wire.client.end()
-    assert dropped(wire) == []
 
 
 def test_a_host_is_given_no_message_for_a_lost_connection() -> None:

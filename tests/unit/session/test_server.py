@@ -276,16 +276,6 @@ def test_any_other_request_is_answered_as_at_the_byte_seam(host: ServerHost, req
     assert (reply.status, reply.body) == (status, b"" if request_.method == "HEAD" else answer.body)
 
 
-def test_a_closing_server_refuses_requests_under_its_pathname(host: ServerHost) -> None:
-    host.connect()
-    host.server.close(timeout=5.0)
-    for request in (head("/primus", UPGRADE), head("/primus"), head("/primus/spec")):
-        answer = host.server.answer(request)
-        assert isinstance(answer, Response)
-        assert (answer.status, json.loads(answer.body)) == (503, {"error": "the server is closing"})
-    answer = host.server.answer(head("/"))
-    assert isinstance(answer, Response)
-    assert answer.status == 404
 
 
 def test_a_refusal_has_the_form_of_protocol_6(host: ServerHost) -> None:

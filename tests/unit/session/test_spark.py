@@ -23,7 +23,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.session.link import encode
 from tests.unit.sessions import PEER, SPARK_OVER, Fussy, ServerHost, SlowPipe, needs_drain, reason, request, story
-from tests.unit.wires import CLOSE, TEXT, Frame, ServerWire, close_frame, frame
+from tests.unit.wires import TEXT, Frame, ServerWire, frame
 
 SERVER_CLOSE = '"primus::server::close"'
 GONE = "the connection is gone"
@@ -363,50 +363,10 @@ def test_a_loss_reports_exactly_what_the_driver_was_not_given() -> None:
     assert events[-2] == ev.SparkMessagesDropped(spark, ('"waits"', '"written in the same turn"'), GONE)
 
 
-def test_a_pending_answer_is_not_reported_as_dropped() -> None:
-    host = ServerHost(limits=Limits(backlog=10))
-    spark = host.connect(pipe=SlowPipe())
-    spark.write("more than ten bytes")
-    host.ping(spark)
-    spark.connection_lost(now=host.now)
-    assert ev.SparkMessagesDropped(spark, ('"more than ten bytes"',), GONE) in host.fresh()
 
 
-@pytest.mark.parametrize(("ending", "code"), [("flatline", 1000), ("goodbye", 3000), ("violation", 1002)])
-def test_what_is_reported_as_dropped_is_not_sent_any_more(ending: str, code: int) -> None:
-    wire = ServerWire(limits=Limits(close=1000.0))
-    peer, spark = wire.connect()
-    wire.block(peer.channel)
-    spark.write("unsent")
-    wire.pump()
-    if ending == "flatline":
-        wire.run(100.0)
-    else:
-        peer.send(close_frame(3000) if ending == "goodbye" else frame(TEXT, "x", mask=False))
-    assert ev.SparkMessagesDropped(spark, ('"unsent"',), GONE) in wire.fresh()
-    wire.unblock(peer.channel)
-    (left,) = peer.frames()
-    assert (left.opcode, int.from_bytes(left.payload[:2])) == (CLOSE, code)
 
 
-@pytest.mark.parametrize("reads", [True, False])
-def test_an_end_sends_what_was_written_before_if_the_client_reads_in_time(reads: bool) -> None:
-    wire = ServerWire()
-    peer, spark = wire.connect()
-    wire.block(peer.channel)
-    spark.write("before")
-    spark.end("last")
-    assert wire.told() == SPARK_OVER
-    wire.run(4.9)
-    if reads:
-        wire.unblock(peer.channel)
-        texts = [b'"before"', b'"last"', SERVER_CLOSE.encode()]
-        assert peer.frames() == [*(Frame(TEXT, text) for text in texts), Frame(CLOSE, b"\x03\xe8")]
-    wire.run(0.2)
-    assert peer.aborted()
-    assert wire.take(peer.channel) == b""
-    assert wire.told() == []
-    assert wire.endpoint.next_timeout() is None
 
 
 # --- pausing, and a parser that fails ---
