@@ -79,7 +79,10 @@ ACCEPTED = {
 
 def heeded(dialect: str, **options: Any) -> dict[str, Any]:
     """The dialect, and those of the options that it does not refuse."""
-    return {"dialect": dialect, **{name: options[name] for name in options if dialect in ACCEPTED.get(name, (dialect,))}}
+    return {
+        "dialect": dialect,
+        **{name: options[name] for name in options if dialect in ACCEPTED.get(name, (dialect,))},
+    }
 
 
 Polls = Client | Server | ByteClient | ByteServer | SpecQuery

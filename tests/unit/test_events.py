@@ -21,7 +21,7 @@ NAMES = {*CLIENT, *SPARK, *SERVER, "flatline"}
 EVENTS = [kind for kind in vars(ev).values() if isinstance(kind, type) and issubclass(kind, ev.Event)]
 
 
-@pytest.mark.parametrize("name", sorted(NAMES) + ["incoming::x", "outgoing::"])
+@pytest.mark.parametrize("name", [*sorted(NAMES), "incoming::x", "outgoing::"])
 def test_documented_names_and_prefixes_are_reserved(name: str) -> None:
     assert pp.reserved(name)
 

@@ -92,8 +92,6 @@ def test_the_seed_decides_the_delays() -> None:
     assert delays(1) == delays(1) != delays(2)
 
 
-
-
 def test_reconnect_events_carry_attempt_delay_times_and_error() -> None:
     host = opened(retries=2)
     lost, refused = ConnectionLost("gone"), ConnectError("refused")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
@@ -77,8 +76,6 @@ def test_data_of_every_kind_is_told_with_its_size() -> None:
     events = host.fresh()
     assert events == [ev.DataReceived(value) for value in (*values, b"\x00raw")]
     assert [event.size for event in events if isinstance(event, ev.DataReceived)] == [1, 5, 4, 2, 6, 16, 4]
-
-
 
 
 @pytest.mark.parametrize(
@@ -194,7 +191,7 @@ def test_the_id_asked_for_on_the_last_connection_does_not_count_on_the_next() ->
 def test_the_id_can_only_be_asked_for_while_open() -> None:
     host = ClientHost()
     host.told()
-    with pytest.raises(LocalProtocolError, match="^the id can only be asked for while the connection is open$"):
+    with pytest.raises(LocalProtocolError, match=r"^the id can only be asked for while the connection is open$"):
         host.client.request_id()
     assert host.told() == []
 

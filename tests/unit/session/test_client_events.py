@@ -101,6 +101,7 @@ ROWS: list[tuple[Callable[..., ClientHost], dict[str, Any], Callable[[ClientHost
     (connecting, {"retries": 0}, refuse, ["error", "rsc(end)", *FAILED], "retries"),
     (connecting, {"strategy": False}, refuse, ["error", *OVER], "lost"),
     (connecting, {"strategy": "disconnect,online"}, refuse, ["error", *OVER], "lost"),
+    (connecting, {"strategy": False}, lambda host: host.lose(ConnectionLost("reset")), ["error", *OVER], "lost"),
     (connecting, {}, wait(10.0), ["timeout", "reconnect scheduled"], None),
     (connecting, {"strategy": "disconnect"}, wait(10.0), ["timeout", *OVER], "timeout"),
     (connecting, {}, end, OVER, "local"),
@@ -216,10 +217,6 @@ def test_the_close_reason_of_a_loss_has_the_code_and_the_error(how: dict[str, An
     assert scheduled.error is close.error
 
 
-
-
-
-
 @pytest.mark.parametrize(
     ("dialect", "seconds", "text"),
     [
@@ -227,9 +224,7 @@ def test_the_close_reason_of_a_loss_has_the_code_and_the_error(how: dict[str, An
         ("primus", 45.0, "the server sent no ping in time"),
     ],
 )
-def test_a_silent_server_is_aborted_and_the_error_says_what_was_missed(
-    dialect: str, seconds: float, text: str
-) -> None:
+def test_a_silent_server_is_aborted_and_the_error_says_what_was_missed(dialect: str, seconds: float, text: str) -> None:
     """So that a wrongly named dialect can be told from a dead server."""
     host = opened(dialect=dialect)
     host.run(seconds)
@@ -256,8 +251,6 @@ def test_a_successful_attempt_opens_the_client_again() -> None:
     assert host.told() == ["reconnect"]
     host.open()
     assert host.told() == REOPENED[2:]
-
-
 
 
 @pytest.mark.parametrize("error", [None, "refused", ConnectError("no", status=401), ConnectError("no", status=200)])
@@ -345,9 +338,3 @@ def test_open_after_the_end_connects_anew() -> None:
     assert host.told() == OPENED
     first, second = [command for command in host.done if isinstance(command, cmd.Connect)]
     assert first.url != second.url
-
-
-
-
-
-

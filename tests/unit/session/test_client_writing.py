@@ -46,10 +46,6 @@ def test_write_before_open_is_sent_in_order_before_the_open_event(manual: bool) 
     assert host.sent() == [1, 2]
 
 
-
-
-
-
 @pytest.mark.parametrize("value", ["primus::server::close", "primus::", {1, 2}, b"x", float("nan")])
 def test_a_value_that_cannot_be_sent_raises_and_changes_nothing(value: Any) -> None:
     for host in (ClientHost(), opened()):
@@ -61,10 +57,6 @@ def test_a_value_that_cannot_be_sent_raises_and_changes_nothing(value: Any) -> N
                 verb(value)
         assert (host.told(), host.commanded(), host.client.buffered) == ([], [], 0)
         assert host.client.state is before
-
-
-
-
 
 
 # --- back-pressure ---
@@ -220,10 +212,6 @@ def test_a_loss_reports_exactly_what_the_driver_was_not_given(
     assert events[place] == ev.MessagesDropped(('"waits"', '"too"'), GONE)
     assert names.count("messages dropped") == 1
     assert wire.client.buffered == 0
-
-
-
-
 
 
 def test_a_host_is_given_no_message_for_a_lost_connection() -> None:

@@ -54,8 +54,6 @@ def test_the_pong_restarts_the_timer_and_sets_the_latency_once() -> None:
     assert host.told() == []
 
 
-
-
 @pytest.mark.parametrize("outstanding", [False, True])
 def test_any_pong_restarts_the_timer_but_only_the_right_one_sets_the_latency(outstanding: bool) -> None:
     host = opened()
@@ -98,8 +96,6 @@ def test_each_connection_has_a_heartbeat_of_its_own(after: float) -> None:
     assert host.client.next_timeout() == host.now + 25.0
 
 
-
-
 # --- while the application does not read ---
 
 
@@ -137,8 +133,6 @@ def test_a_pause_that_ended_before_the_ping_excuses_nothing() -> None:
     host.client.resume()
     host.run(15.0)
     assert host.told()[0] == "offline"
-
-
 
 
 @pytest.mark.parametrize("proven", [False, True])
@@ -201,8 +195,6 @@ def test_each_ping_of_the_server_is_answered_at_once_with_its_value() -> None:
     host.receive("primus::ping::" + "1" * 65)
     assert host.sent() == []
     assert host.told() == ["message ignored"]
-
-
 
 
 def test_without_a_ping_of_the_server_the_client_is_offline() -> None:
@@ -335,8 +327,6 @@ def test_a_spec_that_comes_late_counts_from_the_open() -> None:
     assert len(host.sent()) == 1, "overdue"
 
 
-
-
 def test_a_spec_that_comes_between_two_connections_starts_no_timer() -> None:
     host = opened(min=1000.0)
     host.lose("gone")
@@ -354,8 +344,6 @@ def test_a_spec_that_comes_while_paused_keeps_the_pause() -> None:
     assert len(host.sent()) == 12
 
 
-
-
 def test_a_ping_of_the_server_cancels_the_clients_own() -> None:
     host = opened()
     host.run(25.0)
@@ -365,10 +353,6 @@ def test_a_ping_of_the_server_cancels_the_clients_own() -> None:
     assert (host.told(), host.sent()) == ([], [])
     host.run(0.001)
     assert host.told()[0] == "offline"
-
-
-
-
 
 
 def test_a_spec_that_says_nothing_new_leaves_the_outstanding_ping_alone() -> None:

@@ -244,8 +244,6 @@ def test_a_ping_that_gets_no_second_answer_begins_a_new_silence() -> None:
     assert host.fresh()[-1] == ev.Flatlined(spark, 2)
 
 
-
-
 # --- happn: while the application does not read ---
 
 

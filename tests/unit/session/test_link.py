@@ -56,7 +56,10 @@ def test_a_parser_that_fails_to_encode_is_an_encode_error(outcome: Any) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "text", "payload"),
-    [(KeyError("k"), "the parser failed: KeyError('k')", "raw"), (DecodeError("my words", b"mine"), "my words", b"mine")],
+    [
+        (KeyError("k"), "the parser failed: KeyError('k')", "raw"),
+        (DecodeError("my words", b"mine"), "my words", b"mine"),
+    ],
 )
 def test_a_parser_that_fails_to_decode_is_an_error_event(outcome: Exception, text: str, payload: str | bytes) -> None:
     host = ServerHost(parser=Broken(outcome))

@@ -30,8 +30,6 @@ def dropped(host: ServerHost) -> list[Any]:
     return [event.payloads for event in host.fresh() if isinstance(event, ev.SparkMessagesDropped)]
 
 
-
-
 # --- a WebSocket that takes no more ---
 
 

@@ -276,8 +276,6 @@ def test_any_other_request_is_answered_as_at_the_byte_seam(host: ServerHost, req
     assert (reply.status, reply.body) == (status, b"" if request_.method == "HEAD" else answer.body)
 
 
-
-
 def test_a_refusal_has_the_form_of_protocol_6(host: ServerHost) -> None:
     answer = host.server.refusal("no entry", authenticate="Basic")
     assert (answer.status, json.loads(answer.body)) == (401, {"error": "no entry"})

@@ -57,8 +57,6 @@ def test_the_address_of_a_client_behind_a_trusted_proxy_is_the_forwarded_one() -
     assert spark.address == Address("9.9.9.9", 0)
 
 
-
-
 # --- reading ---
 
 
@@ -84,10 +82,6 @@ def test_a_message_that_cannot_be_decoded_is_an_error_in_its_place(host: ServerH
     assert isinstance(error.error, DecodeError)
     assert logged == ev.Logged("error", f"spark {spark.id}: {error.error}")
     assert spark.is_open
-
-
-
-
 
 
 def test_a_closed_spark_takes_nothing_in(host: ServerHost) -> None:
@@ -361,12 +355,6 @@ def test_a_loss_reports_exactly_what_the_driver_was_not_given() -> None:
     events = wire.fresh()
     assert story(events) == SPARK_LOSS
     assert events[-2] == ev.SparkMessagesDropped(spark, ('"waits"', '"written in the same turn"'), GONE)
-
-
-
-
-
-
 
 
 # --- pausing, and a parser that fails ---
