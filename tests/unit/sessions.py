@@ -228,6 +228,11 @@ class ServerHost(Host):
         self.receive(spark, f"primus::ping::{value}")
 
 
+def manual() -> ClientHost:
+    """A host whose client was never opened."""
+    return ClientHost(manual=True)
+
+
 def connecting(**options: Any) -> ClientHost:
     """A host in the middle of its first attempt, with nothing left to tell."""
     host = ClientHost(**options)
@@ -258,6 +263,15 @@ def attempting(**options: Any) -> ClientHost:
     host = waiting(**options)
     host.run(0.5)
     assert host.told() == ["reconnect", "rsc(opening)"]
+    host.commanded()
+    return host
+
+
+def ended(**options: Any) -> ClientHost:
+    """A host whose client was opened and ended, with nothing left to tell."""
+    host = opened(**options)
+    host.client.end()
+    host.told()
     host.commanded()
     return host
 

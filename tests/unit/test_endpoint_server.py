@@ -84,29 +84,6 @@ def test_empty_data_changes_nothing() -> None:
     assert wire.told() == ["connection"]
 
 
-def test_any_buffer_is_taken_and_no_reference_to_it_is_kept() -> None:
-    """A bytearray cannot be resized while a view of it is kept, so a kept view raises here."""
-    wire = ServerWire()
-    peer = wire.accept()
-    held = b"x" * 300
-    for data in (
-        request(body=held[:200])[:-1],
-        b"x",
-        request("GET", "/elsewhere")[:-3],
-        b"\r\n\r\n"[1:],
-        handshake() + frame(TEXT, held)[:-1],
-        b"x",
-        frame(2, held, fin=False),
-        frame(0, held)[:50],
-    ):
-        buffer = bytearray(data)
-        wire.endpoint.receive_data(peer.channel, memoryview(buffer), now=wire.now)
-        buffer.clear()
-        wire.endpoint.receive_data(peer.channel, buffer, now=wire.now)
-        wire.pump()
-        buffer.extend(data * 2)
-
-
 def test_nothing_is_kept_of_sessions_that_are_over() -> None:
     wire = ServerWire(limits=Limits(heartbeat_max=600))
     wire.connect("/primus?ping=1000&pong=1000")  # what is due earlier keeps the heap from shrinking by itself

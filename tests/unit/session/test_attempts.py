@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ClientState, ConnectError, ConnectionLost, LocalProtocolError
+from primus_proto import ClientState, ConnectError, ConnectionLost
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from tests.unit.sessions import (
@@ -19,6 +19,8 @@ from tests.unit.sessions import (
     ClientHost,
     attempting,
     connecting,
+    ended,
+    manual,
     opened,
     waiting,
 )
@@ -80,16 +82,6 @@ def test_delays_grow_until_the_retries_are_used_up(open_first: bool) -> None:
     for n, delay in enumerate(later, start=2):
         assert 0.5 * 2 ** (n - 1) <= delay <= 0.5 * 2**n
         assert delay == round(delay, 3)
-
-
-def test_the_seed_decides_the_delays() -> None:
-    def delays(seed: int) -> list[float]:
-        host = opened(seed=seed)
-        host.lose()
-        refuse_all(host)
-        return [event.delay for event in scheduled(host)]
-
-    assert delays(1) == delays(1) != delays(2)
 
 
 def test_reconnect_events_carry_attempt_delay_times_and_error() -> None:
@@ -161,23 +153,6 @@ def test_the_count_starts_over_with_a_fresh_open() -> None:
     assert attempts(host) == [1, 2, 1]
 
 
-def test_a_second_loss_while_waiting_changes_nothing() -> None:
-    host = waiting()
-    due = host.client.next_timeout()
-    host.lose("again")
-    assert host.told() == []
-    assert host.client.next_timeout() == due
-
-
-@pytest.mark.parametrize("start", [connecting, opened, waiting])
-def test_open_raises_while_a_session_is_on(start: Callable[[], ClientHost]) -> None:
-    host = start()
-    state, due = host.client.state, host.client.next_timeout()
-    with pytest.raises(LocalProtocolError, match=r"cannot do 'open\(\)' while"):
-        host.client.open()
-    assert (host.client.state, host.told(), host.client.next_timeout()) == (state, [], due)
-
-
 # --- the network, as the host reports it ---
 
 
@@ -186,13 +161,6 @@ def silent(**options: Any) -> ClientHost:
     host = opened(**options)
     host.run(35.0)
     assert host.told() == ["offline", *LOST]
-    return host
-
-
-def ended(**options: Any) -> ClientHost:
-    host = opened(**options)
-    host.client.end()
-    host.told()
     return host
 
 
@@ -225,7 +193,7 @@ NOTHING_MORE: list[str] = []
         (opened, {"retries": 0}, ["offline", "online"], ["offline", *OVER, "online", "reconnect failed", "end"], []),
         (ended, {}, ["offline", "online"], ["offline", "online"], NOTHING_MORE),
         (opened, {}, ["offline", "end", "online"], ["offline", *OVER, "online"], NOTHING_MORE),
-        (lambda: ClientHost(manual=True), {}, ["offline", "online"], ["offline", "online"], NOTHING_MORE),
+        (manual, {}, ["offline", "online"], ["offline", "online"], NOTHING_MORE),
         (opened, {}, ["offline", "destroy", "online", "offline"], ["offline", *OVER, "destroy"], NOTHING_MORE),
         (opened, {}, ["destroy", "offline"], [*OVER, "destroy"], NOTHING_MORE),
     ],

@@ -18,6 +18,8 @@ from tests.unit.sessions import (
     ClientHost,
     attempting,
     connecting,
+    ended,
+    manual,
     opened,
     ready,
     reason,
@@ -53,17 +55,6 @@ def server_ends(host: ClientHost) -> None:
 
 def wait(seconds: float) -> Callable[[ClientHost], None]:
     return lambda host: host.run(seconds)
-
-
-def manual() -> ClientHost:
-    return ClientHost(manual=True)
-
-
-def ended() -> ClientHost:
-    host = opened()
-    host.client.end()
-    host.told()
-    return host
 
 
 def timed_out_waiting(**options: Any) -> ClientHost:
@@ -175,7 +166,7 @@ def test_end_closes_the_connection_after_the_last_value() -> None:
 
 
 def test_end_before_the_first_poll_asks_for_no_connection() -> None:
-    for host, told in ((ClientHost(), ["rsc(opening)", *OVER]), (ClientHost(manual=True), ["end"])):
+    for host, told in ((ClientHost(), ["rsc(opening)", *OVER]), (manual(), ["end"])):
         host.client.end()
         assert host.told() == told
         assert host.commanded() == []
