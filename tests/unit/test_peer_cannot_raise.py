@@ -111,35 +111,33 @@ def traffic(draw: st.DrawFn, good: list[bytes]) -> list[bytes | None]:
     return packets
 
 
-acts = st.lists(
-    st.sampled_from(["wait", "long", "write", "end", "pause", "resume", "block", "unblock", "none"]), max_size=12
-)
+ACTS = ["wait", "long", "write", "end", "pause", "resume", "block", "unblock", "none"]
+acts = st.lists(st.sampled_from(ACTS), max_size=12)
 
 
-def apply_to_server(wire: ServerWire, channel: int, act: str) -> None:
+def act_on(wire: ServerWire | ClientWire, channel: int, act: str) -> None:
     """The application or the driver does something at the same time."""
+    sessions = list(wire.server) if isinstance(wire, ServerWire) else [wire.client]
     match act:
         case "wait":
             wire.run(0.7)
         case "long":
             wire.run(20)
         case "write":
-            wire.server.write("x" * 300)
-        case "end":
-            for spark in wire.server:
-                spark.end("bye")
-        case "pause" | "resume":
-            for spark in wire.server:
-                (spark.pause if act == "pause" else spark.resume)()
+            for session in sessions:
+                session.write("x" * 300)
+        case "end" | "pause" | "resume":
+            for session in sessions:
+                getattr(session, act)()
         case "block":
             if channel not in wire.closed:
                 wire.block(channel)
         case "unblock":
             wire.unblock(channel)
         case _:
-            decided = wire.all(ev.RequestHeld)
-            if decided:
-                wire.endpoint.resume(decided[-1].id)
+            held = wire.all(ev.RequestHeld)
+            if held and isinstance(wire, ServerWire):
+                wire.endpoint.resume(held[-1].id)
     wire.pump()
 
 
@@ -172,7 +170,7 @@ def test_no_bytes_make_a_server_raise(packets: list[bytes | None], acts: list[st
             peer.eof()
         else:
             peer.send(packet)
-        apply_to_server(wire, peer.channel, next(steps, "none"))
+        act_on(wire, peer.channel, next(steps, "none"))
         if peer.closed():
             break
     before = len(wire.seen)
@@ -208,25 +206,7 @@ def test_no_bytes_make_a_client_raise(packets: list[bytes | None], acts: list[st
             wire.eof(channel, "reset")
         elif start != "asked":
             wire.feed(channel, packet)
-        match next(steps, "none"):
-            case "wait":
-                wire.run(0.7)
-            case "long":
-                wire.run(20)
-            case "write":
-                wire.client.write("x" * 300)
-            case "end":
-                wire.client.end()
-            case "pause":
-                wire.client.pause()
-            case "resume":
-                wire.client.resume()
-            case "block":
-                if channel not in wire.closed:
-                    wire.block(channel)
-            case "unblock":
-                wire.unblock(channel)
-        wire.pump()
+        act_on(wire, channel, next(steps, "none"))
     wire.client.end()
     wire.unblock(channel)
     wire.run(60)

@@ -14,7 +14,6 @@ from primus_proto import (
     ConfigError,
     EncodeError,
     Headers,
-    Limits,
     LocalProtocolError,
     Request,
     Response,
@@ -25,7 +24,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http.spec import spec_response
 from primus_proto.parsers import JSONParser
-from tests.unit.sessions import PEER, SPARK_OVER, START, ServerHost, SlowPipe, commanded, polled, request, story
+from tests.unit.sessions import PEER, SPARK_OVER, START, ServerHost, SlowPipe, commanded, polled, request
 from tests.unit.wires import ServerWire
 
 SERVER_CLOSE = '"primus::server::close"'
@@ -118,17 +117,6 @@ def test_a_wrong_broadcast_raises_and_changes_nothing(host: ServerHost) -> None:
         with pytest.raises(EncodeError):
             host.server.write(value)
     assert (host.told(), host.commanded()) == ([], [])
-
-
-def test_a_broadcast_counts_who_took_it_and_cuts_who_does_not_read() -> None:
-    host = ServerHost(limits=Limits(backlog=10))
-    slow = host.connect(pipe=SlowPipe())
-    host.connect()
-    assert host.server.write("x" * 20) == 2
-    assert host.server.write("x") == 1
-    assert story(host.fresh()) == ["error", "log", *SPARK_OVER[:-1], "messages dropped", "end"]
-    assert not slow.is_open
-    assert len(host.server) == 1
 
 
 # --- closing ---
