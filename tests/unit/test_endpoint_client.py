@@ -10,26 +10,7 @@ import pytest
 from primus_proto import ClientConfig, ClientState, ConnectError, SpecQuery
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.wires import CLOSE, OFFSET, PING, PONG, TEXT, ClientWire, Frame, Wire, close_frame, frame
-
-
-def test_a_session_from_the_first_byte_to_the_last() -> None:
-    wire = ClientWire()
-    wire.client.write("early")
-    channel = wire.open()
-    assert wire.told() == ["readyStateChange", "readyStateChange", "open"]
-    assert wire.frames() == [Frame(TEXT, b'"early"', masked=True)]
-    wire.feed(channel, frame(TEXT, '{"a":1}', mask=False) + frame(PING, "x", mask=False))
-    assert wire.told() == ["data"]
-    assert wire.frames() == [Frame(PONG, b"x", masked=True)]
-    wire.run(25)
-    (ping,) = wire.frames()
-    assert ping.payload == b'"primus::ping::%d"' % int((wire.now + OFFSET) * 1000)
-    wire.feed(channel, frame(TEXT, '"primus::server::close"', mask=False) + close_frame(1000, mask=False))
-    assert wire.frames() == [Frame(CLOSE, b"\x03\xe8", masked=True)]
-    assert wire.told() == ["readyStateChange", "close", "end"]
-    assert wire.closed == {channel: False}
-    assert (wire.endpoint.channels, wire.endpoint.next_timeout()) == (0, None)
+from tests.unit.wires import TEXT, ClientWire, Wire, frame
 
 
 def test_each_attempt_has_a_channel_of_its_own_and_stale_news_is_ignored() -> None:
@@ -79,22 +60,6 @@ def test_a_client_may_end_at_any_moment_of_an_attempt(moment: str) -> None:
         wire.endpoint.channel_opened(1, now=wire.now)
         wire.eof(1)
     assert wire.told() == []
-
-
-def test_open_does_not_wait_for_the_last_connection_to_close() -> None:
-    wire = ClientWire(ping=False)
-    old = wire.open()
-    wire.client.end("bye")
-    wire.client.open()
-    wire.pump()
-    assert [each.payload for each in wire.frames_of(old)] == [b'"bye"', b"\x03\xe8"]
-    new = wire.open()
-    wire.feed(old, frame(TEXT, '"late"', mask=False) + close_frame(1000, mask=False))
-    assert wire.closed == {old: False}
-    wire.client.write("hello")
-    wire.pump()
-    assert wire.frames_of(new) == [Frame(TEXT, b'"hello"', masked=True)]
-    assert wire.all(ev.DataReceived) == []
 
 
 # --- the spec ---

@@ -22,9 +22,7 @@ from tests.unit.wires import (
     ServerWire,
     close_frame,
     frame,
-    frames,
     handshake,
-    replies,
     request,
 )
 
@@ -231,27 +229,3 @@ def test_no_bytes_make_a_spec_query_raise(packets: list[bytes | None]) -> None:
     wire.run(60)
     assert len(wire.seen) == 1
     assert (wire.endpoint.channels, wire.endpoint.next_timeout()) == (0, None)
-
-
-@given(traffic([*(good for good in GOOD_REQUESTS if not good.startswith(b"HEAD")), *good_frames(True)]))
-def test_the_outcome_does_not_depend_on_where_tcp_cuts(packets: list[bytes | None]) -> None:
-    """The same bytes in one packet, as drawn, and one by one give the same answers and events."""
-
-    def outcome(packets: list[bytes]) -> tuple[object, ...]:
-        wire = ServerWire(limits=SMALL)
-        peer = wire.accept()
-        for packet in packets:
-            peer.send(packet)
-        found, rest = replies(wire.take(peer.channel).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b""))
-        wire.run(60)
-        data = [event.data for event in wire.all(ev.SparkData)]
-        # The text of an error may depend on how much of the message was there; and an answer to a message is not sent
-        # if the end came in the same packet.
-        answers = [(reply.status, reply.body[:10]) for reply in found]
-        return wire.told(), answers, [each for each in frames(rest) if each.opcode != TEXT], data
-
-    drawn = [packet for packet in packets if packet is not None]
-    stream = b"".join(drawn)
-    expected = outcome([stream])
-    assert outcome(drawn) == expected
-    assert outcome([stream[at : at + 1] for at in range(len(stream))]) == expected

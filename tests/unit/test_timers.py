@@ -132,17 +132,3 @@ def test_timers_that_are_off_or_moved_do_not_grow_the_heap(how: str) -> None:
             timer.cancel()
         assert len(timers._heap) <= (2 if how == "later" else module.SMALL + 1)
     assert timers.next() == 1.0
-
-
-def test_timers_fire_in_order_after_most_were_cancelled() -> None:
-    timers = Timers()
-    fired: list[int] = []
-    crowd = [timers.new(lambda now, n=n: fired.append(n)) for n in range(1000)]  # type: ignore[misc]
-    for n, timer in enumerate(crowd):
-        timer.set(float((n * 7919) % 1000))
-    for n, timer in enumerate(crowd):
-        if n % 10:
-            timer.cancel()
-    assert len(timers._heap) <= 200
-    timers.fire(1000.0)
-    assert fired == sorted(range(0, 1000, 10), key=lambda n: (n * 7919) % 1000)

@@ -217,12 +217,6 @@ def test_offline_ends_a_client_and_online_revives_it(
         assert host.client.next_timeout() is None
 
 
-def test_offline_during_an_attempt_aborts_it() -> None:
-    host = connecting()
-    host.client.network_offline()
-    assert host.commanded() == [cmd.Abort()]
-
-
 def test_online_reconnects_with_no_error_to_report() -> None:
     host = attempting()
     host.open()

@@ -168,10 +168,8 @@ def test_nothing_can_be_written_or_ended_after_the_end(host: ServerHost) -> None
     spark.end()
     host.fresh()
     host.commanded()
-    assert spark.write("x") is False
-    assert spark.write({1}) is False
-    assert spark.write_message(encode(host.server.parser, "x")) is False
-    spark.end("again", code=5, reason="\ud800")
+    assert (spark.write({1}), spark.write_message(encode(host.server.parser, "x"))) == (False, False)
+    spark.end({1}, code=5, reason="\ud800")
     spark.end_with(encode(host.server.parser, "again"), reconnect=False)
     assert (host.told(), host.commanded()) == ([], [])
 
