@@ -10,37 +10,12 @@ from primus_proto import ByteServer, ClientConfig, Limits, Server, ServerConfig,
 from primus_proto.http.model import Address
 from tests.unit.sessions import commanded
 from tests.unit.wires import (
-    CLOSE,
-    PING,
     START,
-    TEXT,
-    Frame,
     ServerWire,
     close_frame,
-    frame,
     handshake,
     request,
 )
-
-
-def test_a_session_from_the_first_byte_to_the_last() -> None:
-    wire = ServerWire()
-    peer = wire.accept()
-    spark = peer.upgrade("/primus?ping=25000&pong=10000&token=x")
-    assert wire.told() == ["connection"]
-    assert (spark.query["token"], spark.address, spark.request.peer) == (
-        "x",
-        Address("192.0.2.7", 4711),
-        Address("192.0.2.7", 4711),
-    )
-    peer.send(frame(TEXT, '{"a":1}') + frame(TEXT, '"primus::ping::123"') + frame(PING, "x"))
-    assert wire.told() == ["data", "heartbeat", "heartbeat"]
-    assert peer.frames() == [Frame(10, b"x"), Frame(TEXT, b'"primus::pong::123"')]
-    spark.write([True])
-    peer.send(close_frame(1000))
-    assert peer.frames() == [Frame(CLOSE, b"\x03\xe8")]
-    assert wire.told() == ["readyStateChange", "disconnection", "messages dropped", "end"], "the goodbye came first"
-    assert (len(wire.server), wire.endpoint.channels, wire.endpoint.next_timeout()) == (0, 0, None)
 
 
 def test_a_peer_may_have_no_address_or_one_of_ipv6() -> None:

@@ -25,13 +25,6 @@ def test_the_connect_command_has_url_and_headers() -> None:
     assert host.client.context is None
 
 
-def test_the_wall_clock_shows_only_on_the_wire() -> None:
-    near, far = (Client(ClientConfig(url="http://h"), rng=random.Random(1), wall_offset=x) for x in (0.0, 9e9))
-    (first,), (second,) = (commanded(client, now=START) for client in (near, far))
-    assert first.url != second.url
-    assert near.next_timeout() == far.next_timeout() == START + 10.0
-
-
 def test_without_an_offset_the_drivers_clock_is_unix_time() -> None:
     client = Client(ClientConfig(url="http://server"), rng=random.Random(1))
     polled(client, now=0.0)
@@ -117,23 +110,6 @@ def test_messages_before_the_open_and_after_the_end_are_dropped() -> None:
         host.receive(message)
     assert host.told() == []
     assert not [event for event in host.seen if isinstance(event, ev.DataReceived)]
-
-
-def test_the_next_connection_forgets_a_server_close() -> None:
-    host = opened()
-    host.receive("primus::server::close")
-    host.lose()
-    host.client.open()
-    host.open()
-    host.lose()
-    assert host.told()[-1] == "reconnect scheduled"
-
-
-def test_a_websocket_ping_means_nothing_to_a_client() -> None:
-    host = opened()
-    due = host.client.next_timeout()
-    host.client.receive_ping(now=host.now)
-    assert (host.told(), host.commanded(), host.client.next_timeout()) == ([], [], due)
 
 
 def test_a_client_that_ends_amid_events_gets_no_more_data() -> None:

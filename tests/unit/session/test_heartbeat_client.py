@@ -99,39 +99,22 @@ def test_each_connection_has_a_heartbeat_of_its_own(after: float) -> None:
 # --- while the application does not read ---
 
 
-def test_while_paused_pings_are_sent_and_no_pong_is_missed() -> None:
+@pytest.mark.parametrize(
+    ("paused", "resumed", "pings", "offline"),
+    [(0.0, 1000.0, 41, 1035.0), (25.0, 34.999, 2, 45.0), (0.0, 20.0, 1, 35.0)],
+)
+def test_while_paused_pings_are_sent_and_a_pause_since_the_last_ping_excuses(
+    paused: float, resumed: float, pings: int, offline: float
+) -> None:
     host = opened()
+    host.run(paused)
     host.client.pause()
-    host.run(1000.0)
-    assert len(host.sent()) == 40
-    assert host.told() == []
+    host.run(resumed - paused)
     host.client.resume()
-    host.run(34.999)
+    host.run(offline - resumed - 0.001)
     assert host.told() == []
+    assert len(host.sent()) == pings
     host.run(0.001)
-    assert host.told()[0] == "offline"
-
-
-def test_after_a_pause_the_server_has_the_whole_time_again() -> None:
-    host = opened()
-    host.run(25.0)
-    host.client.pause()
-    host.run(9.999)
-    host.client.resume()
-    host.run(0.001)
-    assert host.told() == []
-    assert len(host.sent()) == 2
-    assert host.client.next_timeout() == START + 45.0
-    host.run(10.0)
-    assert host.told()[0] == "offline"
-
-
-def test_a_pause_that_ended_before_the_ping_excuses_nothing() -> None:
-    host = opened()
-    host.client.pause()
-    host.run(20.0)
-    host.client.resume()
-    host.run(15.0)
     assert host.told()[0] == "offline"
 
 
