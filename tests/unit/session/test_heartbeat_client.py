@@ -223,7 +223,7 @@ def test_a_ping_that_came_during_a_pause_leaves_its_excuse() -> None:
 PINGING, ANSWERING = "pinging", "answering"
 VALUES: list[Any] = ["30000", None, True, -1, float("nan"), float("inf"), 10**400, 1e15, {"a": {"b": []}}]
 SPECS: list[tuple[Any, str, float | None]] = [
-    *((spec, PINGING, 25.0) for spec in (None, [], "pingInterval", 7, {})),
+    *[(None, PINGING, 25.0), ([], PINGING, 25.0), ("pingInterval", PINGING, 25.0), ({}, PINGING, 25.0)],
     ({"timeout": 10**12}, PINGING, 25.0),
     ({"timeout": 30000}, PINGING, 20.0),
     ({"timeout": 20001}, PINGING, 10.001),
