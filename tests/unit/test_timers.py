@@ -91,16 +91,6 @@ def test_timers_due_at_the_same_instant_fire_in_the_order_of_arming() -> None:
     assert order == ["a", "b", "c"]
 
 
-def test_a_timer_set_to_infinity_is_off() -> None:
-    timers = Timers()
-    timer = timers.new(lambda now: None)
-    timer.set(1.0)
-    timer.set(math.inf)
-    assert timers.next() is None
-    timer.cancel()
-    assert timers.next() is None
-
-
 def test_a_callback_that_raises_leaves_the_rest_in_order() -> None:
     timers = Timers()
     other = timers.new(lambda now: None)

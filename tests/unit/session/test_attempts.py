@@ -135,15 +135,6 @@ def test_the_count_starts_over_after_a_stable_connection(lasted: float, attempt:
     assert attempts(host) == [1, attempt]
 
 
-def test_the_time_of_a_failed_first_connect_does_not_count_as_stable() -> None:
-    host = ClientHost()
-    host.run(9.0)
-    host.lose("refused")
-    host.run(0.5)
-    host.lose("refused")
-    assert attempts(host) == [1, 2]
-
-
 def test_the_count_starts_over_with_a_fresh_open() -> None:
     host = waiting(retries=2)
     refuse_all(host)
@@ -229,14 +220,6 @@ def test_online_reconnects_with_no_error_to_report() -> None:
     host.told()
     host.open()
     assert host.told() == REOPENED[2:]
-
-
-def test_end_before_the_poll_cancels_the_revival() -> None:
-    host = opened()
-    host.client.network_offline()
-    host.client.network_online()
-    host.client.end()
-    assert host.told() == ["offline", *OVER, "online", "end"]
 
 
 def test_online_does_not_revive_a_client_that_gave_up_later() -> None:

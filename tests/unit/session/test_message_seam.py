@@ -125,13 +125,10 @@ def test_a_lost_sparks_messages_are_withdrawn_and_reported_in_order(host: Server
 # --- reading no more ---
 
 
-def test_a_paused_spark_tells_its_host(host: ServerHost, spark: Spark) -> None:
+def test_a_paused_spark_tells_its_host_and_reads_on_for_the_close(host: ServerHost, spark: Spark) -> None:
     for verb in (spark.pause, spark.pause, spark.resume, spark.resume):
         verb()
     assert host.commanded() == [cmd.Pause(spark), cmd.Resume(spark)]
-
-
-def test_a_paused_spark_that_ends_reads_on_for_the_close(host: ServerHost, spark: Spark) -> None:
     spark.pause()
     spark.end(reconnect=True)
     assert host.commanded() == [cmd.Pause(spark), cmd.Resume(spark), cmd.Close(1000, "", spark)]

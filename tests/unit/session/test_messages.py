@@ -25,26 +25,13 @@ def test_a_protocol_message_has_a_name_and_a_value(text: str, parsed: tuple[str,
         assert protocol_message(*parsed) == text
 
 
-class Word(str):
-    __slots__ = ()
+def test_only_strings_that_start_with_the_prefix_are_reserved() -> None:
+    class Word(str):
+        __slots__ = ()
 
-
-@pytest.mark.parametrize(
-    ("value", "reserved"),
-    [
-        ("primus::", True),
-        ("primus::anything at all", True),
-        (Word("primus::x"), True),
-        ("primus:", False),
-        (" primus::ping::1", False),
-        ("Primus::ping::1", False),
-        (b"primus::ping::1", False),
-        (["primus::ping::1"], False),
-        (None, False),
-    ],
-)
-def test_only_strings_that_start_with_the_prefix_are_reserved(value: object, reserved: bool) -> None:
-    assert is_reserved(value) is reserved
+    assert all(is_reserved(value) for value in ("primus::", "primus::anything at all", Word("primus::x")))
+    free = ("primus:", " primus::ping::1", "Primus::ping::1", b"primus::ping::1", ["primus::ping::1"], None)
+    assert not any(is_reserved(value) for value in free)
 
 
 @pytest.mark.parametrize(("payload", "size"), [("", 0), ("abc", 3), ("é\U0001f600", 6), (b"\x00\xff", 2)])
