@@ -323,6 +323,23 @@ def test_a_spec_that_comes_while_paused_keeps_the_pause() -> None:
     assert len(host.sent()) == 12
 
 
+def test_a_spec_after_a_ping_of_the_server_counts_from_that() -> None:
+    host = opened()
+    host.run(20.0)
+    host.receive("primus::ping::1")
+    host.run(1.0)
+    host.client.learn({"timeout": 35000}, now=host.now)
+    assert host.client.next_timeout() == START + 45.0
+
+
+@pytest.mark.parametrize("spec", [{}, {"timeout": None}, {"pingInterval": None, "timeout": 35000}])
+def test_a_spec_that_does_not_tell_keeps_what_was_learned(spec: Any) -> None:
+    host = opened()
+    host.client.learn({"pingInterval": 10000}, now=host.now)
+    host.client.learn(spec, now=host.now)
+    assert host.client.next_timeout() == START + 15.0
+
+
 def test_a_ping_of_the_server_cancels_the_clients_own() -> None:
     host = opened()
     host.run(25.0)

@@ -68,3 +68,4 @@ def test_a_parser_that_fails_to_decode_is_an_error_event(outcome: Exception, tex
     (error,) = [event.error for event in host.fresh() if isinstance(event, ev.SparkError)]
     assert isinstance(error, DecodeError)
     assert (str(error), error.payload) == (text, payload)
+    assert error.__cause__ is (None if error is outcome else outcome)
