@@ -91,6 +91,16 @@ def test_timers_due_at_the_same_instant_fire_in_the_order_of_arming() -> None:
     assert order == ["a", "b", "c"]
 
 
+def test_a_timer_moved_to_earlier_fires_once() -> None:
+    timers = Timers()
+    fired: list[float] = []
+    timer = timers.new(fired.append)
+    timer.set(10.0)
+    timer.set(5.0)
+    timers.fire(5.0)
+    assert (timers.next(), fired) == (None, [5.0])
+
+
 def test_a_callback_that_raises_leaves_the_rest_in_order() -> None:
     timers = Timers()
     other = timers.new(lambda now: None)
@@ -122,3 +132,18 @@ def test_timers_that_are_off_or_moved_do_not_grow_the_heap(how: str) -> None:
             timer.cancel()
         assert len(timers._heap) <= (2 if how == "later" else module.SMALL + 1)
     assert timers.next() == 1.0
+
+
+def test_timers_fire_in_order_after_most_were_cancelled() -> None:
+    timers = Timers()
+    fired: list[int] = []
+    crowd = [timers.new(lambda now, n=n: fired.append(n)) for n in range(1000)]  # type: ignore[misc]
+    for n, timer in enumerate(crowd):
+        timer.set(float((n * 7919) % 1000))
+    for n, timer in enumerate(crowd):
+        if n % 10:
+            timer.cancel()
+    assert len(timers._heap) <= 200
+    crowd[1].set(1000.0)  # one that was off, and let go
+    timers.fire(1000.0)
+    assert fired == [*sorted(range(0, 1000, 10), key=lambda n: (n * 7919) % 1000), 1]

@@ -45,7 +45,7 @@ def test_the_url_has_host_path_query_and_heartbeat(url: str, options: dict[str, 
         ({"ping": 0}, "false", "10000"),
         ({"ping": 1.5, "pong": 0.25}, "1500", "250"),
         ({"ping": 100, "pong": 1000}, "100000", "1000000"),
-        ({"ping": 0.0005, "pong": 0.0125}, "0.5", "12.5"),
+        ({"ping": 0.0005, "pong": 0.012345}, "0.5", "12.345"),
     ],
 )
 def test_the_heartbeat_is_told_in_milliseconds(options: dict[str, Any], ping: str, pong: str) -> None:
