@@ -1,4 +1,4 @@
-"""Hosts for sessions at the message seam: they do what the core commands, to nobody, and remember all of it."""
+"""Hosts for sessions at the message seam. They have no WebSockets: they record every event and command."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from primus_proto import (
     ByteServer,
     Client,
     ClientConfig,
+    CloseReason,
+    EncodeError,
     Headers,
     Limits,
     ReadyState,
@@ -27,15 +29,22 @@ from primus_proto.http.model import Address
 from primus_proto.transports.pipe import Pipe
 
 START = 1000.0
-"""What the clock of every host shows at first."""
+"""The time at which every host starts."""
 OFFSET = 1_700_000_000.0
-"""Unix time minus that clock."""
+"""Unix time minus the time of a host."""
 
 PEER = Address("192.0.2.1", 40000)
 
+# The parts of a client's story, as `told` gives it, and the end of a spark's.
+OPENED = ["rsc(opening)", "rsc(open)", "open"]
+OVER = ["rsc(end)", "close", "end"]
+LOST = ["rsc(end)", "close", "reconnect scheduled"]
+REOPENED = ["reconnect", "rsc(opening)", "reconnected", "rsc(open)", "open"]
+SPARK_OVER = ["readyStateChange", "disconnection", "end"]
+
 
 def epoch_ms(now: float) -> int:
-    """What a ping or pong sent at `now` says."""
+    """The value of a ping or pong sent at `now`."""
     return int((now + OFFSET) * 1000)
 
 
@@ -45,12 +54,12 @@ def story(events: Iterable[ev.Event]) -> list[str]:
 
 
 def needs_drain(end: Client | Spark) -> bool:
-    """`end.needs_drain`, asked anew: a type checker thinks that what it was once it stays."""
+    """`end.needs_drain`, for repeated checks: a type checker takes a property for a constant."""
     return end.needs_drain
 
 
 def ready(end: Client | Spark) -> ReadyState:
-    """`end.ready_state`, asked anew."""
+    """`end.ready_state`, for repeated checks."""
     return end.ready_state
 
 
@@ -59,7 +68,7 @@ def request(query: str = "ping=25000&pong=10000", *, peer: Address = PEER, heade
     return Request("GET", f"/primus?{query}", headers or Headers(), peer)
 
 
-HEEDED = {
+ACCEPTED = {
     **dict.fromkeys(["ping", "pong"], ("auto", "happn", "primus6")),
     "allow_skipped_heartbeats": ("auto", "happn"),
     "timeout": ("auto", "primus6"),  # a server's
@@ -69,15 +78,18 @@ HEEDED = {
 
 
 def heeded(dialect: str, **options: Any) -> dict[str, Any]:
-    """The dialect, and of these options those that are not refused as another's."""
-    return {"dialect": dialect, **{name: options[name] for name in options if dialect in HEEDED.get(name, (dialect,))}}
+    """The dialect, and those of the options that it does not refuse."""
+    return {
+        "dialect": dialect,
+        **{name: options[name] for name in options if dialect in ACCEPTED.get(name, (dialect,))},
+    }
 
 
 Polls = Client | Server | ByteClient | ByteServer | SpecQuery
 
 
 def polled(core: Polls, *, now: float) -> tuple[list[ev.Event], list[Any]]:
-    """Everything `poll` hands out: the events, and the commands."""
+    """Everything that `poll` hands out: events and commands."""
     items = list(core.poll(now=now))
     return [item for item in items if isinstance(item, ev.Event)], [
         item for item in items if not isinstance(item, ev.Event)
@@ -90,7 +102,7 @@ def commanded(core: Polls, *, now: float) -> list[Any]:
 
 
 class SlowPipe(Pipe):
-    """A pipe to a server that does not read: it keeps what it gets, until told otherwise."""
+    """A pipe whose peer does not read: messages stay in it until `take` or `flush`."""
 
     def __init__(self) -> None:
         super().__init__(lambda pipe: None)
@@ -111,22 +123,22 @@ class SlowPipe(Pipe):
 
 
 class Host:
-    """What both ends have in common: a clock, and a memory."""
+    """What both hosts share: a clock and a record."""
 
     core: Client | Server
 
     def __init__(self) -> None:
         self.now = START
         self.seen: list[ev.Event] = []
-        """Every event there was."""
+        """All events so far."""
         self.done: list[cmd.MessageCommand[Any]] = []
-        """Every command there was."""
+        """All commands so far."""
         self.wakes = 0
         self._told = 0
         self._shown = 0
 
     def pump(self) -> None:
-        """What every driver does after a call into the core."""
+        """Poll, as every driver does after a call into the core."""
         for item in self.core.poll(now=self.now):
             if isinstance(item, ev.Event):
                 self.seen.append(item)
@@ -134,7 +146,7 @@ class Host:
                 self.done.append(item)
 
     def run(self, seconds: float) -> None:
-        """Let time pass; every timer fires at its exact time."""
+        """Let time pass. Every timer fires exactly when it is due."""
         end = self.now + seconds
         self.pump()
         while (due := self.core.next_timeout()) is not None and due <= end:
@@ -145,54 +157,54 @@ class Host:
         self.now = end
 
     def fresh(self) -> list[ev.Event]:
-        """The events since the last question."""
+        """The events since the last call."""
         self.pump()
         fresh = self.seen[self._told :]
         self._told = len(self.seen)
         return fresh
 
     def told(self) -> list[str]:
-        """The story since the last question."""
+        """The story since the last call."""
         return story(self.fresh())
 
     def commanded(self) -> list[cmd.MessageCommand[Any]]:
-        """The commands since the last question."""
+        """The commands since the last call."""
         self.pump()
         fresh = self.done[self._shown :]
         self._shown = len(self.done)
         return fresh
 
     def sent(self) -> list[Any]:
-        """The messages since the last question, decoded; of the commands only they are forgotten."""
+        """The messages sent since the last call of this or `commanded`, decoded."""
         return [json.loads(c.data) for c in self.commanded() if isinstance(c, cmd.SendMessage)]
 
 
 class ClientHost(Host):
-    """A client whose host has a WebSocket to nowhere. Options are those of `ClientConfig`."""
+    """A client and its host. Options are those of `ClientConfig`."""
 
     def __init__(self, url: str = "http://server:8080", *, seed: int = 1, **options: Any) -> None:
         super().__init__()
         self.core = self.client = Client(ClientConfig(url=url, **options), rng=random.Random(seed), wall_offset=OFFSET)
 
     def open(self) -> None:
-        """The connection asked for comes about."""
+        """The connection opens."""
         self.pump()
         self.client.opened(now=self.now)
         self.pump()
 
     def receive(self, value: Any) -> None:
-        """The server sends a value; protocol messages are strings."""
+        """The server sends a value, or a protocol message as a string."""
         self.client.receive_message(json.dumps(value), now=self.now)
         self.pump()
 
     def lose(self, error: Any = None, **how: Any) -> None:
-        """The connection, or the attempt, is gone."""
+        """The connection is lost, or the attempt fails."""
         self.client.connection_lost(error, now=self.now, **how)
         self.pump()
 
 
 class ServerHost(Host):
-    """A server whose host has WebSockets from nowhere. Options are those of `ServerConfig`."""
+    """A server and its host. Options are those of `ServerConfig`."""
 
     def __init__(self, *, limits: Limits | None = None, **options: Any) -> None:
         super().__init__()
@@ -201,13 +213,13 @@ class ServerHost(Host):
         assert self.told() == ["initialised"]
 
     def connect(self, query: str = "ping=25000&pong=10000", *, pipe: Pipe | None = None) -> Spark:
-        """A client comes."""
+        """A client connects."""
         spark = self.server.open_spark(request(query), now=self.now, pipe=pipe)
         assert "connection" in self.told()
         return spark
 
     def receive(self, spark: Spark, value: Any) -> None:
-        """A client sends a value; protocol messages are strings."""
+        """A client sends a value, or a protocol message as a string."""
         spark.receive_message(json.dumps(value), now=self.now)
         self.pump()
 
@@ -216,19 +228,79 @@ class ServerHost(Host):
         self.receive(spark, f"primus::ping::{value}")
 
 
+def manual() -> ClientHost:
+    """A host whose client was never opened."""
+    return ClientHost(manual=True)
+
+
+def connecting(**options: Any) -> ClientHost:
+    """A host in the middle of its first attempt, with nothing left to tell."""
+    host = ClientHost(**options)
+    host.told()
+    host.commanded()
+    return host
+
+
 def opened(**options: Any) -> ClientHost:
-    """One whose connection is open, of which nothing is left to be told."""
+    """A host whose connection is open, with nothing left to tell."""
     host = ClientHost(**options)
     host.open()
-    host.fresh()
+    assert host.told() == OPENED
+    host.commanded()
+    return host
+
+
+def waiting(**options: Any) -> ClientHost:
+    """A host that lost its connection and waits for the first reconnect attempt."""
+    host = opened(**options)
+    host.lose()
+    assert host.told() == LOST
+    return host
+
+
+def attempting(**options: Any) -> ClientHost:
+    """A host in the middle of the first reconnect attempt."""
+    host = waiting(**options)
+    host.run(0.5)
+    assert host.told() == ["reconnect", "rsc(opening)"]
+    host.commanded()
+    return host
+
+
+def ended(**options: Any) -> ClientHost:
+    """A host whose client was opened and ended, with nothing left to tell."""
+    host = opened(**options)
+    host.client.end()
+    host.told()
     host.commanded()
     return host
 
 
 def slow(**options: Any) -> tuple[ClientHost, SlowPipe]:
-    """The same over a pipe from which nothing leaves by itself."""
+    """An open client, over a pipe that sends nothing by itself."""
     host, pipe = ClientHost(**options), SlowPipe()
     host.pump()
     host.client.opened(now=host.now, pipe=pipe)
     host.told()
     return host, pipe
+
+
+def reason(end: Client | Spark) -> CloseReason:
+    """Why this end closed."""
+    assert end.close_reason is not None
+    return end.close_reason
+
+
+class Fussy:
+    """A parser that refuses to encode the protocol's own strings, and decodes text as it is."""
+
+    name = "fussy"
+    binary = False
+
+    def encode(self, value: Any) -> str:
+        if str(value).startswith("primus::"):
+            raise EncodeError(f"not {value}")
+        return str(value)
+
+    def decode(self, data: str | bytes) -> Any:
+        return data

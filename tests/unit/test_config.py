@@ -1,4 +1,4 @@
-"""Options: defaults, what is taken, and that each refusal names the option."""
+"""Options: their defaults and forms. Each refusal names the option."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def client(url: Any = URL, **options: Any) -> ClientConfig:
 
 
 @pytest.mark.parametrize(("config", "options"), [(ClientConfig, ClientOptions), (ServerConfig, ServerOptions)])
-def test_the_options_are_those_that_type_checkers_know(config: Any, options: Any) -> None:
+def test_type_checkers_know_the_same_options(config: Any, options: Any) -> None:
     fields = get_type_hints(config)
     fields.pop("url", None)  # an argument of its own wherever options are passed on
     assert get_type_hints(options) == fields
     assert options.__required_keys__ == frozenset()
 
 
-def test_defaults() -> None:
+def test_the_defaults_are_those_of_the_protocol() -> None:
     """Protocol 2, 3.1, 3.2, 4.3, 4.4, 4.6 and 7."""
     config = client()
     assert (config.pathname, config.ping, config.pong, config.timeout) == ("/primus", None, 10.0, 10.0)
@@ -49,7 +49,7 @@ def test_defaults() -> None:
     )
 
 
-def test_frozen_and_replaceable() -> None:
+def test_a_config_is_frozen_and_can_be_replaced() -> None:
     config = client(strategy="online", headers={"X-A": "1"}, ping=0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.ping = 1.0  # type: ignore[misc]
@@ -59,24 +59,13 @@ def test_frozen_and_replaceable() -> None:
     assert (set(other.strategies), other.header_pairs) == ({"online"}, (("X-A", "1"),))
 
 
-@pytest.mark.parametrize("off", [0, 0.0, False])
-def test_ping_and_timeout_can_be_off(off: Any) -> None:
-    config = client(ping=off, timeout=off)
-    assert config.ping is False
-    assert config.timeout is False
-
-
 @pytest.mark.parametrize(
     ("strategy", "names"),
     [
         (None, ALL),
         (True, ALL),
         (False, set()),
-        ("", set()),
-        ([], set()),
-        ((), set()),
         (frozenset(), set()),
-        ("disconnect", {"disconnect"}),
         ("Disconnect, ONLINE", {"disconnect", "online"}),
         ("timeout,", {"timeout"}),
         (["timeout", "Online "], {"timeout", "online"}),
@@ -84,7 +73,7 @@ def test_ping_and_timeout_can_be_off(off: Any) -> None:
         (deque(["online"]), {"online"}),
     ],
 )
-def test_strategies(strategy: Any, names: set[str]) -> None:
+def test_a_strategy_may_be_given_in_many_forms(strategy: Any, names: set[str]) -> None:
     """Protocol 4.4."""
     assert client(strategy=strategy).strategies == names
 
@@ -99,10 +88,9 @@ def test_strategies(strategy: Any, names: set[str]) -> None:
         ("HTTP://Host:8080/?a=b", False, "host", 8080, "Host:8080"),
         ("http://[::1]:81", False, "::1", 81, "[::1]:81"),
         ("http://me:pw@h:5/primus/", False, "h", 5, "h:5"),
-        ("http://h/primus?x", False, "h", 80, "h"),
     ],
 )
-def test_urls(url: str, secure: bool, hostname: str, port: int, authority: str) -> None:
+def test_a_url_names_host_port_and_security(url: str, secure: bool, hostname: str, port: int, authority: str) -> None:
     config = client(url)
     assert (config.secure, config.hostname, config.port, config.authority) == (secure, hostname, port, authority)
 
@@ -130,7 +118,7 @@ def test_urls(url: str, secure: bool, hostname: str, port: int, authority: str) 
         ("http://h/chat", "pathname='/chat'"),
     ],
 )
-def test_wrong_urls(url: Any, message: str) -> None:
+def test_a_wrong_url_is_refused(url: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         client(url)
 
@@ -142,7 +130,7 @@ def test_pathnames_are_normalised(pathname: str) -> None:
 
 
 @pytest.mark.parametrize("pathname", ["", "/", None, 5, "/a//b", "/a/../b", "/.", "/a?b", "/a#b", "/a b", "/ä"])
-def test_wrong_pathnames(pathname: Any) -> None:
+def test_a_wrong_pathname_is_refused(pathname: Any) -> None:
     for config in (client, ServerConfig):
         with pytest.raises(ConfigError, match="pathname must be"):
             config(pathname=pathname)
@@ -167,12 +155,12 @@ WRONG_FOR_CLIENTS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG_FOR_CLIENTS)
-def test_wrong_options_of_a_client_are_named(name: str, value: Any) -> None:
+def test_a_wrong_option_of_a_client_is_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         client(**{name: value})
 
 
-def test_a_wrong_option_is_local_misuse_and_a_value_error() -> None:
+def test_a_wrong_option_is_a_local_error_and_a_value_error() -> None:
     with pytest.raises(LocalProtocolError):
         client(ping=-1)
     with pytest.raises(ValueError, match=r"ping must be a number above 0, and finite \(False or 0: off\); got -1"):
@@ -181,49 +169,32 @@ def test_a_wrong_option_is_local_misuse_and_a_value_error() -> None:
         client(retries=math.inf)
 
 
-def test_what_is_just_right() -> None:
-    config = client(min=0, max=0, retries=0, queue_size=0, pong=1e-3, factor=0.5)
+def test_values_at_the_edge_are_accepted() -> None:
+    config = client(min=0, max=0, retries=0, queue_size=0, pong=1e-3, factor=0.5, ping=0, timeout=0.0)
     assert (config.min, config.max, config.retries, config.queue_size) == (0, 0, 0, 0)
+    assert (config.ping, config.timeout) == (False, False)
     assert client(max=math.inf).max == math.inf
     parser = JSONParser()
     assert client(parser=parser).parser is parser
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("Host", "h"),
-        ("connection", "close"),
-        ("Upgrade", "h2c"),
-        ("Content-Length", "0"),
-        ("transfer-encoding", "chunked"),
-        ("Sec-WebSocket-Key", "x"),
-        ("Sec-WebSocket-Protocol", "chat"),
-    ],
-)
-def test_headers_of_the_handshake_are_not_the_users(name: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"header {name} belongs to the connection"):
-        client(headers={name: value})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("X-A", "a\r\nX-B: b"), ("X-A", "a\n"), ("X-A", " a"), ("X-A", "a\x00"), ("X-A", "\u20ac"), ("X-A", 5)],
-)
-def test_header_values_cannot_smuggle(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match="header X-A has a value"):
-        client(headers=[(name, value)])
-
-
-@pytest.mark.parametrize("name", ["", "X A", "X:A", "X\nA", "ü", None, b"X"])
-def test_header_names(name: Any) -> None:
-    with pytest.raises(ConfigError, match="not a header field name"):
-        client(headers=[(name, "a")])
-
-
-def test_headers_that_can_be_sent() -> None:
     pairs = (("X-A", ""), ("x-a", "b\tc d"), ("Cookie", "caf\xe9"))
     assert client(headers=pairs).header_pairs == pairs
+    networks = ServerConfig(trusted_proxies=["10.1.2.3/8", "::1"]).networks()
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "::1/128"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        *[(name, "x", f"header {name} belongs to the connection") for name in ("Host", "connection", "Content-Length")],
+        *[(name, "x", f"header {name} belongs to the connection") for name in ("Upgrade", "transfer-encoding")],
+        *[(name, "x", f"header {name} belongs to the connection") for name in ("Sec-WebSocket-Key",)],
+        *[("X-A", value, "header X-A has a value") for value in ("a\r\nX-B: b", "a\n", " a", "a\x00", "\u20ac", 5)],
+        *[(name, "a", "not a header field name") for name in ("", "X A", "X:A", "X\nA", "ü", None, b"X")],
+    ],
+)
+def test_headers_that_cannot_be_sent_are_refused(name: Any, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        client(headers=[(name, value)])
 
 
 WRONG_FOR_SERVERS: list[tuple[str, Any]] = [
@@ -234,11 +205,12 @@ WRONG_FOR_SERVERS: list[tuple[str, Any]] = [
     *[("limits", value) for value in (None, 5)],
     *[("transformer", value) for value in ("", "uws")],
     *[("parser", value) for value in ("", 5)],
+    *[("detect_after", 0), ("timeout", -1), ("ping_interval", "x"), ("dialect", "8")],
 ]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG_FOR_SERVERS)
-def test_wrong_options_of_a_server_are_named(name: str, value: Any) -> None:
+def test_a_wrong_option_of_a_server_is_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         ServerConfig(**{name: value})
 
@@ -263,17 +235,12 @@ def test_an_option_of_another_dialect_is_refused(config: Any, dialect: str, name
 
 
 @pytest.mark.parametrize("dialect", ["auto", "happn", "primus6", "primus"])
-def test_what_is_off_or_as_it_is_by_default_suits_every_dialect(dialect: Any) -> None:
+def test_off_and_default_values_suit_every_dialect(dialect: Any) -> None:
     for off in (False, 0):
         client(dialect=dialect, ping=off, ping_timeout=off)
         ServerConfig(dialect=dialect, timeout=off, ping_interval=off, pong_skip_time=0)
     client(dialect=dialect, ping=None, pong=10.0, ping_timeout=None)
     ServerConfig(dialect=dialect, timeout=35.0, ping_interval=30, detect_after=35, allow_skipped_heartbeats=2)
-
-
-def test_trusted_proxies() -> None:
-    networks = ServerConfig(trusted_proxies=["10.1.2.3/8", "::1"]).networks()
-    assert [str(network) for network in networks] == ["10.0.0.0/8", "::1/128"]
 
 
 WRONG_LIMITS: list[tuple[str, Any]] = [
@@ -287,6 +254,6 @@ WRONG_LIMITS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG_LIMITS)
-def test_wrong_limits_are_named(name: str, value: Any) -> None:
+def test_a_wrong_limit_is_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"limits\.{name} must"):
         Limits(**{name: value})

@@ -1,4 +1,4 @@
-"""The public names, and only those; and that what is public is documented."""
+"""The public names, and that each of them is documented."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ MODULES = ["errors", "config", "limits", "events", "commands", "http.model", "pa
 CLASSES = [value for name in pp.__all__ if inspect.isclass(value := getattr(pp, name))]
 
 
-def test_all_is_all_there_is() -> None:
+def test_all_names_everything_public() -> None:
     """Besides submodules, which importing one another makes visible."""
     names = {name for name, value in vars(pp).items() if not name.startswith("_")}
     modules = {name for name in names if isinstance(getattr(pp, name), types.ModuleType)}
     assert names - (modules - {"commands", "events"}) == set(pp.__all__)
-
-
-def test_version() -> None:
     assert isinstance(pp.__version__, str)
+    assert repr(pp.NOTHING) == "NOTHING"
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_public_classes_and_their_verbs_are_documented(kind: type) -> None:
+def test_public_classes_and_their_members_are_documented(kind: type) -> None:
     assert kind.__doc__
     for name, member in vars(kind).items():
         if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
@@ -40,8 +38,3 @@ def test_public_modules_are_documented(name: str) -> None:
         member = getattr(module, promised)
         if inspect.isclass(member) or inspect.isfunction(member):
             assert inspect.getdoc(member), f"{name}.{promised}"
-
-
-def test_nothing_stands_for_nothing() -> None:
-    assert repr(pp.NOTHING) == "NOTHING"
-    assert pp.NOTHING is not None

@@ -1,4 +1,4 @@
-"""Timers against a model that looks at all of them each time (the naive way, which is plainly right)."""
+"""Timers, compared with a naive model that looks at all of them each time; and the size of their heap."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from primus_proto import timers as module
 from primus_proto.timers import Timers
 
 COUNT = 4
@@ -21,7 +22,7 @@ steps = st.lists(st.one_of(changes, st.tuples(st.just("fire"), st.just(0), times
 
 
 class Watched:
-    """Some timers, and the model beside them. A timer that fires makes the changes laid up for it."""
+    """Some timers, and the model beside them. A timer that fires makes the next of its `reactions`."""
 
     def __init__(self, reactions: list[list[tuple[str, int, int]]]) -> None:
         self.timers = Timers()
@@ -49,7 +50,7 @@ class Watched:
             self.change(*self.reactions[i].pop())
 
     def check(self) -> None:
-        """At any moment, inside a callback too, the truth about the next deadline."""
+        """`next` and `due` are right at any moment, inside a callback too."""
         due = min(self.model.values(), default=None)
         assert self.timers.next() == due
         assert self.timers.next() == due
@@ -62,27 +63,24 @@ class Watched:
         self.check()
 
 
+@pytest.mark.parametrize("small", [module.SMALL, 0])
 @given(steps, st.lists(st.lists(changes, max_size=3), min_size=COUNT, max_size=COUNT))
-def test_as_the_naive_model(script: list[tuple[str, int, int]], reactions: list[list[tuple[str, int, int]]]) -> None:
-    watched = Watched(reactions)
-    for what, i, after in script:
-        if what == "fire":
-            watched.fire(after)
-        else:
-            watched.change(what, i, after)
+def test_timers_do_what_the_naive_model_does(
+    small: int, script: list[tuple[str, int, int]], reactions: list[list[tuple[str, int, int]]]
+) -> None:
+    """Also where the heap is tidied all the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SMALL", small)
+        watched = Watched(reactions)
+        for what, i, after in script:
+            if what == "fire":
+                watched.fire(after)
+            else:
+                watched.change(what, i, after)
+            assert len(watched.timers._heap) <= max(small, 2 * len(watched.model))
 
 
-def test_nothing_is_due_at_first() -> None:
-    timers = Timers()
-    timer = timers.new(lambda now: None)
-    assert timers.next() is None
-    assert timer.due == math.inf
-    timers.fire(1e9)
-    timer.cancel()
-    assert timers.next() is None
-
-
-def test_same_instant_in_the_order_of_arming() -> None:
+def test_timers_due_at_the_same_instant_fire_in_the_order_of_arming() -> None:
     order: list[str] = []
     timers = Timers()
     for name in "abc":
@@ -93,35 +91,14 @@ def test_same_instant_in_the_order_of_arming() -> None:
     assert order == ["a", "b", "c"]
 
 
-def test_a_timer_set_to_never_is_off() -> None:
+def test_a_timer_moved_to_earlier_fires_once() -> None:
     timers = Timers()
-    timer = timers.new(lambda now: None)
-    timer.set(1.0)
-    timer.set(math.inf)
-    assert timers.next() is None
-
-
-def test_rearming_to_later_does_not_grow_the_heap() -> None:
-    timers = Timers()
-    timer = timers.new(lambda now: None)
-    for due in range(1000):
-        timer.set(float(due))
-    assert timers.next() == 999.0
-    assert len(timers._heap) == 1
-
-
-def test_a_crowd_of_timers_fires_in_order_after_most_of_them_went_off() -> None:
-    timers = Timers()
-    fired: list[int] = []
-    crowd = [timers.new(lambda now, n=n: fired.append(n)) for n in range(1000)]  # type: ignore[misc]
-    for n, timer in enumerate(crowd):
-        timer.set(float((n * 7919) % 1000))
-    for n, timer in enumerate(crowd):
-        if n % 10:
-            timer.cancel()
-    assert len(timers._heap) <= 200
-    timers.fire(1000.0)
-    assert fired == sorted(range(0, 1000, 10), key=lambda n: (n * 7919) % 1000)
+    fired: list[float] = []
+    timer = timers.new(fired.append)
+    timer.set(10.0)
+    timer.set(5.0)
+    timers.fire(5.0)
+    assert (timers.next(), fired) == (None, [5.0])
 
 
 def test_a_callback_that_raises_leaves_the_rest_in_order() -> None:
@@ -131,10 +108,42 @@ def test_a_callback_that_raises_leaves_the_rest_in_order() -> None:
     def fail(now: float) -> None:
         raise RuntimeError
 
-    failing = timers.new(fail)
-    failing.set(1.0)
+    timers.new(fail).set(1.0)
     other.set(1.5)
     other.set(3.0)
     with pytest.raises(RuntimeError):
         timers.fire(2.0)
     assert timers.next() == 3.0
+
+
+# --- the heap does not grow ---
+
+
+@pytest.mark.parametrize("how", ["off", "earlier", "later"])
+def test_timers_that_are_off_or_moved_do_not_grow_the_heap(how: str) -> None:
+    timers = Timers()
+    timers.new(lambda now: None).set(1.0)
+    timer = timers.new(lambda now: None)
+    for number in range(10_000):
+        if how == "off":
+            timer = timers.new(lambda now: None)
+        timer.set(100_000.0 + number * (-1 if how == "earlier" else 1))
+        if how == "off":
+            timer.cancel()
+        assert len(timers._heap) <= (2 if how == "later" else module.SMALL + 1)
+    assert timers.next() == 1.0
+
+
+def test_timers_fire_in_order_after_most_were_cancelled() -> None:
+    timers = Timers()
+    fired: list[int] = []
+    crowd = [timers.new(lambda now, n=n: fired.append(n)) for n in range(1000)]  # type: ignore[misc]
+    for n, timer in enumerate(crowd):
+        timer.set(float((n * 7919) % 1000))
+    for n, timer in enumerate(crowd):
+        if n % 10:
+            timer.cancel()
+    assert len(timers._heap) <= 200
+    crowd[1].set(1000.0)  # one that was off, and let go
+    timers.fire(1000.0)
+    assert fired == [*sorted(range(0, 1000, 10), key=lambda n: (n * 7919) % 1000), 1]

@@ -1,28 +1,20 @@
-"""A client while it is open, or not yet: connecting, reading, its spark's id, pausing."""
+"""A client at the message seam: connecting, reading, the spark's id, pausing, and a parser that fails."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
-from primus_proto import (
-    Client,
-    ClientConfig,
-    ClientState,
-    DecodeError,
-    EncodeError,
-    LocalProtocolError,
-)
+from primus_proto import Client, ClientConfig, ClientState, EncodeError, LocalProtocolError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from tests.unit.sessions import START, ClientHost, SlowPipe, commanded, opened, slow
+from tests.unit.sessions import START, ClientHost, Fussy, SlowPipe, commanded, opened, polled, slow, story
 
 # --- connecting ---
 
 
-def test_what_it_asks_for() -> None:
+def test_the_connect_command_has_url_and_headers() -> None:
     host = ClientHost("https://me:pw@h/?a=b", ping=5.0, pong=2.0, headers={"X-A": "1"})
     (connect,) = host.commanded()
     assert isinstance(connect, cmd.Connect)
@@ -30,32 +22,19 @@ def test_what_it_asks_for() -> None:
     assert connect.url.endswith("&ping=5000&pong=2000")
     assert connect.headers == (("X-A", "1"), ("Authorization", "Basic bWU6cHc="))
     assert host.client.next_timeout() == START + 10.0
+    assert host.client.context is None
 
 
-def test_wall_clock_only_shows_in_what_is_written() -> None:
-    near, far = (Client(ClientConfig(url="http://h"), rng=random.Random(1), wall_offset=x) for x in (0.0, 9e9))
-    (first,), (second,) = (commanded(client, now=START) for client in (near, far))
-    assert isinstance(first, cmd.Connect)
-    assert isinstance(second, cmd.Connect)
-    assert first.url != second.url
-    assert near.next_timeout() == far.next_timeout() == START + 10.0
-
-
-def test_opened_when_nobody_asked() -> None:
-    host = ClientHost(manual=True)
-    host.open()
-    assert host.told() == []
-    host = opened()
-    host.open()
-    host.client.end()
-    host.told()
-    host.open()
-    assert host.told() == []
+def test_without_an_offset_the_drivers_clock_is_unix_time() -> None:
+    client = Client(ClientConfig(url="http://server"), rng=random.Random(1))
+    polled(client, now=0.0)
+    client.opened(now=0.0)
+    client.handle_timeout(now=25.0)
+    assert commanded(client, now=25.0) == [cmd.SendMessage('"primus::ping::25000"')]
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_opened_after_the_attempt_was_given_up(again: bool) -> None:
-    """The connection came about before the host heard that it is not wanted: it is dropped, and speaks to nobody."""
+def test_a_connection_that_opens_after_it_was_given_up_is_aborted(again: bool) -> None:
     host = ClientHost()
     host.pump()
     host.client.end()
@@ -68,46 +47,28 @@ def test_opened_after_the_attempt_was_given_up(again: bool) -> None:
     assert [type(command) for command in host.commanded()[1:]] == [cmd.Abort, *([cmd.Connect] if again else [])]
 
 
-def test_the_loss_of_a_connection_that_is_not_asked_for_yet() -> None:
+def test_a_late_loss_of_the_last_connection_does_not_touch_the_next() -> None:
     host = opened()
     host.client.end()
     host.client.open()
-    host.client.connection_lost("late news of the one before", now=host.now)
+    host.client.connection_lost("late", now=host.now)
     assert host.client.state is ClientState.STARTING
     host.open()
     assert host.told()[-1] == "open"
 
 
-def test_a_loss_when_there_is_nothing_to_lose() -> None:
-    host = ClientHost(manual=True)
-    host.lose("no")
-    assert host.told() == []
-
-
 # --- reading ---
 
 
-def test_data_of_every_kind() -> None:
+def test_data_of_every_kind_is_told_with_its_size() -> None:
     host = opened()
-    for value in (0, False, None, "", "text", [1, {"a": None}]):
+    values = (0, False, None, "", "text", [1, {"a": None}])
+    for value in values:
         host.receive(value)
     host.client.receive_message(b"\x00raw", now=host.now)
     events = host.fresh()
-    assert events == [ev.DataReceived(value) for value in (0, False, None, "", "text", [1, {"a": None}], b"\x00raw")]
+    assert events == [ev.DataReceived(value) for value in (*values, b"\x00raw")]
     assert [event.size for event in events if isinstance(event, ev.DataReceived)] == [1, 5, 4, 2, 6, 16, 4]
-
-
-def test_what_cannot_be_decoded_is_an_error_in_its_place() -> None:
-    host = opened()
-    host.receive(1)
-    host.client.receive_message("{", now=host.now)
-    host.receive(2)
-    first, error, second = host.fresh()
-    assert (first, second) == (ev.DataReceived(1), ev.DataReceived(2))
-    assert isinstance(error, ev.ErrorOccurred)
-    assert isinstance(error.error, DecodeError)
-    assert error.error.payload == "{"
-    assert host.client.state is ClientState.OPEN
 
 
 @pytest.mark.parametrize(
@@ -115,15 +76,13 @@ def test_what_cannot_be_decoded_is_an_error_in_its_place() -> None:
     [
         "primus::unknown::x",
         "primus::",
-        "primus::ping",
-        "primus::ping::1",  # the wrong way round for this dialect
+        "primus::ping::1",  # a client of happn is not pinged
         "primus::id::",
-        "primus::id::0123",  # nobody asked
-        "primus::server::open",
+        "primus::id::0123",  # an answer to no question
         "primus::server::close ",
     ],
 )
-def test_unknown_protocol_messages_are_ignored_but_not_unseen(text: str) -> None:
+def test_an_unknown_protocol_message_is_ignored_and_reported(text: str) -> None:
     """Protocol 1."""
     host = opened(dialect="happn")
     host.receive(text)
@@ -133,7 +92,7 @@ def test_unknown_protocol_messages_are_ignored_but_not_unseen(text: str) -> None
     assert host.told()[-1] == "reconnect scheduled"
 
 
-def test_the_prefix_is_looked_for_after_decoding() -> None:
+def test_protocol_messages_are_found_after_decoding() -> None:
     host = opened()
     host.client.receive_message('"\\u0070rimus::server::close"', now=host.now)
     assert host.told() == []
@@ -141,51 +100,60 @@ def test_the_prefix_is_looked_for_after_decoding() -> None:
     assert host.told()[-1] == "end"
 
 
-def test_nothing_is_taken_in_unless_open() -> None:
+def test_messages_before_the_open_and_after_the_end_are_dropped() -> None:
     host = ClientHost()
-    host.told()
     host.receive("early")
     host.open()
-    host.told()
     host.client.end()
     host.told()
     for message in ("late", "primus::server::close", "primus::pong::1"):
         host.receive(message)
     assert host.told() == []
+    assert not [event for event in host.seen if isinstance(event, ev.DataReceived)]
 
 
-def test_a_servers_close_is_forgotten_with_its_connection() -> None:
+def test_a_client_that_ends_amid_events_gets_no_more_data() -> None:
     host = opened()
-    host.receive("primus::server::close")
-    host.lose()
-    host.client.open()
-    host.open()
-    host.told()
-    host.lose()
-    assert host.told()[-1] == "reconnect scheduled"
+    for value in (1, 2, 3):
+        host.client.receive_message(str(value), now=host.now)
+    items = host.client.poll(now=host.now)
+    assert next(items) == ev.DataReceived(1)
+    with pytest.raises(EncodeError):
+        host.client.end("primus::no")
+    assert next(items) == ev.DataReceived(2)
+    host.client.end()
+    host.client.open()  # data of the session before is still withheld
+    assert story(item for item in items if isinstance(item, ev.Event)) == ["rsc(end)", "close", "end", "rsc(opening)"]
 
 
-def test_a_websocket_ping_means_nothing() -> None:
+@pytest.mark.parametrize("verb", ["end", "network_offline"])
+def test_ending_a_lost_session_withholds_its_data(verb: str) -> None:
     host = opened()
-    due = host.client.next_timeout()
-    host.client.receive_ping(now=host.now)
-    assert (host.told(), host.commanded(), host.client.next_timeout()) == ([], [], due)
+    host.client.receive_message("1", now=host.now)
+    host.client.connection_lost(now=host.now)
+    getattr(host.client, verb)()
+    assert "data" not in host.told()
 
 
 # --- the id ---
 
 
-def test_the_id_is_asked_for_and_answered() -> None:
+def test_each_answer_to_request_id_is_told_once() -> None:
     host = opened()
     host.client.request_id()
     host.client.request_id()
     assert host.sent() == ["primus::id::", "primus::id::"]
+    host.receive("primus::id::")  # a question, not an answer
     for _ in range(3):
         host.receive("primus::id::a:b")
-    assert host.fresh() == [ev.IdReceived("a:b"), ev.IdReceived("a:b"), ev.MessageIgnored("primus::id::a:b")]
+    assert host.fresh() == [
+        ev.MessageIgnored("primus::id::"),
+        *[ev.IdReceived("a:b")] * 2,
+        ev.MessageIgnored("primus::id::a:b"),
+    ]
 
 
-def test_the_id_of_another_connection_is_no_answer() -> None:
+def test_the_id_asked_for_on_the_last_connection_does_not_count_on_the_next() -> None:
     host = opened()
     host.client.request_id()
     host.lose()
@@ -196,27 +164,18 @@ def test_the_id_of_another_connection_is_no_answer() -> None:
     assert host.fresh() == [ev.MessageIgnored("primus::id::old")]
 
 
-def test_no_id_is_no_answer() -> None:
-    """An empty one is the question, which no server asks; the answer may still come."""
-    host = opened()
-    host.client.request_id()
-    host.receive("primus::id::")
-    host.receive("primus::id::x")
-    assert host.fresh() == [ev.MessageIgnored("primus::id::"), ev.IdReceived("x")]
-
-
-def test_the_id_can_only_be_asked_for_when_open() -> None:
-    for host in (ClientHost(), ClientHost(manual=True)):
-        host.told()
-        with pytest.raises(LocalProtocolError, match="while the connection is open"):
-            host.client.request_id()
-        assert host.told() == []
+def test_the_id_can_only_be_asked_for_while_open() -> None:
+    host = ClientHost()
+    host.told()
+    with pytest.raises(LocalProtocolError, match=r"^the id can only be asked for while the connection is open$"):
+        host.client.request_id()
+    assert host.told() == []
 
 
 # --- pausing ---
 
 
-def test_pausing_is_the_pipes_and_outlives_it() -> None:
+def test_a_pause_holds_for_the_next_connection_until_resume() -> None:
     host, first = slow()
     host.client.pause()
     host.client.resume()
@@ -235,43 +194,35 @@ def test_pausing_is_the_pipes_and_outlives_it() -> None:
     assert third.heard == []
 
 
-def test_pausing_before_there_is_a_connection() -> None:
+def test_pause_and_resume_work_without_a_connection() -> None:
     host = ClientHost()
     host.client.resume()
     host.client.pause()
-    host.open()  # at the message seam, not reading is the host's own affair
-    assert host.told() == ["rsc(opening)", "rsc(open)", "open"]
+    host.open()
+    assert cmd.Pause() in host.commanded()
 
 
-# --- parsers of one's own ---
+# --- a parser that fails ---
 
 
-class Fussy:
-    """A parser that refuses the protocol's own strings."""
-
-    name = "fussy"
-
-    binary = False
-
-    def encode(self, value: Any) -> bytes:
-        if isinstance(value, str):
-            raise KeyError(value)
-        return bytes([value])
-
-    def decode(self, data: str | bytes) -> Any:
-        raise ZeroDivisionError
-
-
-def test_a_failing_parser_raises_for_the_caller_and_is_an_event_elsewhere() -> None:
+def test_a_failing_parser_raises_in_verbs_and_is_an_error_event_elsewhere() -> None:
     host = opened(parser=Fussy())
     host.client.write(7)
-    assert host.commanded() == [cmd.SendMessage(b"\x07")]
+    assert host.commanded() == [cmd.SendMessage("7")]
     with pytest.raises(EncodeError):
         host.client.request_id()
-    host.client.receive_message(b"x", now=host.now)
     host.run(25.0)
-    assert host.told() == ["error", "error"]
+    (event,) = host.fresh()
+    assert isinstance(event, ev.ErrorOccurred)
+    assert str(event.error).startswith("not primus::ping::")
     assert host.commanded() == []
-    host.client.receive_message(b"x", now=host.now)
     host.run(10.0)
-    assert host.told() == ["error", "offline", "rsc(end)", "close", "reconnect scheduled"]
+    assert host.told() == ["offline", "rsc(end)", "close", "reconnect scheduled"]
+
+
+def test_the_id_of_a_question_that_failed_is_not_expected() -> None:
+    host = opened(parser=Fussy())
+    with pytest.raises(EncodeError):
+        host.client.request_id()
+    host.client.receive_message("primus::id::x", now=host.now)
+    assert host.fresh() == [ev.MessageIgnored("primus::id::x")]

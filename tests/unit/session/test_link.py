@@ -1,4 +1,4 @@
-"""Through the codec, a parser can raise what it likes: only the two documented errors come out."""
+"""Parsers are the application's code: whatever they raise becomes an `EncodeError` or a `DecodeError`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JSON = JSONParser()
 
 
 class Broken:
-    """A parser that raises, or returns nonsense."""
+    """A parser that raises `outcome` if it can, and otherwise returns it."""
 
     name = "broken"
     binary = False
@@ -34,43 +34,38 @@ class Broken:
 
 
 @pytest.mark.parametrize("text", ["primus::", "primus::server::close", "primus::" + "x" * 1000])
-def test_reserved_strings_are_refused(text: str) -> None:
+def test_reserved_strings_are_refused_to_applications(text: str) -> None:
     with pytest.raises(EncodeError, match="reserved") as caught:
         encode(JSON, text)
     assert len(str(caught.value)) < 200
     assert encode_protocol(JSON, text).payload == f'"{text}"'
 
 
-def test_inside_a_value_they_are_data() -> None:
-    assert encode(JSON, ["primus::server::close"]).payload == '["primus::server::close"]'
+@pytest.mark.parametrize(
+    "outcome", [KeyError("k"), RecursionError(), None, 5, "\ud800", bytearray(b"x"), EncodeError("my words")], ids=repr
+)
+def test_a_parser_that_fails_to_encode_is_an_encode_error(outcome: Any) -> None:
+    for function in (encode, encode_protocol):
+        with pytest.raises(EncodeError) as caught:
+            function(Broken(outcome), "1")
+        if isinstance(outcome, EncodeError):
+            assert caught.value is outcome
+        else:
+            assert str(caught.value).startswith("the parser failed")
 
 
 @pytest.mark.parametrize(
-    "outcome",
-    [KeyError("k"), RecursionError(), AttributeError("a"), None, 5, {"a": 1}, "\ud800", bytearray(b"x")],
-    ids=repr,
+    ("outcome", "text", "payload"),
+    [
+        (KeyError("k"), "the parser failed: KeyError('k')", "raw"),
+        (DecodeError("my words", b"mine"), "my words", b"mine"),
+    ],
 )
-def test_whatever_a_parser_does_encoding_raises_one_error(outcome: Any) -> None:
-    for function in (encode, encode_protocol):
-        with pytest.raises(EncodeError, match="the parser failed"):
-            function(Broken(outcome), "1")
-
-
-def test_a_parsers_own_encode_error_is_kept() -> None:
-    error = EncodeError("my words")
-    with pytest.raises(EncodeError) as caught:
-        encode(Broken(error), 1)
-    assert caught.value is error
-
-
-def test_whatever_a_parser_raises_decoding_is_one_error_event() -> None:
-    error = DecodeError("my words", b"raw")
-    for outcome, words in ((KeyError("k"), "the parser failed: KeyError('k')"), (error, "my words")):
-        host = ServerHost(parser=Broken(outcome))
-        spark = host.connect()
-        spark.receive_message("raw", now=host.now)
-        host.pump()
-        (told,) = [event.error for event in host.seen if isinstance(event, ev.SparkError)]
-        assert isinstance(told, DecodeError)
-        assert str(told) == words
-        assert told.payload == ("raw" if outcome is not error else b"raw")
+def test_a_parser_that_fails_to_decode_is_an_error_event(outcome: Exception, text: str, payload: str | bytes) -> None:
+    host = ServerHost(parser=Broken(outcome))
+    spark = host.connect()
+    spark.receive_message("raw", now=host.now)
+    (error,) = [event.error for event in host.fresh() if isinstance(event, ev.SparkError)]
+    assert isinstance(error, DecodeError)
+    assert (str(error), error.payload) == (text, payload)
+    assert error.__cause__ is (None if error is outcome else outcome)

@@ -1,7 +1,8 @@
-"""The write queue: in order, bounded by count and by bytes, the oldest goes, nothing goes unseen (protocol 4.3)."""
+"""The write queue: in order, bounded by count and bytes; the oldest message goes first (protocol 4.3)."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from primus_proto.session.queue import WriteQueue
 
 
 def fill(queue: WriteQueue, *payloads: str) -> list[str]:
-    """Put them in; what had to go."""
+    """Put messages in; returns those that had to go."""
     return [str(gone.payload) for payload in payloads for gone in queue.put(Message(payload))]
 
 
@@ -18,61 +19,34 @@ def held(queue: WriteQueue) -> list[str]:
     return [str(message.payload) for message in queue.take_all()]
 
 
-def test_keeps_the_order() -> None:
-    queue = WriteQueue(None, 100)
-    assert fill(queue, "a", "bb", "ccc") == []
-    assert (len(queue), queue.size) == (3, 6)
-    assert held(queue) == ["a", "bb", "ccc"]
-    assert (len(queue), queue.size) == (0, 0)
-    assert held(queue) == []
-
-
-def test_by_count_the_oldest_goes() -> None:
-    queue = WriteQueue(2, 100)
-    assert fill(queue, "a", "b", "c", "d") == ["a", "b"]
-    assert held(queue) == ["c", "d"]
-
-
-def test_a_queue_of_one_keeps_the_newest() -> None:
-    queue = WriteQueue(1, 100)
-    assert fill(queue, "a", "b") == ["a"]
-    assert held(queue) == ["b"]
-
-
-def test_what_just_fits_is_kept() -> None:
-    queue = WriteQueue(None, 5)
-    assert fill(queue, "a", "bbbbb") == ["a"]
-    assert held(queue) == ["bbbbb"]
-
-
-def test_by_bytes_the_oldest_go() -> None:
-    queue = WriteQueue(None, 10)
-    assert fill(queue, "aaaa", "bbbb", "cc") == []
-    assert fill(queue, "ddddd") == ["aaaa", "bbbb"]
-    assert held(queue) == ["cc", "ddddd"]
-
-
-def test_zero_keeps_nothing() -> None:
-    assert fill(WriteQueue(0, 100), "a", "b") == ["a", "b"]
-    assert fill(WriteQueue(None, 0), "a") == ["a"]
-
-
-def test_what_can_never_fit_does_not_push_out_the_rest() -> None:
-    queue = WriteQueue(None, 10)
-    assert fill(queue, "aaaa", "bbbb", "c" * 11) == ["c" * 11]
-    assert held(queue) == ["aaaa", "bbbb"]
-
-
-def test_bytes_are_those_of_the_wire() -> None:
-    queue = WriteQueue(None, 5)
-    assert fill(queue, "é", "ü") == []
-    assert queue.size == 4
-    assert fill(queue, "ß") == ["é"]
+@pytest.mark.parametrize(
+    ("count", "limit", "payloads", "dropped", "kept"),
+    [
+        (None, 100, ["a", "bb", "ccc"], [], ["a", "bb", "ccc"]),
+        (2, 100, ["a", "b", "c", "d"], ["a", "b"], ["c", "d"]),
+        (1, 100, ["a", "b"], ["a"], ["b"]),
+        (None, 10, ["aaaa", "bbbb", "cc", "ddddd"], ["aaaa", "bbbb"], ["cc", "ddddd"]),
+        (None, 5, ["a", "bbbbb"], ["a"], ["bbbbb"]),
+        (0, 100, ["a", "b"], ["a", "b"], []),
+        (None, 0, ["a"], ["a"], []),
+        (None, 10, ["aaaa", "bbbb", "c" * 11], ["c" * 11], ["aaaa", "bbbb"]),
+        (None, 5, ["é", "ü", "ß"], ["é"], ["ü", "ß"]),
+    ],
+)
+def test_a_full_queue_drops_its_oldest_messages(
+    count: int | None, limit: int, payloads: list[str], dropped: list[str], kept: list[str]
+) -> None:
+    queue = WriteQueue(count, limit)
+    assert fill(queue, *payloads) == dropped
+    assert (len(queue), queue.size) == (len(kept), sum(len(text.encode()) for text in kept))
+    assert held(queue) == kept
+    assert (len(queue), queue.size, held(queue)) == (0, 0, [])
 
 
 @given(st.lists(st.integers(0, 6)), st.none() | st.integers(0, 4), st.integers(0, 12))
-def test_nothing_vanishes(sizes: list[int], count: int | None, limit: int) -> None:
-    """Kept are the last of those that can fit at all, as many as do; all others are told of, once."""
+def test_every_message_is_kept_or_dropped_and_no_more_are_dropped_than_must(
+    sizes: list[int], count: int | None, limit: int
+) -> None:
     payloads = [chr(65 + number) * size for number, size in enumerate(sizes)]
     queue = WriteQueue(count, limit)
     dropped = []
@@ -87,4 +61,4 @@ def test_nothing_vanishes(sizes: list[int], count: int | None, limit: int) -> No
     assert [payload for payload in dropped if payload in able] == able[: len(able) - len(kept)]
     if len(kept) < len(able):
         one_more = able[len(able) - len(kept) - 1 :]
-        assert len(one_more) == (count or 0) + 1 or sum(map(len, one_more)) > limit, "no more than had to go"
+        assert len(one_more) == (count or 0) + 1 or sum(map(len, one_more)) > limit

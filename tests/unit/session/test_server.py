@@ -1,23 +1,38 @@
-"""The server: its registry, broadcast, and closing (protocol 4.5)."""
+"""The server: its registry, broadcast, closing (protocol 4.5), and what a host that speaks HTTP answers (2 and 6)."""
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from typing import Any
 
 import pytest
 
-from primus_proto import CloseReason, EncodeError, Limits, LocalProtocolError, ReadyState, Server, ServerConfig
+from primus_proto import (
+    CloseReason,
+    ConfigError,
+    EncodeError,
+    Headers,
+    LocalProtocolError,
+    Request,
+    Response,
+    Server,
+    ServerConfig,
+)
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from primus_proto.http.spec import spec_response
 from primus_proto.parsers import JSONParser
-from primus_proto.session.messages import Message
-from primus_proto.transports.pipe import Pipe
-from tests.unit.sessions import OFFSET, START, ServerHost, SlowPipe, epoch_ms, polled, request, story
+from tests.unit.sessions import PEER, SPARK_OVER, START, ServerHost, SlowPipe, commanded, polled, request
+from tests.unit.wires import ServerWire
 
-ENDING = ["readyStateChange", "disconnection", "end"]
 SERVER_CLOSE = '"primus::server::close"'
+
+
+@pytest.fixture
+def host() -> ServerHost:
+    return ServerHost()
 
 
 def test_a_server_is_ready_at_once() -> None:
@@ -28,9 +43,17 @@ def test_a_server_is_ready_at_once() -> None:
     assert server.next_timeout() is None
 
 
-def test_the_registry() -> None:
-    host = ServerHost()
-    first, second = host.connect(), host.connect()
+def test_without_an_offset_the_drivers_clock_is_unix_time() -> None:
+    server = Server(rng=random.Random(1))
+    spark = server.open_spark(request(), now=0.0)
+    server.handle_timeout(now=30.0)
+    assert commanded(server, now=30.0) == [cmd.SendMessage('"primus::pong::30000"', spark)]
+
+
+def test_the_registry_has_the_open_sparks(host: ServerHost) -> None:
+    first = host.server.open_spark(request(), now=host.now)
+    assert host.fresh() == [ev.SparkConnected(first)]
+    second = host.connect()
     assert len(host.server) == 2
     assert list(host.server) == [first, second]
     assert host.server.spark(first.id) is first
@@ -40,35 +63,24 @@ def test_the_registry() -> None:
     assert list(host.server) == [second]
 
 
-def test_sparks_may_end_while_they_are_gone_through() -> None:
-    host = ServerHost()
+def test_sparks_may_end_and_come_while_you_iterate(host: ServerHost) -> None:
     sparks = [host.connect() for _ in range(3)]
     for spark in host.server:
         spark.end()
         host.connect()
-    assert all(spark.ready_state is ReadyState.CLOSED for spark in sparks)
+    assert not any(spark.is_open for spark in sparks)
     assert len(host.server) == 3
 
 
-def test_a_connection_is_told_with_its_spark() -> None:
-    host = ServerHost()
-    spark = host.server.open_spark(request(), now=host.now)
-    assert host.fresh() == [ev.SparkConnected(spark)]
-    assert host.server.sparks[spark.id] is spark
-
-
-def test_ids_are_made_of_the_randomness_given() -> None:
+def test_ids_are_128_bits_of_the_randomness_given() -> None:
     def ids(seed: int) -> list[str]:
         server = Server(rng=random.Random(seed))
-        return [server.open_spark(request(), now=0.0).id for _ in range(3)]
+        return [server.open_spark(request(), now=0.0).id for _ in range(100)]
 
     assert ids(1) == ids(1) != ids(2)
-
-
-def test_wall_time() -> None:
-    host = ServerHost()
-    assert host.server.epoch(START) == START + OFFSET
-    assert host.server.epoch_ms(START + 0.0015) == epoch_ms(START) + 1
+    assert len({*ids(1)}) == 100
+    assert {len(id) for id in ids(1)} == {32}
+    assert all(len({int(id, 16) >> bit & 1 for id in ids(1)}) == 2 for bit in range(128))
 
 
 # --- broadcast ---
@@ -84,7 +96,7 @@ class Counting(JSONParser):
         return super().encode(value)
 
 
-def test_a_broadcast_is_encoded_once_and_everybody_gets_the_same() -> None:
+def test_a_broadcast_is_encoded_once_and_sent_to_all_but_the_excluded() -> None:
     parser = Counting()
     host = ServerHost(parser=parser)
     pipes = [SlowPipe() for _ in range(10)]
@@ -97,73 +109,34 @@ def test_a_broadcast_is_encoded_once_and_everybody_gets_the_same() -> None:
     assert pipes[3].buffered == 0
 
 
-def test_a_broadcast_to_nobody() -> None:
-    host = ServerHost()
-    assert host.server.write(1) == 0
+def test_a_wrong_broadcast_raises_and_changes_nothing(host: ServerHost) -> None:
     spark = host.connect()
-    assert host.server.write(1, exclude={spark}) == 0
     with pytest.raises(LocalProtocolError, match="exclude takes sparks as the core's events carry them; got "):
         host.server.write(1, exclude=[spark.id])  # type: ignore[list-item]
-    assert host.commanded() == []
-
-
-def test_a_broadcast_that_cannot_be_sent() -> None:
-    host = ServerHost()
-    host.connect()
     for value in ("primus::x", {1}, b"x"):
         with pytest.raises(EncodeError):
             host.server.write(value)
     assert (host.told(), host.commanded()) == ([], [])
 
 
-def test_a_broadcast_counts_who_took_it_and_cuts_who_does_not_read() -> None:
-    host = ServerHost(limits=Limits(backlog=10))
-    slow = host.connect(pipe=SlowPipe())
-    host.connect()
-    assert host.server.write("x" * 20) == 2
-    assert host.server.write("x") == 1
-    events = host.fresh()
-    assert story(events) == ["error", "log", *ENDING[:-1], "messages dropped", "end"]
-    assert events[-2] == ev.SparkMessagesDropped(slow, (f'"{"x" * 20}"',), "the connection is gone")
-    assert slow.ready_state is ReadyState.CLOSED
-    assert len(host.server) == 1
-
-
 # --- closing ---
 
 
-def test_close_ends_every_spark_and_then_says_so() -> None:
-    host = ServerHost()
-    first, second = host.connect(), host.connect()
-    host.server.close()
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_close_ends_every_spark_and_then_says_so(host: ServerHost, reconnect: bool) -> None:
+    sparks = host.connect(), host.connect()
+    host.server.close("bye", reconnect=reconnect)
     assert host.server.closing
-    assert host.told() == [*ENDING, *ENDING, "close"]
-    assert host.commanded() == [
-        cmd.SendMessage(SERVER_CLOSE, first),
-        cmd.Close(1000, "", first),
-        cmd.SendMessage(SERVER_CLOSE, second),
-        cmd.Close(1000, "", second),
-    ]
+    assert host.told() == [*SPARK_OVER, *SPARK_OVER, "close"]
+    texts = ['"bye"', *([] if reconnect else [SERVER_CLOSE])]
+    commands = [[*(cmd.SendMessage(text, spark) for text in texts), cmd.Close(1000, "", spark)] for spark in sparks]
+    assert host.commanded() == [*commands[0], *commands[1]]
     assert host.server.next_timeout() is None
-    host.run(1e6)
+    host.server.close()
     assert host.told() == []
 
 
-def test_close_with_nobody_there() -> None:
-    host = ServerHost()
-    assert not host.server.closing
-    host.server.close()
-    assert host.told() == ["close"]
-
-
-def test_close_with_last_words_and_reconnect() -> None:
-    host = ServerHost()
-    spark = host.connect()
-    host.server.close("back soon", reconnect=True)
-    assert host.commanded() == [cmd.SendMessage('"back soon"', spark), cmd.Close(1000, "", spark)]
-
-
-def test_last_words_are_encoded_once_when_close_is_called() -> None:
+def test_close_encodes_the_last_value_once_and_at_once() -> None:
     parser = Counting()
     host = ServerHost(parser=parser)
     pipes = [SlowPipe() for _ in range(5)]
@@ -171,130 +144,140 @@ def test_last_words_are_encoded_once_when_close_is_called() -> None:
         host.connect(pipe=pipe)
     words: list[Any] = ["bye"]
     host.server.close(words, reconnect=True, timeout=5.0)
-    words.append({1})  # no longer anything that could be sent
+    words.append({1})  # cannot be sent
     host.run(5.0)
     assert parser.encoded == 1
-    taken: list[Message | None] = [pipe.take() for pipe in pipes]
+    taken = [pipe.take() for pipe in pipes]
     assert len({id(message) for message in taken}) == 1
     assert taken[0] is not None
     assert taken[0].payload == '["bye"]'
 
 
 @pytest.mark.parametrize("seconds", [0.5, 5.0])
-def test_close_after_a_time(seconds: float) -> None:
-    host = ServerHost()
+def test_close_after_a_time_keeps_sessions_until_then(host: ServerHost, seconds: float) -> None:
     spark = host.connect("ping=false")
     host.server.close("bye", timeout=seconds)
+    host.server.close("second")  # changes nothing
     assert host.told() == []
     assert host.server.next_timeout() == START + seconds
     assert spark.write("still here")
     host.run(seconds - 0.25)
     assert host.told() == []
     host.run(0.25)
-    assert host.told() == [*ENDING, "close"]
+    assert host.told() == [*SPARK_OVER, "close"]
     assert host.sent() == ["still here", "bye", "primus::server::close"]
     assert host.server.next_timeout() is None
 
 
-def test_close_after_a_time_does_not_wait_for_nobody() -> None:
-    host = ServerHost()
+def test_close_after_a_time_is_over_once_the_last_spark_is_gone(host: ServerHost) -> None:
     spark = host.connect("ping=false")
     host.server.close(timeout=5.0)
     host.pump()
     spark.connection_lost(code=1000, now=host.now)
-    assert host.told() == [*ENDING, "close"]
+    assert host.told() == [*SPARK_OVER, "close"]
     assert host.server.next_timeout() is None
-    host.run(10.0)
-    assert host.wakes == 0
 
 
-def test_a_second_close_changes_nothing() -> None:
-    host = ServerHost()
-    host.connect("ping=false")
-    host.server.close("first", reconnect=True, timeout=5.0)
-    host.server.close("second")
-    host.server.close(timeout=1.0)
-    assert host.told() == []
-    assert host.server.next_timeout() == START + 5.0
-    host.run(5.0)
-    assert host.sent() == ["first"]
-    host.server.close()
-    assert host.told() == [*ENDING, "close"]
-
-
-@pytest.mark.parametrize("data", ["primus::x", {1}])
-def test_last_words_that_cannot_be_sent_close_nothing(data: Any) -> None:
-    host = ServerHost()
+@pytest.mark.parametrize(
+    ("data", "timeout", "error"),
+    [
+        ("primus::x", 0.0, EncodeError),
+        ({1}, 0.0, EncodeError),
+        *[("bye", seconds, LocalProtocolError) for seconds in (-1.0, math.nan, math.inf)],
+    ],
+)
+def test_a_wrong_close_raises_and_closes_nothing(
+    host: ServerHost, data: Any, timeout: float, error: type[Exception]
+) -> None:
     host.connect()
-    with pytest.raises(EncodeError):
-        host.server.close(data)
+    with pytest.raises(error):
+        host.server.close(data, timeout=timeout)
     assert not host.server.closing
     assert (host.told(), host.commanded()) == ([], [])
 
 
-@pytest.mark.parametrize("timeout", [-1.0, math.nan, math.inf])
-def test_a_time_that_never_comes_closes_nothing(timeout: float) -> None:
-    host = ServerHost()
-    with pytest.raises(LocalProtocolError, match="timeout must be a number of seconds"):
-        host.server.close(timeout=timeout)
-    assert not host.server.closing
-    assert host.told() == []
-
-
 @pytest.mark.parametrize("timeout", [0.0, 5.0])
-def test_who_comes_while_closing_is_sent_away_politely(timeout: float) -> None:
-    host = ServerHost()
-    host.connect()
-    host.server.close("bye", timeout=timeout)
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_a_session_that_opens_while_closing_is_ended_like_the_others(
+    host: ServerHost, timeout: float, reconnect: bool
+) -> None:
+    host.server.close("bye", reconnect=reconnect, timeout=timeout)
     spark = host.server.open_spark(request(), now=host.now)
     assert spark.close_reason == CloseReason("local")
-    assert host.commanded()[-3:] == [
-        cmd.SendMessage('"bye"', spark),
-        cmd.SendMessage(SERVER_CLOSE, spark),
-        cmd.Close(1000, "", spark),
-    ]
+    assert host.sent() == ["bye", *([] if reconnect else ["primus::server::close"])]
+    assert host.told() == ["connection", *SPARK_OVER, "close"]
 
 
-def test_closed_waits_for_whatever_else_is_busy() -> None:
-    host = ServerHost()
+def test_close_waits_without_a_timer_for_what_is_still_busy(host: ServerHost) -> None:
     busy = True
     host.server.watch_busy(lambda: busy)
     host.connect()
     host.server.close()
-    assert host.told() == ENDING
+    assert host.told() == SPARK_OVER
+    assert host.server.next_timeout() is None
     busy = False
     assert host.told() == ["close"]
 
 
-# --- the pipe of the message seam ---
+# --- what a host answers to requests ---
+
+UPGRADE = ("Upgrade", "WebSocket")
 
 
-def test_a_pipe_over_commands_says_nothing_after_its_end() -> None:
-    host = ServerHost()
-    spark = host.connect()
-    pipe: Pipe = spark.pipe
-    assert pipe.transport == "messages"
-    pipe.flush(now=host.now)
-    assert host.commanded() == []
-    pipe.close(1001, "bye")
-    pipe.close()
-    pipe.abort()
-    pipe.send(Message("late"))
-    for verb in (pipe.pause, pipe.resume, pipe.block, pipe.unblock):
-        verb()
-    assert host.commanded() == [cmd.Close(1001, "bye", spark)]
-    other = host.connect()
-    other.pipe.abort()
-    other.pipe.abort()
-    assert host.commanded() == [cmd.Abort(other)]
+def head(target: str, *headers: tuple[str, str], method: str = "GET") -> Request:
+    return Request(method, target, Headers(headers), PEER)
 
 
-def test_two_hours_of_a_spark_take_no_timer() -> None:
-    """As long as its pings come."""
-    host = ServerHost()
-    spark = host.connect()
-    for _ in range(288):
-        host.run(25.0)
-        host.ping(spark)
-    assert host.wakes == 0
-    assert host.told() == ["heartbeat"] * 288
+@pytest.mark.parametrize("target", ["/primus", "/primus?a=b", "/primus/deeper", "/primus/spec"])
+def test_a_handshake_under_the_pathname_asks_for_a_session(host: ServerHost, target: str) -> None:
+    for _ in range(2):
+        assert host.server.answer(head(target, UPGRADE)) == Headers()
+    assert (host.told(), host.commanded(), host.server.next_timeout()) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (head("/primus"), 426),
+        (head("/primus", UPGRADE, method="POST"), 426),
+        (head("/primus/spec"), 200),
+        (head("/primus/spec", method="HEAD"), 200),
+        (head("/primus/spec", method="POST"), 405),
+        (head("/primus/primus.js"), 404),
+        (head("/primusX", UPGRADE), 404),
+        (head("/primus/../primus", UPGRADE), 400),
+    ],
+)
+def test_any_other_request_is_answered_as_at_the_byte_seam(host: ServerHost, request_: Request, status: int) -> None:
+    answer = host.server.answer(request_)
+    assert isinstance(answer, Response)
+    assert answer.status == status
+    reply = ServerWire().accept().ask(request_.method, request_.target, headers=request_.headers.pairs)
+    assert (reply.status, reply.body) == (status, b"" if request_.method == "HEAD" else answer.body)
+
+
+def test_a_refusal_has_the_form_of_protocol_6(host: ServerHost) -> None:
+    answer = host.server.refusal("no entry", authenticate="Basic")
+    assert (answer.status, json.loads(answer.body)) == (401, {"error": "no entry"})
+    assert answer.headers == (("Content-Type", "application/json"), ("WWW-Authenticate", "Basic"))
+    with pytest.raises(ConfigError):
+        host.server.refusal("no", status=200)
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "member"),
+    [
+        ({}, "6.0.1", {"timeout": 35000}),
+        ({"dialect": "happn", "timeout": False}, "6.0.1", {"timeout": 35000}),
+        ({"dialect": "primus6", "timeout": 2.5}, "6.1.0", {"timeout": 2500}),
+        ({"dialect": "primus6", "timeout": 0}, "6.1.0", {"timeout": False}),
+        ({"dialect": "primus"}, "8.0.9", {"pingInterval": 30000}),
+        ({"dialect": "primus", "ping_interval": False}, "8.0.9", {"pingInterval": False}),
+    ],
+)
+def test_the_spec_tells_the_heartbeat_of_the_dialect(options: Any, version: str, member: dict[str, Any]) -> None:
+    spec = json.loads(spec_response(ServerConfig(**options)).body)
+    common = {"version": version, "pathname": "/primus", "parser": "json", "transformer": "websockets"}
+    assert spec == {**common, **member}
+    ((name, value),) = member.items()
+    assert type(spec[name]) is type(value), "False is not 0"

@@ -1,4 +1,4 @@
-"""A spark: what it tells of its request, writing and ending, the backlog, reading (protocol 1, 4.5, 5, 7)."""
+"""A spark: what it shows of its request, reading, writing, ending, and the backlog (protocol 1, 4.3, 4.5, 5, 7)."""
 
 from __future__ import annotations
 
@@ -22,102 +22,121 @@ from primus_proto import (
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.session.link import encode
-from tests.unit.sessions import PEER, ServerHost, SlowPipe, needs_drain, request, story
+from tests.unit.sessions import PEER, SPARK_OVER, Fussy, ServerHost, SlowPipe, needs_drain, reason, request, story
+from tests.unit.wires import TEXT, Frame, ServerWire, frame
 
-ENDING = ["readyStateChange", "disconnection", "end"]
 SERVER_CLOSE = '"primus::server::close"'
+GONE = "the connection is gone"
+SPARK_LOSS = ["readyStateChange", "disconnection", "messages dropped", "end"]
+AT = Limits(backlog=100)
 
 
-# --- what it tells ---
+@pytest.fixture
+def host() -> ServerHost:
+    return ServerHost(limits=AT)
 
 
-def test_what_it_tells_of_its_request() -> None:
-    host = ServerHost()
+# --- what it shows ---
+
+
+def test_a_spark_shows_its_request(host: ServerHost) -> None:
     asked = request("a=1&a=2&ping=3000&pong=1000&_primuscb=x", headers=Headers({"X-A": "1"}))
     spark = host.server.open_spark(asked, now=host.now)
     assert spark.query == {"a": "2", "ping": "3000", "pong": "1000", "_primuscb": "x"}
     assert spark.request.query_pairs[:2] == [("a", "1"), ("a", "2")]
     assert spark.headers["x-a"] == "1"
     assert spark.address == PEER
-    assert (spark.address.ip, spark.address.port) == PEER
     assert spark.heartbeat_timeout == 3.5
     assert (spark.context, spark.close_reason, spark.skipped) == (None, None, 0)
     assert spark.ready_state is ReadyState.OPEN
 
 
-def test_the_address_behind_a_trusted_proxy() -> None:
+def test_the_address_of_a_client_behind_a_trusted_proxy_is_the_forwarded_one() -> None:
     host = ServerHost(trusted_proxies=["192.0.2.0/24"])
     spark = host.server.open_spark(request(headers=Headers({"X-Forwarded-For": "9.9.9.9"})), now=host.now)
     assert spark.address == Address("9.9.9.9", 0)
 
 
-def test_ids_are_128_random_bits_and_never_repeat() -> None:
-    host = ServerHost()
-    ids = {host.connect().id for _ in range(100)}
-    assert len(ids) == 100
-    assert all(len(id) == 32 and int(id, 16) >= 0 for id in ids)
-    bits = [int(id, 16) for id in ids]
-    assert all(len({number >> bit & 1 for number in bits}) == 2 for bit in range(128))
+# --- reading ---
 
 
-def test_sparks_compare_by_identity() -> None:
-    host = ServerHost()
-    first, second = host.connect(), host.connect()
-    assert first != second
-    assert len({first, second}) == 2
-
-
-# --- writing ---
-
-
-def test_write() -> None:
-    host = ServerHost()
+def test_data_of_every_kind_is_told_with_its_size(host: ServerHost) -> None:
     spark = host.connect()
-    for value in (0, None, "", "x"):
-        assert spark.write(value) is True
-    assert host.commanded() == [cmd.SendMessage(text, spark) for text in ("0", "null", '""', '"x"')]
-    assert spark.buffered == 0
+    values = (0, False, None, "", "text", [1])
+    for value in values:
+        host.receive(spark, value)
+    spark.receive_message(b"raw", now=host.now)
+    events = host.fresh()
+    assert events == [ev.SparkData(spark, value) for value in (*values, b"raw")]
+    assert [event.size for event in events if isinstance(event, ev.SparkData)] == [1, 5, 4, 2, 6, 3, 3]
 
 
-@pytest.mark.parametrize("value", ["primus::server::close", b"x", {1}])
-def test_what_cannot_be_sent_raises_and_changes_nothing(value: Any) -> None:
-    host = ServerHost()
+def test_a_message_that_cannot_be_decoded_is_an_error_in_its_place(host: ServerHost) -> None:
     spark = host.connect()
-    for verb in (spark.write, spark.end):
-        with pytest.raises(EncodeError):
-            verb(value)
-    assert (host.told(), host.commanded()) == ([], [])
-    assert spark.ready_state is ReadyState.OPEN
+    host.receive(spark, 1)
+    spark.receive_message("[" * 200_000, now=host.now)
+    host.receive(spark, 2)
+    first, error, logged, second = host.fresh()
+    assert (first, second) == (ev.SparkData(spark, 1), ev.SparkData(spark, 2))
+    assert isinstance(error, ev.SparkError)
+    assert isinstance(error.error, DecodeError)
+    assert logged == ev.Logged("error", f"spark {spark.id}: {error.error}")
+    assert spark.is_open
 
 
-def test_write_on_a_closed_spark() -> None:
-    host = ServerHost()
+def test_a_closed_spark_takes_nothing_in(host: ServerHost) -> None:
     spark = host.connect()
     spark.end()
     host.fresh()
     host.commanded()
-    assert spark.write("x") is False
-    assert spark.write({1}) is False
-    assert spark.write_message(encode(host.server.parser, "x")) is False
+    for message in ("data", "primus::ping::1", "primus::id::"):
+        host.receive(spark, message)
+    spark.receive_ping(now=host.now)
     assert (host.told(), host.commanded()) == ([], [])
 
 
-# --- ending ---
+# --- writing and ending ---
 
 
-def test_end() -> None:
-    host = ServerHost()
+def test_write_sends_at_once(host: ServerHost) -> None:
     spark = host.connect()
-    spark.end()
-    assert host.told() == ENDING
-    assert host.commanded() == [cmd.SendMessage(SERVER_CLOSE, spark), cmd.Close(1000, "", spark)]
-    assert spark.close_reason == CloseReason("local")
-    assert spark.ready_state is ReadyState.CLOSED
-    assert host.server.next_timeout() is None
+    for value in (0, None, "", "x" * 1000):
+        assert spark.write(value) is True
+    assert host.sent() == [0, None, "", "x" * 1000]
+    assert (spark.buffered, spark.needs_drain) == (0, False)
 
 
-def test_end_with_a_last_value_and_words_of_ones_own() -> None:
-    host = ServerHost()
+@pytest.mark.parametrize(
+    ("verb", "args", "error"),
+    [
+        *[(verb, (value,), EncodeError) for verb in ("write", "end") for value in (SERVER_CLOSE[1:-1], b"x", {1})],
+        *[
+            ("end", ("x", code), LocalProtocolError)
+            for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, -1, 1000.0, "1000", None)
+        ],
+        ("end", ("x", 1000, "\ud800"), LocalProtocolError),
+    ],
+)
+def test_what_cannot_be_sent_raises_and_changes_nothing(
+    host: ServerHost, verb: str, args: tuple[Any, ...], error: type[Exception]
+) -> None:
+    """Of close codes: RFC 6455, 7.4."""
+    spark = host.connect()
+    data, *close = args
+    with pytest.raises(error):
+        getattr(spark, verb)(data, **dict(zip(("code", "reason"), close, strict=False)))
+    assert (host.told(), host.commanded()) == ([], [])
+    assert spark.ready_state is ReadyState.OPEN
+
+
+@pytest.mark.parametrize("code", [1000, 1003, 1014, 3000, 4999])
+def test_close_codes_that_may_be_sent_are(host: ServerHost, code: int) -> None:
+    spark = host.connect()
+    spark.end(code=code)
+    assert host.commanded()[-1] == cmd.Close(code, "", spark)
+
+
+def test_end_sends_the_last_value_and_says_that_the_server_closes(host: ServerHost) -> None:
     spark = host.connect()
     spark.end({"bye": 1}, code=4001, reason="später")
     assert host.commanded() == [
@@ -125,53 +144,33 @@ def test_end_with_a_last_value_and_words_of_ones_own() -> None:
         cmd.SendMessage(SERVER_CLOSE, spark),
         cmd.Close(4001, "später", spark),
     ]
-    assert spark.close_reason == CloseReason("local", 4001, "später")
+    why = CloseReason("local", 4001, "später")
+    assert spark.close_reason == why
+    assert host.fresh() == [
+        ev.SparkReadyStateChanged(spark),
+        ev.SparkDisconnected(spark, why),
+        ev.SparkEnded(spark, why),
+    ]
+    assert spark.ready_state is ReadyState.CLOSED
+    assert host.server.spark(spark.id) is None
+    assert host.server.next_timeout() is None
 
 
-def test_end_with_reconnect_does_not_say_so() -> None:
-    host = ServerHost()
+def test_end_with_reconnect_does_not_say_that_the_server_closes(host: ServerHost) -> None:
     spark = host.connect()
     spark.end("back soon", reconnect=True)
-    assert host.told() == ENDING
+    assert host.told() == SPARK_OVER
     assert host.commanded() == [cmd.SendMessage('"back soon"', spark), cmd.Close(1000, "", spark)]
 
 
-def test_a_second_end_changes_nothing() -> None:
-    host = ServerHost()
+def test_nothing_can_be_written_or_ended_after_the_end(host: ServerHost) -> None:
     spark = host.connect()
     spark.end()
     host.fresh()
     host.commanded()
-    spark.end("again", code=5, reason="\ud800")
-    spark.end({1})
+    assert (spark.write({1}), spark.write_message(encode(host.server.parser, "x"))) == (False, False)
+    spark.end({1}, code=5, reason="\ud800")
     spark.end_with(encode(host.server.parser, "again"), reconnect=False)
-    assert (host.told(), host.commanded()) == ([], [])
-
-
-@pytest.mark.parametrize("code", [1000, 1001, 1003, 1011, 1014, 3000, 4999])
-def test_codes_that_may_be_sent(code: int) -> None:
-    host = ServerHost()
-    spark = host.connect()
-    spark.end(code=code)
-    assert host.commanded()[-1] == cmd.Close(code, "", spark)
-
-
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2000, 2999, 5000, 70000, -1, 1000.0, "1000", None])
-def test_codes_that_may_not(code: Any) -> None:
-    """RFC 6455, 7.4; and what would not even fit into a frame."""
-    host = ServerHost()
-    spark = host.connect()
-    with pytest.raises(LocalProtocolError, match="code must be a close code"):
-        spark.end("x", code=code)
-    assert (host.told(), host.commanded()) == ([], [])
-    assert spark.ready_state is ReadyState.OPEN
-
-
-def test_a_reason_that_cannot_be_sent() -> None:
-    host = ServerHost()
-    spark = host.connect()
-    with pytest.raises(LocalProtocolError, match="reason cannot be sent"):
-        spark.end("x", reason="\ud800")
     assert (host.told(), host.commanded()) == ([], [])
 
 
@@ -183,262 +182,205 @@ def test_a_reason_that_cannot_be_sent() -> None:
         (None, {"code": 4000, "reason": "bye"}, "client"),
         (None, {}, "lost"),
         (ConnectionLost("reset"), {}, "lost"),
-        ("reset by peer", {}, "lost"),
+        ("reset by peer", {"code": 1001}, "lost"),
     ],
 )
-def test_the_client_ends_it_or_is_lost(error: Any, how: dict[str, Any], kind: str) -> None:
-    host = ServerHost()
+def test_a_spark_is_ended_by_the_client_or_lost(host: ServerHost, error: Any, how: dict[str, Any], kind: str) -> None:
     spark = host.connect()
     spark.connection_lost(error, now=host.now, **how)
-    assert host.told() == ENDING
+    assert host.told() == SPARK_OVER
     assert host.commanded() == []
-    assert spark.close_reason is not None
-    assert (spark.close_reason.kind, spark.close_reason.code) == (kind, how.get("code", 1006))
-    assert spark.close_reason.reason == how.get("reason", "")
+    why = reason(spark)
+    assert (why.kind, why.code, why.reason) == (kind, how.get("code", 1006), how.get("reason", ""))
+    if isinstance(error, str):
+        assert isinstance(why.error, ConnectionLost)
+        assert (str(why.error), why.error.code) == (error, 1001)
     spark.connection_lost(now=host.now)
     assert host.told() == []
 
 
-def test_lost_by_the_clients_violation() -> None:
-    host = ServerHost()
+def test_a_violation_by_the_client_is_told_first(host: ServerHost) -> None:
     spark = host.connect()
     violation = RemoteProtocolError("a bad frame")
     spark.connection_lost(violation, code=1002, now=host.now)
     events = host.fresh()
     assert events[0] == ev.SparkError(spark, violation)
-    assert story(events) == ["error", "log", *ENDING]
+    assert story(events) == ["error", "log", *SPARK_OVER]
     assert spark.close_reason == CloseReason("lost", 1002, "", violation)
 
 
-def test_the_registry_is_right_at_each_of_these_events() -> None:
-    host = ServerHost()
+@pytest.mark.parametrize("how", ["spark", "server"])
+def test_a_spark_that_is_ended_amid_events_gets_no_more_data(host: ServerHost, how: str) -> None:
+    spark, other = host.connect(), host.connect()
+    for value in (1, 2):
+        spark.receive_message(str(value), now=host.now)
+        other.receive_message(str(value), now=host.now)
+    items = host.server.poll(now=host.now)
+    assert [next(items), next(items)] == [ev.SparkData(spark, 1), ev.SparkData(other, 1)]
+    with pytest.raises(EncodeError):
+        spark.end("primus::no")
+    if how == "spark":
+        spark.end("bye", reconnect=True)
+    else:
+        host.server.close()
+    left = [item.spark for item in items if isinstance(item, ev.SparkData)]
+    assert left == ([other] if how == "spark" else [])
+
+
+def test_ending_a_lost_spark_withholds_its_data(host: ServerHost) -> None:
     spark = host.connect()
+    spark.receive_message("1", now=host.now)
+    spark.connection_lost(now=host.now)
     spark.end()
-    assert host.server.spark(spark.id) is None
-    assert host.fresh()[1:] == [
-        ev.SparkDisconnected(spark, CloseReason("local")),
-        ev.SparkEnded(spark, CloseReason("local")),
-    ]
-
-
-# --- reading ---
-
-
-def test_data_of_every_kind() -> None:
-    host = ServerHost()
-    spark = host.connect()
-    for value in (0, False, None, "", "text", [1]):
-        host.receive(spark, value)
-    spark.receive_message(b"raw", now=host.now)
-    assert host.fresh() == [ev.SparkData(spark, value) for value in (0, False, None, "", "text", [1], b"raw")]
-
-
-def test_what_cannot_be_decoded_is_an_error_in_its_place() -> None:
-    host = ServerHost()
-    spark = host.connect()
-    host.receive(spark, 1)
-    spark.receive_message("[" * 200_000, now=host.now)
-    host.receive(spark, 2)
-    first, error, logged, second = host.fresh()
-    assert (first, second) == (ev.SparkData(spark, 1), ev.SparkData(spark, 2))
-    assert isinstance(error, ev.SparkError)
-    assert isinstance(error.error, DecodeError)
-    assert logged == ev.Logged("error", f"spark {spark.id}: {error.error}")
-    assert host.server.spark(spark.id) is spark
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "primus::unknown::x",
-        "primus::",
-        "primus::ping",
-        "primus::pong::1",
-        "primus::server::close",
-        "primus::id::abc",
-        "primus::ping::" + "1" * 65,
-    ],
-)
-def test_unknown_protocol_messages_are_ignored_but_not_unseen(text: str) -> None:
-    """Protocol 1."""
-    host = ServerHost()
-    spark = host.connect()
-    host.receive(spark, text)
-    assert host.fresh() == [ev.SparkMessageIgnored(spark, text)]
-    assert host.commanded() == []
-
-
-def test_the_id_is_told() -> None:
-    host = ServerHost()
-    spark = host.connect()
-    host.receive(spark, "primus::id::")
-    assert host.sent() == [f"primus::id::{spark.id}"]
-    assert host.told() == []
-
-
-def test_nothing_is_taken_in_when_closed() -> None:
-    host = ServerHost()
-    spark = host.connect()
-    spark.end()
-    host.fresh()
-    host.commanded()
-    for message in ("data", "primus::ping::1", "primus::id::"):
-        host.receive(spark, message)
-    spark.receive_ping(now=host.now)
-    assert (host.told(), host.commanded()) == ([], [])
+    assert "data" not in host.told()
 
 
 # --- the backlog ---
 
 
-def test_the_backlog_is_counted_before_the_message_at_hand() -> None:
-    """Protocol 7: one large message to an idle spark always goes out."""
-    host = ServerHost(limits=Limits(backlog=100))
+def test_a_write_over_the_backlog_cuts_the_spark(host: ServerHost) -> None:
+    """Protocol 7. What counts is the backlog before the message: one large message to an idle spark goes out."""
     spark = host.connect(pipe=SlowPipe())
     assert spark.write("x" * 1000) is True
     assert host.told() == []
     assert spark.write("one too many") is False
     events = host.fresh()
-    assert story(events) == ["error", "log", *ENDING[:-1], "messages dropped", "end"]
-    assert isinstance(events[0], ev.SparkError)
-    assert isinstance(events[0].error, BacklogExceeded)
-    assert str(events[0].error).startswith("1002 bytes wait")
-    assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"',), "the connection is gone")
-    assert spark.close_reason == CloseReason("backlog", 1006, "", events[0].error)
+    assert story(events) == ["error", "log", *SPARK_LOSS]
+    error = reason(spark).error
+    assert isinstance(error, BacklogExceeded)
+    assert str(error).startswith("1002 bytes wait")
+    assert events[0] == ev.SparkError(spark, error)
+    assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"',), GONE)
+    assert spark.close_reason == CloseReason("backlog", 1006, "", error)
     assert spark.pipe.aborted
 
 
-def test_at_the_limit_is_not_over_it() -> None:
-    host = ServerHost(limits=Limits(backlog=100))
-    spark = host.connect(pipe=SlowPipe())
-    assert spark.write("x" * 98)
-    assert spark.buffered == 100
-    assert spark.write("x")
-    assert not spark.write("x")
+@pytest.mark.parametrize(("size", "cut"), [(100, False), (101, True)])
+def test_a_backlog_at_the_limit_is_not_over_it(host: ServerHost, size: int, cut: bool) -> None:
+    for act in ("write", "ping", "end"):
+        pipe = SlowPipe()
+        spark = host.connect(pipe=pipe)
+        spark.write("x" * (size - 2))
+        if act == "ping":
+            host.ping(spark)  # answered later where the backlog is over the limit
+            assert len(pipe.payloads()) == 1 + (not cut)
+            assert spark.is_open
+        elif act == "write":
+            assert spark.write("x") is not cut
+        else:
+            spark.end("bye")
+            assert pipe.payloads()[1:] == ([] if cut else ['"bye"', SERVER_CLOSE])
+            assert reason(spark).kind == ("backlog" if cut else "local")
 
 
-def test_a_last_value_over_the_backlog_cuts_instead() -> None:
-    host = ServerHost(limits=Limits(backlog=100))
+def test_a_last_value_over_the_backlog_is_reported_as_dropped(host: ServerHost) -> None:
     pipe = SlowPipe()
     spark = host.connect(pipe=pipe)
     spark.write("x" * 1000)
+    spark.receive_message("1", now=host.now)
     spark.end("bye")
     events = host.fresh()
-    assert story(events) == ["error", "log", *ENDING[:-1], "messages dropped", "end"]
-    assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"', '"bye"'), "the connection is gone")
-    assert spark.close_reason is not None
-    assert spark.close_reason.kind == "backlog"
+    assert story(events) == ["error", "log", *SPARK_LOSS], "without data: this end has ended it"
+    assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"', '"bye"'), GONE)
     assert pipe.payloads() == []
 
 
-def test_an_end_without_one_does_not() -> None:
-    host = ServerHost(limits=Limits(backlog=100))
+def test_an_end_without_a_last_value_does_not_cut(host: ServerHost) -> None:
     pipe = SlowPipe()
     spark = host.connect(pipe=pipe)
     spark.write("x" * 1000)
     spark.end()
-    assert host.told() == ENDING
+    assert host.told() == SPARK_OVER
+    assert not needs_drain(spark)
     assert pipe.payloads()[-1] == SERVER_CLOSE
     assert pipe.ending == (1000, "")
+    spark.drained()
+    assert host.told() == []
 
 
-def test_crowded_and_drained() -> None:
-    host = ServerHost(limits=Limits(backlog=100))
+def test_a_spark_needs_drain_above_half_of_the_limit_and_drains_at_half(host: ServerHost) -> None:
     pipe = SlowPipe()
     spark = host.connect(pipe=pipe)
-    spark.write("x" * 48)
+    spark.write("x" * 48)  # 50 bytes with the quotes
     assert not needs_drain(spark)
-    spark.drained()
+    pipe.take()
     spark.write("y")
-    assert needs_drain(spark)
+    spark.write("x" * 48)
     spark.drained()
     assert needs_drain(spark)
     pipe.take()
     spark.drained()
     assert not needs_drain(spark)
+    spark.drained()
     assert host.fresh() == [ev.SparkDrained(spark)]
-    spark.drained()
-    assert host.told() == []
 
 
-def test_half_the_limit_is_room_enough() -> None:
-    host = ServerHost(limits=Limits(backlog=100))
+def test_answers_wait_for_the_backlog_to_fall_one_of_each_kind(host: ServerHost) -> None:
+    """A client that is slow to receive still lives: it is not cut, and its ping counts."""
     pipe = SlowPipe()
     spark = host.connect(pipe=pipe)
-    spark.write("y")
-    spark.write("x" * 48)
-    assert needs_drain(spark)
+    spark.write("x" * 1000)
+    for message in ("primus::ping::1", "primus::id::", "primus::id::"):
+        host.receive(spark, message)
+    assert host.told() == ["heartbeat"]
+    assert len(pipe.payloads()) == 1
+    spark.drained()
+    assert host.told() == ["drain"]
+    assert pipe.payloads() == ['"primus::pong::1"', f'"primus::id::{spark.id}"']
+    spark.write("x" * 1000)
     pipe.take()
-    assert spark.buffered == 50
     spark.drained()
-    assert not needs_drain(spark)
+    assert host.told() == ["drain"]
+    assert pipe.payloads() == [], "each is sent once"
 
 
-def test_a_closed_spark_is_not_crowded_and_does_not_drain() -> None:
-    host = ServerHost(limits=Limits(backlog=100))
+# --- messages that a lost connection did not carry ---
+
+
+def test_a_loss_reports_exactly_what_the_driver_was_not_given() -> None:
+    wire = ServerWire()
+    peer, spark = wire.connect()
+    spark.write("given")
+    wire.pump()
+    wire.block(peer.channel)
+    peer.send(frame(TEXT, '"primus::ping::1"') + frame(TEXT, '"primus::id::"'))  # answers are not reported
+    spark.write("waits")
+    wire.pump()
+    spark.write("written in the same turn")
+    wire.told()
+    peer.eof("reset")
+    assert peer.frames() == [Frame(TEXT, b'"given"')]
+    events = wire.fresh()
+    assert story(events) == SPARK_LOSS
+    assert events[-2] == ev.SparkMessagesDropped(spark, ('"waits"', '"written in the same turn"'), GONE)
+
+
+# --- pausing, and a parser that fails ---
+
+
+def test_pause_and_resume_reach_the_pipe_when_they_change_something(host: ServerHost) -> None:
     pipe = SlowPipe()
     spark = host.connect(pipe=pipe)
-    spark.write("x" * 60)
-    spark.end()
-    host.fresh()
-    pipe.flush(now=host.now)
-    spark.drained()
-    assert not needs_drain(spark)
-    assert host.told() == []
-
-
-def test_at_the_message_seam_nothing_waits() -> None:
-    host = ServerHost(limits=Limits(backlog=100))
-    spark = host.connect()
-    assert spark.write("x" * 1000)
-    assert spark.write("x" * 1000)
-    assert (spark.buffered, spark.needs_drain) == (0, False)
-
-
-# --- pausing, and parsers of one's own ---
-
-
-def test_pausing_is_the_pipes() -> None:
-    host = ServerHost()
-    pipe = SlowPipe()
-    spark = host.connect(pipe=pipe)
-    spark.resume()
-    spark.pause()
-    spark.pause()
-    spark.resume()
-    assert pipe.heard == ["pause", "resume"]
-    spark.pause()
+    for verb in (spark.resume, spark.pause, spark.pause, spark.resume, spark.pause):
+        verb()
+    assert pipe.heard == ["pause", "resume", "pause"]
     spark.end()
     spark.resume()
     spark.pause()
-    assert pipe.heard == ["pause", "resume", "pause"], "what becomes of it after the end is its transport's business"
+    assert pipe.heard == ["pause", "resume", "pause"]
 
 
-class Fussy:
-    """A parser that refuses the protocol's own strings, but for the pings it decodes to."""
-
-    name = "fussy"
-
-    binary = False
-
-    def encode(self, value: Any) -> str:
-        if isinstance(value, str) and value.startswith("primus::"):
-            raise KeyError(value)
-        return str(value)
-
-    def decode(self, data: str | bytes) -> Any:
-        return data
-
-
-def test_a_failing_parser_is_an_event_and_nothing_else_fails() -> None:
+def test_a_failing_parser_is_an_error_event_and_nothing_else_fails() -> None:
     host = ServerHost(parser=Fussy())
     spark = host.connect()
     spark.receive_message("primus::ping::1", now=host.now)
     assert host.told() == ["error", "log", "heartbeat"]
     spark.receive_message("primus::id::", now=host.now)
-    assert host.told() == ["error", "log"]
+    told, _ = host.fresh()
+    assert isinstance(told, ev.SparkError)
+    assert (told.spark, str(told.error)) == (spark, f"not primus::id::{spark.id}")
     host.run(30.0)
     assert host.told() == ["heartbeat-skipped", "error", "log"]
     spark.end(5)
-    assert host.told() == ["error", "log", *ENDING]
+    assert host.told() == ["error", "log", *SPARK_OVER]
     assert host.commanded() == [cmd.SendMessage("5", spark), cmd.Close(1000, "", spark)]
