@@ -91,16 +91,6 @@ def test_both_ways_on_both_sides_of_the_bound(heartbeat: Heartbeat, share: float
     assert (client.names[-1], len(server.server)) == ("open", 1), "and it comes back"
 
 
-@pytest.mark.parametrize("heartbeat", HEARTBEATS, ids=str)
-@pytest.mark.parametrize("share", [0.99, 1.01])
-def test_the_way_down_on_both_sides_of_the_bound(heartbeat: Heartbeat, share: float) -> None:
-    network = VirtualNetwork(latency=0.0)
-    _, client = heartbeat.open(network)
-    network.latency = (0.0, heartbeat.down * share)
-    network.run(5 * heartbeat.server_dies)
-    assert (client.seen(ev.Closed) == 0) is (share < 1)
-
-
 @given(heartbeats, st.floats(0.0, 5.0), st.floats(0.0, 0.2), st.booleans())
 def test_a_dead_connection_is_declared_dead_within_the_bound(
     heartbeat: Heartbeat, after: float, latency: float, parted: bool

@@ -145,25 +145,6 @@ def test_the_unsolicited_pong_has_half_of_pong_for_its_way(down: float) -> None:
     assert (client.seen(ev.WentOffline) == 0) is (down < 1)
 
 
-@pytest.mark.parametrize("down", [0.0, 0.99, 1.01])
-@pytest.mark.parametrize("heartbeat", [(25.0, 10.0), (4.0, 1.0), (2.5, 1.8)])
-def test_a_ping_that_is_not_answered_again_takes_nothing_off_that(heartbeat: tuple[float, float], down: float) -> None:
-    """It comes just before a second is over after an unsolicited pong; the next one is on its way for long."""
-    ping, pong = heartbeat
-    network = VirtualNetwork(latency=0.0)
-    with said_by(Spark) as said:
-        server, client = session(network, ping=ping, pong=pong)
-        network.latency = (pong / 2 + 0.9, 0.0)
-        network.run(ping + 0.1)
-        network.latency = (2 * ping, 0.0)
-        network.run(pong / 2 + 0.9)
-        assert (server.seen(ev.HeartbeatSkipped), server.seen(ev.SparkHeartbeat)) == (1, 1)
-        assert said == {"pong": 1}
-    network.latency = (2 * ping, down * pong / 2)
-    network.run(ping + pong)
-    assert (client.seen(ev.WentOffline) == 0) is (down < 1)
-
-
 # --- dead ---
 
 

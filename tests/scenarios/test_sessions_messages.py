@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primus_proto import Limits, ReadyState
-from primus_proto import commands as cmd
+from primus_proto import Limits
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 
@@ -43,125 +42,6 @@ def test_messages_arrive_in_order_and_once_however_they_are_cut(sent: list[Any],
         node.client.write(value)
     network.run(1.0)
     assert data(server) == data(node) == sent * 2
-
-
-def test_nothing_written_while_the_server_is_gone_is_lost() -> None:
-    network = VirtualNetwork(latency=0.01)
-    server = network.serve()
-    node = network.connect("http://server", retries=50, max=5.0)
-    network.run(1.0)
-    node.client.write(0)
-    network.run(1.0)
-    network.kill(server)
-    for n in range(1, 31):
-        node.client.write(n)
-        network.run(1.0)
-    assert node.client.buffered == 9 + 2 * 21
-    again = network.serve()
-    network.run(10.0)
-    assert data(server) == [0]
-    assert data(again) == list(range(1, 31))
-    assert (node.seen(ev.MessagesDropped), node.client.buffered) == (0, 0)
-    assert again.names[:2] == ["initialised", "connection"]
-
-
-def test_what_the_queue_drops_is_told_and_the_rest_arrives() -> None:
-    network = VirtualNetwork(latency=0.01)
-    node = network.connect("http://server", queue_size=3, retries=50)
-    for n in range(10):
-        node.client.write(n)
-    network.run(5.0)
-    server = network.serve()
-    network.run_until(lambda: node.seen(ev.Opened) > 0)
-    network.run(1.0)
-    dropped = [int(payload) for event in node.all(ev.MessagesDropped) for payload in event.payloads]
-    assert dropped + data(server) == list(range(10))
-
-
-def test_a_message_of_both_directions_at_the_same_moment() -> None:
-    network = VirtualNetwork(latency=0.5)
-
-    def greet(server: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.SparkConnected):
-            event.spark.write("hello")
-        echo(server, event)
-
-    server = network.serve(on_event=greet)
-    node = network.connect("http://server")
-    node.client.write("hi")
-    network.run(5.0)
-    assert data(server) == ["hi"]
-    assert data(node) == ["hello", "hi"]
-    assert node.names[:4] == ["readyStateChange", "readyStateChange", "open", "data"]
-
-
-def test_bad_messages_do_no_harm() -> None:
-    """Undecodable, unknown and forged ones, from a peer that has no scruples."""
-    network = VirtualNetwork(latency=0.01)
-
-    class Raw:
-        name = "raw"
-        binary = False
-
-        def encode(self, value: Any) -> str:
-            return value if isinstance(value, str) and not value.startswith("primus::") else f'"{value}"'
-
-        def decode(self, data: str | bytes) -> Any:
-            return data
-
-    server = network.serve(on_event=echo)
-    node = network.connect("http://server", parser=Raw())
-    raw = ['"first"', "{", '"primus::what::ever"', '"\\u0070rimus::server::close"', '"last"']
-    for text in raw:
-        node.client.write(text)
-    network.run(1.0)
-    assert [event.name for event in server.all(ev.SparkEvent)] == [
-        *("connection", "data", "error", "message ignored", "message ignored", "data")
-    ]
-    assert data(node) == ['"first"', '"last"']
-    assert node.client.ready_state is ReadyState.OPEN
-
-
-# --- the id ---
-
-
-def test_the_id_is_that_of_the_spark() -> None:
-    network = VirtualNetwork(latency=0.01)
-    server = network.serve()
-    node = network.connect("http://server")
-    network.run(1.0)
-    for _ in range(2):
-        node.client.request_id()
-        network.run(1.0)
-        (spark,) = server.server
-        assert node.all(ev.IdReceived)[-1].id == spark.id
-        network.drop(node)
-        network.run(2.0)
-    assert len({event.id for event in node.all(ev.IdReceived)}) == 2
-
-
-# --- broadcast ---
-
-
-def test_a_broadcast_is_one_frame_and_one_command() -> None:
-    network = VirtualNetwork(latency=0.01)
-    server = network.serve()
-    nodes = [network.connect("http://server") for _ in range(50)]
-    network.run(1.0)
-    writes: list[cmd.Write] = []
-    run = server._run
-
-    def watch(command: cmd.Command) -> None:
-        if isinstance(command, cmd.Write):
-            writes.append(command)
-        run(command)
-
-    server._run = watch  # type: ignore[method-assign]
-    sparks = list(server.server)
-    assert server.server.write({"to": "all"}, exclude=[sparks[0]]) == 49
-    network.run(1.0)
-    assert [len(write.channels) for write in writes] == [49]
-    assert [data(node) for node in nodes] == [[], *[[{"to": "all"}]] * 49]
 
 
 # --- who does not read ---

@@ -47,78 +47,6 @@ class Stage:
         return spark
 
 
-def test_open_and_end_by_the_client() -> None:
-    stage = Stage()
-    assert stage.told() == OPENED
-    assert stage.told(stage.server) == ["initialised", "connection"]
-    stage.client.write("first")
-    stage.client.end("last")
-    assert stage.told() == OVER
-    stage.run(1.0)
-    assert stage.told(stage.server) == ["data", "data", *SPARK_OVER]
-    assert [event.data for event in stage.server.all(ev.SparkData)] == ["first", "last"]
-    assert stage.server.all(ev.SparkEnded)[0].reason.kind == "client"
-    stage.run(3600)
-    assert stage.told() == stage.told(stage.server) == []
-    assert stage.server.endpoint.channels == stage.node.endpoint.channels == 0
-
-
-def test_destroy_and_a_fresh_open() -> None:
-    stage = Stage()
-    stage.told()
-    stage.client.end()
-    stage.client.open()
-    stage.run(1.0)
-    assert stage.told() == [*OVER, *OPENED]
-    ids = [event.spark.id for event in stage.server.all(ev.SparkConnected)]
-    assert len(set(ids)) == 2
-    stage.client.destroy()
-    assert stage.told() == [*OVER, "destroy"]
-
-
-def test_the_server_ends_it() -> None:
-    stage = Stage()
-    stage.told(stage.server)
-    stage.spark.end({"bye": 1})
-    assert stage.told(stage.server) == SPARK_OVER
-    stage.run(1.0)
-    assert stage.told() == [*OPENED, "data", *OVER]
-    assert stage.client.close_reason is not None
-    assert (stage.client.close_reason.kind, stage.client.close_reason.code) == ("server", 1000)
-    stage.run(3600)
-    assert stage.told() == []
-    assert stage.server.seen(ev.SparkConnected) == 1
-
-
-def test_the_server_ends_it_and_wants_it_back() -> None:
-    stage = Stage()
-    stage.spark.end(reconnect=True, code=1012, reason="restart")
-    stage.run(1.0)
-    assert stage.told() == [*OPENED, *LOST, *REOPENED]
-    assert stage.client.close_reason is not None
-    assert (stage.client.close_reason.code, stage.client.close_reason.reason) == (1012, "restart")
-
-
-def test_lost() -> None:
-    stage = Stage()
-    stage.told()
-    stage.told(stage.server)
-    stage.network.drop(stage.node)
-    assert stage.told() == LOST
-    assert stage.told(stage.server) == SPARK_OVER
-    assert stage.server.all(ev.SparkEnded)[0].reason.kind == "lost"
-    stage.run(1.0)
-    assert stage.told() == REOPENED
-    assert stage.told(stage.server) == ["connection"]
-
-
-def test_lost_without_the_strategy() -> None:
-    stage = Stage(strategy="online")
-    stage.told()
-    stage.network.drop(stage.node)
-    assert stage.told() == OVER
-
-
 def test_nobody_listens() -> None:
     stage = Stage(serve=False, retries=2)
     stage.run(LATENCY * 2)
@@ -133,12 +61,6 @@ def test_nobody_listens() -> None:
     assert stage.client.next_timeout() is None
 
 
-def test_nobody_listens_without_the_strategy() -> None:
-    stage = Stage(serve=False, strategy=False)
-    stage.run(1.0)
-    assert stage.told() == ["rsc(opening)", "error", *OVER]
-
-
 def test_a_silent_server() -> None:
     stage = Stage(serve=False, retries=2)
     stage.network.freeze(stage.network.serve())
@@ -148,13 +70,6 @@ def test_a_silent_server() -> None:
     attempt = ["reconnect", "reconnect timeout"]
     assert stage.told() == [*attempt, "reconnect scheduled", *attempt, "rsc(end)", "reconnect failed", "end"]
     assert stage.node.endpoint.channels == 0
-
-
-def test_a_silent_server_without_the_strategy() -> None:
-    stage = Stage(serve=False, strategy="disconnect")
-    stage.network.freeze(stage.network.serve())
-    stage.run(600.0)
-    assert stage.told() == ["rsc(opening)", "timeout", *OVER]
 
 
 def test_end_at_every_stage_of_a_reconnect() -> None:
@@ -239,19 +154,6 @@ def test_end_at_the_very_moment_of_opening() -> None:
     assert [event.data for event in node.all(ev.DataReceived)] == ["once"]
 
 
-def test_offline_and_online() -> None:
-    stage = Stage()
-    stage.told()
-    stage.told(stage.server)
-    stage.client.network_offline()
-    assert stage.told() == ["offline", *OVER]
-    stage.run(60.0)
-    assert stage.told(stage.server) == SPARK_OVER
-    stage.client.network_online()
-    stage.run(1.0)
-    assert stage.told() == ["online", "reconnect scheduled", *REOPENED]
-
-
 def test_pong_timeout_then_the_network_heals() -> None:
     stage = Stage(ping=5.0, pong=2.0)
     stage.told()
@@ -281,16 +183,3 @@ def test_refused_for_good() -> None:
     assert (event.error.status, event.error.body) == (403, b'{"error":"no entry"}')
     assert ("Content-Type", "application/json") in event.error.headers
     assert node.all(ev.Ended)[0].reason.kind == "refused"
-
-
-def test_two_clients_of_one_server_are_two_sparks() -> None:
-    stage = Stage()
-    other = stage.network.connect("http://server/?name=b")
-    stage.run(1.0)
-    first, second = stage.server.server
-    assert second.query["name"] == "b"
-    first.end()
-    stage.run(1.0)
-    assert stage.told()[-1] == "end"
-    assert stage.told(other) == OPENED
-    assert list(stage.server.server) == [second]
