@@ -115,11 +115,6 @@ async def dies_while_up(scope: Any, receive: Any, send: Any) -> None:
     raise ZeroDivisionError
 
 
-async def knows_only_the_beginning(scope: Any, receive: Any, send: Any) -> None:
-    await receive()
-    await send({"type": "lifespan.startup.complete"})
-
-
 @pytest.mark.parametrize("app", [None, dies_while_up], ids=["the host does not take it", "the application dies"])
 @on_both
 async def test_a_lifespan_that_breaks_off_when_it_has_begun(app: Any) -> None:
@@ -141,22 +136,6 @@ async def test_a_lifespan_that_breaks_off_when_it_has_begun(app: Any) -> None:
             await Caller(http("/primus")).run(primus)
 
 
-@on_both
-async def test_an_application_that_knows_only_the_beginning_of_a_lifespan() -> None:
-    primus = Primus(stay, app=knows_only_the_beginning)
-    async with calling(primus, LIFESPAN) as life:
-        life.give("lifespan.startup")
-        await life.hear("lifespan.startup.complete")
-        await turns()
-        async with calling(primus, http("/primus/spec")) as caller:
-            assert (await caller.end())[0]["status"] == 200
-        life.give("lifespan.shutdown")
-        await life.end()
-    assert [words["type"] for words in life.said] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    with pytest.raises(LocalProtocolError, match="is not running"):
-        await Caller(http("/primus")).run(primus)
-
-
 async def live(primus: Primus, said: str) -> None:
     async with calling(primus, LIFESPAN) as life:
         life.give("lifespan.startup")
@@ -172,16 +151,6 @@ async def test_an_application_that_fails(app: Any, said: str) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         await live(primus, said)
     assert caught.group_contains(ZeroDivisionError)
-    with pytest.raises(LocalProtocolError, match="is not running"):
-        await Caller(http("/primus")).run(primus)
-
-
-@on_both
-async def test_an_application_that_is_cancelled_while_it_lives() -> None:
-    primus = Primus(stay, app=Inner())
-    async with calling(primus, LIFESPAN) as life:
-        life.give("lifespan.startup")
-        await life.hear("lifespan.startup.complete")
     with pytest.raises(LocalProtocolError, match="is not running"):
         await Caller(http("/primus")).run(primus)
 

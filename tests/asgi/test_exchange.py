@@ -38,14 +38,6 @@ async def test_the_spec() -> None:
         assert b"connection" not in headers
 
 
-@on_both
-async def test_a_head_request_gets_no_body() -> None:
-    async with Primus() as primus, calling(primus, http("/primus/spec", "HEAD")) as caller:
-        await caller.end()
-        assert int(head(caller)[1][b"content-length"]) > 0
-        assert body(caller) == b""
-
-
 PATHS = {
     ("", "/primus", 426),
     ("", "/primus/spec", 200),
@@ -112,20 +104,6 @@ async def test_a_session() -> None:
         caller.give("websocket.disconnect", code=1000, reason="bye")
         await caller.end()
         assert str(spark.close_reason) == "client (1000): bye"
-
-
-@on_both
-async def test_a_server_that_ends_it() -> None:
-    async def once(spark: Any) -> None:
-        spark.write("only this")
-
-    async with Primus(once) as primus, calling(primus, websocket()) as caller:
-        close = await caller.hear("websocket.close")
-        assert (close["code"], close["reason"]) == (1000, "")
-        assert [words["text"] for words in caller.all("websocket.send")] == ['"only this"', '"primus::server::close"']
-        assert not caller.returned, "the other end's close is waited for"
-        caller.give("websocket.disconnect", code=1000)
-        await caller.end()
 
 
 @on_trio

@@ -13,7 +13,7 @@ from primus_io.asyncio import connect, serve
 from primus_proto import Refused
 from primus_proto import events as ev
 from tests.cli.peers import free_port
-from tests.examples.aiohttp_world import a_spark, client_of, hosting, listening, real, take, wait_for_beats
+from tests.examples.aiohttp_world import client_of, hosting, listening, real, take, wait_for_beats
 from tests.examples.programs import program
 from tests.interop.peers import WAIT
 
@@ -146,38 +146,6 @@ async def test_a_server_that_answers_no_ping_is_dropped_at_once() -> None:
 
 
 @real
-async def test_a_later_attempt_is_dropped_as_the_first_one_is() -> None:
-    """The connection before it has nothing to do with it."""
-    came, gone = 0, asyncio.Event()
-    async with hosting() as (_, _, url):
-
-        async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal came
-            head = await reader.readuntil(b"\r\n\r\n")
-            if b"/spec" in head:
-                return
-            came += 1
-            if came == 1:
-                address, port = url.removeprefix("http://").split(":")
-                theirs, ours = await asyncio.open_connection(address, int(port))
-                ours.write(head)
-                writer.write(await theirs.readuntil(b"\r\n\r\n"))
-                await writer.drain()
-                ours.transport.abort()
-                return
-            await reader.read(-1)
-            gone.set()
-
-        async with (
-            listening(once) as waylaid,
-            client_of(waylaid, retries=1, reconnect_timeout=0.1) as (_, story, _),
-        ):
-            await story.first(ev.ReconnectTimedOut)
-            await gone.wait()
-            assert (await story.first(ev.Ended)).reason.kind == "retries"
-
-
-@real
 async def test_the_spec_tells_the_client_who_sends_the_heartbeats() -> None:
     async with serve(None, dialect="primus", ping_interval=0.2) as server, client_of(server.url) as (_, story, _):
         await story.first(ev.Opened)
@@ -236,20 +204,6 @@ async def test_binary_messages() -> None:
         client.write(["ü"])
         await heard.first(ev.DataReceived)
         assert (story.values(), heard.values()) == ([["ü"]], [{"echo": ["ü"]}])
-
-
-@real
-async def test_both_ends_of_the_host_together() -> None:
-    async with hosting() as (server, told, url), client_of(url) as (client, story, _):
-        client.write({"hello": "world"})
-        await story.first(ev.DataReceived)
-        assert story.values() == [{"echo": {"hello": "world"}}]
-        server.server.write("to all")
-        server.pump()
-        await story.first(ev.DataReceived, 1)
-        a_spark(server).context.abort()
-        await story.first(ev.Reconnected)
-        assert len(told.all(ev.SparkConnected)) == 2
 
 
 # --- the programs ---

@@ -14,7 +14,7 @@ from primus_io.asyncio import connect
 from primus_proto import ConnectError, Limits, Refused, Request
 from primus_proto import events as ev
 from tests.cli.peers import frame
-from tests.examples.aiohttp_world import a_spark, deaf, hosting, real, running, take, until_closed
+from tests.examples.aiohttp_world import deaf, hosting, real, running, take, until_closed
 from tests.interop.peers import WAIT
 
 PIECE = "x" * 64 * 1024
@@ -44,17 +44,6 @@ async def test_the_request_is_the_clients() -> None:
         assert spark.address.ip == "127.0.0.1"
         assert spark.address.port > 0
         assert host.server.sparks == {spark.id: spark}
-
-
-@real
-async def test_the_servers_end_is_the_end() -> None:
-    async with hosting() as (host, story, url), connect(url) as primus:
-        await story.first(ev.SparkConnected)
-        a_spark(host).end("bye")
-        host.pump()
-        assert [value async for value in primus] == ["bye"]
-        assert primus.close_reason is not None
-        assert primus.close_reason.kind == "server"
 
 
 @real

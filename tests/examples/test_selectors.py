@@ -17,7 +17,7 @@ import pytest
 from primus_io.asyncio import connect, serve
 from primus_proto import ByteClient, ByteServer, ClientConfig, Limits, ServerConfig
 from primus_proto import events as ev
-from selectors_chat import chat_server, fresh
+from selectors_chat import fresh
 from selectors_driver import MOST_CHANNELS, Channel, Driver, Loop
 from tests.cli.peers import CONNECT, frame
 from tests.examples.programs import descriptors, program
@@ -139,14 +139,6 @@ def test_messages_both_ways_and_a_clients_end(world: World, host: str) -> None:
     assert world.server_events[-1].reason.kind == "client"
 
 
-def test_the_servers_end_is_the_end(world: World) -> None:
-    _, driver, seen = world.client()
-    the_spark(world).end("bye")
-    world.run(lambda: not driver.channels and not world.driver.channels)
-    assert values(seen) == ["bye"]
-    assert seen[-1].reason.kind == "server"
-
-
 def test_a_lost_connection_comes_back(world: World) -> None:
     endpoint, _, seen = world.client()
     first = the_spark(world)
@@ -156,13 +148,6 @@ def test_a_lost_connection_comes_back(world: World) -> None:
     world.run(lambda: values(seen) == [{"echo": "again"}])
     assert the_spark(world).id != first.id
     assert first.close_reason.kind == "lost"
-
-
-def test_heartbeats_keep_both_ends_alive(world: World) -> None:
-    endpoint, _, seen = world.client(ping=0.05, pong=5.0)
-    world.run(lambda: sum(isinstance(event, ev.SparkHeartbeat) for event in world.server_events) >= 3)
-    assert endpoint.client.latency is not None
-    assert ev.Closed not in kinds(seen)
 
 
 def test_a_server_that_is_not_there_is_tried_again(world: World) -> None:
@@ -234,20 +219,6 @@ def test_what_a_slow_reader_has_not_read_waits_in_the_core(world: World) -> None
     assert spark.buffered == 0
 
 
-def test_who_never_reads_is_cut(world: World) -> None:
-    endpoint, _, seen = world.client(strategy=False)
-    spark = the_spark(world)
-    world.run(lambda: ev.Opened in kinds(seen))
-    endpoint.client.pause()
-    while spark.write(PIECE):
-        world.go_round()
-    assert spark.close_reason.kind == "backlog"
-    world.run(lambda: not world.driver.channels)
-    endpoint.client.resume()
-    world.run(lambda: ev.Ended in kinds(seen))
-    assert seen[-1].reason.kind == "lost"
-
-
 def reset(peer: socket.socket) -> None:
     """Leave without a word to the end."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -303,12 +274,6 @@ def test_a_close_does_not_wait_for_ever() -> None:
         assert 0.2 <= monotonic() - started < 2 * WAIT
 
 
-def test_a_close_ends_with_the_peer() -> None:
-    with goodbye_before_all_was_read(close=60.0) as (world, peer):
-        reset(peer)
-        world.run(lambda: not world.driver.closing)
-
-
 def test_there_is_a_most_of_channels(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MOST_CHANNELS > 100
     monkeypatch.setattr("selectors_driver.MOST_CHANNELS", 1)
@@ -318,23 +283,6 @@ def test_there_is_a_most_of_channels(world: World, monkeypatch: pytest.MonkeyPat
     world.run(lambda: ev.Ended in kinds(second_seen))
     first.client.write("still here")
     world.run(lambda: values(first_seen) == [{"echo": "still here"}])
-
-
-def test_the_chat_on_one_loop(world: World) -> None:
-    """Its server and two clients; no one hears himself."""
-    driver = chat_server(world.loop, endpoint := ByteServer(**fresh()))
-    listener = driver.listen("127.0.0.1", 0)
-    world.port = listener.getsockname()[1]
-    (first, _, heard), (second, _, other) = world.client(), world.client()
-    world.run(lambda: len(endpoint.server.sparks) == 2)
-    first.client.write("hello")
-    second.client.write(["no", "string"])
-    world.run(lambda: {"error": "say a string"} in values(other) and any("text" in value for value in values(other)))
-    assert not any("text" in value for value in values(heard))
-    second.client.end()
-    world.run(lambda: any("left" in value for value in values(heard)))
-    world.loop.watch(listener, 0, print)
-    listener.close()
 
 
 # --- the program ---

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
 
 import pytest
 
 from primus_io.asyncio import connect, fetch_spec
-from primus_proto import ConnectError
 from tests.interop.ours import ENDED, LOST, OPENED, REOPENED, our_client
 from tests.interop.peers import Peers, interop
-from tests.interop.values import JSON_VALUES, UNDECODABLE, canonical, mebibyte
+from tests.interop.values import UNDECODABLE
 
 SPEC = {"version": "6.0.1", "parser": "json", "transformer": "websockets", "timeout": 35000}
 
@@ -37,47 +35,6 @@ async def test_open_carries_the_users_query_and_the_heartbeat(peers: Peers) -> N
 
 
 @interop()
-async def test_heartbeat_off_is_told_the_server(peers: Peers) -> None:
-    server = await peers.server()
-    async with connect(server.url, ping=False):
-        assert (await server.wait("connection"))["query"]["ping"] == "false"
-
-
-@interop()
-async def test_default_heartbeat_is_told_the_server(peers: Peers) -> None:
-    server = await peers.server()
-    async with connect(server.url):
-        query = (await server.wait("connection"))["query"]
-    assert (query["ping"], query["pong"]) == (25000, 10000)
-
-
-@pytest.mark.parametrize("compression", [False, True])
-@interop()
-async def test_every_json_type_both_ways(peers: Peers, compression: bool) -> None:
-    server = await peers.server(mode="echo", primus={"compression": compression})
-    async with our_client(peers, server.url) as (primus, log):
-        for value in JSON_VALUES:
-            assert primus.write(value)
-        await log.until(lambda: len(log.values()) == len(JSON_VALUES), "every echo")
-    expected = [canonical(value) for value in JSON_VALUES]
-    assert [canonical(value) for value in server.values()] == expected
-    assert [canonical(value) for value in log.values()] == expected
-    # JavaScript once took these two for the end of a line.
-    assert not any("\u2028" in report["raw"] or "\u2029" in report["raw"] for report in server.all("data"))
-
-
-@pytest.mark.parametrize("compression", [False, True])
-@interop()
-async def test_a_mebibyte_both_ways(peers: Peers, compression: bool) -> None:
-    server = await peers.server(mode="echo", primus={"compression": compression})
-    async with our_client(peers, server.url) as (primus, log):
-        for value in (mebibyte("x"), [mebibyte("ü")]):
-            assert await primus.send(value)
-            assert (await server.wait("data"))["value"] == value
-            assert (await log.wait("data"))["value"] == value
-
-
-@interop()
 async def test_a_thousand_messages_in_order_each_way_at_once(peers: Peers) -> None:
     server = await peers.server()
     async with our_client(peers, server.url) as (primus, log):
@@ -93,51 +50,6 @@ async def test_a_thousand_messages_in_order_each_way_at_once(peers: Peers) -> No
 
 
 @interop()
-async def test_iterating_gets_a_thousand_messages_and_ends_with_the_server(peers: Peers) -> None:
-    server = await peers.server()
-    async with connect(server.url) as primus:
-        await server.wait("connection")
-        server.send("write-many", tag="n", count=1000)
-        server.send("end", value="the last one")
-        received: list[Any] = [value async for value in primus]
-    assert received == [*({"n": index} for index in range(1000)), "the last one"]
-
-
-@interop()
-async def test_a_broadcast_reaches_every_client(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url) as (_, one), our_client(peers, server.url) as (_, two):
-        await server.wait("connection")
-        await server.wait("connection")
-        server.send("broadcast", value={"all": "of you"})
-        for log in (one, two):
-            assert (await log.wait("data"))["value"] == {"all": "of you"}
-
-
-@interop()
-async def test_heartbeats_keep_both_ends_alive(peers: Peers) -> None:
-    # The real server swallows every pong that comes too soon after the last one, hence pongSkipTime.
-    server = await peers.server(primus={"pongSkipTime": 1})
-    async with our_client(peers, server.url, ping=0.25, pong=0.25) as (primus, log):
-        for _ in range(5):
-            await server.wait("ping")
-        await server.wait("heartbeat")
-        assert primus.latency is not None
-        assert 0 <= primus.latency < 5
-        assert log.public() == OPENED
-    assert not server.all("flatline")
-
-
-@interop()
-async def test_a_websocket_ping_is_answered(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url):
-        await server.wait("connection")
-        server.send("ws-ping", payload="are you there?")
-        await server.wait("ws-pong", payload="are you there?")
-
-
-@interop()
 async def test_a_server_without_pongs_is_offline(peers: Peers) -> None:
     server = await peers.server(primus={"pongSkipTime": 1}, mutePongs=True)
     async with our_client(peers, server.url, ping=0.25, pong=0.25, min=0.05) as (_, log):
@@ -149,17 +61,6 @@ async def test_a_server_without_pongs_is_offline(peers: Peers) -> None:
         reopened = [*REOPENED]
         reopened.insert(reopened.index("rsc(open)"), "online")
         assert log.public() == [*OPENED, "offline", *LOST, *reopened]
-
-
-@interop()
-async def test_id_is_the_sparks(peers: Peers) -> None:
-    server = await peers.server()
-    async with connect(server.url) as primus:
-        connection = await server.wait("connection")
-        assert await primus.id() == connection["id"]
-        server.send("end-reconnect")
-        again = await server.wait("connection")
-        assert await primus.id() == again["id"] != connection["id"]
 
 
 @interop()
@@ -190,25 +91,14 @@ async def test_unknown_protocol_messages_are_no_data_and_binary_is_bytes(peers: 
 
 @interop()
 async def test_a_refusal_is_final_and_says_why(peers: Peers) -> None:
-    rule = {"message": "no entry", "authenticate": 'Basic realm="interop"', "delay": 20}
+    rule = {"message": "not you", "authenticate": 'Basic realm="interop"', "delay": 20}
     server = await peers.server(authorization=rule)
-    with pytest.raises(ConnectError) as refusal:
-        async with connect(server.url):
-            pytest.fail("it opened")
-    assert refusal.value.status == 401
-    assert json.loads(refusal.value.body) == {"error": "no entry"}
-    headers = {name.lower(): value for name, value in refusal.value.headers}
-    assert headers["www-authenticate"] == 'Basic realm="interop"'
-    assert headers["content-type"] == "application/json"
-
-
-@interop()
-async def test_the_events_of_a_refusal(peers: Peers) -> None:
-    server = await peers.server(authorization={"status": 403, "message": "not you", "authenticate": "Basic"})
     async with our_client(peers, server.url) as (primus, log):
         error = (await log.wait("error"))["error"]
-        assert (error.status, json.loads(error.body)) == (403, {"error": "not you"})
-        assert "www-authenticate" not in {name.lower() for name, _ in error.headers}
+        assert (error.status, json.loads(error.body)) == (401, {"error": "not you"})
+        headers = {name.lower(): value for name, value in error.headers}
+        assert headers["www-authenticate"] == 'Basic realm="interop"'
+        assert headers["content-type"] == "application/json"
         await log.wait("end")
         assert log.public() == ["rsc(opening)", "error", *ENDED]
         assert primus.close_reason is not None
@@ -231,14 +121,6 @@ async def test_a_server_that_cannot_just_now_is_tried_again(peers: Peers) -> Non
         assert primus.close_reason is not None
         assert primus.close_reason.kind == "retries"
     assert len(server.all("authorization")) == 3
-
-
-@interop()
-async def test_the_query_may_carry_what_authorization_wants(peers: Peers) -> None:
-    server = await peers.server(authorization={"token": "se same"}, mode="echo")
-    async with our_client(peers, f"{server.url}/?token=se%20same") as (primus, log):
-        primus.write("in")
-        await log.wait("data", value="in")
 
 
 @pytest.mark.parametrize("pathname", ["/primus", "/else/where"])
