@@ -9,7 +9,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
-from tests.unit.sessions import commanded, polled
+from tests.unit.sessions import polled
 from tests.unit.wires import TEXT, ClientWire, Frame, ServerWire, close_frame, frames
 
 
@@ -63,17 +63,6 @@ def test_what_was_written_is_one_write(host: Host) -> None:
     assert host.commands() == [cmd.Write((7,), b"abc")]
     assert channel.buffered == 0
     assert host.commands() == []
-
-
-def test_a_single_object_travels_as_it_is(host: Host) -> None:
-    channels = [host.channel(number)[0] for number in (1, 2, 3)]
-    data = bytes(range(256))
-    for channel in channels:
-        channel.write(data)
-    (write,) = host.commands()
-    assert isinstance(write, cmd.Write)
-    assert write.channels == (1, 2, 3)
-    assert write.data is data
 
 
 def test_equal_bytes_are_not_the_same_bytes(host: Host) -> None:
@@ -289,17 +278,6 @@ def test_a_broadcast_joins_what_waits_already() -> None:
     assert slow.frames() == [Frame(TEXT, b'"all"')]
 
 
-def test_two_messages_in_one_turn_are_one_write() -> None:
-    wire = ServerWire()
-    peer, spark = wire.connect()
-    wire.commands.clear()
-    spark.write(1)
-    spark.write(2)
-    wire.pump()
-    assert [type(command) for command in wire.commands] == [cmd.Write]
-    assert peer.frames() == [Frame(TEXT, b"1"), Frame(TEXT, b"2")]
-
-
 def test_backlog_of_a_blocked_channel_counts_and_drains() -> None:
     wire = ServerWire(limits=Limits(backlog=1000))
     peer, spark = wire.connect()
@@ -314,19 +292,6 @@ def test_backlog_of_a_blocked_channel_counts_and_drains() -> None:
     assert peer.frames() == [Frame(TEXT, b'"' + b"x" * 600 + b'"')]
     wire.pump()
     assert wire.told() == []
-
-
-def test_a_peer_that_does_not_read_is_cut() -> None:
-    wire = ServerWire(limits=Limits(backlog=1000))
-    peer, spark = wire.connect()
-    wire.block(peer.channel)
-    assert [spark.write("x" * 600) for _ in range(3)] == [True, True, False]
-    assert wire.told() == ["error", "log", "readyStateChange", "disconnection", "messages dropped", "end"]
-    assert spark.close_reason is not None
-    assert spark.close_reason.kind == "backlog"
-    assert peer.aborted()
-    assert wire.endpoint.channels == 0
-    assert wire.endpoint.next_timeout() is None
 
 
 def test_a_peer_that_says_goodbye_and_does_not_read_the_answer_is_let_go() -> None:
@@ -359,16 +324,3 @@ def test_writing_in_the_turn_in_which_the_peer_goes_leaves_nothing_behind() -> N
         cmd.CloseChannel(1, True)
     ]
     assert spark.buffered == 0
-
-
-def test_poll_hands_out_each_item_once() -> None:
-    wire = ServerWire()
-    peer = wire.accept()
-    wire.endpoint.receive_data(peer.channel, b"GET /primus/spec HTTP/1.1\r\nHost: x\r\n\r\n", now=wire.now)
-    assert len(commanded(wire.endpoint, now=wire.now)) == 1
-    assert polled(wire.endpoint, now=wire.now) == ([], [])
-    wire.endpoint.receive_data(peer.channel, b"nonsense\r\n\r\n", now=wire.now)
-    events, (answer,) = polled(wire.endpoint, now=wire.now)
-    assert [type(event) for event in events] == [ev.Logged]
-    assert isinstance(answer, cmd.Write)
-    assert polled(wire.endpoint, now=wire.now) == ([], [])

@@ -86,13 +86,6 @@ def test_what_comes_with_the_answer_before_the_first_pump(wire: ClientWire) -> N
     assert wire.told()[2:] == ["open", "data", "data", "readyStateChange", "close", "end"]
 
 
-def test_other_interim_answers_are_passed_over(wire: ClientWire) -> None:
-    said = wire.up()
-    wire.feed(wire.channel, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
-    wire.feed(wire.channel, wire.answer(said))
-    assert wire.told()[-1] == "open"
-
-
 @pytest.mark.parametrize(("count", "opens"), [(INTERIM, True), (INTERIM + 1, False)])
 def test_but_not_without_end(wire: ClientWire, count: int, opens: bool) -> None:
     said = wire.up()
@@ -126,11 +119,6 @@ def test_bad_101s(wire: ClientWire, change: dict[str, str | None]) -> None:
 
 
 # --- it does not ---
-
-
-def test_refused(wire: ClientWire) -> None:
-    wire.eof(wire.channel, "connection refused")
-    assert str(failure(wire)) == "connection refused"
 
 
 def test_not_opened_and_no_reason(wire: ClientWire) -> None:

@@ -155,15 +155,6 @@ def test_an_answer_that_is_too_large() -> None:
     assert bench.closed == [1, 2]
 
 
-def test_a_101_that_was_not_asked_for() -> None:
-    bench = Bench()
-    bench.ask()
-    bench.up(1)
-    bench.feed(1, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-    (text,) = bench.outcomes
-    assert str(text).startswith("the server does not speak HTTP: ")
-
-
 def test_a_101_to_a_request_with_an_upgrade_of_its_own() -> None:
     bench = Bench()
     bench.pool.request(

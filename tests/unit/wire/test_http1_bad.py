@@ -6,7 +6,7 @@ import pytest
 
 from primus_proto.transports.base import Exchange
 from tests.unit.wire.http_bench import Bench, hold, reading
-from tests.unit.wires import HANDSHAKE, replies, request
+from tests.unit.wires import HANDSHAKE, request
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
@@ -17,17 +17,6 @@ def bench() -> Bench:
 
 
 # --- bodies ---
-
-
-def test_a_body_is_read_whole_before_it_is_handed_over(bench: Bench) -> None:
-    bench.handler, bodies = reading()
-    data = request("POST", body=b"hello")
-    bench.feed(data[:-2])
-    assert bodies == []
-    bench.feed(data[-2:])
-    assert bodies == [b"hello"]
-    assert [reply.status for reply in bench.replies()] == [200]
-    assert bench.commands == []
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Length": "0"}, {"Content-Length": "0, 0"}])
@@ -83,16 +72,6 @@ def test_100_continue_when_somebody_wants_the_body(bench: Bench) -> None:
     bench.output = b""
     assert bench.ask(b"hello").body == b"5"
     assert bodies == [b"hello"]
-
-
-def test_no_100_continue_when_the_body_is_there(bench: Bench) -> None:
-    """h11 takes the expectation for met as soon as any of the body came; before that the 100 does no harm."""
-    bench.handler, _ = reading()
-    bench.handler, late = hold, bench.handler
-    bench.feed(request("POST", headers={"Content-Length": "5", "Expect": "100-continue"}, body=b"hello"))
-    late(bench.exchanges[0], 0.0)
-    bench.pump()
-    assert [reply.status for reply in replies(bench.output)[0]] == [100, 200]
 
 
 def test_no_100_continue_when_nobody_wants_the_body(bench: Bench) -> None:
@@ -257,12 +236,6 @@ def test_a_tls_handshake_on_a_plain_port(bench: Bench, hello: bytes) -> None:
     (reply,) = bench.replies()
     assert reply.status == 400
     assert bench.log == ["192.0.2.7:80: bad HTTP: this port speaks plain HTTP, the peer began a TLS handshake"]
-
-
-def test_bad_http_behind_a_good_request(bench: Bench) -> None:
-    bench.feed(request() + b"nonsense\r\n\r\n")
-    assert [reply.status for reply in bench.replies()] == [200, 400]
-    assert len(bench.exchanges) == 1
 
 
 def test_both_ways_to_say_how_long_a_body_is(bench: Bench) -> None:
