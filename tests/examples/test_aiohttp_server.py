@@ -21,44 +21,6 @@ PIECE = "x" * 64 * 1024
 
 
 @real
-async def test_messages_both_ways_and_a_clients_end() -> None:
-    async with hosting() as (_, story, url):
-        async with connect(url) as primus:
-            for number in range(100):
-                primus.write(number)
-            received = [value async for value in take(primus, 100)]
-            assert received == [{"echo": number} for number in range(100)]
-            assert await primus.id() == (await story.first(ev.SparkConnected)).spark.id
-        assert (await story.first(ev.SparkDisconnected)).reason.kind == "client"
-
-
-@real
-async def test_the_request_is_the_clients() -> None:
-    async with (
-        hosting() as (host, story, url),
-        connect(f"{url}/?lang=%C3%BC", ping=20.0, headers={"X-Mine": "yes"}),
-    ):
-        spark = (await story.first(ev.SparkConnected)).spark
-        assert (spark.query["lang"], spark.query["ping"]) == ("ü", "20000")
-        assert spark.headers["x-mine"] == "yes"
-        assert spark.address.ip == "127.0.0.1"
-        assert spark.address.port > 0
-        assert host.server.sparks == {spark.id: spark}
-
-
-@real
-async def test_a_lost_connection_comes_back() -> None:
-    async with hosting() as (host, story, url), connect(url, min=0.01) as primus:
-        first = (await story.first(ev.SparkConnected)).spark
-        first.context.abort()
-        second = (await story.first(ev.SparkConnected, 1)).spark
-        assert (first.close_reason.kind, first.id != second.id) == ("lost", True)
-        primus.write("again")
-        assert [value async for value in take(primus, 1)] == [{"echo": "again"}]
-        assert list(host.server) == [second]
-
-
-@real
 async def test_heartbeats() -> None:
     """Primus's, and a WebSocket ping, which counts as one and gets no more than its pong."""
     async with hosting() as (_, story, url):

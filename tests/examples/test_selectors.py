@@ -18,7 +18,7 @@ from primus_io.asyncio import connect, serve
 from primus_proto import ByteClient, ByteServer, ClientConfig, Limits, ServerConfig
 from primus_proto import events as ev
 from selectors_chat import fresh
-from selectors_driver import MOST_CHANNELS, Channel, Driver, Loop
+from selectors_driver import Channel, Driver, Loop
 from tests.cli.peers import CONNECT, frame
 from tests.examples.programs import descriptors, program
 from tests.interop.peers import WAIT
@@ -159,19 +159,6 @@ def test_a_server_that_is_not_there_is_tried_again(world: World) -> None:
     assert not driver.channels
 
 
-def test_each_address_of_a_host_is_tried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        nobody = gone.getsockname()
-    resolved = [
-        (socket.AF_INET, socket.SOCK_STREAM, 0, "", nobody),
-        (255, socket.SOCK_STREAM, 0, "", nobody),  # a family that this system does not have
-        (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", world.port)),
-    ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolved)
-    _, _, seen = world.client("server.example", strategy=False)
-    world.run(lambda: ev.Opened in kinds(seen))
-
-
 @pytest.mark.parametrize(
     ("url", "words"), [("https://127.0.0.1", "no TLS"), ("http://nobody.invalid", "cannot find nobody.invalid")]
 )
@@ -272,17 +259,6 @@ def test_a_close_does_not_wait_for_ever() -> None:
     with goodbye_before_all_was_read(close=0.2) as (world, _):
         world.run(lambda: not world.driver.closing)
         assert 0.2 <= monotonic() - started < 2 * WAIT
-
-
-def test_there_is_a_most_of_channels(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MOST_CHANNELS > 100
-    monkeypatch.setattr("selectors_driver.MOST_CHANNELS", 1)
-    first, _, first_seen = world.client()
-    the_spark(world)
-    _, _, second_seen = world.client(strategy=False)
-    world.run(lambda: ev.Ended in kinds(second_seen))
-    first.client.write("still here")
-    world.run(lambda: values(first_seen) == [{"echo": "still here"}])
 
 
 # --- the program ---

@@ -106,23 +106,6 @@ async def test_a_refusal_is_final_and_says_why(peers: Peers) -> None:
     assert len(server.all("authorization")) == 1
 
 
-@interop()
-async def test_a_server_that_cannot_just_now_is_tried_again(peers: Peers) -> None:
-    server = await peers.server(authorization={"status": 503, "message": "later"})
-    async with our_client(peers, server.url, min=0.05, retries=2) as (primus, log):
-        await log.wait("end")
-        attempt = ["reconnect", "rsc(opening)", "rsc(end)"]
-        events = log.public()
-        assert events[:7] == ["rsc(opening)", "error", "rsc(end)", "reconnect scheduled", *attempt]
-        assert events[7:9] == ["reconnect scheduled", "reconnect"]
-        assert events[-1] == "end"
-        assert "reconnect failed" in events
-        assert log.all("error")[0]["error"].status == 503
-        assert primus.close_reason is not None
-        assert primus.close_reason.kind == "retries"
-    assert len(server.all("authorization")) == 3
-
-
 @pytest.mark.parametrize("pathname", ["/primus", "/else/where"])
 @interop()
 async def test_spec_and_pathname(peers: Peers, pathname: str) -> None:

@@ -168,29 +168,3 @@ async def test_a_refusal_says_why(peers: Peers) -> None:
         client = await peers.client(f"{server.url}/?token=se%20same", primus=NO_TIMEOUT)
         await client.wait("open")
         await log.wait("connection")
-
-
-@interop()
-async def test_plain_requests(peers: Peers) -> None:
-    def authorize(request: Any) -> None:
-        raise Refused("nobody")
-
-    async with our_server(peers) as (server, _), our_server(peers, authorize=authorize) as (guarded, _):
-        client = await peers.client(server.url, manual=True)
-        beside = await peers.client(guarded.url, manual=True)
-        for peer in (client, beside):  # the spec is public even where everybody is refused
-            answer = await peer.ask("get", path="/primus/spec")
-            assert (answer["status"], answer["headers"]["content-type"]) == (200, "application/json")
-            spec = json.loads(answer["body"])
-            assert spec["version"]
-            expected = {
-                "pathname": "/primus",
-                "parser": "json",
-                "transformer": "websockets",
-                "timeout": 35000,
-            }
-            assert {key: spec[key] for key in expected} == expected
-        assert (await client.ask("get", path="/primus"))["status"] == 426
-        assert (await client.ask("get", path="/primus/?x=1"))["status"] == 426
-        assert (await client.ask("get", path="/primusX"))["status"] == 404
-        assert (await client.ask("get", path="/"))["status"] == 404

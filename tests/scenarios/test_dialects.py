@@ -110,15 +110,6 @@ def test_nothing_unasked_before_it_is_decided() -> None:
 # --- a client finds out what its server is ---
 
 
-@pytest.mark.parametrize("dialect", ["auto", *KINDS])
-@pytest.mark.parametrize("latency", [0.05, 2.49])
-def test_a_client_learns_its_servers_dialect(dialect: str, latency: float) -> None:
-    server, client = world("auto", server={"dialect": dialect}, latency=latency)
-    server.network.run(HOUR)
-    unharmed(server, client)
-    assert server.seen(ev.SparkHeartbeat) > 80
-
-
 def test_above_the_bound_a_client_does_not_get_its_answer_and_pings() -> None:
     server, client = world("auto", server={"dialect": "primus"}, latency=2.51)
     server.network.run(HOUR)

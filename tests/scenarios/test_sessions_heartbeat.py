@@ -53,33 +53,6 @@ def session(latency: float = 0.05, **options: Any) -> tuple[VirtualNetwork, Virt
     return network, server, node
 
 
-def test_both_ends_learn_of_a_pulled_cable_in_bounded_time() -> None:
-    network, server, node = session(ping=10.0, pong=4.0)
-    network.run(57.0)
-    since = network.now
-    network.freeze(server)
-    network.run(10.0 + 4.0)
-    assert node.seen(ev.WentOffline) == 1, "the client: ping + pong at the most"
-    network.run(3 * 12.0 - 14.0)
-    (when,) = [when for when, event in server.events if isinstance(event, ev.Flatlined)]
-    assert when - since <= 3 * 12.0, "the server: three timeouts of ping + pong / 2"
-
-
-def test_a_client_that_hangs_flatlines_and_comes_back() -> None:
-    network, server, node = session(ping=10.0, pong=4.0)
-    network.freeze(node)
-    network.run(40.0)
-    told = [name for name in server.names if name != "heartbeat"]
-    assert told == [
-        *("initialised", "connection", "heartbeat-skipped", "heartbeat-skipped"),
-        *("readyStateChange", "disconnection", "end", "flatline"),
-    ]
-    network.thaw(node)
-    network.run(60.0)
-    assert node.names[-1] == "open"
-    assert len(server.server) == 1
-
-
 # --- a ping longer than the upper limit ---
 
 
