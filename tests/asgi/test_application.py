@@ -222,7 +222,7 @@ async def test_a_handler_that_hangs_is_cancelled_and_may_clean_up() -> None:
 
 
 @on_trio
-async def test_a_host_that_does_not_let_its_sending_be_cancelled_holds_nobody_up() -> None:
+async def test_a_send_that_cannot_be_cancelled_holds_nobody_up() -> None:
     primus = Primus(stay)
     async with anyio.create_task_group() as host:
         async with primus:

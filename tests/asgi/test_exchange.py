@@ -66,7 +66,7 @@ async def test_paths_and_what_is_in_front_of_them(root: str, path: str, status: 
 
 
 @on_both
-async def test_what_http_2_has_no_place_for() -> None:
+async def test_no_upgrade_header_in_http_2_and_3() -> None:
     scopes = [http("/primus", http_version=version) for version in ("1.1", "2", "3")]
     async with Primus() as primus, calling(primus, *scopes) as callers:
         for caller, upgrade in zip(callers, [b"websocket", None, None], strict=True):
@@ -131,7 +131,7 @@ ENDS: list[tuple[dict[str, Any], str, int, str]] = [
 
 @pytest.mark.parametrize(("words", "kind", "code", "error"), ENDS)
 @on_both
-async def test_how_a_host_says_that_it_is_over(words: dict[str, Any], kind: str, code: int, error: str) -> None:
+async def test_each_kind_of_disconnect(words: dict[str, Any], kind: str, code: int, error: str) -> None:
     async with Primus(stay) as primus, calling(primus, websocket()) as caller:
         await caller.hear("websocket.accept")
         [spark] = primus.sparks.values()
@@ -183,7 +183,7 @@ async def test_a_message_that_the_host_let_grow_too_large(text: str | bytes) -> 
 
 
 @on_both
-async def test_what_the_host_has_not_taken_is_counted_and_bounded() -> None:
+async def test_output_that_the_host_has_not_taken_is_bounded() -> None:
     limits = Limits(backlog=1000)
     async with Primus(stay, limits=limits) as primus, calling(primus, websocket()) as caller:
         await caller.hear("websocket.accept")
@@ -261,7 +261,7 @@ async def test_a_refusal(answers: bool) -> None:
 
 
 @on_both
-async def test_who_leaves_before_the_decision_is_forgotten() -> None:
+async def test_a_client_that_leaves_before_the_decision_is_forgotten() -> None:
     asked: list[Any] = []
     gate = Gate()
 

@@ -84,7 +84,7 @@ async def test_a_body_that_does_not_come() -> None:
 
 @pytest.mark.usefixtures("polling")
 @on_both
-async def test_who_waits_to_be_asked_for_the_body_is_asked_only_if_it_is_wanted() -> None:
+async def test_100_continue_is_sent_only_if_the_body_is_wanted() -> None:
     gate = Gate()
 
     async def decide(request: Any) -> bool:
@@ -110,7 +110,7 @@ async def test_who_waits_to_be_asked_for_the_body_is_asked_only_if_it_is_wanted(
 
 @pytest.mark.usefixtures("polling")
 @on_both
-async def test_who_stops_waiting_for_an_answer_has_gone() -> None:
+async def test_a_client_that_disconnects_gets_no_answer() -> None:
     async with Primus(stay, transformer="polling", limits=SHORT) as primus:
         sid = await opened(primus)
         async with calling(primus, http(f"/primus?sid={sid}")) as poll:

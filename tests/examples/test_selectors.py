@@ -244,7 +244,7 @@ def goodbye_before_all_was_read(close: float) -> Iterator[tuple[World, socket.so
         yield world, peer
 
 
-def test_a_close_lets_go_what_was_written() -> None:
+def test_a_close_waits_for_what_was_written() -> None:
     received: list[bytes] = []
     with goodbye_before_all_was_read(close=WAIT) as (world, peer):
         world.loop.watch(peer, EVENT_READ, lambda _: received.append(peer.recv(65536)))

@@ -95,7 +95,7 @@ def test_a_primus_client_waits_for_a_first_ping_that_is_under_way_for_longer(lon
     assert (client.seen(ev.WentOffline) == 0) is lives
 
 
-def test_nothing_unasked_before_it_is_decided() -> None:
+def test_no_ping_before_the_dialect_is_decided() -> None:
     server, _ = world("primus")
     network = server.network
     network.run(34.999)
@@ -176,7 +176,7 @@ def test_a_client_that_comes_back_to_another_server(before: str, after: str, lat
 
 @pytest.mark.parametrize("before", KINDS)
 @pytest.mark.parametrize("after", KINDS)
-def test_and_cannot_ask_it(before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_comes_back_and_cannot_ask(before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it may be wrong, but finds out: by the server's ping, or at its next connection."""
     server, client = world("auto", server={"dialect": before}, latency=0.05)
     network = server.network

@@ -169,6 +169,6 @@ def test_an_unknown_parser(wrong: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, 5, object(), JSONParser])
-def test_what_is_no_parser(wrong: Any) -> None:
+def test_an_object_that_is_not_a_parser(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="parser must be a name or have name, binary, encode and decode"):
         get_parser(wrong)

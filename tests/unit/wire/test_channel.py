@@ -55,7 +55,7 @@ def host() -> Host:
     return Host()
 
 
-def test_what_was_written_is_one_write(host: Host) -> None:
+def test_all_that_was_written_is_one_write(host: Host) -> None:
     channel, _ = host.channel(7)
     for data in (b"a", b"", b"bc"):
         channel.write(data)
@@ -72,7 +72,7 @@ def test_equal_bytes_are_not_the_same_bytes(host: Host) -> None:
     assert host.commands() == [cmd.Write((1,), b"x" * 500), cmd.Write((2,), b"x" * 500)]
 
 
-def test_while_blocked_output_stays_here(host: Host) -> None:
+def test_while_blocked_output_stays_in_the_channel(host: Host) -> None:
     channel, _ = host.channel()
     channel.blocked = True
     channel.write(b"one")
@@ -129,7 +129,7 @@ def test_a_channel_is_closed_once(host: Host) -> None:
     assert host.timers.next() is None
 
 
-def test_a_close_that_the_peer_does_not_let_happen_has_a_deadline(host: Host) -> None:
+def test_a_blocked_close_has_a_deadline(host: Host) -> None:
     """A peer that does not read must not keep a channel and its output for ever."""
     channel, _ = host.channel()
     channel.blocked = True
@@ -179,7 +179,7 @@ def test_lingering_ends_with_the_peer(host: Host) -> None:
     assert user.ended == []  # it had been closed before
 
 
-def test_pause_and_resume_are_said_when_they_change_something(host: Host) -> None:
+def test_pause_and_resume_are_commanded_once(host: Host) -> None:
     channel, _ = host.channel()
     channel.pause()
     channel.pause()
@@ -193,7 +193,7 @@ def test_pause_and_resume_are_said_when_they_change_something(host: Host) -> Non
     assert host.commands() == [cmd.ResumeReading(1)]
 
 
-def test_what_came_too_early_waits_in_order(host: Host) -> None:
+def test_unread_bytes_are_fed_in_order(host: Host) -> None:
     channel, user = host.channel()
     channel.unread = b"first "
     channel.receive_data(memoryview(b"second"), now=0.0)
@@ -204,7 +204,7 @@ def test_what_came_too_early_waits_in_order(host: Host) -> None:
     assert user.got == [b"first second", b"third"]
 
 
-def test_what_came_too_early_comes_before_the_end(host: Host) -> None:
+def test_unread_bytes_are_fed_before_the_end(host: Host) -> None:
     channel, user = host.channel()
     channel.unread = b"last words"
     channel.channel_closed("reset", now=0.0)
@@ -232,7 +232,7 @@ def test_numbers_are_never_reused_and_stale_ones_ignored() -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 99])
-def test_a_number_that_never_was_is_the_drivers_mistake(number: int) -> None:
+def test_an_unknown_channel_number_is_refused(number: int) -> None:
     server, client = ServerWire(), ClientWire()
     server.accept()
     for endpoint in (server.endpoint, client.endpoint):
@@ -294,7 +294,7 @@ def test_backlog_of_a_blocked_channel_counts_and_drains() -> None:
     assert wire.told() == []
 
 
-def test_a_peer_that_says_goodbye_and_does_not_read_the_answer_is_let_go() -> None:
+def test_a_peer_that_closes_and_does_not_read_is_dropped() -> None:
     wire = ServerWire(limits=Limits(close=5.0))
     peer, spark = wire.connect()
     wire.block(peer.channel)

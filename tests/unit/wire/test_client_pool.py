@@ -117,7 +117,7 @@ def test_channels_that_are_not_used_again(answer: bytes) -> None:
     assert len(bench.channels) == 2
 
 
-def test_what_nobody_asked_for_is_not_the_next_answer() -> None:
+def test_an_answer_without_a_request_closes_the_channel() -> None:
     bench = Bench()
     bench.ask()
     bench.up(1)

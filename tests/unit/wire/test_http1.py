@@ -82,7 +82,7 @@ def test_an_answer_with_a_date_and_a_status_of_its_own(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
-def test_however_it_is_cut(size: int) -> None:
+def test_requests_that_are_cut_anywhere(size: int) -> None:
     bench = Bench()
     bench.handler, bodies = reading()
     data = (
@@ -184,7 +184,7 @@ def test_pipelining_is_bounded_over_many_requests() -> None:
     assert len(bench.exchanges) == 201
 
 
-def test_a_peer_that_asks_and_does_not_read_is_not_answered_for_ever() -> None:
+def test_a_peer_that_does_not_read_gets_no_more_answers() -> None:
     bench = Bench(backlog=10_000, pipelined=1000)
     bench.handler = lambda exchange, now: exchange.respond(200, (), b"x" * 1000, now=now)
     bench.channel.blocked = True
@@ -290,7 +290,7 @@ def test_a_stream_says_when_its_output_has_left(bench: Bench) -> None:
     assert bench.replies()[0].body == b"x" * 100 + b"y"
 
 
-def test_what_a_handler_must_not_do(bench: Bench) -> None:
+def test_a_misused_exchange_raises(bench: Bench) -> None:
     bench.handler = hold
     bench.feed(request())
     (exchange,) = bench.exchanges
@@ -308,7 +308,7 @@ def test_what_a_handler_must_not_do(bench: Bench) -> None:
     assert bench.replies()[0].body == b"unharmed"
 
 
-def test_once_answered_an_exchange_is_deaf_and_mute(bench: Bench) -> None:
+def test_an_answered_exchange_ignores_every_call(bench: Bench) -> None:
     bench.feed(request())
     bench.replies()
     (exchange,) = bench.exchanges

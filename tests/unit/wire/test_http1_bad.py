@@ -33,7 +33,7 @@ def test_a_body_of_just_the_limit(bench: Bench) -> None:
     assert bodies == [b"0123456789"] * 2
 
 
-def test_a_body_larger_than_the_limit_by_its_own_account(bench: Bench) -> None:
+def test_a_content_length_above_the_limit_is_refused_at_once(bench: Bench) -> None:
     """It is refused at once, before any of it came, and with a lingering close: the peer is busy sending."""
     bench.handler, bodies = reading(10)
     reply = bench.ask(request("POST", headers={"Content-Length": "11"}))
@@ -131,7 +131,7 @@ def test_a_peer_that_says_nothing_is_closed_without_a_word(data: bytes) -> None:
     assert (bench.output, bench.commands) == (b"", ["CloseChannel"])
 
 
-def test_a_head_that_does_not_come_to_its_end() -> None:
+def test_an_unfinished_head_is_answered_with_408() -> None:
     """However busily it trickles: the time counts from the beginning."""
     bench = Bench(handshake=10, close=5)
     head = request()[:-2]
@@ -149,7 +149,7 @@ def test_a_head_that_does_not_come_to_its_end() -> None:
     assert bench.timers.next() is None
 
 
-def test_a_body_that_does_not_come_to_its_end() -> None:
+def test_an_unfinished_body_is_answered_with_408() -> None:
     bench = Bench(handshake=10)
     bench.handler, bodies = reading()
     bench.run_to(5.0)
@@ -238,7 +238,7 @@ def test_a_tls_handshake_on_a_plain_port(bench: Bench, hello: bytes) -> None:
     assert bench.log == ["192.0.2.7:80: bad HTTP: this port speaks plain HTTP, the peer began a TLS handshake"]
 
 
-def test_both_ways_to_say_how_long_a_body_is(bench: Bench) -> None:
+def test_content_length_and_transfer_encoding_together_are_refused(bench: Bench) -> None:
     """Two parties that each believe another one disagree on where the next request begins: smuggling."""
     bench.handler, bodies = reading()
     smuggled = b"0\r\n\r\n" + request("GET", "/smuggled")
@@ -274,7 +274,7 @@ def test_the_head_limit_is_one_of_the_limits() -> None:
 
 @pytest.mark.parametrize("first", [1, 30, 64, 100, 2000])
 @pytest.mark.parametrize(("size", "status"), [(500, 200), (502, 431), (700, 431), (900, 431)])
-def test_a_head_that_came_behind_another_has_no_more_room(first: int, size: int, status: int) -> None:
+def test_a_pipelined_head_has_the_same_limit(first: int, size: int, status: int) -> None:
     """However both were cut: what h11 was given of the second with the first counts, too."""
     bench = Bench(head=500)
     rest = len(request(headers={"A": ""}))
@@ -320,7 +320,7 @@ def test_an_upgrade_has_the_headers_given(bench: Bench) -> None:
     assert bench.output == b""
 
 
-def test_a_handshake_with_a_body_is_none(bench: Bench) -> None:
+def test_a_handshake_with_a_body_is_refused(bench: Bench) -> None:
     """The body would be taken for frames, by this end only."""
     bench.handler = upgrading
     reply = bench.ask(request("GET", "/", HANDSHAKE, b"\x81\x80\x00\x00\x00\x00"))

@@ -108,7 +108,7 @@ def test_a_handshake_behind_a_request_on_one_connection(wire: ServerWire) -> Non
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 11])
-def test_what_comes_with_the_handshake_is_not_lost(wire: ServerWire, cut: int) -> None:
+def test_frames_behind_the_handshake_are_not_lost(wire: ServerWire, cut: int) -> None:
     peer = wire.accept()
     more = frame(TEXT, '"one"') + frame(TEXT, '"two"')
     spark = peer.upgrade(more=more[: len(more) - cut])
@@ -118,7 +118,7 @@ def test_what_comes_with_the_handshake_is_not_lost(wire: ServerWire, cut: int) -
     assert spark.buffered == 0
 
 
-def test_what_comes_with_the_handshake_before_the_first_pump(wire: ServerWire) -> None:
+def test_frames_and_an_end_before_the_first_pump_are_not_lost(wire: ServerWire) -> None:
     """A driver may be given more before it gets to pump, and the end as well."""
     peer = wire.accept()
     wire.feed(peer.channel, handshake() + frame(TEXT, "1"), pump=False)
@@ -258,7 +258,7 @@ def ended(wire: ServerWire, peer: Peer) -> tuple[int, str]:
 
 @pytest.mark.parametrize("declared", [11, 126, 65536, 2**36, 2**63 - 1])
 @pytest.mark.parametrize("kind", [TEXT, BINARY])
-def test_a_frame_is_refused_by_what_it_declares(declared: int, kind: int) -> None:
+def test_a_frame_is_refused_by_its_declared_length(declared: int, kind: int) -> None:
     """Before any of the payload is there."""
     wire = ServerWire(limits=Limits(message=10))
     peer, _ = wire.connect()
@@ -349,7 +349,7 @@ def test_violations(wire: ServerWire, stream: bytes, code: int, size: int) -> No
     assert data(wire) == ["good"]
 
 
-def test_a_violation_of_the_server_is_one_too() -> None:
+def test_a_violation_by_the_server() -> None:
     client = ClientWire(ping=False, strategy=False)
     channel = client.open()
     client.told()

@@ -62,7 +62,7 @@ def test_a_client_answers_pings_too(wire: ServerWire) -> None:
     assert client.told() == []
 
 
-def test_an_unasked_pong_is_nothing(wire: ServerWire) -> None:
+def test_an_unasked_pong_is_ignored(wire: ServerWire) -> None:
     peer, _ = wire.connect()
     peer.send(frame(PONG, "hello") * 100)
     assert (wire.told(), peer.frames()) == ([], [])
