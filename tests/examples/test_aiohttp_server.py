@@ -150,7 +150,7 @@ async def test_a_server_that_shuts_down_says_so_and_waits() -> None:
 
 @real
 async def test_the_application_slows_down_for_a_slow_reader() -> None:
-    """Its echo pauses a client that is behind, so such a one is slowed down and not cut."""
+    """Its echo pauses a client that is behind, so the client is slowed down and not cut."""
     count = 200
     async with running(await application(limits=Limits(backlog=1024 * 1024))) as url, connect(url) as primus:
         received = 0

@@ -186,7 +186,7 @@ def test_a_client_that_ends_while_it_connects_leaves_no_socket(world: World) -> 
 
 
 def test_what_a_slow_reader_has_not_read_waits_in_the_core(world: World) -> None:
-    """Not in the driver: there it would count for nothing."""
+    """In the driver it would not count against the limits."""
     endpoint, _, seen = world.client()
     spark = the_spark(world)
     world.run(lambda: ev.Opened in kinds(seen))

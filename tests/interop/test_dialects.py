@@ -124,7 +124,7 @@ async def test_their_server_falls_silent(
 @pytest.mark.parametrize("package", [None, "primus6"])
 @interop()
 async def test_timeout_false_does_not_mean_that_pings_are_not_wanted(peers: Peers, package: str | None) -> None:
-    """Why such a spec teaches a client nothing: happn-primus flatlines whoever does not ping, the other one answers."""
+    """Such a spec teaches a client nothing: happn-primus flatlines clients that do not ping, primus 6 does not."""
     options = {"timeout": False} if package else {"timeout": False, "pongSkipTime": 1}
     server = await peers.server(package=package, primus=options)
     assert (await fetch_spec(server.url))["timeout"] is False

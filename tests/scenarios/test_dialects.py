@@ -151,7 +151,7 @@ def conversation(dialect: str, latency: float) -> list[tuple[float, str]]:
 
 @pytest.mark.parametrize("latency", [0.0, 0.05, 1.0, 4.0])
 def test_the_question_takes_no_time(latency: float) -> None:
-    """Whatever the client sees, it sees at the same time as one that does not ask."""
+    """A client that asks sees the same events at the same times as one that does not."""
     asked = conversation("auto", latency)
     assert asked == conversation("happn", latency)
     assert [name for _, name in asked].count("data") == 3

@@ -39,7 +39,7 @@ def bounds(ping: float, pong: float, allowed: int) -> tuple[float, float]:
 def test_within_the_bound_no_live_connection_is_declared_dead(
     heartbeat: tuple[float, float], allowed: int, up: Any, down: Any, share: float
 ) -> None:
-    """Whatever latency does, as long as it keeps the bound. One that falls lets messages bunch up; none overtakes."""
+    """Latency may change in any way within the bound. Where it falls, messages bunch up; none overtakes another."""
     ping, pong = heartbeat
     both, half = bounds(ping, pong, allowed)
     most_down = half * share * 0.99
@@ -83,7 +83,7 @@ def test_within_the_bound_payloads_may_be_large_and_the_line_slow(
 def test_as_long_as_pongs_come_within_pong_the_way_down_does_not_matter(
     heartbeat: tuple[float, float], allowed: int, up: Any, down: Any, share: float
 ) -> None:
-    """Nor how it changes."""
+    """It may also change."""
     ping, pong = heartbeat
     most_up, most_down = pong * share * 0.99, pong * (1 - share) * 0.99
     network = VirtualNetwork(latency=0.0)

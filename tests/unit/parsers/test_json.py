@@ -45,7 +45,7 @@ def test_what_others_write_is_read(value: Any) -> None:
 
 
 @given(st.text() | st.binary())
-def test_whatever_comes_it_is_a_value_or_a_decode_error(data: str | bytes) -> None:
+def test_any_input_gives_a_value_or_a_decode_error(data: str | bytes) -> None:
     with contextlib.suppress(DecodeError):
         parser.decode(data)
 

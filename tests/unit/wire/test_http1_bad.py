@@ -90,7 +90,7 @@ def test_an_early_answer_to_an_unread_body_closes_and_lingers(bench: Bench) -> N
 
 
 def test_an_answer_while_the_body_is_being_read(bench: Bench) -> None:
-    """Whoever changed their mind: the body is not waited for, nor its timer."""
+    """Neither the rest of the body nor its timer is waited for."""
     called: list[bytes] = []
     bench.handler = lambda exchange, now: exchange.read(10, lambda body, now: called.append(body), now=now)
     bench.feed(request("POST", body=b"hello")[:-1])
@@ -164,7 +164,7 @@ def test_an_unfinished_body_is_answered_with_408() -> None:
 
 
 def test_an_answer_may_take_as_long_as_it_likes() -> None:
-    """Whoever holds an exchange has timers of its own."""
+    """The transport that holds an exchange has timers of its own."""
     bench = Bench(handshake=10)
     bench.handler = hold
     bench.feed(request())
@@ -223,7 +223,7 @@ def test_bad_http(name: str, size: int) -> None:
     assert line.startswith("192.0.2.7:80: bad HTTP: ")
     assert len(line) < 500
     assert bench.exchanges == []
-    bench.feed(request())  # whatever comes now is discarded
+    bench.feed(request())  # is discarded
     assert (bench.output, bench.exchanges) == (b"", [])
     bench.run_to(100.0)
     assert bench.commands == ["CloseChannel!"]
@@ -288,7 +288,7 @@ def test_a_pipelined_head_has_the_same_limit(first: int, size: int, status: int)
 
 
 class Owner:
-    """Who owns a carrier that this file has no use for."""
+    """An owner that expects nothing but the end."""
 
     def received(self, data: str | bytes, *, now: float) -> None:
         raise AssertionError

@@ -310,7 +310,7 @@ def test_a_new_owner_gets_what_comes_next() -> None:
 
 
 def test_an_unfinished_message_goes_with_its_connection(wire: ServerWire) -> None:
-    """Not when nobody holds the spark any more, nor when garbage is collected next."""
+    """At once, and not only when the garbage is collected."""
     peer, spark = wire.connect()
     half = frame(TEXT, "x" * 2_000_000)[:-1]
     gc.disable()
