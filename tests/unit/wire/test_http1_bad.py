@@ -166,8 +166,8 @@ def test_an_unfinished_body_is_answered_with_408() -> None:
 def test_an_answer_may_take_as_long_as_it_likes() -> None:
     """The transport that holds an exchange has timers of its own."""
     bench = Bench(handshake=10)
-    bench.handler = hold
-    bench.feed(request())
+    bench.handler = lambda exchange, now: exchange.read(10, lambda body, now: None, now=now)
+    bench.feed(request("POST", body=b"hello"))
     assert bench.timers.next() is None
     bench.run_to(1000.0)
     bench.exchanges[0].respond(200, now=1000.0)
