@@ -38,6 +38,14 @@ async def test_the_spec() -> None:
         assert b"connection" not in headers
 
 
+@on_both
+async def test_a_head_request_gets_no_body() -> None:
+    async with Primus() as primus, calling(primus, http("/primus/spec", "HEAD")) as caller:
+        await caller.end()
+        assert int(head(caller)[1][b"content-length"]) > 0
+        assert body(caller) == b""
+
+
 PATHS = {
     ("", "/primus", 426),
     ("", "/primus/spec", 200),

@@ -118,6 +118,11 @@ async def test_a_client_that_disconnects_gets_no_answer() -> None:
             poll.give("http.request")
             poll.give("http.disconnect")
             assert await poll.end() == []
+        [spark] = primus.sparks.values()
+        spark.write("for the next poll")
+        async with calling(primus, http(f"/primus?sid={sid}")) as poll:
+            await poll.end()
+            assert json.loads(body(poll)) == [["text", '"for the next poll"']]
 
 
 # --- the seam itself ---
@@ -141,14 +146,17 @@ async def test_an_answer_that_streams() -> None:
             caller.drain()
             await caller.hear("http.response.body")
             await caller.until(lambda: drained)
+            exchange.write(b"two", now=0.0)
+            await caller.hear("http.response.body", 2)
             exchange.finish(now=0.0)
             for late in (exchange.finish, exchange.abort):
                 late(now=0.0)
             exchange.respond(200, now=0.0)
             exchange.read(1, print, now=0.0)
             said = await caller.end()
-        assert [words.get("body") for words in said] == [None, b"one", b""]
-        assert [words.get("more_body") for words in said] == [None, True, False]
+        assert len(drained) == 1
+        assert [words.get("body") for words in said] == [None, b"one", b"two", b""]
+        assert [words.get("more_body") for words in said] == [None, True, True, False]
 
 
 @on_both
