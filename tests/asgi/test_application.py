@@ -11,7 +11,7 @@ import pytest
 
 from primus_io.asgi import Primus
 from primus_proto import ConfigError, LocalProtocolError
-from tests.asgi.kit import Caller, Gate, calling, http, on_both, on_trio, turns, websocket
+from tests.asgi.kit import Caller, calling, http, on_both, on_trio, turns, websocket
 
 LIFESPAN = {"type": "lifespan", "asgi": {"version": "3.0"}}
 
@@ -200,25 +200,6 @@ async def test_closed_before_its_lifespan_ends() -> None:
             for each in late:
                 assert (await each.end())[0]["status"] == 503
         await primus.serve_forever()  # which is over
-
-
-@on_both
-async def test_a_handler_that_hangs_is_cancelled_and_may_clean_up() -> None:
-    said: list[str] = []
-
-    async def handler(spark: Any) -> None:
-        try:
-            await Gate().wait()
-        finally:
-            said.append("cleaned up")
-
-    async with calling(Primus(handler), LIFESPAN) as life:
-        life.give("lifespan.startup")
-        await life.hear("lifespan.startup.complete")
-        async with calling(life.app, websocket()) as caller:
-            await caller.hear("websocket.accept")
-            await turns()
-    assert said == ["cleaned up"]
 
 
 @on_trio

@@ -221,27 +221,6 @@ async def test_output_that_the_host_has_not_taken_is_bounded() -> None:
         assert not caller.all("websocket.close"), "it was cut, not closed"
 
 
-@on_both
-async def test_nothing_is_received_while_a_handler_is_slow() -> None:
-    gate = Gate()
-
-    async def slow(spark: Any) -> None:
-        await gate.wait()
-        async for _ in spark:
-            pass
-
-    async with Primus(slow) as primus, calling(primus, websocket()) as caller:
-        await caller.hear("websocket.accept")
-        big = '"' + "x" * 200_000 + '"'
-        for _ in range(10):
-            caller.give("websocket.receive", text=big)
-        await caller.until(lambda: caller.received == 3)  # the connect, and two messages
-        await turns()
-        assert caller.received == 3
-        gate.open()
-        await caller.until(lambda: caller.received == 12)
-
-
 # --- refusals ---
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from primus_io.asyncio import connect, fetch_spec
 from tests.interop.ours import ENDED, LOST, OPENED, REOPENED, our_client
 from tests.interop.peers import Peers, interop
-from tests.interop.values import UNDECODABLE
 
 SPEC = {"version": "6.0.1", "parser": "json", "transformer": "websockets", "timeout": 35000}
 
@@ -61,32 +59,6 @@ async def test_a_server_without_pongs_is_offline(peers: Peers) -> None:
         reopened = [*REOPENED]
         reopened.insert(reopened.index("rsc(open)"), "online")
         assert log.public() == [*OPENED, "offline", *LOST, *reopened]
-
-
-@interop()
-async def test_what_cannot_be_decoded_is_an_error_in_its_place(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url) as (_, log):
-        await server.wait("connection")
-        for name, text in UNDECODABLE.items():
-            server.send("raw", text=text)
-            server.send("write", value=f"after: {name}")
-        for name in UNDECODABLE:
-            await log.wait("data", value=f"after: {name}")
-        assert log.public() == [*OPENED, *["error", "data"] * len(UNDECODABLE)]
-
-
-@interop()
-async def test_unknown_protocol_messages_are_no_data_and_binary_is_bytes(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url) as (_, log):
-        await server.wait("connection")
-        server.send("raw", text='"primus::unheard::of"')
-        server.send("raw", text='"\\u0070rimus::unheard::of"')
-        server.send("binary", base64=base64.b64encode(b"\x00\xff\x01").decode())
-        server.send("write", value="after")
-        await log.wait("data", value="after")
-        assert log.values() == [b"\x00\xff\x01", "after"]
 
 
 @interop()

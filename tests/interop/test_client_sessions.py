@@ -28,21 +28,6 @@ async def test_the_clients_end_and_a_fresh_session(peers: Peers) -> None:
 
 
 @interop()
-async def test_the_servers_end_is_the_end(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url, min=0.05) as (primus, log):
-        await server.wait("connection")
-        await log.wait("open")
-        server.send("end", value="bye")
-        await log.wait("end")
-        assert log.public() == [*OPENED, "data", *ENDED]
-        assert primus.close_reason is not None
-        assert primus.close_reason.kind == "server"
-        await server.wait("ws-close")
-        assert (await server.ask("sparks"))["connected"] == 0
-
-
-@interop()
 async def test_the_servers_end_with_reconnect_brings_a_new_session(peers: Peers) -> None:
     server = await peers.server()
     async with our_client(peers, server.url, min=0.05) as (primus, log):

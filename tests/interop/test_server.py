@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from typing import Any
 
@@ -37,21 +36,6 @@ async def test_open_carries_the_users_query_and_the_heartbeat(peers: Peers) -> N
             assert client.public() == OPENED
         assert len(busters - {""}) == 2
         assert len(server.sparks) == 2
-
-
-@interop()
-async def test_a_thousand_messages_in_order_each_way_at_once(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
-        client = await peers.client(server.url)
-        await client.wait("open")
-        spark = (await log.wait("connection"))["spark"]
-        client.send("write-many", tag="theirs", count=1000)
-        for index in range(1000):
-            assert spark.write({"ours": index})
-        await log.until(lambda: len(log.values()) == 1000, "a thousand messages")
-        await client.until(lambda: len(client.values()) == 1000, "a thousand messages")
-    assert log.values() == [{"theirs": index} for index in range(1000)]
-    assert client.values() == [{"ours": index} for index in range(1000)]
 
 
 @interop()
@@ -130,20 +114,6 @@ async def test_what_cannot_be_decoded_is_an_error_in_its_place(peers: Peers) -> 
             await log.wait("data", value=f"after: {name}")
         assert log.names() == ["connection", *["error", "log", "data"] * len(UNDECODABLE)]
         assert client.public() == OPENED
-
-
-@interop()
-async def test_unknown_protocol_messages_are_no_data_and_binary_is_bytes(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
-        client = await peers.client(server.url)
-        await client.wait("open")
-        client.send("raw", text='"primus::unheard::of"')
-        client.send("raw", text='"\\u0070rimus::unheard::of"')
-        client.send("raw", text='"primus::server::close"')
-        client.send("binary", base64=base64.b64encode(b"\x00\xff\x01").decode())
-        client.send("write", value="after")
-        await log.wait("data", value="after")
-        assert log.values() == [b"\x00\xff\x01", "after"]
 
 
 @interop()

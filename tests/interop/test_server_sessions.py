@@ -36,36 +36,6 @@ async def test_the_clients_end(peers: Peers) -> None:
         assert server.spark(again["id"]) is again["spark"]
 
 
-@interop()
-async def test_our_end_is_the_end(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
-        client = await peers.client(server.url, primus=AT_ONCE)
-        await client.wait("open")
-        spark = (await log.wait("connection"))["spark"]
-        spark.end("bye")
-        await client.wait("end")
-        assert client.public() == [*OPENED, "data", *ENDED]
-        assert (await client.wait("ws-close"))["code"] == 1000
-        await log.wait("end")
-        assert log.names() == ["connection", *SPARK_ENDED]
-        assert spark.write("too late") is False
-
-
-@interop()
-async def test_our_end_with_reconnect_brings_a_new_session(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
-        client = await peers.client(server.url, primus=AT_ONCE)
-        await client.wait("open")
-        first = await log.wait("connection")
-        first["spark"].end(reconnect=True)
-        second = await log.wait("connection")
-        await client.wait("open")
-        assert client.public() == [*OPENED, *LOST, *REOPENED]
-        assert second["id"] != first["id"]
-        assert (await client.ask("id"))["id"] == second["id"]
-        assert list(server.sparks) == [second["id"]]
-
-
 @pytest.mark.parametrize("reconnect", [False, True])
 @interop()
 async def test_closing_our_server_tells_every_client(peers: Peers, reconnect: bool) -> None:
