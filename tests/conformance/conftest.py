@@ -68,8 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _wanted(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
         return True
-    row: Any = item.callspec.params.get("host")
-    return row is None or selected(row, item.path.name, item.originalname)
+    row: Any = item.callspec.params.get("host")  # the tests of other folders have hosts that are addresses
+    return row not in HOSTS or selected(row, item.path.name, item.originalname)
 
 
 @pytest.hookimpl(wrapper=True)
