@@ -91,7 +91,7 @@ test-long: $(VENV)/.group-test ## the properties, 10,000 examples of each; takes
 test-interop: setup ## against the real npm packages
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
-matrix: setup ## the conformance suite, and its table: every scenario on every binding
+matrix: setup ## the conformance suite, and its table: the scenarios on each binding
 	$(BIN)/python -m pytest tests/conformance --matrix -q $(ARGS)
 
 test-all: ## all tests on every Python of 3.11 to 3.15 there is, each in an environment of its own

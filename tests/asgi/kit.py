@@ -1,6 +1,6 @@
 """An ASGI host made of nothing: it calls the application and writes down what that says. On asyncio and on trio.
 
-On trio the clock jumps to whatever is due next, so that time limits cost none.
+On trio the clock jumps to what is due next, so that time limits cost no time.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 
 from primus_io.asgi import Primus
 from primus_proto import ConfigError, LocalProtocolError
-from tests.asgi.kit import Caller, Gate, calling, http, on_both, on_trio, turns, websocket
+from tests.asgi.kit import Caller, calling, http, on_both, on_trio, turns, websocket
 
 LIFESPAN = {"type": "lifespan", "asgi": {"version": "3.0"}}
 
@@ -115,11 +115,6 @@ async def dies_while_up(scope: Any, receive: Any, send: Any) -> None:
     raise ZeroDivisionError
 
 
-async def knows_only_the_beginning(scope: Any, receive: Any, send: Any) -> None:
-    await receive()
-    await send({"type": "lifespan.startup.complete"})
-
-
 @pytest.mark.parametrize("app", [None, dies_while_up], ids=["the host does not take it", "the application dies"])
 @on_both
 async def test_a_lifespan_that_breaks_off_when_it_has_begun(app: Any) -> None:
@@ -141,22 +136,6 @@ async def test_a_lifespan_that_breaks_off_when_it_has_begun(app: Any) -> None:
             await Caller(http("/primus")).run(primus)
 
 
-@on_both
-async def test_an_application_that_knows_only_the_beginning_of_a_lifespan() -> None:
-    primus = Primus(stay, app=knows_only_the_beginning)
-    async with calling(primus, LIFESPAN) as life:
-        life.give("lifespan.startup")
-        await life.hear("lifespan.startup.complete")
-        await turns()
-        async with calling(primus, http("/primus/spec")) as caller:
-            assert (await caller.end())[0]["status"] == 200
-        life.give("lifespan.shutdown")
-        await life.end()
-    assert [words["type"] for words in life.said] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    with pytest.raises(LocalProtocolError, match="is not running"):
-        await Caller(http("/primus")).run(primus)
-
-
 async def live(primus: Primus, said: str) -> None:
     async with calling(primus, LIFESPAN) as life:
         life.give("lifespan.startup")
@@ -172,16 +151,6 @@ async def test_an_application_that_fails(app: Any, said: str) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         await live(primus, said)
     assert caught.group_contains(ZeroDivisionError)
-    with pytest.raises(LocalProtocolError, match="is not running"):
-        await Caller(http("/primus")).run(primus)
-
-
-@on_both
-async def test_an_application_that_is_cancelled_while_it_lives() -> None:
-    primus = Primus(stay, app=Inner())
-    async with calling(primus, LIFESPAN) as life:
-        life.give("lifespan.startup")
-        await life.hear("lifespan.startup.complete")
     with pytest.raises(LocalProtocolError, match="is not running"):
         await Caller(http("/primus")).run(primus)
 
@@ -233,27 +202,8 @@ async def test_closed_before_its_lifespan_ends() -> None:
         await primus.serve_forever()  # which is over
 
 
-@on_both
-async def test_a_handler_that_hangs_is_cancelled_and_may_clean_up() -> None:
-    said: list[str] = []
-
-    async def handler(spark: Any) -> None:
-        try:
-            await Gate().wait()
-        finally:
-            said.append("cleaned up")
-
-    async with calling(Primus(handler), LIFESPAN) as life:
-        life.give("lifespan.startup")
-        await life.hear("lifespan.startup.complete")
-        async with calling(life.app, websocket()) as caller:
-            await caller.hear("websocket.accept")
-            await turns()
-    assert said == ["cleaned up"]
-
-
 @on_trio
-async def test_a_host_that_does_not_let_its_sending_be_cancelled_holds_nobody_up() -> None:
+async def test_a_send_that_cannot_be_cancelled_holds_nobody_up() -> None:
     primus = Primus(stay)
     async with anyio.create_task_group() as host:
         async with primus:

@@ -77,7 +77,7 @@ async def test_paths_and_what_is_in_front_of_them(root: str, path: str, status: 
 
 
 @on_both
-async def test_what_http_2_has_no_place_for() -> None:
+async def test_no_upgrade_header_in_http_2_and_3() -> None:
     scopes = [http("/primus", http_version=version) for version in ("1.1", "2", "3")]
     async with Primus() as primus, calling(primus, *scopes) as callers:
         for caller, upgrade in zip(callers, [b"websocket", None, None], strict=True):
@@ -174,20 +174,6 @@ async def test_a_session() -> None:
         assert str(spark.close_reason) == "client (1000): bye"
 
 
-@on_both
-async def test_a_server_that_ends_it() -> None:
-    async def once(spark: Any) -> None:
-        spark.write("only this")
-
-    async with Primus(once) as primus, calling(primus, websocket()) as caller:
-        close = await caller.hear("websocket.close")
-        assert (close["code"], close["reason"]) == (1000, "")
-        assert [words["text"] for words in caller.all("websocket.send")] == ['"only this"', '"primus::server::close"']
-        assert not caller.returned, "the other end's close is waited for"
-        caller.give("websocket.disconnect", code=1000)
-        await caller.end()
-
-
 @on_trio
 async def test_a_peer_that_does_not_answer_the_close_is_left_alone_after_a_while() -> None:
     async def once(spark: Any) -> None: ...
@@ -213,7 +199,7 @@ ENDS: list[tuple[dict[str, Any], str, int, str]] = [
 
 @pytest.mark.parametrize(("words", "kind", "code", "error"), ENDS)
 @on_both
-async def test_how_a_host_says_that_it_is_over(words: dict[str, Any], kind: str, code: int, error: str) -> None:
+async def test_each_kind_of_disconnect(words: dict[str, Any], kind: str, code: int, error: str) -> None:
     async with Primus(stay) as primus, calling(primus, websocket()) as caller:
         await caller.hear("websocket.accept")
         [spark] = primus.sparks.values()
@@ -265,7 +251,7 @@ async def test_a_message_that_the_host_let_grow_too_large(text: str | bytes) -> 
 
 
 @on_both
-async def test_what_the_host_has_not_taken_is_counted_and_bounded() -> None:
+async def test_output_that_the_host_has_not_taken_is_bounded() -> None:
     limits = Limits(backlog=1000)
     async with Primus(stay, limits=limits) as primus, calling(primus, websocket()) as caller:
         await caller.hear("websocket.accept")
@@ -295,27 +281,6 @@ async def test_what_the_host_has_not_taken_is_counted_and_bounded() -> None:
         assert not caller.all("websocket.close"), "it was cut, not closed"
 
 
-@on_both
-async def test_nothing_is_received_while_a_handler_is_slow() -> None:
-    gate = Gate()
-
-    async def slow(spark: Any) -> None:
-        await gate.wait()
-        async for _ in spark:
-            pass
-
-    async with Primus(slow) as primus, calling(primus, websocket()) as caller:
-        await caller.hear("websocket.accept")
-        big = '"' + "x" * 200_000 + '"'
-        for _ in range(10):
-            caller.give("websocket.receive", text=big)
-        await caller.until(lambda: caller.received == 3)  # the connect, and two messages
-        await turns()
-        assert caller.received == 3
-        gate.open()
-        await caller.until(lambda: caller.received == 12)
-
-
 # --- refusals ---
 
 
@@ -343,7 +308,7 @@ async def test_a_refusal(answers: bool) -> None:
 
 
 @on_both
-async def test_who_leaves_before_the_decision_is_forgotten() -> None:
+async def test_a_client_that_leaves_before_the_decision_is_forgotten() -> None:
     asked: list[Any] = []
     gate = Gate()
 

@@ -86,7 +86,7 @@ async def test_a_body_that_does_not_come() -> None:
 
 @pytest.mark.usefixtures("polling")
 @on_both
-async def test_who_waits_to_be_asked_for_the_body_is_asked_only_if_it_is_wanted() -> None:
+async def test_100_continue_is_sent_only_if_the_body_is_wanted() -> None:
     gate = Gate()
 
     async def decide(request: Any) -> bool:
@@ -147,7 +147,7 @@ async def test_a_broadcast_is_wrapped_once() -> None:
 
 @pytest.mark.usefixtures("polling")
 @on_both
-async def test_who_stops_waiting_for_an_answer_has_gone() -> None:
+async def test_a_client_that_disconnects_gets_no_answer() -> None:
     async with Primus(stay, transformer="polling", limits=SHORT) as primus:
         sid = await opened(primus)
         async with calling(primus, http(f"/primus?sid={sid}")) as poll:
@@ -155,6 +155,11 @@ async def test_who_stops_waiting_for_an_answer_has_gone() -> None:
             poll.give("http.request")
             poll.give("http.disconnect")
             assert await poll.end() == []
+        [spark] = primus.sparks.values()
+        spark.write("for the next poll")
+        async with calling(primus, http(f"/primus?sid={sid}")) as poll:
+            await poll.end()
+            assert json.loads(body(poll)) == [["text", '"for the next poll"']]
 
 
 # --- the seam itself ---
@@ -179,15 +184,18 @@ async def test_an_answer_that_streams() -> None:
             caller.drain()
             await caller.hear("http.response.body")
             await caller.until(lambda: drained)
+            exchange.write(b"two", now=0.0)
+            await caller.hear("http.response.body", 2)
             exchange.finish(now=0.0)
             for late in (exchange.finish, exchange.abort):
                 late(now=0.0)
             exchange.respond(200, now=0.0)
             exchange.read(1, print, now=0.0)
             said = await caller.end()
+        assert len(drained) == 1
         assert said[0]["headers"] == [(b"x-a", b"b"), (b"x-extra", b"yes")]
-        assert [words.get("body") for words in said] == [None, b"one", b""]
-        assert [words.get("more_body") for words in said] == [None, True, False]
+        assert [words.get("body") for words in said] == [None, b"one", b"two", b""]
+        assert [words.get("more_body") for words in said] == [None, True, True, False]
 
 
 @on_both

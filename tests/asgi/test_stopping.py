@@ -52,7 +52,7 @@ async def _stopped(polite: bool) -> tuple[Any, Any, list[str]]:
     return client, spark, order
 
 
-def test_by_itself_it_looks_like_a_lost_connection() -> None:
+def test_a_stopping_server_looks_like_a_lost_connection() -> None:
     client, spark, order = asyncio.run(_stopped(polite=False))
     assert (why(client), client.close_reason.code) == ("lost", 1012)
     assert (why(spark), spark.close_reason.code) == ("lost", 1012)
@@ -60,6 +60,6 @@ def test_by_itself_it_looks_like_a_lost_connection() -> None:
     assert order[-1] == "primus", "the lifespan ends after all else"
 
 
-def test_whoever_closes_primus_first_has_the_clients_stay_away() -> None:
+def test_closing_primus_first_tells_the_clients_to_stay_away() -> None:
     client, spark, _ = asyncio.run(_stopped(polite=True))
     assert (why(client), why(spark)) == ("server", "local")

@@ -6,8 +6,7 @@ starts tasks through the host. A new binding joins the suite with a subclass of 
 A scenario says what it `needs` that not every host has, a host says what it `lacks` and why. Where the two meet, the
 test is skipped as "not applicable", with the host's reason; nothing here is skipped for anything else.
 
-The law kept here: whatever a scenario did, when it is over there is no task, socket, transport or timer left that was
-not there before, and nobody had to be asked twice.
+The law kept here: when a scenario is over, no task, socket, transport or timer is left that was not there before.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from primus_io import Client, Server
 from primus_proto.options import ClientOptions
 
 __all__ = [
+    "CHOOSING",
     "LONG",
     "MACHINE_LACKS",
     "NEEDS",
@@ -39,6 +39,7 @@ __all__ = [
     "lacking",
     "needing",
     "scenario",
+    "selected",
     "sockets",
 ]
 
@@ -54,7 +55,8 @@ LONG = os.environ.get("PRIMUS_LONG") == "1"
 NEEDS: Mapping[str, str] = {
     "accepting": "the binding accepts connections, and stops to",
     "cancellation": "what waits can be cancelled where it waits",
-    "early listeners": "whoever serves is there before anything has happened",
+    "clients": "the binding has clients, not only servers",
+    "early listeners": "listeners can be added before anything has happened",
     "eager tasks": "tasks can be told to begin at once",
     "fragments": "the binding sees what a message was cut into",
     "handshake limits": "the binding says how long a request head or a TLS handshake may take",
@@ -79,6 +81,19 @@ def _this_machine_lacks() -> Iterator[tuple[str, str]]:
     if not hasattr(socket, "AF_UNIX"):
         yield "unix", "this system has no Unix sockets"
 
+
+CHOOSING = frozenset({
+    "test_a_client_connects_and_both_ends_know_each_other",
+    "test_a_client_that_is_slow_blocks_the_servers_send",
+    "test_clients_are_told_and_stay_away",
+    "test_every_value_comes_back",
+    "test_handlers_and_listeners",
+    "test_mistakes_are_named_at_once",
+    "test_the_server_ends_and_wants_the_client_back",
+    "test_the_spec",
+    "test_thousands_of_short_connections",
+})  # fmt: skip
+"""The scenarios for a binding that does nothing but choose another one, which is tried with all."""
 
 MACHINE_LACKS: Mapping[str, str] = dict(_this_machine_lacks())
 """What any host lacks that uses the sockets of this machine."""
@@ -137,7 +152,10 @@ class Host(ABC):
     lacks: ClassVar[Mapping[str, str]] = {}
     """What of `NEEDS` this host does not have, and why."""
     only: ClassVar[frozenset[str] | None] = None
-    """The scenarios that this host is tried with, where those are not all: what is not among them is no test of it."""
+    """The scenarios that this host is tried with, by name or by file, where those are not all.
+
+    It is for hosts that run the code of another one, but for what these scenarios are about.
+    """
 
     def __init_subclass__(cls) -> None:
         if unknown := cls.lacks.keys() - NEEDS.keys():
@@ -231,6 +249,11 @@ def lacking(item: pytest.Item, host: type[Host]) -> str | None:
         return reason
     wanted = (what for mark in item.iter_markers("needs") for what in mark.args)
     return next((host.lacks[what] for what in wanted if what in host.lacks), None)
+
+
+def selected(host: type[Host], file: str, name: str) -> bool:
+    """Whether a host is tried with a scenario at all."""
+    return host.only is None or not host.only.isdisjoint((file, name))
 
 
 def scenario(

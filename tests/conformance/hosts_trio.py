@@ -12,7 +12,7 @@ import primus_io.anyio
 import primus_io.trio
 from primus_io._entry import Connect, Serve
 from primus_io.trio import Driver
-from tests.conformance.hosts import MACHINE_LACKS, Host, Task, sockets
+from tests.conformance.hosts import CHOOSING, MACHINE_LACKS, Host, Task, sockets
 
 __all__ = ["AnyioTrioHost", "TrioHost"]
 
@@ -153,6 +153,7 @@ class AnyioTrioHost(TrioHost):
     """anyio, on trio."""
 
     name = "anyio-trio"
+    only = CHOOSING
     connect = primus_io.anyio.connect
     serve = primus_io.anyio.serve
     fetch_spec = staticmethod(primus_io.anyio.fetch_spec)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.hosts import Host
+from tests.conformance.hosts import Host, selected
 
 __all__ = ["APART", "Matrix"]
 
@@ -25,8 +25,8 @@ class Matrix:
     """Collects what became of each test; a plugin for pytest."""
 
     def __init__(self, rows: Iterable[type[Host]]) -> None:
-        self.only = {row.name: row.only for row in rows}
-        self.hosts = list(self.only)
+        self.rows = {row.name: row for row in rows}
+        self.hosts = list(self.rows)
         self.cells: dict[tuple[str, str], dict[str, list[str]]] = {}
         """By file and scenario: for each host, what became of each of its tests."""
         self.reasons: dict[str, set[str]] = {}
@@ -61,13 +61,12 @@ class Matrix:
             f"{file} {name} on {host}"
             for (file, name), row in self.cells.items()
             for host in self.hosts
-            if self.cell(name, host, row.get(host, [])) == HOLE
+            if self.cell(file, name, host, row.get(host, [])) == HOLE
         ]
 
-    def cell(self, name: str, host: str, outcomes: list[str]) -> str:
+    def cell(self, file: str, name: str, host: str, outcomes: list[str]) -> str:
         """What the table says of a scenario on a host: how many tests passed, which reason there is for none."""
-        only = self.only[host]
-        if only is not None and name not in only:
+        if not selected(self.rows[host], file, name):
             return "·"
         ran = [outcome for outcome in outcomes if outcome in ("passed", "failed")]
         if not outcomes:
@@ -85,8 +84,8 @@ class Matrix:
         first = max(map(len, names), default=0)
         widths = [max(len(host), 6) for host in self.hosts]
         lines = [" " * first + "".join(f"  {host:>{width}}" for host, width in zip(self.hosts, widths, strict=True))]
-        for title, ((_, name), row) in zip(names, self.cells.items(), strict=True):
-            cells = [self.cell(name, host, row.get(host, [])) for host in self.hosts]
+        for title, ((file, name), row) in zip(names, self.cells.items(), strict=True):
+            cells = [self.cell(file, name, host, row.get(host, [])) for host in self.hosts]
             lines.append(f"{title:<{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths, strict=True)))
         lines += ["", "A number: so many tests of the scenario passed there. ·: the host is tried with a named subset."]
         lines += ["n/a, not applicable:"]

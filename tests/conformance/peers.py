@@ -1,4 +1,4 @@
-"""Peers that keep to no rules: plain blocking sockets, driven from threads, so that any host can be tried with them.
+"""Peers that break the rules: plain blocking sockets, driven from threads, so that any host can be tried with them.
 
 They know as much of HTTP and WebSocket as it takes to get in and then misbehave.
 """
@@ -141,7 +141,7 @@ class RawPeer:
 
 
 def silent(peer: socket.socket) -> None:
-    """Take whatever comes, say nothing, until the other end leaves."""
+    """Read everything and say nothing until the other end leaves."""
     while peer.recv(1 << 16):
         pass
 

@@ -37,31 +37,8 @@ async def test_after_the_end_of_a_spark_its_data_listeners_are_not_called(host: 
     assert heard == [0]
 
 
-@scenario()
-async def test_after_the_end_of_a_client_that_leaves_what_it_said_is_still_heard(host: Host) -> None:
-    """It is the application's own end that makes listeners deaf, and not one that it only learns of."""
-    heard: list[Any] = []
-
-    async def handler(spark: Spark) -> None:
-        @spark.on("data")
-        async def data(value: Any) -> None:
-            await host.pause(0.002)
-            heard.append(value)
-            if value:
-                spark.end()  # is ended already
-
-        await spark.wait_ended()
-
-    async with host.serve(handler) as server:
-        async with host.connect(server.url) as primus:
-            for number in range(5):
-                primus.write(number)
-        await host.until(lambda: len(heard) == 5)
-    assert heard == [0, 1, 2, 3, 4]
-
-
 @pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
-@scenario()
+@scenario(needs=["clients"])
 async def test_after_the_end_of_a_client_its_data_listeners_hear_only_the_next_connection(
     host: Host, awaits: bool
 ) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from primus_proto import Limits
-from primus_proto.events import SparkData
-from tests.conformance.hosts import Host, scenario
+from tests.conformance.hosts import SOON, Host, scenario, sockets
 from tests.conformance.peers import RawPeer, accept_websocket, frame, raw_server
 from tests.conformance.users import Gate, Memory, why
 
@@ -98,27 +97,6 @@ async def test_a_server_that_is_slow_blocks_the_clients_send(host: Host, reader:
     assert set(heard) == {MESSAGE}
 
 
-@scenario(timeout=60)
-async def test_a_listener_of_the_whole_server_that_is_slow_blocks_each_client(host: Host) -> None:
-    gate, heard = Gate(host), list[str]()
-
-    async def listener(event: SparkData) -> None:
-        await gate.wait()
-        heard.append(event.data)
-
-    async with host.serve(None) as server:
-        server.on(SparkData, listener)
-        async with host.connect(server.url, limits=Limits(queue=LIMIT), ping=False) as primus:
-            pump = Pump(primus)
-            sending = host.start(pump.run())
-            sent = await host.settled(lambda: pump.sent)
-            assert sent < MOST
-            gate.open()
-            await host.until(lambda: len(heard) >= sent, "it goes on")
-            pump._most = pump.sent
-            await sending.join()
-
-
 @READERS
 @scenario(timeout=60)
 async def test_a_client_that_is_slow_blocks_the_servers_send(host: Host, reader: Any) -> None:
@@ -149,33 +127,11 @@ async def test_a_client_that_is_slow_blocks_the_servers_send(host: Host, reader:
     assert len(heard) == pump.sent
 
 
-@scenario(timeout=60)
-async def test_nobody_reads_and_nobody_iterates(host: Host) -> None:
-    """A client that never looks at what comes: it keeps a bounded part, and can still write and leave."""
-
-    async def handler(spark: Any) -> None:
-        sending = host.start(Pump(spark).run())
-        async for value in spark:
-            heard.append(value)
-        await sending.join()
-
-    heard: list[Any] = []
-    with Memory() as memory:
-        async with host.serve(handler) as server:
-            async with host.connect(server.url, ping=False) as primus:
-                await host.until(lambda: server.sparks)
-                [spark] = server.sparks.values()
-                await host.until(lambda: spark.needs_drain)
-                primus.write("I can still write")
-                await host.until(lambda: heard)
-                assert memory.grown() < 3 * KIB * KIB
-            await host.until(lambda: not server.sparks)
-
-
 @scenario(timeout=40, needs=["sockets"])
 async def test_a_peer_that_never_reads_is_cut_at_the_limit(host: Host) -> None:
     limits = Limits(backlog=LIMIT)
     async with host.serve(None, limits=limits) as server:
+        before = len(sockets())
         with RawPeer(server.port) as peer, Memory() as memory:
             await host.thread(peer.open)
             await host.until(lambda: server.sparks)
@@ -193,6 +149,8 @@ async def test_a_peer_that_never_reads_is_cut_at_the_limit(host: Host) -> None:
             assert grown < 2 * (LIMIT + len(MESSAGE)) + 128 * KIB
             assert why(spark) == "backlog"
             await host.until(lambda: not server.sparks)
+            if "accepting" not in host.lacks:  # else the host closes the socket once the peer has read
+                await host.until(lambda: len(sockets()) <= before + 1, "the socket closes at once", SOON)
             assert not await host.thread(lambda: closing_frame(peer)), "it was cut, not closed politely"
 
 
@@ -229,7 +187,7 @@ async def test_send_to_a_peer_that_never_reads_waits_until_it_is_gone(host: Host
         assert ended[0].kind == "lost"
 
 
-@scenario(timeout=40, needs=["sockets"])
+@scenario(timeout=40, needs=["clients", "sockets"])
 async def test_a_server_that_never_reads(host: Host) -> None:
     reading = threading.Event()
     limits = Limits(queue=LIMIT, close=0.3)
@@ -277,7 +235,7 @@ async def test_a_flood_of_tiny_messages(host: Host) -> None:
 
 
 @scenario(timeout=30)
-async def test_who_is_made_to_wait_is_not_taken_for_dead(host: Host) -> None:
+async def test_a_peer_that_waits_for_a_slow_reader_does_not_flatline(host: Host) -> None:
     """While a slow handler keeps the pings from being read, no heartbeat counts as missed, on either side."""
     gate, heard = Gate(host), list[str]()
     skipped: list[object] = []
@@ -288,7 +246,7 @@ async def test_who_is_made_to_wait_is_not_taken_for_dead(host: Host) -> None:
             pump = Pump(primus)
             sending = host.start(pump.run())
             await host.settled(lambda: pump.sent)
-            await host.pause(1.0)
+            await host.pause(0.6)  # three timeouts of ping + pong / 2 and more
             [spark] = server.sparks.values()
             assert spark.state == "open"
             gate.open()

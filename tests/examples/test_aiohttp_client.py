@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from typing import Any
 
@@ -13,7 +12,7 @@ from primus_io.asyncio import connect, serve
 from primus_proto import Refused
 from primus_proto import events as ev
 from tests.cli.peers import free_port
-from tests.examples.aiohttp_world import a_spark, client_of, hosting, listening, real, take, wait_for_beats
+from tests.examples.aiohttp_world import client_of, listening, real, take, wait_for_beats
 from tests.examples.programs import program
 from tests.interop.peers import WAIT
 
@@ -62,18 +61,6 @@ async def test_the_client_comes_back_with_what_was_written_meanwhile() -> None:
 
 
 @real
-async def test_the_request_is_as_the_core_wrote_it() -> None:
-    """aiohttp would rather decode what need not be encoded."""
-    async with (
-        hosting() as (_, story, url),
-        client_of(f"{url}/?token=a%2Fb%3Dc", headers=[("X-Mine", "1"), ("X-Mine", "2")]),
-    ):
-        spark = (await story.first(ev.SparkConnected)).spark
-        assert spark.request.query_string.startswith("token=a%2Fb%3Dc&_primuscb=")
-        assert spark.headers.get_all("x-mine") == ["1", "2"]
-
-
-@real
 async def test_a_refusal_is_final_and_a_missing_server_is_not() -> None:
     def authorize(request: Any) -> None:
         raise Refused("not you", status=403)
@@ -98,83 +85,6 @@ async def test_an_attempt_that_is_not_answered_in_time_is_dropped() -> None:
     async with listening(silent) as url, client_of(url, timeout=0.1, strategy=False) as (_, story, _):
         assert (await story.first(ev.Ended)).reason.kind == "timeout"
         await gone.wait()
-
-
-@real
-async def test_an_end_while_connecting_drops_the_attempt() -> None:
-    came, gone = asyncio.Event(), asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        came.set()
-        await reader.read(-1)
-        gone.set()
-
-    async with listening(silent) as url, client_of(url) as (client, story, host):
-        await came.wait()
-        client.end()
-        host.pump()
-        await gone.wait()
-        assert (await story.first(ev.Ended)).reason.kind == "local"
-
-
-@real
-async def test_a_server_that_answers_no_ping_is_dropped_at_once() -> None:
-    """Nor does it answer a goodbye: nobody waits for that."""
-    gone = asyncio.Event()
-    async with hosting() as (host, story, url):
-
-        async def deafened(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            """Pass the handshake on, and nothing after it."""
-            address, port = url.removeprefix("http://").split(":")
-            theirs, ours = await asyncio.open_connection(address, int(port))
-            ours.write(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(await theirs.readuntil(b"\r\n\r\n"))
-            await reader.read(-1)
-            ours.transport.abort()
-            gone.set()
-
-        async with (
-            listening(deafened) as waylaid,
-            client_of(waylaid, ping=0.05, pong=0.05, strategy=False, dialect="happn") as (_, heard, _),
-        ):
-            assert (await heard.first(ev.Ended)).reason.kind == "lost"
-            assert heard.all(ev.WentOffline)
-            await gone.wait()
-        assert (await story.first(ev.SparkDisconnected)).reason.kind == "lost"
-        assert not host.server.sparks
-
-
-@real
-async def test_a_later_attempt_is_dropped_as_the_first_one_is() -> None:
-    """The connection before it has nothing to do with it."""
-    came, gone = 0, asyncio.Event()
-    async with hosting() as (_, _, url):
-
-        async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal came
-            head = await reader.readuntil(b"\r\n\r\n")
-            if b"/spec" in head:
-                return
-            came += 1
-            if came == 1:
-                address, port = url.removeprefix("http://").split(":")
-                theirs, ours = await asyncio.open_connection(address, int(port))
-                ours.write(head)
-                writer.write(await theirs.readuntil(b"\r\n\r\n"))
-                await writer.drain()
-                ours.transport.abort()
-                return
-            await reader.read(-1)
-            gone.set()
-
-        async with (
-            listening(once) as waylaid,
-            client_of(waylaid, retries=1, reconnect_timeout=0.1) as (_, story, _),
-        ):
-            await story.first(ev.ReconnectTimedOut)
-            await gone.wait()
-            assert (await story.first(ev.Ended)).reason.kind == "retries"
 
 
 @real
@@ -213,43 +123,6 @@ async def test_a_client_that_pauses_slows_the_server_down() -> None:
         client.resume()
         host.pump()
         await story.until(lambda: len(story.values()) == 400)
-
-
-class BinaryJSON:
-    """A parser whose messages are binary."""
-
-    name = "binary-json"
-
-    binary = False
-
-    def encode(self, value: Any) -> bytes:
-        return json.dumps(value).encode()
-
-    def decode(self, data: str | bytes) -> Any:
-        return json.loads(data)
-
-
-@real
-async def test_binary_messages() -> None:
-    parser = BinaryJSON()
-    async with hosting(parser=parser) as (_, story, url), client_of(url, parser=parser) as (client, heard, _):
-        client.write(["ü"])
-        await heard.first(ev.DataReceived)
-        assert (story.values(), heard.values()) == ([["ü"]], [{"echo": ["ü"]}])
-
-
-@real
-async def test_both_ends_of_the_host_together() -> None:
-    async with hosting() as (server, told, url), client_of(url) as (client, story, _):
-        client.write({"hello": "world"})
-        await story.first(ev.DataReceived)
-        assert story.values() == [{"echo": {"hello": "world"}}]
-        server.server.write("to all")
-        server.pump()
-        await story.first(ev.DataReceived, 1)
-        a_spark(server).context.abort()
-        await story.first(ev.Reconnected)
-        assert len(told.all(ev.SparkConnected)) == 2
 
 
 # --- the programs ---

@@ -104,25 +104,6 @@ def test_messages_both_ways_and_the_parents_end() -> None:
     assert parent.seen[-1].reason.kind == "local"
 
 
-def test_the_childs_end_is_the_end() -> None:
-    with ended(Parent()) as parent:
-        parent.client.write("bye")
-        assert parent.until(ev.Ended).reason.kind == "server"
-        assert parent.values() == ["BYE!"]
-    assert [process.returncode for process in parent.processes] == [0]
-
-
-def test_a_child_that_dies_is_replaced() -> None:
-    with ended(Parent()) as parent:
-        parent.until(ev.Opened)
-        parent.processes[0].kill()
-        parent.until(ev.ReconnectScheduled)
-        parent.client.write("hello")
-        value = parent.until(ev.DataReceived).data
-        assert value == {"pid": parent.processes[1].pid, "text": "HELLO"}
-    assert [process.returncode for process in parent.processes] == [-9, 0]
-
-
 def test_a_child_that_cannot_be_started_says_why() -> None:
     with ended(Parent(lambda: subprocess.Popen([str(EXAMPLES / "no such program")]), strategy=False)) as parent:
         error = parent.until(ev.Ended).reason.error
@@ -213,12 +194,6 @@ class InProcess(Parent):
 
 def ends(source: int, sink: int) -> tuple[Any, Any]:
     return os.fdopen(source, "rb", buffering=0), os.fdopen(sink, "wb", buffering=0)
-
-
-def test_heartbeats_keep_both_ends_alive() -> None:
-    with ended(InProcess(ping=0.05, pong=WAIT)) as parent:
-        parent.run(lambda: sum(type(event) is ev.SparkHeartbeat for event in parent.heard) >= 3)
-        assert not parent.all(ev.Closed)
 
 
 def test_megabytes_both_ways_at_once_do_not_lock_each_other_out() -> None:

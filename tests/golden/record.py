@@ -108,7 +108,7 @@ class Recorder:
         side.book.know(side.acks[after])
 
     async def leave(self) -> None:
-        """Nothing more is asked of either end: whatever is still to happen happens, then its process ends."""
+        """Let both ends do what they still have to do, then end their processes."""
         for side in self.sides.values():
             side.book.note({"do": "leave", "by": "script"})
         for side in self.sides.values():

@@ -25,7 +25,7 @@ async def main(options: dict[str, Any]) -> None:
     async with serve(None, "127.0.0.1", options.get("port", 0), **options.get("serve", {})) as server:
         server.on("connection", connected)
         report(event="ready", port=server.port)
-        # End of input: whoever started this process is done with it, or gone.
+        # End of input: the test is over, or gone.
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
 
 

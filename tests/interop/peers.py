@@ -40,7 +40,7 @@ RECONNECT_FIELDS = ("attempt", "retries", "delay", "start", "duration", "error")
 
 
 class Emitter(Protocol):
-    """Whatever takes listeners by the documented names: our client, server and spark."""
+    """Our client, server or spark: it takes listeners by the documented names."""
 
     def on(self, name: str, fn: Callable[..., Any], /) -> Any: ...
 

@@ -132,7 +132,7 @@ EACH = pytest.mark.parametrize("binding", BINDINGS.values(), ids=BINDINGS)
 @EACH
 @interop()
 async def test_our_client_at_the_real_server(peers: Peers, binding: Binding) -> None:
-    server = await peers.server(mode="echo", primus={"pongSkipTime": 1})
+    server = await peers.server(mode="echo", primus={"pongSkipTime": 1, "compression": True})
     visiting = asyncio.ensure_future(binding.visit(server.url))
     connection = await server.wait("connection")
     await server.until(lambda: len(server.all("heartbeat")) >= 2, "two heartbeats")

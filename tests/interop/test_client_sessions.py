@@ -8,29 +8,16 @@ from tests.interop.peers import Peers, interop
 
 
 @interop()
-async def test_end_says_goodbye(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url) as (primus, log):
-        await log.wait("open")
-        primus.end({"last": "words"})
-        await log.wait("end")
-        assert log.public() == [*OPENED, *ENDED]
-        assert (await server.wait("data"))["value"] == {"last": "words"}
-        assert (await server.wait("ws-close"))["code"] == 1000
-        await server.wait("disconnection")
-        assert primus.state == "closed"
-        assert primus.close_reason is not None
-        assert primus.close_reason.kind == "local"
-
-
-@interop()
-async def test_open_after_end_is_a_fresh_session(peers: Peers) -> None:
+async def test_the_clients_end_and_a_fresh_session(peers: Peers) -> None:
     server = await peers.server()
     async with our_client(peers, server.url) as (primus, log):
         first = await server.wait("connection")
         await log.wait("open")
-        primus.end()
+        primus.end({"last": "words"})
         await log.wait("end")
+        assert (await server.wait("data"))["value"] == {"last": "words"}
+        assert (await server.wait("ws-close"))["code"] == 1000
+        await server.wait("disconnection")
         assert primus.write("into the void") is False
         primus.open()
         second = await server.wait("connection")
@@ -38,33 +25,6 @@ async def test_open_after_end_is_a_fresh_session(peers: Peers) -> None:
         assert (await server.wait("data"))["value"] == "hello again"
         assert first["id"] != second["id"]
         assert log.public() == [*OPENED, *ENDED, *OPENED]
-
-
-@interop()
-async def test_the_servers_end_is_the_end(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url, min=0.05) as (primus, log):
-        await server.wait("connection")
-        await log.wait("open")
-        server.send("end", value="bye")
-        await log.wait("end")
-        assert log.public() == [*OPENED, "data", *ENDED]
-        assert primus.close_reason is not None
-        assert primus.close_reason.kind == "server"
-        await server.wait("ws-close")
-        assert (await server.ask("sparks"))["connected"] == 0
-
-
-@interop()
-async def test_a_closing_server_is_the_end(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url, min=0.05) as (_, log):
-        await server.wait("connection")
-        await log.wait("open")
-        server.send("destroy")
-        await log.wait("end")
-        assert log.public() == [*OPENED, *ENDED]
-        await server.wait("destroy")
 
 
 @interop()
@@ -101,19 +61,6 @@ async def test_a_lost_connection_comes_back(peers: Peers) -> None:
 
 
 @interop()
-async def test_without_the_disconnect_strategy_lost_is_lost(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url, strategy="online, timeout") as (primus, log):
-        await server.wait("connection")
-        await log.wait("open")
-        server.send("drop")
-        await log.wait("end")
-        assert log.public() == [*OPENED, *ENDED]
-        assert primus.close_reason is not None
-        assert primus.close_reason.kind == "lost"
-
-
-@interop()
 async def test_a_killed_server_costs_nothing_that_was_written_meanwhile(peers: Peers) -> None:
     server = await peers.server()
     options = {"min": 0.05, "max": 0.3, "factor": 2.0, "retries": 50}
@@ -144,35 +91,3 @@ async def test_a_killed_server_costs_nothing_that_was_written_meanwhile(peers: P
     assert 0.1 <= delays[1] <= 0.2
     assert 0.2 <= delays[2] <= 0.3
     assert set(delays[3:]) == {0.3}
-
-
-@interop()
-async def test_a_server_that_stays_away_is_given_up(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url, min=0.02, max=0.04, retries=3) as (primus, log):
-        await server.wait("connection")
-        await log.wait("open")
-        await server.kill()
-        await log.wait("end")
-        failed = ["reconnect", "rsc(opening)", "rsc(end)", "reconnect scheduled"]
-        events = log.public()
-        assert events[:-4] == [*OPENED, *LOST, *failed * 2, "reconnect"]
-        assert sorted(events[-4:-1]) == ["reconnect failed", "rsc(end)", "rsc(opening)"]
-        assert events[-1] == "end"
-        assert log.all("reconnect failed")[0]["error"] is not None
-        assert primus.close_reason is not None
-        assert primus.close_reason.kind == "retries"
-        assert primus.write("too late") is False
-
-
-@interop()
-async def test_end_while_waiting_for_a_reconnect_is_the_end(peers: Peers) -> None:
-    server = await peers.server()
-    async with our_client(peers, server.url, min=60.0) as (primus, log):
-        await server.wait("connection")
-        await log.wait("open")
-        await server.kill()
-        await log.wait("reconnect scheduled")
-        primus.end()
-        await log.wait("end")
-        assert log.public() == [*OPENED, *LOST, "end"]

@@ -84,22 +84,6 @@ async def test_a_real_client_at_the_server_on_aiohttp(peers: Peers) -> None:
 
 
 @interop(timeout=40)
-async def test_the_client_on_aiohttp_at_a_real_server(peers: Peers) -> None:
-    server = await peers.server(mode="echo")
-    async with program("aiohttp_app.py", "connect", server.url, "hello ü") as chat:
-        first = await server.wait("connection")
-        await chat.heard("hello ü")
-        server.send("drop")
-        second = await server.wait("connection")
-        assert first["id"] != second["id"]
-        server.send("write", value=[1, 2.5])
-        await chat.heard([1, 2.5])
-        server.send("end", value="bye")
-        await chat.heard("bye")
-        assert await chat.status() == 0
-
-
-@interop(timeout=40)
 async def test_the_client_on_aiohttp_asks_a_real_primus_8_what_it_is(peers: Peers) -> None:
     server = await peers.server(package="primus8", mode="echo", primus={"pingInterval": 500})
     async with program("aiohttp_app.py", "connect", server.url, "hello") as chat:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from typing import Any
 
-import pytest
-
-from primus_io.asyncio import serve
 from primus_proto import Limits, Refused
 from tests.interop.ours import our_server
 from tests.interop.peers import Peers, interop
-from tests.interop.values import JSON_VALUES, UNDECODABLE, canonical, mebibyte
+from tests.interop.values import UNDECODABLE
 
 OPENED = ["rsc(opening)", "rsc(open)", "open"]
 # With this strategy a refusal is the end of the real client, as it is of one built by an authorizing server.
@@ -42,98 +38,12 @@ async def test_open_carries_the_users_query_and_the_heartbeat(peers: Peers) -> N
         assert len(server.sparks) == 2
 
 
-@pytest.mark.parametrize(("options", "timeout"), [({}, 30.0), ({"ping": False}, None), ({"ping": 0}, None)])
 @interop()
-async def test_the_heartbeat_is_learned(peers: Peers, options: dict[str, Any], timeout: float | None) -> None:
+async def test_heartbeats_keep_both_ends_alive_at_default_options(peers: Peers) -> None:
+    """The original's own server, at its default pongSkipTime, loses this client at the second ping."""
     async with our_server(peers) as (server, log):
-        await peers.client(server.url, primus=options)
-        assert (await log.wait("connection"))["spark"].heartbeat_timeout == timeout
-
-
-@interop()
-async def test_every_json_type_both_ways(peers: Peers) -> None:
-    async with our_server(peers, echo=True) as (server, log):
-        client = await peers.client(server.url)
-        for value in JSON_VALUES:
-            client.send("write", value=value)
-        await client.until(lambda: len(client.values()) == len(JSON_VALUES), "every echo")
-    expected = [canonical(value) for value in JSON_VALUES]
-    assert [canonical(value) for value in log.values()] == expected
-    assert [canonical(value) for value in client.values()] == expected
-    # JavaScript once took these two for the end of a line.
-    assert not any("\u2028" in report["raw"] or "\u2029" in report["raw"] for report in client.all("data"))
-
-
-@interop()
-async def test_a_mebibyte_both_ways(peers: Peers) -> None:
-    async with our_server(peers, echo=True) as (server, log):
-        client = await peers.client(server.url)
-        for value in (mebibyte("x"), [mebibyte("ü")]):
-            client.send("write", value=value)
-            assert (await log.wait("data"))["value"] == value
-            assert (await client.wait("data"))["value"] == value
-
-
-@interop()
-async def test_a_thousand_messages_in_order_each_way_at_once(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
-        client = await peers.client(server.url)
-        await client.wait("open")
-        spark = (await log.wait("connection"))["spark"]
-        client.send("write-many", tag="theirs", count=1000)
-        for index in range(1000):
-            assert spark.write({"ours": index})
-        await log.until(lambda: len(log.values()) == 1000, "a thousand messages")
-        await client.until(lambda: len(client.values()) == 1000, "a thousand messages")
-    assert log.values() == [{"theirs": index} for index in range(1000)]
-    assert client.values() == [{"ours": index} for index in range(1000)]
-
-
-@interop()
-async def test_a_handler_that_iterates_gets_a_thousand_messages(peers: Peers) -> None:
-    received: list[Any] = []
-
-    async def handler(spark: Any) -> None:
-        async for value in spark:
-            received.append(value)
-            await spark.send(value)
-
-    async with serve(handler, "127.0.0.1", 0) as server:
-        client = await peers.client(server.url)
-        client.send("write-many", tag="n", count=1000)
-        await client.until(lambda: len(client.values()) == 1000, "a thousand echoes")
-    assert received == client.values() == [{"n": n} for n in range(1000)]
-
-
-@interop()
-async def test_what_was_written_before_open_arrives(peers: Peers) -> None:
-    async with our_server(peers, echo=True) as (server, _):
-        client = await peers.client(server.url, manual=True)
-        client.send("write", value="early")
-        client.send("open")
-        await client.wait("data", value="early")
-        assert client.public() == [*OPENED, "data"]
-
-
-@interop()
-async def test_a_broadcast_reaches_every_client(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
-        clients = [await peers.client(server.url) for _ in range(2)]
-        for client in clients:
-            await client.wait("open")
-            await log.wait("connection")
-        assert server.write({"all": "of you", "sep": "\u2028"}) == 2
-        for client in clients:
-            assert (await client.wait("data"))["value"] == {"all": "of you", "sep": "\u2028"}
-
-
-# 300: the original's own server, at its default pongSkipTime, loses this client at the second ping.
-@pytest.mark.parametrize("interval", [300, 1000])
-@interop()
-async def test_heartbeats_keep_both_ends_alive_at_default_options(peers: Peers, interval: int) -> None:
-    async with our_server(peers) as (server, log):
-        client = await peers.client(server.url, primus={"ping": interval, "pong": interval})
-        for _ in range(4 if interval < 1000 else 2):
+        client = await peers.client(server.url, primus={"ping": 300, "pong": 300})
+        for _ in range(4):
             await client.wait("pong")
             await log.wait("heartbeat")
         state = await client.ask("state")
@@ -145,8 +55,8 @@ async def test_heartbeats_keep_both_ends_alive_at_default_options(peers: Peers, 
 @interop()
 async def test_a_ping_longer_than_the_upper_limit_comes_all_the_same(peers: Peers) -> None:
     """Their client counts from any pong, so one that it did not ask for yet would keep it from ever pinging."""
-    async with our_server(peers, limits=Limits(heartbeat_min=0.9, heartbeat_max=0.9)) as (server, log):
-        client = await peers.client(server.url, primus={"ping": 1000, "pong": 3000})
+    async with our_server(peers, limits=Limits(heartbeat_min=0.4, heartbeat_max=0.4)) as (server, log):
+        client = await peers.client(server.url, primus={"ping": 500, "pong": 3000})
         for _ in range(3):
             await log.wait("heartbeat")
         assert client.public() == OPENED
@@ -168,12 +78,12 @@ async def test_a_websocket_ping_is_a_heartbeat_and_gets_no_more_than_its_pong(pe
 
 @interop(timeout=30)
 async def test_missed_pings_are_skipped_twice_and_then_flatline(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
+    async with our_server(peers, limits=Limits(heartbeat_min=0.1)) as (server, log):
         # It believes that it pings, so it also waits for pongs: only unsolicited ones, in time, keep it.
-        options = {"ping": 1000, "pong": 1000, "reconnect": {"min": 50}}
+        options = {"ping": 500, "pong": 1000, "reconnect": {"min": 50}}
         client = await peers.client(server.url, primus=options, mutePings=True)
         spark = (await log.wait("connection"))["spark"]
-        assert spark.heartbeat_timeout == 1.5
+        assert spark.heartbeat_timeout == 1.0
         assert (await log.wait("heartbeat-skipped"))["count"] == 1
         await client.wait("pong")
         assert (await log.wait("heartbeat-skipped"))["count"] == 2
@@ -193,14 +103,6 @@ async def test_missed_pings_are_skipped_twice_and_then_flatline(peers: Peers) ->
 
 
 @interop()
-async def test_id_is_the_sparks(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
-        client = await peers.client(server.url)
-        await client.wait("open")
-        assert (await client.ask("id"))["id"] == (await log.wait("connection"))["id"]
-
-
-@interop()
 async def test_what_cannot_be_decoded_is_an_error_in_its_place(peers: Peers) -> None:
     async with our_server(peers) as (server, log):
         client = await peers.client(server.url)
@@ -212,20 +114,6 @@ async def test_what_cannot_be_decoded_is_an_error_in_its_place(peers: Peers) -> 
             await log.wait("data", value=f"after: {name}")
         assert log.names() == ["connection", *["error", "log", "data"] * len(UNDECODABLE)]
         assert client.public() == OPENED
-
-
-@interop()
-async def test_unknown_protocol_messages_are_no_data_and_binary_is_bytes(peers: Peers) -> None:
-    async with our_server(peers) as (server, log):
-        client = await peers.client(server.url)
-        await client.wait("open")
-        client.send("raw", text='"primus::unheard::of"')
-        client.send("raw", text='"\\u0070rimus::unheard::of"')
-        client.send("raw", text='"primus::server::close"')
-        client.send("binary", base64=base64.b64encode(b"\x00\xff\x01").decode())
-        client.send("write", value="after")
-        await log.wait("data", value="after")
-        assert log.values() == [b"\x00\xff\x01", "after"]
 
 
 @interop()
@@ -250,41 +138,3 @@ async def test_a_refusal_says_why(peers: Peers) -> None:
         client = await peers.client(f"{server.url}/?token=se%20same", primus=NO_TIMEOUT)
         await client.wait("open")
         await log.wait("connection")
-
-
-@interop()
-async def test_a_refusal_other_than_401_has_no_www_authenticate(peers: Peers) -> None:
-    def authorize(request: Any) -> None:
-        raise Refused("not you", status=403, authenticate="Basic")
-
-    async with our_server(peers, authorize=authorize) as (server, _):
-        client = await peers.client(server.url, primus=NO_TIMEOUT)
-        refusal = await client.wait("unexpected-response")
-        assert (refusal["status"], json.loads(refusal["body"])) == (403, {"error": "not you"})
-        assert "www-authenticate" not in refusal["headers"]
-
-
-@interop()
-async def test_plain_requests(peers: Peers) -> None:
-    def authorize(request: Any) -> None:
-        raise Refused("nobody")
-
-    async with our_server(peers) as (server, _), our_server(peers, authorize=authorize) as (guarded, _):
-        client = await peers.client(server.url, manual=True)
-        beside = await peers.client(guarded.url, manual=True)
-        for peer in (client, beside):  # the spec is public even where everybody is refused
-            answer = await peer.ask("get", path="/primus/spec")
-            assert (answer["status"], answer["headers"]["content-type"]) == (200, "application/json")
-            spec = json.loads(answer["body"])
-            assert spec["version"]
-            expected = {
-                "pathname": "/primus",
-                "parser": "json",
-                "transformer": "websockets",
-                "timeout": 35000,
-            }
-            assert {key: spec[key] for key in expected} == expected
-        assert (await client.ask("get", path="/primus"))["status"] == 426
-        assert (await client.ask("get", path="/primus/?x=1"))["status"] == 426
-        assert (await client.ask("get", path="/primusX"))["status"] == 404
-        assert (await client.ask("get", path="/"))["status"] == 404

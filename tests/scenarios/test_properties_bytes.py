@@ -8,12 +8,10 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from primus_proto import ByteClient, ByteServer, ClientConfig, ServerConfig
-from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from tests.scenarios.worlds import data, told
@@ -151,13 +149,6 @@ def test_a_client_reads_the_same_however_it_is_cut(cuts: list[float]) -> None:
     assert seen[:3] == expected[1:4]  # without the `readyStateChange` to opening
 
 
-def test_bytes_one_by_one() -> None:
-    end = server_end()
-    channel = end.channel_accepted(("10.0.0.1", 1025), now=0.0)
-    beginning = recording().to_server[:1000]
-    assert feed(end, channel, [bytes([byte]) for byte in beginning]) == recording().server[: 2 + 5]
-
-
 # --- silence and loss after any byte ---
 
 
@@ -225,39 +216,3 @@ def test_a_connection_that_breaks_after_any_byte_is_made_anew(
         assert data(client) == arrived[: len(data(client))]
         assert client.names[-1] in ("open", "data")
         assert (len(server.server), server.endpoint.channels, client.endpoint.channels) == (1, 1, 1)
-
-
-def test_the_recording_has_what_it_should() -> None:
-    assert recording().client[-1] == "end local (1000)"
-    assert recording().server[-1].startswith("end client (1000)")
-    assert cmd.CloseChannel(1) in ended_commands()
-
-
-def ended_commands() -> list[cmd.Command]:
-    end = server_end()
-    channel = end.channel_accepted(("10.0.0.1", 1025), now=0.0)
-    end.receive_data(channel, recording().to_server, now=0.0)
-    return commanded(end, now=0.0)
-
-
-@pytest.mark.parametrize("cut", [None, 7])
-@pytest.mark.parametrize("kind", ["sent", "received"])
-def test_a_refusal_that_breaks_off_counts_once_its_head_is_complete(kind: str, cut: int | None) -> None:
-    def refuse(server: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.RequestHeld):
-            server.endpoint.resume(event.id, server.server.refusal("no entry"))
-
-    outcomes = []
-    for count in range(0, 320, 3):
-        network = VirtualNetwork(latency=0.01, cut=cut)
-        server = network.serve(on_event=refuse, authorization=True)
-        client = network.connect("http://server", retries=1)
-        network.break_after(client, **{kind: count})
-        network.run(60.0)
-        status = getattr(client.all(ev.ErrorOccurred)[0].error, "status", None)
-        outcomes.append(status)
-        assert client.names[-1] == "end"
-        assert client.seen(ev.ReconnectScheduled) == (status is None)
-        assert server.endpoint.channels == client.endpoint.channels == 0
-    assert outcomes == sorted(outcomes, key=lambda status: status is not None)
-    assert set(outcomes) == {None, 401}

@@ -31,7 +31,7 @@ class Heartbeat:
     client_dies: float
     """A client notices a dead server within that time."""
     server_dies: float
-    """And a server a dead client."""
+    """A server notices a dead client within that time."""
 
     def open(self, network: VirtualNetwork) -> tuple[VirtualServer, VirtualClient]:
         server = network.serve(dialect=self.dialect, **self.server)
@@ -62,7 +62,7 @@ heartbeats = st.sampled_from(HEARTBEATS)
 def test_within_the_bound_no_live_connection_is_declared_dead(
     heartbeat: Heartbeat, up: Any, down: Any, share: float
 ) -> None:
-    """Whatever latency does, as long as it keeps the bound, and whatever is said beside."""
+    """Latency may change in any way within the bound, and messages go both ways meanwhile."""
     most_down = heartbeat.down * share * 0.99
     most_up = (heartbeat.both - most_down) * 0.99
     network = VirtualNetwork(latency=0.0)
@@ -89,16 +89,6 @@ def test_both_ways_on_both_sides_of_the_bound(heartbeat: Heartbeat, share: float
     network.latency = 0.0
     network.run(100.0)
     assert (client.names[-1], len(server.server)) == ("open", 1), "and it comes back"
-
-
-@pytest.mark.parametrize("heartbeat", HEARTBEATS, ids=str)
-@pytest.mark.parametrize("share", [0.99, 1.01])
-def test_the_way_down_on_both_sides_of_the_bound(heartbeat: Heartbeat, share: float) -> None:
-    network = VirtualNetwork(latency=0.0)
-    _, client = heartbeat.open(network)
-    network.latency = (0.0, heartbeat.down * share)
-    network.run(5 * heartbeat.server_dies)
-    assert (client.seen(ev.Closed) == 0) is (share < 1)
 
 
 @given(heartbeats, st.floats(0.0, 5.0), st.floats(0.0, 0.2), st.booleans())
@@ -140,7 +130,7 @@ def test_pongs_never_amplify(heartbeat: Heartbeat, up: Any, down: Any, most_up: 
         assert set(answered) <= {"pong"}
 
 
-# --- told apart, whatever the line does below the bound (protocol 3.5) ---
+# --- dialects are told apart as long as the line keeps the bound (protocol 3.5) ---
 
 # Who is on one port; what serves there; how long there and back may take, in seconds.
 TOGETHER = [

@@ -39,7 +39,7 @@ def bounds(ping: float, pong: float, allowed: int) -> tuple[float, float]:
 def test_within_the_bound_no_live_connection_is_declared_dead(
     heartbeat: tuple[float, float], allowed: int, up: Any, down: Any, share: float
 ) -> None:
-    """Whatever latency does, as long as it keeps the bound. One that falls lets messages bunch up; none overtakes."""
+    """Latency may change in any way within the bound. Where it falls, messages bunch up; none overtakes another."""
     ping, pong = heartbeat
     both, half = bounds(ping, pong, allowed)
     most_down = half * share * 0.99
@@ -83,7 +83,7 @@ def test_within_the_bound_payloads_may_be_large_and_the_line_slow(
 def test_as_long_as_pongs_come_within_pong_the_way_down_does_not_matter(
     heartbeat: tuple[float, float], allowed: int, up: Any, down: Any, share: float
 ) -> None:
-    """Nor how it changes."""
+    """It may also change."""
     ping, pong = heartbeat
     most_up, most_down = pong * share * 0.99, pong * (1 - share) * 0.99
     network = VirtualNetwork(latency=0.0)
@@ -142,25 +142,6 @@ def test_the_unsolicited_pong_has_half_of_pong_for_its_way(down: float) -> None:
     _, client = session(network, ping=25.0, pong=10.0)
     network.latency = (60.0, down * 5.0)
     network.run(55.0)
-    assert (client.seen(ev.WentOffline) == 0) is (down < 1)
-
-
-@pytest.mark.parametrize("down", [0.0, 0.99, 1.01])
-@pytest.mark.parametrize("heartbeat", [(25.0, 10.0), (4.0, 1.0), (2.5, 1.8)])
-def test_a_ping_that_is_not_answered_again_takes_nothing_off_that(heartbeat: tuple[float, float], down: float) -> None:
-    """It comes just before a second is over after an unsolicited pong; the next one is on its way for long."""
-    ping, pong = heartbeat
-    network = VirtualNetwork(latency=0.0)
-    with said_by(Spark) as said:
-        server, client = session(network, ping=ping, pong=pong)
-        network.latency = (pong / 2 + 0.9, 0.0)
-        network.run(ping + 0.1)
-        network.latency = (2 * ping, 0.0)
-        network.run(pong / 2 + 0.9)
-        assert (server.seen(ev.HeartbeatSkipped), server.seen(ev.SparkHeartbeat)) == (1, 1)
-        assert said == {"pong": 1}
-    network.latency = (2 * ping, down * pong / 2)
-    network.run(ping + pong)
     assert (client.seen(ev.WentOffline) == 0) is (down < 1)
 
 

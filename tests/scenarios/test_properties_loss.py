@@ -129,27 +129,3 @@ def test_all_that_was_written_was_carried_or_is_reported(
         ended = books.down if how in ("spark ends", "server closes") else books.up if how == "client ends" else None
         if ended is not None and ended.over == "local" and client_reads and spark_reads and breaks is None:
             assert ended.carried == ended.written, "an end is the end of what was written before it"
-
-
-@given(acts, st.sampled_from([100, 2000, None]), st.booleans(), st.booleans())
-def test_nothing_is_lost_where_nothing_happens(
-    acts: Any, window: int | None, client_pauses: bool, spark_pauses: bool
-) -> None:
-    """However slow the readers are: who was refused was told so, and all else arrives."""
-    books = Books(window=window)
-    network = books.network
-    with told(network):
-        for pauses, reader in ((client_pauses, books.client.client), (spark_pauses, books.spark)):
-            if pauses:
-                reader.pause()
-        books.act(acts)
-        network.run(20.0)
-        books.client.client.resume()
-        books.spark.resume()
-        network.run(20.0)
-        if books.down.over:
-            assert books.down.over == "backlog"
-            books.down.check()
-        else:
-            assert [number(event.data) for event in books.server.all(ev.SparkData)] == books.up.written
-            assert [number(event.data) for event in books.client.all(ev.DataReceived)] == books.down.written

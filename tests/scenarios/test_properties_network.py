@@ -23,7 +23,7 @@ DIALECTS = [
     *(("happn", "happn"), ("auto", "auto"), ("auto", "happn"), ("auto", "primus6"), ("auto", "primus")),
     *(("happn", "auto"), ("primus6", "auto"), ("primus", "auto"), ("primus6", "primus6"), ("primus", "primus")),
 ]
-"""Of the client and of the server: whoever can make a session with whom."""
+"""Dialects of client and server that can make a session."""
 seconds = st.one_of(st.sampled_from([0.0, 0.01, 0.1, 1.0, 6.0, 20.0, 60.0]), st.floats(0.0, 30.0))
 sizes = st.lists(st.sampled_from([0, 50, 3000]), min_size=1, max_size=4)
 
@@ -238,7 +238,7 @@ class Sessions(Machine):
     # Without this few runs would see more than one connection.
     @rule(seconds=seconds, opens=st.booleans(), sizes=sizes)
     def trouble_ends(self, seconds: float, opens: bool, sizes: list[int]) -> None:
-        """And all go on, those too who did not read."""
+        """Paused ends read again, too."""
         self.network.break_after(self.client)
         self.network.latency, self.network.bandwidth = 0.01, None
         self.network.heal()

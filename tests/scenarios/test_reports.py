@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import DecodeError, Limits
+from primus_proto import DecodeError
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from tests.golden.lines import load, recorded
@@ -19,27 +19,19 @@ from tests.golden.replay import Raw, RawParser, Replay
 
 
 class Stage:
-    """A server and a client, not open yet; both can send what no parser gives."""
+    """A server and a connected client; both can send what no parser gives."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self) -> None:
         self.network = VirtualNetwork(latency=0.01)
         self.server: VirtualServer = self.network.serve(parser=RawParser())
-        self.node: VirtualClient = self.network.connect("http://server", manual=True, parser=RawParser(), **options)
+        self.node: VirtualClient = self.network.connect("http://server", parser=RawParser())
         self.client = self.node.client
-
-    def open(self) -> None:
-        self.client.open()
         self.network.run(1.0)
+        (self.spark,) = self.server.server
 
     @property
     def arrived(self) -> list[Any]:
         return [event.data for event in self.server.all(ev.SparkData)]
-
-    @property
-    def dropped(self) -> list[Any]:
-        """The values of all that was reported as dropped, in order."""
-        self.network.run(0.0)
-        return [json.loads(payload) for event in self.node.all(ev.MessagesDropped) for payload in event.payloads]
 
 
 def with_writes() -> list[str]:
@@ -63,76 +55,10 @@ def test_every_write_of_a_script_arrives_or_its_loss_is_told(name: str) -> None:
     assert arrived == [value for value in written if value in arrived]
 
 
-@pytest.mark.parametrize("size", [0, 1, 3])
-def test_what_a_full_queue_drops_is_reported_oldest_first(size: int) -> None:
-    stage = Stage(queue_size=size)
-    values = [f"early {index}" for index in range(5)]
-    assert [stage.client.write(value) for value in values] == [size > 0] * 5
-    assert stage.dropped == values[: 5 - size]
-    assert {event.reason for event in stage.node.all(ev.MessagesDropped)} == {"the queue is full"}
-    stage.open()
-    assert stage.arrived == values[5 - size :]
-
-
-def test_what_exceeds_the_queues_bytes_is_reported() -> None:
-    stage = Stage(limits=Limits(queue=100))
-    values = ["a" * 40, "b" * 40, "c" * 40, "d" * 200, "e"]
-    assert [stage.client.write(value) for value in values] == [True, True, True, False, True]
-    # The third pushes the first out; the fourth would not fit into an empty queue, and pushes nobody out.
-    assert stage.dropped == ["a" * 40, "d" * 200]
-    stage.open()
-    assert stage.arrived == ["b" * 40, "c" * 40, "e"]
-
-
-def test_what_is_queued_at_the_end_is_reported_before_it() -> None:
-    stage = Stage()
-    stage.open()
-    stage.network.kill(stage.server)
-    assert stage.client.write("one")
-    assert stage.client.write("two")
-    stage.client.end("last")
-    assert stage.dropped == ["one", "two", "last"]
-    assert stage.node.names[-2:] == ["messages dropped", "end"]
-    (event,) = stage.node.all(ev.MessagesDropped)
-    assert event.reason == "the client ended"
-    assert event.name == "messages dropped"
-    assert event.args == (event.payloads, event.reason)
-
-
-def test_what_is_queued_when_reconnecting_is_given_up_is_reported_before_the_end() -> None:
-    stage = Stage(retries=2)
-    stage.open()
-    stage.network.kill(stage.server)
-    assert stage.client.write("kept for long")
-    stage.network.run(3600)
-    assert stage.dropped == ["kept for long"]
-    assert stage.node.names[-3:] == ["reconnect failed", "messages dropped", "end"]
-
-
-def test_a_write_after_the_end_says_false_and_is_not_kept() -> None:
-    stage = Stage()
-    stage.open()
-    (spark,) = stage.server.server
-    stage.client.end()
-    stage.network.run(1.0)
-    assert stage.client.write("after end") is False
-    assert spark.write("after end") is False
-    stage.open()
-    stage.client.write("next")
-    stage.network.run(1.0)
-    assert stage.arrived == ["next"]
-    assert stage.node.seen(ev.DataReceived) == 0
-    assert stage.dropped == []
-    stage.client.destroy()
-    assert stage.client.write("after destroy") is False
-
-
 @pytest.mark.parametrize("text", ["{bad", "", "NaN", "1e999"])
 def test_an_undecodable_message_is_an_error_in_its_place_on_both_ends(text: str) -> None:
     stage = Stage()
-    stage.open()
-    (spark,) = stage.server.server
-    for end in (stage.client, spark):
+    for end in (stage.client, stage.spark):
         for value in ("before", Raw({"text": text}), "after"):
             assert end.write(value)
     stage.network.run(1.0)
@@ -156,10 +82,8 @@ IGNORED_BY_SERVER = ["primus::server::close", "primus::pong::1", "primus::id::mi
 @pytest.mark.parametrize("text", [*IGNORED_BY_BOTH, *IGNORED_BY_CLIENT])
 def test_a_protocol_message_that_means_nothing_to_a_client_is_reported(text: str) -> None:
     stage = Stage()
-    stage.open()
-    (spark,) = stage.server.server
-    spark.write(Raw({"text": json.dumps(text)}))
-    spark.write("after")
+    stage.spark.write(Raw({"text": json.dumps(text)}))
+    stage.spark.write("after")
     stage.network.run(1.0)
     assert [event.text for event in stage.node.all(ev.MessageIgnored)] == [text]
     assert [event.data for event in stage.node.all(ev.DataReceived)] == ["after"]
@@ -169,12 +93,11 @@ def test_a_protocol_message_that_means_nothing_to_a_client_is_reported(text: str
 @pytest.mark.parametrize("text", [*IGNORED_BY_BOTH, *IGNORED_BY_SERVER])
 def test_a_protocol_message_that_means_nothing_to_a_server_is_reported(text: str) -> None:
     stage = Stage()
-    stage.open()
     stage.client.write(Raw({"text": json.dumps(text)}))
     stage.client.write("after")
     stage.network.run(1.0)
     (event,) = stage.server.all(ev.SparkMessageIgnored)
     assert event.text == text
-    assert event.spark is stage.server.all(ev.SparkConnected)[0].spark
+    assert event.spark is stage.spark
     assert stage.arrived == ["after"]
     assert stage.server.names[-2:] == ["message ignored", "data"]

@@ -70,31 +70,6 @@ def test_pongs_arrive_and_pings_do_not() -> None:
     comes_back(network, server, client)
 
 
-@pytest.mark.parametrize("way", ["in", "out"])
-def test_primus6(way: Any) -> None:
-    """Its client waits for an answer to its own ping: either way is as dead as both to it."""
-    network, server, client = world("primus6", ping=25.0, pong=PONG)
-    pinged = max(when(server, ev.SparkHeartbeat))
-    network.partition(client, way=way)
-    network.run(35.0)
-    assert when(client, ev.WentOffline) == pytest.approx([pinged + LATENCY + 25.0 + PONG])
-    [over] = server.all(ev.SparkDisconnected)
-    assert over.reason.kind == ("lost" if way == "in" else "flatline"), "told by the client, or found out"
-    comes_back(network, server, client)
-
-
-@pytest.mark.parametrize(("way", "offline"), [("in", 1), ("out", 0)])
-def test_primus(way: Any, offline: int) -> None:
-    """The server pings: without its pings the client knows, without the pongs the server does, and either tells."""
-    network, server, client = world("primus")
-    network.partition(client, way=way)
-    network.run(65.0)
-    assert (client.seen(ev.WentOffline), client.seen(ev.Closed)) == (offline, 1)
-    assert server.seen(ev.SparkDisconnected) == 1
-    assert len(server.server) == 0
-    comes_back(network, server, client)
-
-
 @pytest.mark.parametrize("dialect", ["happn", "primus6", "primus"])
 @pytest.mark.parametrize("who", ["client1", "server"])
 @pytest.mark.parametrize("way", ["in", "out"])

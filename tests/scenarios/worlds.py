@@ -57,7 +57,7 @@ def run_machine(machine: type[Machine], *, often: Events, rarely: Events) -> Non
 
 @contextmanager
 def told(network: VirtualNetwork) -> Iterator[None]:
-    """Whatever goes wrong in here, the network's trace stands beside it."""
+    """Add the network's trace to any failure in here."""
     try:
         yield
     except BaseException:

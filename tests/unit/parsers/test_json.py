@@ -45,7 +45,7 @@ def test_what_others_write_is_read(value: Any) -> None:
 
 
 @given(st.text() | st.binary())
-def test_whatever_comes_it_is_a_value_or_a_decode_error(data: str | bytes) -> None:
+def test_any_input_gives_a_value_or_a_decode_error(data: str | bytes) -> None:
     with contextlib.suppress(DecodeError):
         parser.decode(data)
 
@@ -171,6 +171,6 @@ def test_an_unknown_parser(wrong: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, 5, object(), JSONParser])
-def test_what_is_no_parser(wrong: Any) -> None:
+def test_an_object_that_is_not_a_parser(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="parser must be a name or have name, binary, encode and decode"):
         get_parser(wrong)

@@ -69,7 +69,7 @@ def test_the_carrier_opens(wire: ClientWire) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_what_comes_with_the_answer_is_not_lost(wire: ClientWire, size: int) -> None:
+def test_frames_behind_the_answer_are_not_lost(wire: ClientWire, size: int) -> None:
     said = wire.up()
     stream = wire.answer(said, frame(TEXT, "1", mask=False) + frame(TEXT, "2", mask=False))
     for at in range(0, len(stream), size):
@@ -78,7 +78,7 @@ def test_what_comes_with_the_answer_is_not_lost(wire: ClientWire, size: int) -> 
     assert wire.told() == ["readyStateChange", "readyStateChange", "open", "data", "data"]
 
 
-def test_what_comes_with_the_answer_before_the_first_pump(wire: ClientWire) -> None:
+def test_frames_and_an_end_before_the_first_pump_are_not_lost(wire: ClientWire) -> None:
     said = wire.up()
     wire.feed(wire.channel, wire.answer(said, frame(TEXT, "1", mask=False)), pump=False)
     wire.feed(wire.channel, frame(TEXT, "2", mask=False), pump=False)
@@ -86,15 +86,8 @@ def test_what_comes_with_the_answer_before_the_first_pump(wire: ClientWire) -> N
     assert wire.told()[2:] == ["open", "data", "data", "readyStateChange", "close", "end"]
 
 
-def test_other_interim_answers_are_passed_over(wire: ClientWire) -> None:
-    said = wire.up()
-    wire.feed(wire.channel, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
-    wire.feed(wire.channel, wire.answer(said))
-    assert wire.told()[-1] == "open"
-
-
 @pytest.mark.parametrize(("count", "opens"), [(INTERIM, True), (INTERIM + 1, False)])
-def test_but_not_without_end(wire: ClientWire, count: int, opens: bool) -> None:
+def test_interim_answers_without_end_fail(wire: ClientWire, count: int, opens: bool) -> None:
     said = wire.up()
     wire.feed(wire.channel, b"HTTP/1.1 102 Processing\r\n\r\n" * count)
     if opens:
@@ -126,11 +119,6 @@ def test_bad_101s(wire: ClientWire, change: dict[str, str | None]) -> None:
 
 
 # --- it does not ---
-
-
-def test_refused(wire: ClientWire) -> None:
-    wire.eof(wire.channel, "connection refused")
-    assert str(failure(wire)) == "connection refused"
 
 
 def test_not_opened_and_no_reason(wire: ClientWire) -> None:
@@ -189,7 +177,7 @@ def test_a_tls_server_on_a_plain_port(wire: ClientWire) -> None:
     assert str(failure(wire)) == "the server speaks TLS here: use https://"
 
 
-def test_an_alert_is_one_only_at_the_beginning(wire: ClientWire) -> None:
+def test_a_tls_alert_counts_only_as_the_first_byte(wire: ClientWire) -> None:
     wire.up()
     wire.feed(wire.channel, b"HTTP/1.1 200 OK\r\nX: ")
     wire.feed(wire.channel, b"")
@@ -251,7 +239,7 @@ def test_an_answer_that_ends_with_the_connection(wire: ClientWire, head: bytes) 
 
 
 @pytest.mark.parametrize("chunk", [1000, 300_000])
-def test_of_an_endless_answer_the_beginning_is_kept(wire: ClientWire, chunk: int) -> None:
+def test_only_the_beginning_of_an_endless_answer_is_kept(wire: ClientWire, chunk: int) -> None:
     wire.up()
     wire.feed(wire.channel, b"HTTP/1.1 500 No\r\n\r\n")
     for _ in range(300_000 // chunk):

@@ -1,0 +1,75 @@
+"""Slow readers in whole sessions, and a server that closes."""
+
+from __future__ import annotations
+
+import pytest
+
+from primus_proto import Limits
+from primus_proto import events as ev
+from primus_proto.testing import VirtualNetwork
+from tests.scenarios.worlds import data
+
+SPARK_OVER = ["readyStateChange", "disconnection", "end"]
+
+
+# --- who does not read ---
+
+
+def test_a_client_that_never_reads_is_cut_at_the_limit_and_others_are_served() -> None:
+    network = VirtualNetwork(latency=0.01, window=64 * 1024)
+    server = network.serve(limits=Limits(backlog=256 * 1024))
+    slow, quick = network.connect("http://server", strategy=False), network.connect("http://server")
+    network.run(1.0)
+    slow.client.pause()
+    network.run(1.0)
+    for n in range(20):
+        server.server.write([n, "x" * 32 * 1024])
+        network.run(0.1)
+    (cut,) = [event.spark for event in server.all(ev.SparkEnded)]
+    assert cut.close_reason is not None
+    assert cut.close_reason.kind == "backlog"
+    assert [value[0] for value in data(quick)] == list(range(20))
+    assert server.names[-4:] == [*SPARK_OVER[:-1], "messages dropped", "end"]
+    slow.client.resume()
+    network.run(60.0)
+    assert slow.names[-1] == "end"
+    assert len(server.server) == 1
+
+
+def test_a_client_that_reads_again_drains() -> None:
+    network = VirtualNetwork(latency=0.01, window=64 * 1024)
+    server = network.serve()
+    node = network.connect("http://server")
+    network.run(1.0)
+    (spark,) = server.server
+    node.client.pause()
+    network.run(0.1)
+    count = 0
+    while not spark.needs_drain:
+        assert spark.write("x" * 10_000)
+        count += 1
+        network.run(0.0)
+    assert spark.buffered > 512 * 1024
+    node.client.resume()
+    network.run(1.0)
+    assert server.seen(ev.SparkDrained) == 1
+    assert spark.buffered == 0
+    assert len(data(node)) == count
+
+
+# --- the server closes ---
+
+
+@pytest.mark.parametrize(("reconnect", "last"), [(False, "end"), (True, "reconnect scheduled")])
+def test_the_server_closes(reconnect: bool, last: str) -> None:
+    network = VirtualNetwork(latency=0.01)
+    server = network.serve()
+    nodes = [network.connect("http://server") for _ in range(3)]
+    network.run(1.0)
+    server.server.close("bye", reconnect=reconnect)
+    network.run(0.1)
+    assert [data(node) for node in nodes] == [["bye"]] * 3
+    assert [node.names[-1] for node in nodes] == [last] * 3
+    assert server.names[-10:] == [*SPARK_OVER * 3, "close"]
+    assert server.endpoint.channels == 0
+    assert server.endpoint.next_timeout() is None
