@@ -32,7 +32,7 @@ def fresh() -> dict[str, Any]:
 
 
 async def application(token: str | None = None, **options: Any) -> web.Application:
-    """Echoes values, and sends what is posted to /say to all clients. Clients need the `token`, if any, in their URL."""
+    """Echoes values, and sends what is posted to /say to all. Clients need the `token`, if any, in their URL."""
     server = Server(ServerConfig(**options), **fresh())
 
     def on_event(event: ev.Event) -> None:
