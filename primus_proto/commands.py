@@ -1,6 +1,6 @@
-"""What a driver must do, as `poll(now=)` hands it out. Commands are plain data, equal by value.
+"""Commands: what a driver must do, as `poll(now=)` hands it out. They are plain data, compared by value.
 
-Byte endpoints (`ByteServer`, `ByteClient`, `SpecQuery`) give each `Command`, the message seam (`Server`, `Client`) each
+Byte endpoints (`ByteServer`, `ByteClient`, `SpecQuery`) give a `Command`, the message seam (`Server`, `Client`) gives a
 `MessageCommand`.
 """
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 # A server's `Spark`; None on a client.
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar as TypeVarWithDefault  # every type checker brings it
+    from typing_extensions import TypeVar as TypeVarWithDefault  # every type checker knows this module
 
     S = TypeVarWithDefault("S", default=Any)
 else:
@@ -38,7 +38,7 @@ else:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def message(cls: type[T]) -> type[T]:
-    """Make a message class: slotted at run time, frozen for the type checker (a frozen one costs 4x to make)."""
+    """Make a class of events or commands. It is frozen for type checkers only: frozen objects are slow to make."""
     return dataclass(slots=True)(cls)
 
 
@@ -47,7 +47,7 @@ def message(cls: type[T]) -> type[T]:
 
 @message
 class OpenChannel:
-    """Open a byte stream to `host`:`port`, with TLS if `tls`; answer `channel_opened` or `channel_closed`."""
+    """Open a byte stream to `host`:`port`, with TLS if `tls`. Answer by `channel_opened` or `channel_closed`."""
 
     channel: int
     host: str
@@ -57,7 +57,7 @@ class OpenChannel:
 
 @message
 class Write:
-    """Write `data` to each of `channels`: one of them or, for a broadcast, all that get the very same bytes."""
+    """Write `data` to each of `channels`. There is one, or for a broadcast all that get the same bytes."""
 
     channels: tuple[int, ...]
     data: bytes
@@ -65,10 +65,10 @@ class Write:
 
 @message
 class CloseChannel:
-    """Close the byte stream once everything written has left or, with `abort`, at once.
+    """Close the byte stream when everything written has been sent or, with `abort`, at once.
 
-    This is the last command for every channel, also after a `channel_closed`. The core has forgotten the channel and
-    ignores whatever the driver still reports about it.
+    This is the last command for every channel, even after `channel_closed`. The core ignores later reports about the
+    channel.
     """
 
     channel: int
@@ -77,7 +77,7 @@ class CloseChannel:
 
 @message
 class PauseReading:
-    """Stop reading from the channel until `ResumeReading`: back-pressure on the peer."""
+    """Stop reading from the channel until `ResumeReading`. This is back-pressure on the peer."""
 
     channel: int
 
@@ -92,7 +92,7 @@ class ResumeReading:
 Command = OpenChannel | Write | CloseChannel | PauseReading | ResumeReading
 
 
-# --- the message seam: `spark` names the server-side session; it is None on a client ---
+# --- the message seam: `spark` is the session on a server, and None on a client ---
 
 
 @message
@@ -110,7 +110,7 @@ class SendMessage(Generic[S]):
     data: str | bytes
     spark: S = None  # type: ignore[assignment]
     protocol: bool = field(default=False, compare=False, repr=False)
-    """Whether it is one of the protocol's own messages."""
+    """Whether it is a message of the protocol, not of the application."""
 
 
 @message
@@ -131,9 +131,9 @@ class Abort(Generic[S]):
 
 @message
 class Pause(Generic[S]):
-    """Stop taking messages from the WebSocket until `Resume`: back-pressure on the peer.
+    """Stop taking messages from the WebSocket until `Resume`. This is back-pressure on the peer.
 
-    One message that is already under way may still be given to the session.
+    One message that has already been read may still be given to the session.
     """
 
     spark: S = None  # type: ignore[assignment]

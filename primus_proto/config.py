@@ -1,6 +1,7 @@
-"""Options: frozen, validated when made, durations in seconds.
+"""The options of clients and servers: checked when they are made, and frozen.
 
-Names are the original's in snake_case. A wrong value raises `ConfigError`, saying which option and what it takes.
+The names are those of Primus in snake_case. An invalid value raises a `ConfigError` that names the option and says what
+it takes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigError
 from .http.forwarded import Network, parse_networks
-from .http.model import check_header
+from .http.model import check_extra_header
 from .limits import Limits, check_count, check_number
 from .parsers import Parser, get_parser
 from .transports.registry import TRANSPORTS
@@ -23,12 +24,10 @@ __all__ = ["ClientConfig", "ServerConfig"]
 
 DIALECTS = ("auto", "happn", "primus6", "primus")
 STRATEGIES = ("disconnect", "online", "timeout")
-# Header fields by which the connect request is what it is.
-HANDSHAKE = frozenset(("host", "connection", "upgrade", "content-length", "transfer-encoding"))
 
 
 def _pathname(value: object) -> str:
-    """Normalise ``primus``, ``/primus/`` and ``/primus`` to the last; the characters a URL path may have."""
+    """Check a pathname, and normalise ``primus`` and ``/primus/`` to ``/primus``."""
     if isinstance(value, str):
         path = "/" + value.strip("/")
         segments = path[1:].split("/")
@@ -38,19 +37,19 @@ def _pathname(value: object) -> str:
 
 
 def _strategy(value: str | Collection[str] | bool | None) -> frozenset[str]:
-    """Normalise what the original takes: None is all three; False, '' and an empty collection never reconnect."""
+    """Normalise all that Primus takes. None means all three; False, '' and an empty collection mean never."""
     if value is None or value is True:
         return frozenset(STRATEGIES)
     if value is False:
         return frozenset()
     if not isinstance(value, Collection):
-        raise ConfigError(f"strategy must be a collection of {', '.join(STRATEGIES)}; or None or False; got {value!r}")
+        raise ConfigError(f"strategy must be a collection of {', '.join(STRATEGIES)}, or None, or False; got {value!r}")
     items: Iterable[object] = value.split(",") if isinstance(value, str) else value
     names = frozenset(str(item).strip().lower() for item in items) - {""}
     unknown = names.difference(STRATEGIES)
     if unknown:
         known = ", ".join(STRATEGIES)
-        raise ConfigError(f"unknown strategy {', '.join(sorted(unknown))!r}; known: {known}; or False for none")
+        raise ConfigError(f"unknown strategy {', '.join(sorted(unknown))!r}; known: {known}; False: never reconnect")
     return names
 
 
@@ -66,9 +65,9 @@ def _url(value: object, pathname: str) -> SplitResult:
     if parts.scheme not in ("http", "https", "ws", "wss"):
         raise ConfigError(f"url must start with http://, https://, ws:// or wss://; got {value!r}")
     if not parts.hostname or port == 0:
-        raise ConfigError(f"url must name a host and, if any, a port from 1 to 65535; got {value!r}")
+        raise ConfigError(f"url must name a host, and a port from 1 to 65535 if it names one; got {value!r}")
     if not all(0 < len(label) < 64 for label in parts.hostname.removesuffix(".").split(".")):
-        # Libraries differ in how they fail over such a name, and some do it with a connection half made.
+        # Libraries fail in different ways over such a name, some of them with a connection half made.
         raise ConfigError(f"url must name a host whose parts have 1 to 63 characters; got {value!r}")
     if re.search(r"[\x00-\x20\x7f]", value) or not value.isascii():
         raise ConfigError(f"url must be ASCII without spaces; percent-encode the rest; got {value!r}")
@@ -79,55 +78,59 @@ def _url(value: object, pathname: str) -> SplitResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
-    """Options of a client. Source of the defaults: protocol 3.1, 4.3, 4.4 and 4.6."""
+    """Options of a client. Durations are seconds. The defaults come from protocol 3.1, 4.3, 4.4 and 4.6."""
 
     url: str
-    """``http(s)://host[:port]/?query`` (or ws, wss): where the server is. The path is `pathname`'s business."""
+    """The address of the server: ``http(s)://host[:port]/?query``, or with ws or wss. Its path goes to `pathname`."""
     pathname: str = "/primus"
-    """The path that the server's Primus owns."""
+    """The path under which the server's Primus answers. Default: ``/primus``."""
     parser: str | Parser = "json"
-    """A parser's name or a `Parser`; the same as the server's."""
+    """The name of a parser, or a `Parser`; the same as the server's. Default: ``json``."""
     transformer: str = "websockets"
-    """The transport's name; the same as the server's."""
-    transport: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the transport's own; `websockets` has none."""
+    """The name of the transport; the same as the server's. Default: ``websockets``."""
+    transport: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Options of the transport itself, by name; `websockets` has none. Default: none."""
     dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
-    """Who sends the heartbeats: ``happn``, ``primus6`` or ``primus`` (7 and later); ``auto``: what the server is."""
+    """Which end sends the heartbeats: as in ``happn``, ``primus6`` or ``primus`` (7 and later). Default: ``auto``, what
+    the server speaks."""
     ping: float | Literal[False] | None = None
-    """Seconds from the open, and from each pong, to the next ping; False or 0: no heartbeat; None: 25, or what suits
-    the server. Not in dialect ``primus``."""
+    """Seconds from the open, and from each pong, to the client's next ping. False or 0: no heartbeat. Default: None, 25
+    seconds or what suits the server. Not in dialect ``primus``."""
     pong: float = 10.0
-    """Seconds the server has to answer a ping. Not in dialect ``primus``."""
+    """Seconds that the server has to answer a ping. Default: 10. Not in dialect ``primus``."""
     ping_timeout: float | Literal[False] | None = None
-    """Dialect ``primus``: seconds without a ping of the server's; False or 0: no limit; None: 45, or what suits it."""
+    """Dialect ``primus``: seconds without a ping from the server after which the connection is lost. False or 0: no
+    limit. Default: None, 45 seconds or what suits the server."""
     timeout: float | Literal[False] = 10.0
-    """Seconds the first connect may take; False or 0: no limit."""
+    """Seconds that the first attempt to connect may take. False or 0: no limit. Default: 10."""
     strategy: str | Collection[str] | bool | None = None
-    """When to reconnect: any of ``disconnect``, ``online``, ``timeout``; None: all; False or empty: never."""
+    """When to reconnect: any of ``disconnect``, ``online`` and ``timeout``. False or empty: never. Default: None, all
+    three."""
     min: float = 0.5
-    """Seconds before the first reconnect attempt, and the base of the back-off."""
+    """Seconds before the first attempt to reconnect; the delays grow from there. Default: 0.5."""
     max: float = math.inf
-    """The longest delay between reconnect attempts, seconds."""
+    """The longest delay between attempts to reconnect, in seconds. Default: inf, no limit."""
     factor: float = 2.0
-    """The factor by which the delay grows."""
+    """The factor by which the delay grows with each attempt. Default: 2."""
     retries: int | None = 10
-    """How many reconnect attempts are made before giving up; None: it never does."""
+    """How many attempts to reconnect are made before giving up. None: never give up. Default: 10."""
     reconnect_timeout: float = 30.0
-    """Seconds one reconnect attempt may take."""
+    """Seconds that one attempt to reconnect may take. Default: 30."""
     queue_size: int | None = None
-    """How many messages are kept while not connected: None: no limit but `Limits.queue`; 0: none."""
+    """How many messages are kept while not connected. 0: none. Default: None, as many as `Limits.queue` bytes hold."""
     manual: bool = False
-    """True: do not connect before `open()` is called."""
+    """Whether to wait for `open()` before the first attempt to connect. Default: False."""
     headers: Mapping[str, str] | Collection[tuple[str, str]] = ()
-    """Header fields to send with the connect request."""
+    """Header fields to send with the connect request. Default: none."""
     limits: Limits = field(default_factory=Limits)
+    """Bounds on what the server can make grow. Default: `Limits()`."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "pathname", _pathname(self.pathname))
         _url(self.url, self.pathname)
         put(self, "parser", get_parser(self.parser))
-        put(self, "transport", _transport(self.transformer, get_parser(self.parser), self.transport))
+        put(self, "transport", _transport(self))
         for name in ("ping", "ping_timeout", "timeout"):
             _off(self, name, unset=name != "timeout")
         check_number("pong", self.pong, above=True)
@@ -143,12 +146,17 @@ class ClientConfig:
         _limits(self.limits)
 
     def parts(self) -> SplitResult:
-        """The URL, taken apart."""
+        """The URL, split."""
         return urlsplit(self.url)
 
     @property
+    def transport_options(self) -> Any:
+        """`transport`, as the object that the transport makes of it."""
+        return TRANSPORTS[self.transformer].make_options(self.transformer, self.transport)
+
+    @property
     def secure(self) -> bool:
-        """Whether the URL asks for TLS."""
+        """Whether the URL's scheme means TLS."""
         return self.parts().scheme in ("https", "wss")
 
     @property
@@ -158,12 +166,12 @@ class ClientConfig:
 
     @property
     def port(self) -> int:
-        """The port of the URL, or its scheme's."""
+        """The port of the URL, or the default port of its scheme."""
         return self.parts().port or (443 if self.secure else 80)
 
     @property
     def authority(self) -> str:
-        """``host[:port]`` as the URL has it, without a user."""
+        """``host[:port]`` as in the URL, without the user."""
         return self.parts().netloc.rpartition("@")[2]
 
     @property
@@ -179,39 +187,42 @@ class ClientConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """Options of a server. Source of the defaults: protocol 2, 3.2 and 6."""
+    """Options of a server. Durations are seconds. The defaults come from protocol 2, 3.2 and 6."""
 
     pathname: str = "/primus"
-    """The path that Primus owns on this server, matched by whole segments."""
+    """The path that Primus owns on this server, with everything below it. Default: ``/primus``."""
     parser: str | Parser = "json"
-    """A parser's name or a `Parser`."""
+    """The name of a parser, or a `Parser`. Default: ``json``."""
     transformer: str = "websockets"
-    """The transport's name."""
-    transport: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the transport's own; `websockets` has none."""
+    """The name of the transport. Default: ``websockets``."""
+    transport: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Options of the transport itself, by name; `websockets` has none. Default: none."""
     allow_skipped_heartbeats: int = 2
-    """How many heartbeat timeouts in a row a spark survives; at least 2."""
+    """Dialect ``happn``: how many heartbeats in a row a spark may miss before it is ended; at least 2. Default: 2."""
     dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
-    """Who sends the heartbeats: ``happn``, ``primus6`` or ``primus`` (7 and later); ``auto``: what each client is."""
+    """Which end sends the heartbeats: as in ``happn``, ``primus6`` or ``primus`` (7 and later). Default: ``auto``, what
+    each client speaks."""
     timeout: float | Literal[False] = 35.0
-    """Dialect ``primus6``: seconds without a message after which a spark is ended; False or 0: never."""
+    """Dialect ``primus6``: seconds without a message after which a spark is ended. False or 0: never. Default: 35."""
     ping_interval: float | Literal[False] = 30.0
-    """Dialect ``primus``: seconds between the server's pings; False or 0: none."""
+    """Dialect ``primus``: seconds between the server's pings. False or 0: no pings. Default: 30."""
     detect_after: float = 35.0
-    """Dialect ``auto``: seconds without a ping after which a client is taken for ``primus``."""
+    """Dialect ``auto``: seconds without a ping after which a client is taken for ``primus``. Default: 35."""
     pong_skip_time: float = 1.0
-    """Seconds within which pings of one spark get one pong together."""
+    """Dialect ``happn``: pings of one spark that come within this many seconds get one pong together. Default: 1."""
     authorization: Literal[False, True, "all"] = False
-    """True: ask (`AuthorizationRequested`) for each new session; ``"all"``: for each request under the pathname."""
+    """Which requests are held for authorization (`RequestHeld`). True: those for a new session; ``"all"``: those of
+    open sessions too. Default: False, none."""
     trusted_proxies: Collection[str] = ()
-    """Addresses or networks whose ``X-Forwarded-For`` is believed."""
+    """IP addresses or networks of proxies whose ``X-Forwarded-For`` is believed. Default: none."""
     limits: Limits = field(default_factory=Limits)
+    """Bounds on what a client can make grow. Default: `Limits()`."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "pathname", _pathname(self.pathname))
         put(self, "parser", get_parser(self.parser))
-        put(self, "transport", _transport(self.transformer, get_parser(self.parser), self.transport))
+        put(self, "transport", _transport(self))
         check_count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
         check_number("pong_skip_time", self.pong_skip_time)
         _off(self, "timeout")
@@ -225,22 +236,25 @@ class ServerConfig:
         _limits(self.limits)
         self.networks()
 
+    @property
+    def transport_options(self) -> Any:
+        """`transport`, as the object that the transport makes of it."""
+        return TRANSPORTS[self.transformer].make_options(self.transformer, self.transport)
+
     def networks(self) -> tuple[Network, ...]:
         """The trusted proxies as networks."""
         return parse_networks(self.trusted_proxies)
 
 
 def _pairs(headers: Mapping[str, str] | Collection[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Check the header fields that a user wants sent with the connect request."""
+    """Check header fields for the connect request; returns them as pairs."""
     items = headers.items() if isinstance(headers, Mapping) else headers
     try:
         pairs = [(name, value) for name, value in items]
     except (TypeError, ValueError):
         raise ConfigError(f"headers must be a mapping or (name, value) pairs; got {headers!r}") from None
     for name, value in pairs:
-        check_header(name, value)
-        if name.lower() in HANDSHAKE or name.lower().startswith("sec-websocket-"):
-            raise ConfigError(f"header {name} belongs to the connection and cannot be set")
+        check_extra_header(name, value)
     return tuple(pairs)
 
 
@@ -256,7 +270,10 @@ def _limits(value: object) -> None:
 
 
 def _dialect(config: ClientConfig | ServerConfig, **heeded: tuple[str, ...]) -> None:
-    """Check the dialect, and that no option is set that is `heeded` only in others; what is off there is no mistake."""
+    """Check the dialect, and that no option is set that only other dialects use.
+
+    `heeded` names the dialects that use an option. An option that is off or has its default is never a mistake.
+    """
     dialect = config.dialect
     if dialect not in DIALECTS:
         raise ConfigError(f"unknown dialect {dialect!r}; known: {', '.join(DIALECTS)}")
@@ -268,7 +285,7 @@ def _dialect(config: ClientConfig | ServerConfig, **heeded: tuple[str, ...]) -> 
 
 
 def _off(config: object, name: str, *, unset: bool = False) -> None:
-    """Check a duration that False or 0 switches off, and, where it may be `unset`, None leaves to be found out."""
+    """Check a duration that False or 0 switches off. `unset`: it may be None too."""
     value = getattr(config, name)
     if isinstance(value, int | float) and value == 0:
         object.__setattr__(config, name, False)
@@ -276,10 +293,11 @@ def _off(config: object, name: str, *, unset: bool = False) -> None:
         check_number(name, value, above=True, other=" (False or 0: off)")
 
 
-def _transport(name: object, parser: Parser, options: object) -> Any:
-    """Check the transformer's name, that it carries what the parser makes, and its own options; returns those."""
+def _transport(config: ClientConfig | ServerConfig) -> dict[str, Any]:
+    """Check the transport's name, that it can carry what the parser makes, and its own options; returns those."""
+    name: object = config.transformer
     if not isinstance(name, str) or name not in TRANSPORTS:
         raise ConfigError(f"unknown transformer {name!r}; known: {', '.join(sorted(TRANSPORTS))}")
-    transport = TRANSPORTS[name]
-    transport.check_parser(name, parser)
-    return transport.make_options(name, options)
+    TRANSPORTS[name].check_parser(name, get_parser(config.parser))
+    TRANSPORTS[name].make_options(name, config.transport)
+    return dict(config.transport)

@@ -54,7 +54,7 @@ class _Endpoint(ABC):
 
     def receive_data(self, channel: int, data: Data, *, now: float) -> None:
         """Bytes arrived on a channel. No reference to `data` is kept; an empty one means nothing."""
-        known = self._find(channel)
+        known = self._channels.get(channel) or self._find(channel)
         if known is not None:
             known.receive_data(data, now=now)
 
@@ -114,7 +114,8 @@ class _Endpoint(ABC):
         self._prepare(now)
         if self._dirty_channels:
             for channel in self._dirty_channels.copy():
-                channel.feed_unread(now=now)
+                if channel.unread:
+                    channel.feed_unread(now=now)
         if self._dirty_pipes:
             pipes, self._dirty_pipes = self._dirty_pipes, []
             for pipe in pipes:
@@ -151,7 +152,7 @@ class ByteServer(_Endpoint):
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         self.server = Server(config, rng=rng, wall_offset=wall_offset)
         super().__init__(self.server)
-        self.options = self.server.config.transport
+        self.options = self.server.config.transport_options
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
         self._requests = Requests(self.server, self.server.pipeline, self._transport)
         self._closing = self._closed_idle = False
@@ -212,7 +213,7 @@ class ByteServer(_Endpoint):
         self.server.open_spark(pipe.request, now=now, pipe=pipe)
 
     def _prepare(self, now: float) -> None:
-        if not self._requests.idle:
+        if self._requests.resumed:
             self._requests.run(now=now)
         if self.server.closing:
             self._close(now)
@@ -237,7 +238,7 @@ class _ClientEndpoint(_Endpoint):
     def __init__(self, session: Core, config: ClientConfig) -> None:
         super().__init__(session)
         self._config = config
-        self.options = config.transport
+        self.options = config.transport_options
         self.pool = Pool(self, config.authority)
 
     def channel_opened(self, channel: int, *, now: float) -> None:

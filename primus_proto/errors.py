@@ -1,7 +1,7 @@
-"""Every exception and error value of the package.
+"""All exceptions and error values of the package.
 
-The law kept here: what the *application* does wrong raises a `LocalProtocolError` and changes nothing; what
-the *peer* does wrong never raises, it travels as a value inside an event.
+The law kept here: a mistake of the *application* raises a `LocalProtocolError` and changes nothing. A mistake of the
+*peer* never raises; its error is a value in an event.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class PrimusError(Exception):
 
 
 class LocalProtocolError(PrimusError):
-    """The application or the driver used the API in a way that makes no sense here. Nothing was changed."""
+    """The application or the driver misused the API. Nothing was changed."""
 
 
 class ConfigError(LocalProtocolError, ValueError):
-    """An option has a value that cannot be used; the message says which one and what it takes."""
+    """An option has an invalid value. The message names the option and says what it takes."""
 
 
 class EncodeError(LocalProtocolError, ValueError):
@@ -39,13 +39,13 @@ class EncodeError(LocalProtocolError, ValueError):
 
 
 class RemoteProtocolError(PrimusError):
-    """The peer broke HTTP, WebSocket or Primus rules. Only ever carried by events."""
+    """The peer broke a rule of HTTP, WebSocket or Primus. It is never raised, only carried by events."""
 
 
 class DecodeError(RemoteProtocolError):
-    """An incoming message could not be decoded; it was discarded and the connection lives on (protocol 1).
+    """An incoming message could not be decoded. It was discarded; the connection goes on (protocol 1).
 
-    `payload` is the message as it came, text or bytes.
+    `payload` is the undecoded message, text or bytes.
     """
 
     def __init__(self, message: str, payload: str | bytes = b"") -> None:
@@ -56,8 +56,8 @@ class DecodeError(RemoteProtocolError):
 class ConnectError(PrimusError):
     """A connection could not be made.
 
-    `status` is the HTTP status the server answered with, None where there was no answer; `headers` are its
-    header fields as (name, value) pairs; `body` is (the beginning of) its body.
+    `status`, `headers` and `body` are those of the server's HTTP answer; `status` is None if there was none. `headers`
+    are (name, value) pairs, and a long `body` is cut.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ConnectError(PrimusError):
 
 
 class ConnectionLost(PrimusError):
-    """An open connection went away without a polite end. `code` is the WebSocket close code (1006: none)."""
+    """An open connection was lost. `code` is the WebSocket close code; 1006 means that there was none."""
 
     def __init__(self, message: str, *, code: int = 1006) -> None:
         super().__init__(message)
@@ -89,13 +89,13 @@ class ConnectionLost(PrimusError):
 
 
 class BacklogExceeded(PrimusError):
-    """The peer does not read: the unsent bytes passed the limit and the session was cut (protocol 7)."""
+    """The peer does not read: there were more unsent bytes than allowed, and the session was cut (protocol 7)."""
 
 
 class Refused(PrimusError):
     """Raised by an authorization hook of a binding to refuse a request (protocol 6).
 
-    `status` is the HTTP status, `authenticate` the value of ``WWW-Authenticate`` sent with a 401.
+    `status` is the HTTP status of the answer. `authenticate` is the value of ``WWW-Authenticate``, sent with a 401.
     """
 
     def __init__(self, message: str, status: int = 401, authenticate: str | None = None) -> None:

@@ -1,7 +1,7 @@
-"""What the application should know, in the order in which it happened.
+"""Events: what happened, in order, as `poll(now=)` hands it out.
 
-Each event class has the documented name (`name`, protocol 5) under which listeners ask for it, and gives what such a
-listener is called with (`args`). A server's events carry their `Spark`; a client has but one connection to speak of.
+Each class has the documented `name` of the event (protocol 5). A listener of that name is called with its `args`.
+Events about one session of a server carry its `Spark`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from .commands import message
 from .errors import LocalProtocolError, PrimusError
 from .session.states import CloseReason
 
-# What stands for a spark: `primus_proto.Spark`, or the object that a binding's user holds.
+# The type of a spark: `primus_proto.Spark`, or the object that a binding gives its users.
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar  # every type checker brings this one; the default is not known before 3.13
+    from typing_extensions import TypeVar  # every type checker knows this module; typing has no defaults before 3.13
 
     from .http.model import Request
 
@@ -46,7 +46,7 @@ class Event:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """What a listener registered under the documented name is called with."""
+        """The arguments for a listener that is registered under the documented name."""
         return ()
 
 
@@ -62,12 +62,12 @@ class Opened(Event):
 
 @message
 class DataReceived(Event):
-    """A message arrived; `data` is the decoded value."""
+    """A message arrived. `data` is the decoded value."""
 
     name = "data"
     data: Any
     size: int = field(default=0, compare=False, repr=False)
-    """Length of the encoded message, for whoever bounds what waits to be handled."""
+    """Length of the encoded message in bytes, by which a binding bounds what waits to be handled."""
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -76,7 +76,7 @@ class DataReceived(Event):
 
 @message
 class ErrorOccurred(Event):
-    """Something went wrong; alone it does not mean that the connection is gone."""
+    """Something went wrong. The connection may still be open."""
 
     name = "error"
     error: PrimusError
@@ -88,7 +88,7 @@ class ErrorOccurred(Event):
 
 @message
 class Closed(Event):
-    """The connection is gone; the client may reconnect."""
+    """The connection is gone. The client may reconnect."""
 
     name = "close"
     reason: CloseReason
@@ -96,7 +96,7 @@ class Closed(Event):
 
 @message
 class Ended(Event):
-    """The client is at its end and stays there unless `open` is called. The last event."""
+    """The client has ended, and stays so unless `open` is called. This is its last event."""
 
     name = "end"
     reason: CloseReason
@@ -104,7 +104,7 @@ class Ended(Event):
 
 @message
 class ReadyStateChanged(Event):
-    """`state` is ``opening``, ``open`` or ``end``."""
+    """The ready state has changed: `state` is ``opening``, ``open`` or ``end``."""
 
     name = "readyStateChange"
     state: str
@@ -118,9 +118,9 @@ class ReadyStateChanged(Event):
 class ReconnectEvent(Event):
     """Base of the events of a reconnect procedure.
 
-    `attempt` counts from 1 up to `retries` (None: there is no last); `delay` is the wait before this attempt; `start`
-    is when the procedure began, on the driver's clock; `duration` is how long it has run. Seconds. `error` is what
-    failed.
+    `attempt` counts from 1 up to `retries` (None: no limit). All times are seconds: `delay` is the wait before this
+    attempt, `start` is when the procedure began, on the driver's clock, and `duration` is how long it has run.
+    `error` is the last failure.
     """
 
     attempt: int
@@ -165,14 +165,14 @@ class ReconnectTimedOut(ReconnectEvent):
 
 @message
 class ReconnectFailed(ReconnectEvent):
-    """All attempts are used up; `error` is what the last one failed with."""
+    """All attempts are used up. `error` is the failure of the last one."""
 
     name = "reconnect failed"
 
 
 @message
 class ConnectTimedOut(Event):
-    """The first connect took longer than `timeout`."""
+    """The first attempt to connect took longer than `timeout`."""
 
     name = "timeout"
 
@@ -212,7 +212,7 @@ class IdReceived(Event):
 
 @message
 class SpecReceived(Event):
-    """What a server says of itself; of a `SpecQuery`."""
+    """A server's spec, which a `SpecQuery` asked for."""
 
     name = "spec"
     spec: dict[str, Any]
@@ -224,7 +224,7 @@ class SpecReceived(Event):
 
 @message
 class MessageIgnored(Event):
-    """A ``primus::`` message that is unknown, or makes no sense now, arrived and was ignored (protocol 1)."""
+    """A ``primus::`` message arrived that is unknown, or has no meaning now. It was ignored (protocol 1)."""
 
     name = "message ignored"
     text: str
@@ -236,7 +236,7 @@ class MessageIgnored(Event):
 
 @message
 class MessagesDropped(Event):
-    """Messages that were written and will not be sent: `payloads` as encoded, and why (protocol 4.3)."""
+    """Written messages will not be sent. `payloads` has them encoded, `reason` says why (protocol 4.3)."""
 
     name = "messages dropped"
     payloads: tuple[str | bytes, ...]
@@ -249,7 +249,7 @@ class MessagesDropped(Event):
 
 @message
 class Drained(Event):
-    """The unsent bytes fell to half the limit or below, after they had been above it."""
+    """The unsent bytes fell to half the limit, after they had been above it."""
 
     name = "drain"
 
@@ -261,8 +261,7 @@ class Drained(Event):
 class SparkEvent(Event, Generic[S]):
     """Base of the events about one spark.
 
-    `spark` is a `primus_proto.Spark` as the core hands the event out; a binding replaces it with the object that its
-    user holds.
+    The core sets `spark` to a `primus_proto.Spark`. A binding replaces it by the object that it gives its users.
     """
 
     spark: S
@@ -270,7 +269,7 @@ class SparkEvent(Event, Generic[S]):
 
 @message
 class SparkConnected(SparkEvent[S]):
-    """A new session."""
+    """A session has opened."""
 
     name = "connection"
 
@@ -281,7 +280,7 @@ class SparkConnected(SparkEvent[S]):
 
 @message
 class SparkDisconnected(SparkEvent[S]):
-    """A session is over."""
+    """A session has ended."""
 
     name = "disconnection"
     reason: CloseReason
@@ -293,12 +292,12 @@ class SparkDisconnected(SparkEvent[S]):
 
 @message
 class SparkData(SparkEvent[S]):
-    """A message arrived; `data` is the decoded value."""
+    """A message arrived. `data` is the decoded value."""
 
     name = "data"
     data: Any
     size: int = field(default=0, compare=False, repr=False)
-    """Length of the encoded message, for whoever bounds what waits to be handled."""
+    """Length of the encoded message in bytes, by which a binding bounds what waits to be handled."""
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -307,7 +306,7 @@ class SparkData(SparkEvent[S]):
 
 @message
 class SparkError(SparkEvent[S]):
-    """Something went wrong on this spark; alone it does not mean that the spark is gone."""
+    """Something went wrong on this spark. It may still be open."""
 
     name = "error"
     error: PrimusError
@@ -319,14 +318,14 @@ class SparkError(SparkEvent[S]):
 
 @message
 class SparkReadyStateChanged(SparkEvent[S]):
-    """The spark closed: a spark is born open and changes but once."""
+    """The spark has closed. A new spark is open, and this is the only change."""
 
     name = "readyStateChange"
 
 
 @message
 class SparkEnded(SparkEvent[S]):
-    """The spark is closed; nothing more comes from it."""
+    """The spark has ended. This is its last event."""
 
     name = "end"
     reason: CloseReason
@@ -334,14 +333,14 @@ class SparkEnded(SparkEvent[S]):
 
 @message
 class SparkHeartbeat(SparkEvent[S]):
-    """A ping came; the count of skipped heartbeats starts again."""
+    """A heartbeat arrived. The count of skipped heartbeats starts again."""
 
     name = "heartbeat"
 
 
 @message
 class SparkMessageIgnored(SparkEvent[S]):
-    """A ``primus::`` message that is unknown, or makes no sense here, arrived and was ignored (protocol 1)."""
+    """A ``primus::`` message arrived that is unknown, or has no meaning here. It was ignored (protocol 1)."""
 
     name = "message ignored"
     text: str
@@ -353,7 +352,7 @@ class SparkMessageIgnored(SparkEvent[S]):
 
 @message
 class SparkMessagesDropped(SparkEvent[S]):
-    """Messages that were written to the spark and will not be sent: `payloads` as encoded, and why (protocol 4.3)."""
+    """Messages written to the spark will not be sent. `payloads` has them encoded, `reason` says why (protocol 4.3)."""
 
     name = "messages dropped"
     payloads: tuple[str | bytes, ...]
@@ -366,14 +365,14 @@ class SparkMessagesDropped(SparkEvent[S]):
 
 @message
 class SparkDrained(SparkEvent[S]):
-    """The spark's unsent bytes fell to half the limit or below, after they had been above it."""
+    """The spark's unsent bytes fell to half the limit, after they had been above it."""
 
     name = "drain"
 
 
 @message
 class HeartbeatSkipped(SparkEvent[S]):
-    """No ping within the heartbeat timeout, `count` times in a row (protocol 3.2)."""
+    """No ping arrived within the heartbeat timeout, `count` times in a row (protocol 3.2)."""
 
     name = "heartbeat-skipped"
     count: int
@@ -385,7 +384,7 @@ class HeartbeatSkipped(SparkEvent[S]):
 
 @message
 class Flatlined(SparkEvent[S]):
-    """More heartbeats were missed than allowed, or for longer: the spark was ended, and its client may reconnect."""
+    """Too many heartbeats were missed, or for too long. The spark was ended; its client may reconnect."""
 
     name = "flatline"
     count: int
@@ -397,7 +396,7 @@ class Flatlined(SparkEvent[S]):
 
 @message
 class RequestHeld(Event):
-    """A layer has to wait, such as ``authorization``: call `resume(id, ...)`, now or later (protocol 6)."""
+    """A layer such as ``authorization`` holds a request until `resume(id, ...)` is called (protocol 6)."""
 
     name = "request held"
     id: int
@@ -418,7 +417,7 @@ class Initialised(Event):
 
 @message
 class ServerClosed(Event):
-    """The server has closed and every session is over."""
+    """The server has closed, and all sessions have ended."""
 
     name = "close"
 
@@ -427,8 +426,8 @@ class ServerClosed(Event):
 class Logged(Event):
     """Something worth a line in a log (protocol 4.2).
 
-    `level` is ``error`` for what is the `error` of a spark too, ``warning`` for what belongs to none, such as a peer
-    that does not speak HTTP.
+    `level` is ``error`` for errors of sparks and layers that fail, and ``warning`` for what belongs to no spark, such
+    as a peer that does not speak HTTP.
     """
 
     name = "log"
@@ -441,7 +440,7 @@ class Logged(Event):
 
 
 def check_event(event: object, names: Collection[str]) -> None:
-    """Raise LocalProtocolError for what nobody can listen to: none of these names, and no class of this module."""
+    """Raise LocalProtocolError for an event that is neither one of `names` nor a class of this module."""
     if isinstance(event, str):
         if event not in names:
             known = ", ".join(sorted(names))

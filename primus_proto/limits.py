@@ -1,4 +1,4 @@
-"""`Limits`: bounds on everything a peer can make grow (protocol 7), and the checks of numbers that options share."""
+"""`Limits`, the bounds on everything a peer can make grow (protocol 7), and checks of numbers in options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Limits", "check_count", "check_number"]
 def check_number(
     name: str, value: object, *, least: float = 0.0, above: bool = False, infinite: bool = False, other: str = ""
 ) -> None:
-    """`other` says what else is as good, and is not looked for here."""
+    """Raise ConfigError unless `value` is a number in range. `other` tells what else the option takes."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         enough = value > least if above else value >= least
         if enough and (value <= sys.float_info.max or (infinite and value == math.inf)):
@@ -24,7 +24,7 @@ def check_number(
 
 
 def check_count(name: str, value: object, *, least: int = 0, none: str = "") -> None:
-    """None is as good as a number where `none` says what it means."""
+    """Raise ConfigError unless `value` is a whole number in range. `none` says what None means, where it is allowed."""
     if value is None and none:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -34,34 +34,34 @@ def check_count(name: str, value: object, *, least: int = 0, none: str = "") -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on everything a peer can make grow (protocol 7). Sizes in bytes, durations in seconds."""
+    """Bounds on everything a peer can make grow (protocol 7). Sizes are bytes, durations are seconds."""
 
     head: int = 16 * 1024
-    """The largest HTTP head (request or response) that is read."""
+    """The largest head of an HTTP request or answer that is read, in bytes. Default: 16 KiB."""
     handshake: float = 10.0
-    """How long a request head, a request body, or an idle keep-alive connection may take."""
+    """Seconds to wait for a whole request head or body, and for the next request on a connection. Default: 10."""
     body: int = 1024 * 1024
-    """The largest HTTP body that is read."""
+    """The largest HTTP body that is read, in bytes. Default: 1 MiB."""
     pipelined: int = 16 * 1024
-    """Unread bytes behind an unanswered request, above which reading stops until it is answered."""
+    """Bytes that may wait behind an unanswered request; above that, reading pauses. Default: 16 KiB."""
     message: int = 10 * 1024 * 1024
-    """The largest message accepted, by its declared length."""
+    """The largest message that is accepted, in bytes; a frame is refused by its declared length. Default: 10 MiB."""
     fragments: int = 1024
-    """The largest number of frames that one message may be cut into."""
+    """How many frames one message may consist of. Default: 1024."""
     backlog: int = 1024 * 1024
-    """Unsent bytes of one spark, counted before the message at hand, above which it is cut."""
+    """Unsent bytes of one spark above which it is cut; the message being written is not counted. Default: 1 MiB."""
     queue: int = 16 * 1024 * 1024
-    """Bytes a client keeps for later, while it is not connected or the server does not read."""
+    """Bytes that a client keeps while it is not connected or the server does not read. Default: 16 MiB."""
     close: float = 5.0
-    """How long a closing handshake may take before the connection is dropped."""
+    """Seconds that a closing handshake may take before the connection is dropped. Default: 5."""
     heartbeat_min: float = 1.0
-    """The shortest heartbeat timeout that a client may ask of a server."""
+    """The shortest heartbeat timeout that a client may ask for, in seconds. Default: 1."""
     heartbeat_max: float = 600.0
-    """Times `allow_skipped_heartbeats` + 1: the longest silence that a client may ask of a server."""
+    """A client may ask for this many seconds of silence, times `allow_skipped_heartbeats` + 1. Default: 600."""
     authorizations: int = 1000
-    """How many requests may wait for authorization at once; more are answered 503."""
+    """How many requests may be held at once, as for authorization; more are answered 503. Default: 1000."""
     authorization: float = 10.0
-    """How long a request may wait for authorization before it is answered 503."""
+    """Seconds that a layer, such as authorization, may hold a request before it is answered 503. Default: 10."""
 
     def __post_init__(self) -> None:
         for name in ("head", "pipelined", "message", "fragments"):

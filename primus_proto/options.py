@@ -1,6 +1,6 @@
-"""The options of `ClientConfig` and `ServerConfig` as type checkers know them where they are passed on as keywords.
+"""Types of the options, for functions that take them as keywords: ``**options: Unpack[ClientOptions]``.
 
-They are explained and checked in `config`; here are only their names and types, and a test keeps the two the same.
+`config` documents and checks the options. A test keeps names and types the same in both places.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Dialect = Literal["auto", "happn", "primus6", "primus"]
 
 
 class ClientOptions(TypedDict, total=False):
-    """Those of `primus_proto.ClientConfig`, without the URL."""
+    """The options of `primus_proto.ClientConfig`, without the URL."""
 
     pathname: str
     parser: str | Parser
@@ -41,7 +41,7 @@ class ClientOptions(TypedDict, total=False):
 
 
 class ServerOptions(TypedDict, total=False):
-    """Those of `primus_proto.ServerConfig`."""
+    """The options of `primus_proto.ServerConfig`."""
 
     pathname: str
     parser: str | Parser

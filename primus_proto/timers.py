@@ -1,9 +1,9 @@
-"""All timers of an endpoint in one heap; exact, cheap to re-arm, and pure to ask.
+"""All timers of an endpoint, in one heap. Timers are exact and cheap to re-arm.
 
-A timer that is moved to a later time is not touched in the heap: only its `due` changes, and the heap catches
-up when the stale entry reaches the top. That settling happens when timers are *changed*, so `next()` stays a
-pure read (a getter changes nothing) and never names a time at which nothing is due. When more than half of the heap
-is stale it is tidied: an entry holds its timer, and whatever that belongs to, which a peer could else pile up.
+Moving a timer to a later time only changes its `due`. Its heap entry is then stale and is replaced when it reaches the
+top. This happens when timers are *changed*, so `next()` is a pure read and always names a time at which something is
+due. When more than half of the entries are stale, they are removed: an entry keeps its timer and the timer's owner
+alive, and a peer could pile them up otherwise.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SMALL = 64
 
 
 class Timer:
-    """One deadline and what to call when it passes. `due` is seconds on the driver's clock, inf when off."""
+    """A deadline and a function to call when it passes. `due` is seconds on the driver's clock, inf when off."""
 
     __slots__ = ("_queued", "_timers", "callback", "due")
 
     def __init__(self, timers: Timers, callback: Callable[[float], None]) -> None:
         self._timers = timers
-        self._queued = math.inf  # the earliest heap entry that stands for this timer
+        self._queued = math.inf  # the time of this timer's earliest heap entry
         self.callback = callback
         self.due = math.inf
 
@@ -40,13 +40,13 @@ class Timer:
         timers._settle()
 
     def cancel(self) -> None:
-        """Turn the timer off; harmless when it is."""
+        """Turn the timer off; harmless if it is off already."""
         if self.due != math.inf:
             self.set(math.inf)
 
 
 class Timers:
-    """The heap. Timers due at the same instant fire in the order in which they were queued."""
+    """The heap. Timers that are due at the same instant fire in the order in which they were queued."""
 
     __slots__ = ("_armed", "_heap", "_serial")
 
@@ -56,15 +56,15 @@ class Timers:
         self._armed = 0  # how many timers are on
 
     def new(self, callback: Callable[[float], None]) -> Timer:
-        """A timer that is off; `callback` is called with `now`."""
+        """Make a timer, which is off. `callback` is called with `now`."""
         return Timer(self, callback)
 
     def next(self) -> float | None:
-        """When the earliest timer is due, None when none is armed. Pure."""
+        """When the earliest timer is due; None if none is armed. Pure."""
         return self._heap[0][0] if self._heap else None
 
     def fire(self, now: float) -> None:
-        """Call every timer due at or before `now`, earliest first, until there is none."""
+        """Call every timer that is due at or before `now`, earliest first, until there is none."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             timer = heappop(heap)[2]
@@ -86,7 +86,7 @@ class Timers:
             if queued == timer.due:
                 return
             heappop(heap)
-            if queued == timer._queued:  # not an entry that an earlier one has replaced
+            if queued == timer._queued:  # an earlier entry has not replaced this one
                 timer._queued = timer.due
                 if timer.due != math.inf:
                     self._push(timer)
@@ -95,7 +95,7 @@ class Timers:
         kept = []
         for entry in self._heap:
             queued, _, timer = entry
-            if queued == timer._queued:  # not an entry that an earlier one has replaced
+            if queued == timer._queued:  # an earlier entry has not replaced this one
                 if timer.due != math.inf:
                     kept.append(entry)
                 else:

@@ -17,7 +17,7 @@ import primus_proto as pp
 from primus_proto import commands as cmd
 
 from ._environment import Environment
-from ._portion import Portion
+from ._portion import LEAST, Portion
 from ._session import IO
 
 __all__ = [
@@ -190,7 +190,7 @@ class Driver(IO, ABC):
         self.deliver = deliver
         self.channels: dict[int, Channel] = {}
         self._reach = reach
-        self._pumping = False
+        self.pumping = False
         self._told = 0  # events, since somebody set it to 0
         self._armed: float | None = None
         environment = self.environment()
@@ -239,20 +239,23 @@ class Driver(IO, ABC):
 
     def pump(self) -> None:
         """Deliver events and run commands until there are none, then re-arm the timer. Not re-entrant."""
-        if self._pumping:
+        if self.pumping:
             return
-        self._pumping = True
+        self.pumping = True
         endpoint = self.endpoint
         try:
             for item in endpoint.poll(now=self.now()):
-                if isinstance(item, pp.events.Event):
+                if type(item) is cmd.Write:
+                    for number in item.channels:
+                        self.channels[number].write(item.data)
+                elif isinstance(item, pp.events.Event):
                     self._told += 1
                     self.deliver(item)
                 else:
                     self._run(item)
         finally:
-            self._pumping = False
-        due = endpoint.next_timeout()
+            self.pumping = False
+        due = endpoint.timers.next()
         if due != self._armed:
             self._armed = due
             self._arm(due)
@@ -262,6 +265,10 @@ class Driver(IO, ABC):
 
         Returns the seconds of work that they were.
         """
+        if len(data) < LEAST:  # too little to tell anything
+            self.endpoint.receive_data(number, data, now=self.now())
+            self.pump()
+            return 0.0
         now, began = self.now(), self._work_time()
         self._told = 0
         self.endpoint.receive_data(number, data, now=now)
@@ -295,10 +302,7 @@ class Driver(IO, ABC):
         self.pump()
 
     def _run(self, command: cmd.Command) -> None:
-        if type(command) is cmd.Write:
-            for number in command.channels:
-                self.channels[number].write(command.data)
-        elif type(command) is cmd.CloseChannel:
+        if type(command) is cmd.CloseChannel:
             channel = self.channels.pop(command.channel, None)
             if channel is not None:
                 channel.close(command.abort)

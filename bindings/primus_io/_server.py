@@ -179,7 +179,11 @@ class Server(Emitter):
         return count
 
     def _deliver(self, event: ev.Event) -> None:
-        if isinstance(event, ev.SparkEvent):
+        if type(event) is ev.SparkData and ev.SparkData not in self._listeners:
+            spark = event.spark.context
+            event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
+            spark._deliver_data(event)
+        elif isinstance(event, ev.SparkEvent):
             spark = self._spark_of(event.spark)
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
             self._deliver_to(spark, event)
@@ -196,7 +200,7 @@ class Server(Emitter):
 
     def _deliver_to(self, spark: Spark, event: ev.SparkEvent[Spark]) -> None:
         if type(event) is ev.SparkData:
-            heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + OVERHEAD, spark)
+            heard = self._emit(event, (), event.size + OVERHEAD, spark)
             spark._deliver_data(event, heard and self._handler is None)
             return
         self._emit(event, event.args, owner=spark)

@@ -43,6 +43,9 @@ class Waitable(Protocol):
 class IO(ABC):
     """What a binding offers to the objects here."""
 
+    pumping = False
+    """Whether the core is being pumped, so that what is written now leaves by itself."""
+
     @property
     @abstractmethod
     def closed(self) -> bool:
@@ -133,6 +136,8 @@ class Emitter:
         """Undo one `on`; harmless where there was none."""
         if listener in self._listeners.get(event, ()):
             self._listeners[event].remove(listener)
+            if not self._listeners[event]:
+                del self._listeners[event]
 
     def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
         """Call the listeners; False where there were none. What they leave to do or fail in is the owner's affair."""
@@ -235,10 +240,11 @@ class Session(SessionInfo, Emitter):
 
         Raises EncodeError where the value cannot be sent.
         """
-        taken = self._core.write(data)
-        if self._core.needs_drain:
+        core = self._core
+        taken = core.write(data)
+        if core.needs_drain:
             self._io.pump()
-        else:
+        elif not self._io.pumping:
             self._io.schedule()
         return taken
 
@@ -297,6 +303,19 @@ class Session(SessionInfo, Emitter):
 
     def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
         """Give a message to the listeners; keep it for iteration, or where nobody `heard` it."""
+        listeners = self._listeners
+        if not self._iterating and not self._inbox and "data" in listeners and type(event) not in listeners:
+            for listener in tuple(listeners["data"]):  # the ordinary case, without another call
+                try:
+                    result = listener(event.data)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:  # also a CancelledError: the pump must go on
+                    self._fault(error)
+                else:
+                    if result is not None and inspect.iscoroutine(result):
+                        self._later(result, event.size + OVERHEAD)
+            return
         size = event.size + OVERHEAD
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
         if behind or not (self._emit(event, (event.data,), size) or heard) or self._iterating:
@@ -307,7 +326,8 @@ class Session(SessionInfo, Emitter):
             self._inbox = deque()
         self._inbox.append(event)
         self._add(event.size + OVERHEAD)
-        self._changed()
+        if self._waiters:
+            self._changed()
 
     async def _hand_over(self) -> None:
         ends = self._ends

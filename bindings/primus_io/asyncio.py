@@ -144,7 +144,7 @@ class Driver(RunningDriver):
         return provided or Environment(loop.time)
 
     def schedule(self) -> None:
-        if not self._pumping and not self._scheduled:
+        if not self.pumping and not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._scheduled_pump)
 

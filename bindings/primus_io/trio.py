@@ -166,7 +166,7 @@ class Driver(RunningDriver):
                 self.note_change()  # `begin` goes on
 
     def schedule(self) -> None:
-        if not self._pumping:
+        if not self.pumping:
             self._wanted.set()
 
     def spawn(self, job: Job) -> None:

@@ -1,1 +1,1 @@
-"""HTTP as data, and the layers every request under the pathname walks. Nothing here reads or writes bytes."""
+"""HTTP as data, and the layers that every request walks. Nothing here reads or writes bytes."""

@@ -22,9 +22,10 @@ def parse_networks(proxies: Iterable[str]) -> tuple[Network, ...]:
 
 
 def client_address(request: Request, trusted: tuple[Network, ...]) -> Address:
-    """Return the socket's address or, if that is a trusted proxy's, the one it forwards.
+    """Return the address of the client.
 
-    That is the rightmost address in ``X-Forwarded-For`` that is not itself a trusted proxy's.
+    This is the address of the socket or, if that belongs to a trusted proxy, the rightmost address in
+    ``X-Forwarded-For`` that does not belong to one.
     """
     peer = request.peer
     if not trusted or not _among(peer.ip, trusted):
@@ -34,7 +35,7 @@ def client_address(request: Request, trusted: tuple[Network, ...]) -> Address:
         try:
             ipaddress.ip_address(ip)
         except ValueError:
-            break  # the proxy wrote something else: what stands before it proves nothing
+            break  # not an address: what is left of it cannot be trusted
         if not _among(ip, trusted):
             return Address(ip, 0)
     return peer

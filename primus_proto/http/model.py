@@ -1,4 +1,4 @@
-"""HTTP as data: `Headers`, `Request`, `Response`; whose a path is, what ``/spec`` says. Nothing is read or written."""
+"""HTTP as data: `Headers`, `Request`, `Response`, and checks of paths and header fields. Nothing is read or written."""
 
 from __future__ import annotations
 
@@ -12,23 +12,36 @@ from urllib.parse import parse_qsl, unquote
 from ..errors import ConfigError
 
 __all__ = [
-    "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "Request", "Response", "check_header",
-    "check_status", "error_response", "is_clean", "json_response", "owns", "text_response", "wants_websocket",
+    "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "Request", "Response", "check_extra_header",
+    "check_header", "check_status", "error_response", "is_clean", "json_response", "owns", "text_response",
+    "wants_websocket",
 ]  # fmt: skip
+
+# The fields that say where a message ends: set by what sends it.
+FRAMING = frozenset(("content-length", "transfer-encoding"))
+# The fields that make a request or an answer what it is. Those of the WebSocket handshake count too.
+CONNECTION = FRAMING | {"host", "connection", "upgrade"}
 
 
 def check_header(name: object, value: object) -> None:
-    """ConfigError unless this is a header field that cannot smuggle another one in (RFC 9110, 5.5 and 5.6.2)."""
+    """Raise ConfigError unless this is a valid header field, without a line break in it (RFC 9110, 5.5 and 5.6.2)."""
     if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise ConfigError(f"not a header field name: {name!r}")
     if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
         raise ConfigError(f"header {name} has a value that cannot be sent: {value!r}")
 
 
-class Headers(Mapping[str, str]):
-    """Header fields: ordered, names compared without regard to case, `get_all` for repeated ones.
+def check_extra_header(name: str, value: object) -> None:
+    """Raise ConfigError unless this header field is valid and can be added to any request or answer."""
+    check_header(name, value)
+    if name.lower() in CONNECTION or name.lower().startswith("sec-websocket-"):
+        raise ConfigError(f"header {name} belongs to the connection and cannot be set")
 
-    A mapping lookup gives the last value of a repeated name.
+
+class Headers(Mapping[str, str]):
+    """Header fields in order, as a mapping whose names ignore case.
+
+    A lookup returns the last value of a repeated name; `get_all` returns them all.
     """
 
     __slots__ = ("_pairs",)
@@ -38,7 +51,7 @@ class Headers(Mapping[str, str]):
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """All fields as (name, value), in order, names as sent."""
+        """All fields as (name, value) pairs, in order, with names as sent."""
         return self._pairs
 
     def get_all(self, name: str) -> list[str]:
@@ -68,7 +81,7 @@ class Headers(Mapping[str, str]):
 
 
 class Address(NamedTuple):
-    """Where a connection comes from. For a Unix socket `ip` is empty and `port` 0."""
+    """The address of a peer. For a Unix socket `ip` is empty and `port` is 0."""
 
     ip: str
     port: int
@@ -104,18 +117,18 @@ class Request:
     ) -> None:
         self.method = method
         self.target = target
-        """The request target as sent: path and query string."""
+        """The request target as sent: the path and the query string."""
         self.headers = headers
         self.peer = peer
-        """The other end of the socket; behind a proxy, the proxy."""
+        """The address of the other end of the socket. Behind a proxy, this is the proxy."""
         self.http_version = http_version
         self.root = root
-        """The path that the server is mounted at in a host that speaks HTTP itself; not a part of `target`."""
+        """The path at which the host mounts the server, such as ASGI's ``root_path``; not a part of `target`."""
         self.context: Any = None
-        """The application's to use: what authorization found out, say."""
+        """Free for the application, for example for what authorization found out."""
         self.opens_session = True
-        """Whether it asks for a new session; False for a request of a session that is open, such as a poll."""
-        self.route: Any = None  # where the transport wants it to go
+        """Whether it asks for a new session. False for a request of an open session, such as a poll."""
+        self.route: Any = None  # the transport's `Route`
         self.path, _, self.query_string = target.partition("?")
         self._pairs: list[tuple[str, str]] | None = None
 
@@ -128,13 +141,13 @@ class Request:
     def query_pairs(self) -> list[tuple[str, str]]:
         """All (key, value) pairs of the query string, decoded, in order."""
         if self._pairs is None:
-            # The number of pairs is bounded by the size of the head.
+            # `Limits.head` bounds the number of pairs.
             self._pairs = parse_qsl(self.query_string, keep_blank_values=True)
         return self._pairs
 
     @property
     def query(self) -> dict[str, str]:
-        """The query as a dict; of a repeated key, the last value."""
+        """The query as a dict, with the last value of a repeated key."""
         return dict(self.query_pairs)
 
     def __repr__(self) -> str:
@@ -150,12 +163,16 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
+        if not 200 <= self.status <= 999:
+            raise ConfigError(f"the status of an answer must be from 200 to 999; got {self.status!r}")
         for name, value in self.headers:
             check_header(name, value)
+            if name.lower() in FRAMING:
+                raise ConfigError(f"header {name} is set when the answer is sent")
 
 
 class Answer(NamedTuple):
-    """A whole HTTP answer as a client received it: unlike `Response`, the peer's words, unchecked."""
+    """A whole HTTP answer as a client received it. Unlike a `Response`, it is not checked."""
 
     status: int
     headers: Headers
@@ -163,20 +180,20 @@ class Answer(NamedTuple):
 
 
 def json_response(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    """An answer whose body is `value` as compact JSON."""
+    """Make an answer whose body is `value` as compact JSON."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
     return Response(status, (("Content-Type", "application/json"), *headers), body)
 
 
 def text_response(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    """A short plain-text answer for a person to read."""
+    """Make a plain-text answer for people to read."""
     return Response(status, (("Content-Type", "text/plain; charset=utf-8"), *headers), text.encode() + b"\n")
 
 
 def error_response(status: int, message: str, authenticate: str | None = None) -> Response:
-    """A refusal in the form Primus gives it: JSON ``{"error": message}`` (protocol 6).
+    """Make a refusal as Primus does: JSON ``{"error": message}`` (protocol 6).
 
-    `authenticate` becomes ``WWW-Authenticate`` when the status is 401.
+    With status 401, `authenticate` becomes ``WWW-Authenticate``.
     """
     headers = (("WWW-Authenticate", authenticate),) if authenticate and status == 401 else ()
     return json_response(status, {"error": message}, headers)
@@ -189,22 +206,22 @@ UPGRADE_REQUIRED = text_response(
 
 
 def wants_websocket(request: Request) -> bool:
-    """Whether a request claims to be a WebSocket handshake; whether it is a good one is for the wire to say."""
+    """Whether a request claims to be a WebSocket handshake. The wire checks whether it is a valid one."""
     return request.method == "GET" and request.is_upgrade
 
 
 def check_status(status: object) -> None:
-    """ConfigError for what cannot refuse a request."""
+    """Raise ConfigError for a status that does not refuse a request."""
     if not isinstance(status, int) or not 400 <= status <= 599:
         raise ConfigError(f"the status of a refusal must be from 400 to 599; got {status!r}")
 
 
 def owns(pathname: str, path: str) -> bool:
-    """Whether `path` is `pathname` or lies under it, by whole segments (protocol 2)."""
+    """Whether `path` is `pathname` or below it. Whole segments are compared (protocol 2)."""
     return path == pathname or path.startswith(pathname + "/")
 
 
 def is_clean(pathname: str, path: str) -> bool:
-    """Whether an owned path is free of dot segments and ``//``, written plainly or percent-encoded."""
+    """Whether a path under the pathname has no dot segments and no ``//``, percent-encoded ones included."""
     rest = unquote(path[len(pathname) :])
     return rest in ("", "/") or {"", ".", ".."}.isdisjoint(rest[1:].removesuffix("/").split("/"))

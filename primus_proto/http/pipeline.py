@@ -1,10 +1,10 @@
 """The request pipeline: the named layers that every request under the pathname walks (protocol 2 and 6).
 
-A layer is ``Request -> Response | Headers | None``: it answers, adds headers to whatever will be answered, or passes. A
-layer that has to wait returns `HOLD`; then the request stays there until `Requests.resume`.
+A layer is a function of the `Request`. It returns a `Response` to answer it, `Headers` to add to any later answer, or
+None to pass it on. A layer that has to wait returns `HOLD`; the request then waits for `Requests.resume`.
 
-The law kept here: all three seams walk the same list. `Pipeline` knows no exchange; `Requests` walks it for hosts that
-have exchanges, the byte endpoint and ASGI among them.
+The law kept here: all three seams walk the same list. `Pipeline` walks it for the message seam, which has no exchanges,
+and `Requests` for the byte and exchange seams.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from ..errors import LocalProtocolError
 from ..limits import Limits
 from ..timers import Timer, Timers
 from ..transports.base import Exchange, Route, ServerTransport
-from .model import CLOSING, Headers, Request, Response, error_response
+from .model import CLOSING, Headers, Request, Response, check_extra_header, error_response
 from .spec import answer_client_library, answer_foreign_path, answer_spec, answer_unclean_path
 
 __all__ = ["HOLD", "Layer", "Outcome", "Pipeline", "PipelineHost", "Requests"]
 
-LATE = error_response(503, "authorization took too long")
-TOO_MANY = error_response(503, "too many requests wait for authorization")
 FAILED = error_response(500, "internal error")
 
 
@@ -34,7 +32,7 @@ class _Hold:
 
 
 HOLD: Final = _Hold()
-"""What a layer returns that has to wait."""
+"""Returned by a layer that has to wait."""
 
 LayerFunction = Callable[[Request], Response | Headers | _Hold | None]
 
@@ -55,7 +53,7 @@ class PipelineHost(Protocol):
 
 @dataclass(slots=True)
 class Layer:
-    """One named layer. `http` and `upgrade` say which requests walk it: plain ones, and those that ask to upgrade."""
+    """One named layer. It sees plain requests if `http` is set, and requests to upgrade if `upgrade` is set."""
 
     name: str
     run: LayerFunction
@@ -64,11 +62,11 @@ class Layer:
 
 
 class Outcome(NamedTuple):
-    """What a walk came to: an answer, or a pass if there is none, or at which layer the request is held."""
+    """The result of a walk: an answer, the number of the layer that holds the request, or neither for a pass."""
 
     answer: Response | None
     headers: tuple[tuple[str, str], ...] = ()
-    """To add to the answer, or to whatever the transport answers."""
+    """Header fields to add to the answer, or to what the transport answers."""
     held: int | None = None
 
 
@@ -88,11 +86,11 @@ class Pipeline:
         ]
 
     def insert(self, layer: Layer, *, before: str) -> None:
-        """Put a layer in front of the one that has the name `before`."""
+        """Insert a layer before the one named `before`."""
         self.layers.insert([each.name for each in self.layers].index(before), layer)
 
     def walk(self, request: Request, start: int = 0) -> Outcome:
-        """Walk a request through the layers from number `start` on. A layer that raises is logged and answered 500."""
+        """Walk a request through the layers, from number `start` on. If one fails, log it and answer 500."""
         upgrade = request.is_upgrade
         headers: tuple[tuple[str, str], ...] = ()
         for index in range(start, len(self.layers)):
@@ -101,6 +99,8 @@ class Pipeline:
                 continue
             try:
                 result = layer.run(request)
+                if result is not HOLD:
+                    check_answer(result)
             except Exception as error:
                 self._host.emit(ev.Logged("error", f"layer {layer.name}: {error!r}"))
                 result = FAILED
@@ -112,7 +112,7 @@ class Pipeline:
                 return Outcome(None, headers, index)
         return Outcome(None, headers)
 
-    # --- built-in layers ---
+    # --- the built-in layers that depend on the server's state ---
 
     def _refuse_while_closing(self, request: Request) -> Response | None:
         return CLOSING if self._host.closing and request.opens_session else None
@@ -122,15 +122,30 @@ class Pipeline:
         return HOLD if which == "all" or (which and request.opens_session) else None
 
 
+def check_answer(answer: object) -> None:
+    """Raise LocalProtocolError for something that must not be returned by a layer, or given to `resume`."""
+    if isinstance(answer, Headers):
+        for name, value in answer.pairs:
+            check_extra_header(name, value)
+    elif not (answer is None or isinstance(answer, Response)):
+        raise LocalProtocolError(f"a request is answered with a Response, Headers or None; got {answer!r}")
+
+
 @dataclass(slots=True)
 class _Held:
     exchange: Exchange
     layer: int
     timer: Timer
 
+    @property
+    def opens_session(self) -> bool:
+        """Whether the transport has seen the request, and it asks for a new session."""
+        request = self.exchange.request
+        return request.route is not None and request.opens_session
+
 
 class Requests:
-    """Requests that arrive as exchanges. Each walks the pipeline; the transport serves those that pass."""
+    """Requests that arrive as exchanges. Each walks the pipeline, and the transport serves those that pass."""
 
     def __init__(self, host: PipelineHost, pipeline: Pipeline, transport: ServerTransport) -> None:
         self._host = host
@@ -138,13 +153,9 @@ class Requests:
         self._transport = transport
         self._last_id = 0
         self._held: dict[int, _Held] = {}
-        self._resumed: list[tuple[_Held, Response | Headers | None]] = []
+        self.resumed: list[tuple[_Held, Response | Headers | None]] = []
+        """Requests for `run` to walk on with."""
         pipeline.insert(Layer("transport", self._route), before="closing")
-
-    @property
-    def idle(self) -> bool:
-        """Whether `run` has nothing to do."""
-        return not self._resumed
 
     def request(self, exchange: Exchange, *, now: float) -> None:
         """A request's head is complete."""
@@ -152,31 +163,34 @@ class Requests:
 
     def resume(self, id: int, answer: Response | Headers | None = None) -> bool:
         """See `ByteServer.resume`."""
+        check_answer(answer)
         if not 0 < id <= self._last_id:
             raise LocalProtocolError(f"no request {id} was ever held")
         held = self._forget(id)
         if held is None:
             return False
-        self._resumed.append((held, answer))
+        self.resumed.append((held, answer))
         return True
 
     def run(self, *, now: float) -> None:
         """Walk on with the requests that were resumed."""
-        resumed, self._resumed = self._resumed, []
+        resumed, self.resumed = self.resumed, []
         for held, answer in resumed:
             exchange = held.exchange
+            if not exchange.open:
+                continue  # the peer has left since
             if isinstance(answer, Headers):
                 exchange.extra_headers += answer.pairs
             if isinstance(answer, Response):
                 _respond(exchange, answer, True, now)
-            elif self._host.closing and exchange.request.opens_session:
+            elif self._host.closing and held.opens_session:
                 _respond(exchange, CLOSING, True, now)
             else:
                 self._walk(exchange, held.layer + 1, True, now)
 
     def close(self, *, now: float) -> None:
-        """The server is closing: requests for a new session wait no longer."""
-        for id in [id for id, held in self._held.items() if held.exchange.request.opens_session]:
+        """The server is closing: turn away held requests for a new session."""
+        for id in [id for id, held in self._held.items() if held.opens_session]:
             self._turn_away(id, CLOSING, now)
 
     # --- inside ---
@@ -201,15 +215,17 @@ class Requests:
 
     def _hold(self, exchange: Exchange, layer: int, now: float) -> Response | None:
         limits = self._host.limits
+        name = self._pipeline.layers[layer].name
         if len(self._held) >= limits.authorizations:
-            return TOO_MANY
+            return error_response(503, f"too many requests wait for {name}")
         self._last_id += 1
         id = self._last_id
-        timer = self._host.timers.new(lambda now: self._turn_away(id, LATE, now))
+        late = error_response(503, f"{name} took too long")
+        timer = self._host.timers.new(lambda now: self._turn_away(id, late, now))
         timer.set(now + limits.authorization)
         self._held[id] = _Held(exchange, layer, timer)
         exchange.on_gone = lambda now: self._gone(id)
-        self._host.emit(ev.RequestHeld(id, self._pipeline.layers[layer].name, exchange.request))
+        self._host.emit(ev.RequestHeld(id, name, exchange.request))
         return None
 
     def _pass_on(self, exchange: Exchange, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What the server answers before authorization: foreign and unclean paths, ``/spec`` and ``primus.js`` (protocol 2)."""
+"""The layers that answer before authorization: wrong and unclean paths, ``/spec`` and ``primus.js`` (protocol 2)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from .model import CLOSING, Request, Response, is_clean, json_response, owns, te
 
 __all__ = ["answer_client_library", "answer_foreign_path", "answer_spec", "answer_unclean_path", "spec_response"]
 
-# What `/spec` reports: the release of happn-primus, or of primus, whose protocol this is (protocol 2).
+# The version that `/spec` reports is that of the happn-primus or primus whose protocol is spoken (protocol 2).
 SPEC_VERSIONS = {"primus6": "6.1.0", "primus": "8.0.9"}
 SPEC_VERSION = "6.0.1"
 SPEC_TIMEOUT_MS = 35000
 
 
 def spec_response(config: ServerConfig, root: str = "") -> Response:
-    """What ``GET <pathname>/spec`` answers (protocol 2); its last member tells a client the dialect (protocol 3.5).
+    """The answer to ``GET <pathname>/spec`` (protocol 2). Its last member tells a client the dialect (protocol 3.5).
 
-    `root` is what the client must put in front of the pathname.
+    `root` is the path at which a host mounts the server; clients need it before the pathname.
     """
     spec: dict[str, object] = {
         "version": SPEC_VERSIONS.get(config.dialect, SPEC_VERSION),
@@ -30,7 +30,7 @@ def spec_response(config: ServerConfig, root: str = "") -> Response:
     elif config.dialect == "primus6":
         spec["timeout"] = config.timeout and round(config.timeout * 1000)
     else:
-        spec["timeout"] = SPEC_TIMEOUT_MS  # where each client brings its own, this is for show
+        spec["timeout"] = SPEC_TIMEOUT_MS  # informative: each client sends its own in the URL
     return json_response(200, spec)
 
 
@@ -38,21 +38,21 @@ def answer_foreign_path(config: ServerConfig, request: Request) -> Response | No
     """Answer 404 to a request that is not under the pathname."""
     if owns(config.pathname, request.path):
         return None
-    return text_response(404, "Not Found: nothing here but Primus, under another path")
+    return text_response(404, "Not Found: Primus answers under another path")
 
 
 def answer_unclean_path(config: ServerConfig, request: Request) -> Response | None:
     """Answer 400 to a path under the pathname that has dot segments or empty ones."""
     if is_clean(config.pathname, request.path):
         return None
-    return text_response(400, "Bad Request: dot segments and empty segments are not followed")
+    return text_response(400, "Bad Request: the path has dot segments or empty segments")
 
 
 def answer_client_library(config: ServerConfig, request: Request) -> Response | None:
-    """Answer a request for ``primus.js``, which this server does not have."""
+    """Answer 404 to a request for ``primus.js``, which this server does not have."""
     if request.path != config.pathname + "/primus.js":
         return None
-    return text_response(404, "Not Found: this server does not carry the JavaScript client library")
+    return text_response(404, "Not Found: this server does not have the JavaScript client library")
 
 
 def answer_spec(config: ServerConfig, request: Request, closing: bool) -> Response | None:

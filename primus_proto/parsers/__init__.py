@@ -1,6 +1,6 @@
-"""Parsers: how a value becomes a message and back. Both ends must use the same one (protocol 1).
+"""Parsers, which encode values to messages and decode them. Both ends must use the same one (protocol 1).
 
-`JSON` is the default. A parser of one's own is any object with the members of `Parser`.
+The default is `JSON`. Any object with the members of `Parser` can be used as a parser.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ __all__ = ["PARSERS", "JSONParser", "Parser", "get_parser"]
 
 @runtime_checkable
 class Parser(Protocol):
-    """What the core needs of a parser. It must be pure: no waiting, no state that a peer could fill.
+    """Encodes and decodes messages. It must not wait, and must not keep state that a peer could make grow.
 
-    An exception from `encode` reaches the caller of `write` as an `EncodeError`; one from `decode` becomes an
-    error event, and the message is discarded.
+    An exception from `encode` is raised from `write` as an `EncodeError`. One from `decode` becomes an `error` event,
+    and the message is discarded.
     """
 
     @property
     def name(self) -> str:
-        """What ``/spec`` calls it."""
+        """The name that ``/spec`` reports, in lower case."""
 
     @property
     def binary(self) -> bool:
-        """Whether `encode` makes bytes: some transports carry text only."""
+        """Whether `encode` may return bytes, which some transports cannot carry."""
 
     def encode(self, value: Any) -> str | bytes:
-        """Text for a text message, bytes for a binary one."""
+        """Encode a value: return str for a text message, bytes for a binary one."""
 
     def decode(self, data: str | bytes) -> Any:
-        """The value of one message, text or binary."""
+        """Decode one message, text or binary."""
 
 
 PARSERS: dict[str, Parser] = {"json": JSONParser()}
 
 
 def get_parser(parser: str | Parser) -> Parser:
-    """The parser of that name, in any letter case, or the parser given; ConfigError where there is none."""
+    """Find a parser by name, in any letter case, or check the one given. Raises ConfigError if there is none."""
     if isinstance(parser, type) or not isinstance(parser, str | Parser):
         raise ConfigError(f"parser must be a name or have name, binary, encode and decode; got {parser!r}")
     if not isinstance(parser, str):

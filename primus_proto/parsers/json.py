@@ -1,14 +1,18 @@
-"""The JSON parser: what JavaScript's JSON knows, no more and no less (protocol 1)."""
+"""The JSON parser, which accepts exactly what JavaScript's JSON accepts (protocol 1)."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 from ..errors import DecodeError, EncodeError
 
 __all__ = ["JSONParser"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -22,38 +26,62 @@ def _finite(text: str) -> float:
     return number
 
 
+def _unknown(value: object) -> NoReturn:
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
 class JSONParser:
-    """JSON in text messages; a binary message is handed over undecoded, as bytes."""
+    """Encodes values as JSON in text messages. A binary message is passed on as bytes, undecoded."""
 
     name = "JSON"
     binary = False
 
     def __init__(self) -> None:
-        # json.dumps(separators=...) and json.loads(parse_float=...) would build one of these for each message.
-        self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-        self._decode = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
+        # json.loads and json.dumps would build a scanner and an encoder for each message.
+        self._decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+        self._scan = self._decoder.scan_once  # type: ignore[attr-defined]  # typeshed leaves it out
+        self._markers: dict[int, Any] = {}  # the containers an encoder is in the midst of, to find circles
+        make = getattr(json.encoder, "c_make_encoder", None)  # CPython's; other interpreters have their own way
+        self._fast = make and make(self._markers, _unknown, encode_basestring, None, ":", ",", False, False, False)
+        self._slow = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
     def encode(self, value: Any) -> str:
-        """Compact JSON text; EncodeError for what JSON cannot say (bytes, NaN, sets, loops, lone surrogates)."""
+        """Encode as compact JSON. Raises EncodeError for bytes, sets, NaN, infinities and loops."""
         try:
-            text = self._encode(value)
-            if not text.isascii():
-                text.encode()  # a lone surrogate cannot travel in a text frame
-                # Legal JSON, but line ends in the JavaScript that older peers evaluate.
-                text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+            fast = self._fast if type(value) is not str else None
+            text = "".join(fast(value, 0)) if fast is not None else self._slow(value)
         except (TypeError, ValueError, RecursionError) as error:
+            self._markers.clear()
             hint = "; JSON has no bytes" if isinstance(value, bytes | bytearray | memoryview) else ""
             raise EncodeError(f"cannot encode as JSON: {error}{hint}") from error
-        return text
+        except BaseException:
+            self._markers.clear()
+            raise
+        return text if text.isascii() else _escaped(text)
 
     def decode(self, data: str | bytes) -> Any:
-        """The value of a text message, or the bytes of a binary one; DecodeError where it is not JSON."""
-        if not isinstance(data, str):
+        """Decode a text message; return the bytes of a binary one. Raises DecodeError for text that is not JSON."""
+        if type(data) is not str:
             return data
         try:
-            value = self._decode(data)
-            if "\\ud" in data or "\\uD" in data:
-                self._encode(value).encode()  # refuses lone surrogates, wherever they hide
+            value, end = self._scan(data, 0)
+            if end == len(data):
+                return value
+        except StopIteration:
+            pass  # whitespace in front, or nothing: for the decoder to say
         except (ValueError, RecursionError) as error:
             raise DecodeError(f"not JSON: {error}", data) from error
-        return value
+        try:
+            return self._decoder.decode(data)
+        except (ValueError, RecursionError) as error:
+            raise DecodeError(f"not JSON: {error}", data) from error
+
+
+def _escaped(text: str) -> str:
+    """Escape what JSON allows and a text frame, or the JavaScript that older peers evaluate, does not."""
+    text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as a cut emoji has it
+        text = _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return text

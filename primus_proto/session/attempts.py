@@ -1,6 +1,6 @@
-"""`Attempts`: when a client tries to connect, how long it waits, and when it gives up (protocol 4.3, 4.4 and 4.6).
+"""`Attempts`: when a client tries to connect, and when it gives up (protocol 4.3, 4.4 and 4.6).
 
-The law kept here: at most one attempt is under way, and nothing but this object asks for one.
+The law kept here: at most one attempt is under way, and only this object starts one.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ class ConnectingClient(Protocol):
     def epoch_ms(self, now: float) -> int: ...
 
     def command(self, command: Connect | Abort[None]) -> None:
-        """Give a command."""
+        """Queue a command."""
 
     def give_up(self, reason: CloseReason) -> None:
-        """The client ends."""
+        """End the client."""
 
     def move(self, trigger: ClientTrigger) -> None:
         """Take a step in the state table."""
 
     def set_ready_state(self, state: ReadyState) -> None:
-        """Set `ready_state`, and tell of the change."""
+        """Set `ready_state`, and emit an event if it changes."""
 
 
 class Attempts:
-    """The first attempt after an `open`, and those of the reconnect procedures that follow."""
+    """Makes the first attempt after an `open`, and those of the reconnect procedures that follow."""
 
     def __init__(self, client: ConnectingClient) -> None:
         self._client = client
@@ -71,12 +71,12 @@ class Attempts:
         self._schedule(now)
 
     def succeeded(self, now: float) -> ev.Reconnected | None:
-        """The attempt led to a connection; returns the event for one of a reconnect procedure."""
+        """The attempt succeeded. Returns an event if it belonged to a reconnect procedure."""
         self._limit.cancel()
         return ev.Reconnected(*self._backoff.progress(now)) if self._client.state is _S.RECONNECTING else None
 
     def failed(self, error: PrimusError, now: float) -> None:
-        """The attempt failed; ignored where none is under way."""
+        """The attempt failed. Ignored if none is under way."""
         client = self._client
         if client.state is _S.CONNECTING:
             client.emit(ev.ErrorOccurred(error))
@@ -93,12 +93,12 @@ class Attempts:
             self._schedule(now)
 
     def stop(self) -> None:
-        """Wait for nothing any longer."""
+        """Stop all timers."""
         self._limit.cancel()
         self._delay.cancel()
 
     def reset(self) -> None:
-        """The client is at its end: forget how many attempts there were."""
+        """Forget how many attempts there were: the client has ended."""
         self._backoff.reset()
 
     # --- inside ---

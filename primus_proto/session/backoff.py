@@ -1,7 +1,7 @@
-"""Reconnecting's arithmetic: when the next attempt is made, and which one it is (protocol 4.6).
+"""The back-off: how long to wait before the next attempt to reconnect, and how many there are (protocol 4.6).
 
-The law kept here: a server that takes connections only to drop them gets no more attempts, and no shorter delays,
-than one that refuses them.
+The law kept here: a server that accepts connections and drops them at once gets no more attempts, and no shorter
+delays, than one that refuses them.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from ..errors import PrimusError
 
 __all__ = ["Backoff", "reconnect_delay"]
 
-# A finite cap, so that an overflowing power still ends in a timer that fires: thirty years.
+# A finite cap, so that a timer is set even if the power overflows: thirty years.
 LONGEST_DELAY = 1e9
 
-# A connection must have lasted this long, or `min` if that is longer, before the attempts are counted anew.
+# A connection must have lasted this long, or `min` if that is longer, for the count of attempts to start again.
 STABLE_AFTER = 5.0
 
 
 def reconnect_delay(attempt: int, *, min: float, max: float, factor: float, rng: random.Random) -> float:
-    """Seconds to wait before reconnect attempt number `attempt` (counted from 1).
+    """Seconds to wait before attempt number `attempt`, counted from 1.
 
-    The first waits exactly `min`; later ones ``(1 + r) * min * factor ** (attempt - 1)`` with r drawn from
-    [0, 1), rounded to whole milliseconds as the original does, and never more than `max`.
+    The first attempt waits exactly `min`, later ones ``(1 + r) * min * factor ** (attempt - 1)`` with r drawn from
+    [0, 1), rounded to whole milliseconds as Primus does, and at most `max`.
     """
     if attempt == 1:
         return min
@@ -37,7 +37,7 @@ def reconnect_delay(attempt: int, *, min: float, max: float, factor: float, rng:
 
 
 class Backoff:
-    """Counts the attempts of one client's reconnect procedures, and remembers when and why one began."""
+    """Counts the attempts of a reconnect procedure, and keeps when and why it began."""
 
     def __init__(self, config: ClientConfig, rng: random.Random) -> None:
         self._config = config
@@ -46,17 +46,17 @@ class Backoff:
         self._delay = 0.0
         self._start = 0.0
         self.error: PrimusError | None = None
-        """What failed last; None where the network was only said to be gone."""
+        """What failed last; None if the host only said that the network is gone."""
 
     def begin(self, error: PrimusError | None, *, now: float, lasted: float) -> None:
-        """A procedure begins, after a connection that had been open for `lasted` seconds."""
+        """Begin a procedure, after a connection that was open for `lasted` seconds."""
         if lasted >= max(self._config.min, STABLE_AFTER):
             self._attempt = 0
         self._start = now
         self.error = error
 
     def next(self) -> float | None:
-        """Seconds until the next attempt; None when all are used up."""
+        """Count one more attempt, and return the seconds until it; None if none is left."""
         config = self._config
         if config.retries is not None and self._attempt >= config.retries:
             return None
@@ -67,7 +67,7 @@ class Backoff:
         return self._delay
 
     def reset(self) -> None:
-        """The client is at its end: forget everything."""
+        """Forget everything: the client has ended."""
         self._attempt = 0
         self._delay = 0.0
         self.error = None

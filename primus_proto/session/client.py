@@ -88,7 +88,7 @@ class Client(Core, Link):
             return False
         if self._pipe is None:
             dropped = self._queue.put(message)
-            self._high = self._high or self._queue.size > self._limit // 2
+            self.needs_drain = self.needs_drain or self._queue.size > self._limit // 2
             self._report_dropped([each.payload for each in dropped], "the queue is full")
             return message not in dropped
         if self._pipe.buffered > self._limit:
@@ -269,7 +269,7 @@ class Client(Core, Link):
         assert self._pipe is not None
         self._say(self._pipe, name, value)
 
-    def silence(self, missed: str, now: float) -> None:
+    def heartbeat_lost(self, missed: str, now: float) -> None:
         """The server is taken for dead; `missed` says what did not come."""
         self.online = False
         self.emit(ev.WentOffline())
@@ -348,7 +348,7 @@ class Client(Core, Link):
         self._attempts.reset()
         self.close_reason = reason
         self._report_dropped([each.payload for each in self._queue.take_all()], "the client ended")
-        self._high = False
+        self.needs_drain = False
         self.emit(ev.Ended(reason))
 
     def _let_go(self) -> None:

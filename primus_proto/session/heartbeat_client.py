@@ -1,8 +1,8 @@
-"""A client's heartbeat: who pings whom, and what silence means. One class for each dialect (protocol 3.1, 3.4, 3.5).
+"""A client's heartbeat: which end sends pings, and when the server is lost (protocol 3.1, 3.4 and 3.5).
 
-The laws kept here: a heartbeat decides from what came and from the time, and acts through its client alone; no ping
-before the last one was answered, so that none can pile up; and whoever does not read holds no silence against the other
-end, nor keeps silent itself.
+There is one class for each dialect. The laws kept here: a heartbeat depends only on what arrived and on the time, and
+acts only through its client. No ping is sent before the last one was answered, so that none can pile up. While reading
+is paused, missed heartbeats are not counted and our own are still sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["DEFAULT_PING", "DEFAULT_PONG", "ClientHeartbeat", "HeartbeatClient",
 DEFAULT_PING = 25.0
 DEFAULT_PONG = 10.0
 DEFAULT_PING_TIMEOUT = 45.0
-PONG_SKIP = 1.0  # for how long after a pong a happn server answers no ping, unless it is set otherwise
+PONG_SKIP = 1.0  # seconds after a pong in which a happn server answers no ping, by default
 
 
 class HeartbeatClient(Protocol):
@@ -39,29 +39,29 @@ class HeartbeatClient(Protocol):
     def say(self, name: str, value: str) -> None:
         """Send a protocol message."""
 
-    def silence(self, missed: str, now: float) -> None:
-        """The server is taken for dead; `missed` says what did not come."""
+    def heartbeat_lost(self, missed: str, now: float) -> None:
+        """The server counts as lost; `missed` says what did not arrive."""
 
 
 def client_heartbeat(client: HeartbeatClient) -> ClientHeartbeat:
-    """The heartbeat a client begins with: the configured dialect's, `happn` where that is to be found out."""
+    """Make the first heartbeat of a client: that of its dialect, or `happn` until the server's dialect is known."""
     return _answering(client) if client.config.dialect == "primus" else _pinging(client)
 
 
 def _pinging(client: HeartbeatClient, ping: float = DEFAULT_PING) -> ClientHeartbeat:
-    """What the user has set wins over `ping`."""
+    """Make a heartbeat that sends pings. The user's option `ping` takes precedence over the argument."""
     return PingingHeartbeat(client, ping if client.config.ping is None else client.config.ping)
 
 
 def _answering(client: HeartbeatClient, timeout: float = DEFAULT_PING_TIMEOUT) -> ClientHeartbeat:
-    """What the user has set wins over `timeout`."""
+    """Make a heartbeat that answers pings. The user's option `ping_timeout` takes precedence over the argument."""
     return AnsweringHeartbeat(client, timeout if client.config.ping_timeout is None else client.config.ping_timeout)
 
 
 def _told(client: HeartbeatClient, spec: Mapping[str, Any]) -> ClientHeartbeat | None:
-    """The heartbeat that a server's ``/spec`` asks for (protocol 3.5); None where it does not tell.
+    """Make the heartbeat that a server's ``/spec`` asks for (protocol 3.5); None if it does not say.
 
-    A server cannot ask for a storm of pings.
+    The interval is at least `Limits.heartbeat_min`, so a server cannot make its clients send a flood of pings.
     """
     least = client.limits.heartbeat_min
     if "pingInterval" in spec:
@@ -70,13 +70,13 @@ def _told(client: HeartbeatClient, spec: Mapping[str, Any]) -> ClientHeartbeat |
     timeout = _seconds(spec.get("timeout"))
     if timeout is None:
         return None
-    if timeout == 0:  # pings are answered all the same, and a server of happn-primus waits for them
+    if timeout == 0:  # such a server still answers pings, and one of happn-primus waits for them
         return _pinging(client)
     return _pinging(client, max(min(DEFAULT_PING, timeout - 10 if timeout > 20 else timeout / 2), least))
 
 
 def _seconds(milliseconds: object) -> float | None:
-    """A duration in a spec: 0 for false, None for what is none."""
+    """Read a duration in a spec. False is 0; anything invalid is None."""
     if milliseconds is False:
         return 0.0
     if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and 0 <= milliseconds < 1e15:
@@ -85,22 +85,22 @@ def _seconds(milliseconds: object) -> float | None:
 
 
 class ClientHeartbeat(ABC):
-    """A client's heartbeat. The dialects say what its timers are, and what they mean."""
+    """A client's heartbeat. The dialects add the timers."""
 
     def __init__(self, client: HeartbeatClient, period: float) -> None:
         self._client = client
-        self._period = period  # what its timer is set to; 0: not at all
-        self._since = 0.0  # from when on that counts: the open, or the last sign of life since
+        self._period = period  # seconds; 0: no timer
+        self._since = 0.0  # the start of the current period: the open, or the last sign of life
         self._paused = False
-        self._excused = False  # there was a pause since the timer was set: what is missed may be there, unread
-        self._proven = False  # a sign of life came on this connection, as this dialect has it
+        self._excused = False  # reading was paused since the timer was set: what is missed may be waiting unread
+        self._proven = False  # a sign of life of this dialect came on this connection
 
     @abstractmethod
     def start(self, now: float) -> None:
         """The connection is open."""
 
     def learn(self, spec: Mapping[str, Any], now: float) -> None:
-        """The server has told what it is: give way to the heartbeat that suits it."""
+        """The server has sent its spec: change to the heartbeat that suits it."""
         told = _told(self._client, spec)
         if told is not None and (type(told), told._period) != (type(self), self._period):
             self._become(told, now)
@@ -117,13 +117,13 @@ class ClientHeartbeat(ABC):
         return heartbeat
 
     def take_over(self, other: ClientHeartbeat, now: float) -> None:
-        """Start in another one's place, on an open connection."""
+        """Start in place of another heartbeat, on an open connection."""
         self.start(now)
 
     def stop(self) -> ClientHeartbeat:
-        """The connection is gone; returns the heartbeat to begin the next one with.
+        """The connection is gone. Returns the heartbeat for the next one.
 
-        What was learned holds if this connection bore it out. Else it may be wrong, and no answer set it right.
+        What was learned about the server is kept if a sign of life on this connection confirmed it.
         """
         self._cancel()
         proven, self._proven = self._proven, False
@@ -143,15 +143,15 @@ class ClientHeartbeat(ABC):
 
     @abstractmethod
     def ping(self, value: str, now: float) -> bool:
-        """A ``primus::ping::`` came. False: it means nothing in this dialect."""
+        """A ``primus::ping::`` arrived. Returns False if it has no meaning in this dialect."""
 
     def pong(self, value: str, now: float) -> bool:
-        """A ``primus::pong::`` came. False: it means nothing in this dialect."""
+        """A ``primus::pong::`` arrived. Returns False if it has no meaning in this dialect."""
         return False
 
 
 class PingingHeartbeat(ClientHeartbeat):
-    """`happn` and `primus6`: sends a ping some time after each pong, and misses the next pong (protocol 3.1)."""
+    """`happn` and `primus6`: sends a ping some time after each pong, and waits for the next pong (protocol 3.1)."""
 
     def __init__(self, client: HeartbeatClient, period: float) -> None:
         super().__init__(client, period)
@@ -167,7 +167,7 @@ class PingingHeartbeat(ClientHeartbeat):
             self._ping_timer.set(now + self._period)
 
     def take_over(self, other: ClientHeartbeat, now: float) -> None:
-        # The server has counted all along: what was learned late must not make the ping late.
+        # The server counts from the open. A dialect that becomes known late must not make the ping late.
         self.start(other._since)
 
     def _cancel(self) -> None:
@@ -177,19 +177,19 @@ class PingingHeartbeat(ClientHeartbeat):
     def ping(self, value: str, now: float) -> bool:
         if self._client.config.dialect != "auto":
             return False
-        self._become(_answering(self._client), now)  # only a server of that dialect pings
+        self._become(_answering(self._client), now)  # only a server of dialect primus sends pings
         return self._client.heartbeat.ping(value, now)
 
     def pong(self, value: str, now: float) -> bool:
-        # Only the pong for the outstanding ping says anything of the latency.
+        # Only the pong for the outstanding ping measures the latency.
         if self._sent is not None and self._sent[0] == value:
             self._client.latency = now - self._sent[1]
         self._proven = True
         if min(self._ping_timer.due, self._pong_timer.due) < now:
-            self._excused = True  # this end has not run, so the pong may have waited
+            self._excused = True  # this process was suspended or late, so the pong may have waited
         if self._excused:
-            # A pong that waited unread says nothing of now: with it as the start, the next ping could come too late.
-            # Nor may that follow a pong so closely that a server takes it for one that it has answered (protocol 3.2).
+            # The pong may have waited unread, so the next ping must not be timed from now: it could be too late. But it
+            # must not follow the pong so closely that the server answers both pings at once (protocol 3.2).
             self.start(max(self._since, now + min(PONG_SKIP, self._period / 2) - self._period))
         else:
             self.start(now)
@@ -201,7 +201,7 @@ class PingingHeartbeat(ClientHeartbeat):
         self._since = now
         self._client.say("ping", value)
         if self._paused:
-            # No pong will be seen, but the server must go on hearing from us.
+            # The pong will not be read, but the server still needs our pings.
             self._ping_timer.set(now + self._period)
         else:
             self._excused = False
@@ -211,11 +211,11 @@ class PingingHeartbeat(ClientHeartbeat):
         if self._excused:
             self._ping_due(now)
         else:
-            self._client.silence("the server did not answer a ping in time", now)
+            self._client.heartbeat_lost("the server did not answer a ping in time", now)
 
 
 class AnsweringHeartbeat(ClientHeartbeat):
-    """`primus`, 7 and later: answers the server's pings, and misses the next one (protocol 3.4)."""
+    """`primus`, 7 and later: answers the server's pings, and waits for the next one (protocol 3.4)."""
 
     def __init__(self, client: HeartbeatClient, period: float) -> None:
         super().__init__(client, period)
@@ -238,10 +238,10 @@ class AnsweringHeartbeat(ClientHeartbeat):
 
     def _expired(self, now: float) -> None:
         if self._paused:
-            # No ping will be seen, but the server must go on hearing from us, before each second one of its own.
+            # The ping will not be read, but the server still needs our pongs, before every second ping of its own.
             self._client.say("pong", str(self._client.epoch_ms(now)))
             self._timer.set(now + self._period / 2)
         elif self._excused:
             self.start(now)
         else:
-            self._client.silence("the server sent no ping in time", now)
+            self._client.heartbeat_lost("the server sent no ping in time", now)

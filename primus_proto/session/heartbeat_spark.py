@@ -1,7 +1,7 @@
-"""A spark's heartbeat: who pings whom, and what silence means. One class for each dialect (protocol 3.2 to 3.5).
+"""A spark's heartbeat: which end sends pings, and when the client is lost (protocol 3.2 to 3.5).
 
-The laws kept here: a heartbeat decides from what came and from the time, and acts through its spark alone; and whoever
-does not read holds no silence against the other end, nor keeps silent itself.
+There is one class for each dialect. The laws kept here: a heartbeat depends only on what arrived and on the time, and
+acts only through its spark. While reading is paused, missed heartbeats are not counted and our own are still sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["SparkHeartbeat", "learned_heartbeat", "spark_heartbeat"]
 
 
 def learned_heartbeat(request: Request) -> tuple[float, float] | None:
-    """The client's (ping, pong) in seconds from its connect URL; None: it has no heartbeat (protocol 3.2)."""
+    """Read (ping, pong), in seconds, from a client's connect URL; None if it has no heartbeat (protocol 3.2)."""
     ping = _milliseconds(request, "ping", DEFAULT_PING)
     pong = _milliseconds(request, "pong", DEFAULT_PONG)
     return None if not ping else (ping, pong)
@@ -37,7 +37,7 @@ def _milliseconds(request: Request, key: str, default: float) -> float:
 
 
 def spark_heartbeat(spark: Spark) -> SparkHeartbeat:
-    """The heartbeat for a new spark: the configured dialect's, or the one its connect URL tells (protocol 3.5)."""
+    """Make the heartbeat of a new spark, by the configured dialect or by its connect URL (protocol 3.5)."""
     dialect = spark.server.config.dialect
     if dialect == "auto":
         keys = {key for key, _ in spark.request.query_pairs}
@@ -46,11 +46,11 @@ def spark_heartbeat(spark: Spark) -> SparkHeartbeat:
 
 
 class SparkHeartbeat:
-    """A spark's heartbeat. By itself it judges nobody; the dialects add their timers."""
+    """A spark's heartbeat. The dialects add the timers."""
 
     dialect = ""
     hears_all = False
-    """Whether every message is a sign of life, so that `heard` must be called for each."""
+    """Whether every message is a sign of life. Then `heard` must be called for each."""
 
     __slots__ = ("_excused", "_paused", "_spark", "_timer", "skipped", "timeout")
 
@@ -58,14 +58,14 @@ class SparkHeartbeat:
         self._spark = spark
         self._timer = spark.server.timers.new(self._expired)
         self._paused = False
-        self._excused = False  # there was a pause since the timer was set: a sign of life may be there, unread
+        self._excused = False  # reading was paused since the timer was set: a sign of life may be waiting unread
         self.timeout: float | None = None
-        """Seconds of silence that count as one missed heartbeat; None: silence is no fault."""
+        """Seconds without a sign of life that count as one missed heartbeat; None: none is needed."""
         self.skipped = 0
-        """Heartbeats missed in a row."""
+        """How many heartbeats were missed in a row."""
 
     def start(self, now: float) -> None:
-        """The spark has opened, or the dialect has become known."""
+        """The spark has opened, or its dialect has become known."""
         if self.timeout is not None:
             self._timer.set(now + self.timeout)
 
@@ -82,18 +82,18 @@ class SparkHeartbeat:
         self._paused = False
 
     def heard(self, now: float) -> None:
-        """A message came, whatever it was."""
+        """A message of any kind arrived."""
 
     def ping(self, value: str, now: float) -> bool:
-        """A ``primus::ping::`` came. False: it means nothing in this dialect."""
+        """A ``primus::ping::`` arrived. Returns False if it has no meaning in this dialect."""
         return False
 
     def pong(self, now: float) -> bool:
-        """A ``primus::pong::`` came. False: it means nothing in this dialect."""
+        """A ``primus::pong::`` arrived. Returns False if it has no meaning in this dialect."""
         return False
 
     def beat(self, now: float) -> None:
-        """A sign of life, such as a WebSocket ping."""
+        """A sign of life arrived, such as a WebSocket ping."""
         self._alive()
 
     def _alive(self) -> None:
@@ -110,16 +110,16 @@ class SparkHeartbeat:
             self.missed(now)
 
     def excuse(self, now: float) -> None:
-        """Silence, but we did not listen."""
+        """No sign of life was read, but reading was paused."""
         self.start(now)
 
     def missed(self, now: float) -> None:
-        """Silence."""
+        """No sign of life arrived in time."""
         self._spark.flatline(None)
 
 
 class HappnHeartbeat(SparkHeartbeat):
-    """`happn`: the client pings, and told its times in the connect URL (protocol 3.2)."""
+    """`happn`: the client sends pings, at the times in its connect URL (protocol 3.2)."""
 
     dialect = "happn"
     __slots__ = ("_heard", "_last_pong", "_longest", "_pong_skip")
@@ -133,20 +133,20 @@ class HappnHeartbeat(SparkHeartbeat):
         learned = learned_heartbeat(spark.request)
         if learned is not None:
             ping, pong = learned
-            # Not cut to `heartbeat_max`: a pong before the client's ping is due would put that off, again and again.
+            # Not cut to `heartbeat_max`: each pong that we send before the client's ping is due would delay that ping.
             self.timeout = min(max(ping + pong / 2, config.limits.heartbeat_min), self._longest)
-            # De-duplicating over more than the client's own interval would kill healthy clients.
+            # Leaving pings unanswered for longer than the client's own interval would make healthy clients give up.
             self._pong_skip = min(self._pong_skip, ping / 2)
 
     def start(self, now: float) -> None:
-        self._heard = now  # when the silence began
+        self._heard = now  # the time of the last sign of life
         self._arm(now)
 
     def ping(self, value: str, now: float) -> bool:
         self._pong(value, now)
         self._alive()
         self._heard = now
-        # Not from now: the client counts from the last pong too, so the next unsolicited one could come too late.
+        # Not from now: the client counts from the last pong too, so the next pong of ours could be too late.
         self._arm(self._last_pong)
         return True
 
@@ -168,7 +168,7 @@ class HappnHeartbeat(SparkHeartbeat):
         self._unasked(now)
 
     def _unasked(self, now: float) -> None:
-        """The pong that keeps the client from giving us up while its ping is on the way."""
+        """Send a pong that was not asked for, so that the client does not give up while its ping is on the way."""
         self._arm(now)
         self._pong(str(self._spark.server.epoch_ms(now)), now)
 
@@ -183,7 +183,7 @@ class HappnHeartbeat(SparkHeartbeat):
 
 
 class Primus6Heartbeat(SparkHeartbeat):
-    """`primus6`: the client pings, every message is a sign of life, and one timeout is the end (protocol 3.3)."""
+    """`primus6`: the client sends pings, every message is a sign of life, one timeout ends the spark (protocol 3.3)."""
 
     dialect = "primus6"
     hears_all = True
@@ -206,7 +206,7 @@ class Primus6Heartbeat(SparkHeartbeat):
 
 
 class PrimusHeartbeat(SparkHeartbeat):
-    """`primus`, 7 and later: the server pings, and ends whoever has not answered by the next ping (protocol 3.4)."""
+    """`primus`, 7 and later: the server sends pings, and a client that misses one of them is lost (protocol 3.4)."""
 
     dialect = "primus"
     __slots__ = ("_answered",)
@@ -234,14 +234,14 @@ class PrimusHeartbeat(SparkHeartbeat):
             self._spark.flatline(None)
 
     def send(self, now: float) -> None:
-        """Ping the client; it has until the next ping to answer."""
+        """Send a ping. The client has until the next one to answer it."""
         self._answered = False
         self.start(now)
         self._spark.say("ping", str(self._spark.server.epoch_ms(now)))
 
 
 class UndecidedHeartbeat(SparkHeartbeat):
-    """A client whose URL does not tell its dialect: nothing unasked until it does (protocol 3.5)."""
+    """A client whose dialect is not known yet. Nothing is sent to it unasked until it is (protocol 3.5)."""
 
     dialect = "auto"
     __slots__ = ()
@@ -256,7 +256,7 @@ class UndecidedHeartbeat(SparkHeartbeat):
         return heartbeat.ping(value, now)
 
     def _expired(self, now: float) -> None:
-        # A pause puts nothing off: whoever's ping is still unread has given up by now, whoever waits for one soon will.
+        # Paused or not: a client whose ping is still unread has given up by now, one that waits for a ping soon will.
         heartbeat = PrimusHeartbeat(self._spark)
         self._become(heartbeat, now)
         if heartbeat.timeout is not None:

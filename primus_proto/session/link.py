@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ..errors import DecodeError, EncodeError, PrimusError
 from ..parsers import Parser
 from ..transports.pipe import Pipe
-from .messages import PREFIX, Message, ProtocolMessage, is_reserved, parse_protocol_message, protocol_message
+from .messages import PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
 
 __all__ = ["Link", "encode", "encode_protocol"]
 
@@ -23,7 +23,7 @@ M = TypeVar("M", bound=Message)
 
 def encode(parser: Parser, value: Any) -> Message:
     """Encode an application's value; EncodeError for a reserved string or what the parser refuses (protocol 1)."""
-    if is_reserved(value):
+    if isinstance(value, str) and value.startswith(PREFIX):
         raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value[:80]!r}")
     return _encode(parser, value, Message)
 
@@ -48,19 +48,15 @@ class Link(ABC):
     A subclass says whose parser and limits apply, and which events tell of what happens.
     """
 
-    __slots__ = ("_high", "_limit", "_pending", "parser")
+    __slots__ = ("_limit", "_pending", "needs_drain", "parser")
 
     def __init__(self, parser: Parser, limit: int) -> None:
         self.parser = parser
         """What encodes and decodes its messages."""
         self._limit = limit  # of unsent bytes; half of it is the high-water mark
-        self._high = False  # unsent bytes passed the high-water mark, and have not fallen to it since
-        self._pending: dict[str, Message] | None = None  # replies that wait for the backlog to fall, by name
-
-    @property
-    def needs_drain(self) -> bool:
+        self.needs_drain = False
         """Whether unsent bytes passed half of their limit: wait for the `drain` event before you write more."""
-        return self._high
+        self._pending: dict[str, Message] | None = None  # replies that wait for the backlog to fall, by name
 
     # --- what a subclass has ---
 
@@ -117,7 +113,7 @@ class Link(ABC):
     def _send(self, pipe: Pipe, message: Message) -> None:
         """Send a message, and note whether there is room for more."""
         if pipe.send(message) > self._limit // 2:
-            self._high = pipe.high = True
+            self.needs_drain = pipe.high = True
 
     def _say(self, pipe: Pipe, name: str, value: str) -> None:
         """Send ``primus::<name>::<value>``.
@@ -143,9 +139,9 @@ class Link(ABC):
 
     def _drained(self, pipe: Pipe | None) -> None:
         """Unsent bytes have fallen: tell so once they are at the high-water mark, and send the pending replies."""
-        if not self._high or self.buffered > self._limit // 2:
+        if not self.needs_drain or self.buffered > self._limit // 2:
             return
-        self._high = False
+        self.needs_drain = False
         self._drain()
         if pipe is not None:
             pipe.high = False

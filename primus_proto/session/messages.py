@@ -1,6 +1,6 @@
-"""Messages: what is reserved to the protocol, and `Message`, a value encoded once for every way it is sent.
+"""Protocol messages, reserved names, and `Message`, a value that is encoded once for all receivers.
 
-Source of the rules: protocol 1, and 5 for the names of events.
+The rules are in protocol 1, those for names of events in protocol 5.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ __all__ = [
     "SERVER_CLOSE",
     "Message",
     "ProtocolMessage",
-    "is_reserved",
     "parse_protocol_message",
     "protocol_message",
     "reserved",
@@ -23,7 +22,7 @@ __all__ = [
 PREFIX = "primus::"
 SERVER_CLOSE = "primus::server::close"
 
-# A heartbeat's value is echoed, so its length is bounded: no real peer sends more than 13 digits.
+# The longest heartbeat value that is echoed. Real peers send at most 13 digits.
 MAX_VALUE = 64
 
 
@@ -42,16 +41,11 @@ class _Nothing:
 
 
 NOTHING: Final = _Nothing()
-"""Stands for "no last message" where None would be a message."""
-
-
-def is_reserved(value: object) -> bool:
-    """Whether `value` is a string that only the protocol itself may send."""
-    return isinstance(value, str) and value.startswith(PREFIX)
+"""Stands for "no message" where None would be one."""
 
 
 def reserved(name: str) -> bool:
-    """Whether an application must not emit events of this name itself (protocol 5)."""
+    """Whether an application must not emit events of this name (protocol 5)."""
     return name in EVENT_NAMES or name.startswith(("incoming::", "outgoing::"))
 
 
@@ -61,39 +55,40 @@ def protocol_message(name: str, value: str) -> str:
 
 
 def parse_protocol_message(text: str) -> tuple[str, str] | None:
-    """Split ``primus::<name>::<value>`` into (name, value); None where it has no second ``::``.
+    """Split ``primus::<name>::<value>`` into (name, value); None if it has no second ``::``.
 
-    The value is everything after the second ``::`` and may itself contain colons.
+    The value is everything after the second ``::``, and may contain colons.
     """
     name, separator, value = text[len(PREFIX) :].partition("::")
     return (name, value) if separator else None
 
 
 class Message:
-    """One encoded message: `payload` as the parser made it, and its framings, each made at most once.
+    """One encoded message: the `payload` that the parser made, and its framings, each made at most once.
 
-    A broadcast hands one `Message` to every spark, so whatever frames or wraps it, under a key of its own such as the
-    transport's name, does so once for all of them.
+    A broadcast gives the same `Message` to every spark. So a transport wraps and frames it once for all of them, under
+    a key such as its name.
     """
 
-    __slots__ = ("_framings", "_wrappings", "payload", "size")
+    __slots__ = ("_frame", "_frames", "_kind", "_wrappings", "payload", "size")
 
     def __init__(self, payload: str | bytes) -> None:
         self.payload = payload
-        # What counts against limits. ASCII text, nearly all there is, is as long as its UTF-8 form.
+        # What counts against limits. ASCII text, the usual case, is as long as its UTF-8 form.
         if isinstance(payload, str):
             self.size = len(payload) if payload.isascii() else len(payload.encode())
         elif isinstance(payload, bytes):
             self.size = len(payload)
         else:
             raise TypeError(f"a parser must make str or bytes, not {type(payload).__name__}")
-        self._framings: dict[str, bytes] | None = None
+        self._kind: str | None = None  # of the first framing, which most often is the only one
+        self._frames: dict[str, bytes] | None = None
         self._wrappings: dict[str, Message] | None = None
 
     def wrapped(self, kind: str, make: Callable[[str | bytes], str | bytes]) -> Message:
-        """This message in the packet `kind` of a transport; made by `make(payload)` the first time.
+        """This message in a packet of a transport, called `kind`. `make(payload)` is called the first time only.
 
-        What it returns is a message too, whose frames are made once: so a broadcast is packed and framed once for all.
+        The result is a message too, whose frames are also made once.
         """
         wrappings = self._wrappings
         if wrappings is None:
@@ -105,16 +100,21 @@ class Message:
 
     def framed(self, kind: str, make: Callable[[str | bytes], bytes]) -> bytes:
         """The bytes of this message in the framing `kind`; made by `make(payload)` the first time."""
-        framings = self._framings
-        if framings is None:
-            framings = self._framings = {}
-        frame = framings.get(kind)
+        if self._kind is None:
+            self._kind = kind
+            self._frame = make(self.payload)
+        if self._kind == kind:
+            return self._frame
+        frames = self._frames
+        if frames is None:
+            frames = self._frames = {}
+        frame = frames.get(kind)
         if frame is None:
-            frame = framings[kind] = make(self.payload)
+            frame = frames[kind] = make(self.payload)
         return frame
 
 
 class ProtocolMessage(Message):
-    """A message of the protocol's own, which nobody wrote: its loss is not told of."""
+    """A message of the protocol. The application did not write it, so its loss is not reported."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""What a client writes while it is not connected (protocol 4.3): kept in order, bounded, never lost unseen."""
+"""The queue of what a client writes while it is not connected (protocol 4.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["WriteQueue"]
 
 
 class WriteQueue:
-    """At most `count` messages (None: any number) and `limit` bytes; the oldest goes when it is full."""
+    """At most `count` messages (None: any number) and `limit` bytes. When it is full, the oldest are dropped."""
 
     __slots__ = ("_count", "_limit", "_messages", "size")
 
@@ -25,7 +25,7 @@ class WriteQueue:
         return len(self._messages)
 
     def put(self, message: Message) -> list[Message]:
-        """Add a message; returns those that had to go, which is the very one where it could not fit even alone."""
+        """Add a message; returns the dropped ones. A message that would not fit alone is dropped itself."""
         if message.size > self._limit or self._count == 0:
             return [message]
         self._messages.append(message)
@@ -36,7 +36,7 @@ class WriteQueue:
         return dropped
 
     def take_all(self) -> list[Message]:
-        """Empty the queue."""
+        """Empty the queue; returns its messages."""
         taken = list(self._messages)
         self._messages.clear()
         self.size = 0

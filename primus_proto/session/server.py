@@ -42,17 +42,14 @@ class Server(Core):
         """The open sparks by id; read it, do not change it."""
         self.pipeline = Pipeline(self)
         """The layers that every request walks."""
+        self.closing = False
+        """Whether `close` was called."""
         self._farewell: _Farewell | None = None
         self._closed = False
         self._busy: Callable[[], bool] = lambda: False
         self.emit(ev.Initialised())
 
     # --- the application's side ---
-
-    @property
-    def closing(self) -> bool:
-        """Whether `close` was called."""
-        return self._farewell is not None
 
     def spark(self, id: str) -> Spark | None:
         """The open spark with this id."""
@@ -88,6 +85,7 @@ class Server(Core):
         message = None if data is NOTHING else encode(self.parser, data)
         if self._farewell is None:
             self._farewell = _Farewell(message, reconnect, timeout)
+            self.closing = True
             if timeout == 0:
                 self._end_all()
 

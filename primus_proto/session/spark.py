@@ -191,10 +191,12 @@ class Spark(Link):
         """`write` for a message that is encoded already, such as one that goes to many sparks."""
         if self.state is not SparkState.OPEN:
             return False
-        if self.pipe.buffered > self._limit:
+        pipe = self.pipe
+        if self.needs_drain and pipe.buffered > self._limit:
             self._cut()
             return False
-        self._send(self.pipe, message)
+        if pipe.send(message) > self._limit // 2:
+            self.needs_drain = pipe.high = True
         return True
 
     # --- the message seam: what the host of the WebSocket reports ---
@@ -294,7 +296,7 @@ class Spark(Link):
     def _close(self, trigger: SparkTrigger, reason: CloseReason, *last: Message) -> None:
         """The spark is over; what it has not sent goes with it, and `last`, unless it was ended politely."""
         self.state = step(SPARK, self.state, trigger)
-        self._high = False
+        self.needs_drain = False
         self.close_reason = reason
         self.heartbeat.stop()
         server = self.server

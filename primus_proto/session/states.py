@@ -1,7 +1,7 @@
-"""The state machines, as data: ``(state, trigger) -> state``; and `CloseReason`, why a session came to its end.
+"""The state machines as tables, ``(state, trigger) -> state``, and `CloseReason`, why a session ended.
 
-A pair that is missing from a table cannot happen: asked for by the application it is a `LocalProtocolError`,
-and the code never asks for it otherwise. The diagrams in the documentation are these tables.
+A pair that is missing from a table is not allowed: an application that asks for it gets a `LocalProtocolError`, and the
+core itself never does. The diagrams in the documentation are drawn from these tables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class ReadyState(IntEnum):
-    """The connection as the original numbers it (protocol 4.1)."""
+    """The state of a connection, numbered as in Primus (protocol 4.1)."""
 
     OPENING = 1
     CLOSED = 2
@@ -35,28 +35,28 @@ class ReadyState(IntEnum):
 
     @property
     def announced(self) -> str:
-        """What a client's `readyStateChange` calls it."""
+        """The name that a client's `readyStateChange` event has for it."""
         return "end" if self is ReadyState.CLOSED else self.name.lower()
 
 
 class ClientState(Enum):
-    """Where a client is in its life. `ReadyState` tells less: waiting and ended are both CLOSED there."""
+    """The state of a client. It is finer than `ReadyState`, where waiting and ended are both CLOSED."""
 
-    IDLE = "idle"  # made with manual=True and not opened yet
+    IDLE = "idle"  # made with manual=True, and not opened yet
     STARTING = "starting"  # `open` was called; the first attempt begins with the next `poll`
     CONNECTING = "connecting"  # the first attempt of an `open`
     OPEN = "open"
     CLOSING = "closing"  # the server said `primus::server::close`: the loss that follows is the end
     WAITING = "waiting"  # for the delay before the next reconnect attempt
     RECONNECTING = "reconnecting"
-    OFFLINE = "offline"  # ended because the network is gone; comes back with it
+    OFFLINE = "offline"  # ended because the network is gone; reconnects when it is back
     RESUMING = "resuming"  # the network is back; reconnecting begins with the next `poll`
     ENDED = "ended"
     DESTROYED = "destroyed"
 
     @property
     def over(self) -> bool:
-        """Whether the client is at its end: nothing can be written, and only `open` or the network starts it again."""
+        """Whether the client has ended: it takes no data, and only `open` or the network starts it again."""
         return self in _OVER
 
 
@@ -77,10 +77,10 @@ class ClientTrigger(Enum):
 
 
 class SparkState(Enum):
-    """Where a spark is in its life: it is born open."""
+    """The state of a spark. A new spark is open."""
 
     OPEN = "open"
-    CLOSED = "closed"  # by its peer, by silence or by a limit: data that came before is still handed out
+    CLOSED = "closed"  # by its peer, a missed heartbeat or a limit: data that came before is still handed out
     ENDED = "ended"  # by this end: data that came before is withheld
 
 
@@ -98,12 +98,12 @@ CloseKind = Literal["local", "server", "client", "lost", "refused", "timeout", "
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:
-    """Why a session is over.
+    """Why a session ended.
 
-    `kind` is ``local`` (this end ended it), ``server`` or ``client`` (the other end did, politely), ``lost``,
-    ``refused`` (the server answered the connect request with `error.status`), ``timeout``, ``retries``
-    (reconnecting was given up), ``flatline`` (too many heartbeats missed) or ``backlog`` (the peer did not read).
-    `code` and `reason` are those of the WebSocket close, 1006 where there was none.
+    `kind` is ``local`` (this end closed it), ``server`` or ``client`` (the other end closed it), ``lost`` (the
+    connection was lost), ``refused`` (the server answered the connect request with `error.status`), ``timeout``,
+    ``retries`` (the client gave up reconnecting), ``flatline`` (too many heartbeats were missed) or ``backlog`` (the
+    peer did not read). `code` and `reason` are those of the WebSocket close; without one, the code is 1006.
     """
 
     kind: CloseKind
@@ -157,7 +157,7 @@ T = TypeVar("T", bound=Enum)
 
 
 def step(table: Mapping[tuple[S, T], S], state: S, trigger: T) -> S:
-    """The state after `trigger`; LocalProtocolError where the table knows no such step."""
+    """The state after `trigger`. Raises LocalProtocolError if the table has no such step."""
     try:
         return table[state, trigger]
     except KeyError:

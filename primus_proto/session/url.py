@@ -1,4 +1,4 @@
-"""The connect URL and its headers (protocol 2): one for each attempt, none like another."""
+"""The connect URL and its headers, different for each attempt (protocol 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OURS = ("_primuscb", "ping", "pong")
 
 
 class ConnectURL:
-    """Makes the URLs of one client; remembers the last cache buster so that two attempts never share one."""
+    """Makes the URLs of one client. No two of them have the same cache buster."""
 
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
@@ -27,7 +27,7 @@ class ConnectURL:
         config = self._config
         parts = config.parts()
         query = [("_primuscb", self._cache_buster(epoch_ms))]
-        if config.dialect in ("auto", "happn"):  # the others' servers learn nothing from the URL
+        if config.dialect in ("auto", "happn"):  # servers of other dialects read nothing from the URL
             ping = DEFAULT_PING if config.ping is None else config.ping
             query.append(("ping", _milliseconds(ping) if ping else "false"))
             query.append(("pong", _milliseconds(config.pong)))
@@ -35,7 +35,7 @@ class ConnectURL:
         return f"{scheme}://{config.authority}{config.pathname}?{_kept(parts.query)}{urlencode(query)}"
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The user's header fields, and Basic authorization where the URL names a user."""
+        """The user's header fields, and Basic authorization if the URL has a user."""
         headers = self._config.header_pairs
         parts = self._config.parts()
         if parts.username is None or any(name.lower() == "authorization" for name, _ in headers):
@@ -44,7 +44,7 @@ class ConnectURL:
         return (*headers, ("Authorization", "Basic " + base64.b64encode(userinfo.encode()).decode("ascii")))
 
     def _cache_buster(self, number: int) -> str:
-        """The time in base 64, with a counter behind it where two attempts share a millisecond."""
+        """The time in base 64, followed by a counter if two attempts share a millisecond."""
         digits = ""
         number = max(0, number)
         while number or not digits:
@@ -56,11 +56,11 @@ class ConnectURL:
 
 
 def _kept(query: str) -> str:
-    """The user's part of the query. As it is: what percent escapes stand for need not be text, such as a signature."""
+    """The user's part of the query, unchanged. It is not decoded, as percent escapes need not stand for text."""
     parts = [part for part in query.split("&") if part and unquote_plus(part.partition("=")[0]) not in _OURS]
     return "".join(quote(part, safe="%!$'()*+,;=:@/?") + "&" for part in parts)
 
 
 def _milliseconds(seconds: float) -> str:
-    """Whole milliseconds as the original writes them, or as many decimals as it takes."""
+    """Whole milliseconds, as Primus writes them, or up to three decimals."""
     return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".")

@@ -10,8 +10,8 @@ the same seed repeats byte for byte (except for WebSocket masks, which wsproto d
     assert client.seen(events.Opened) == 1
 """
 
+from .endpoints import VirtualClient, VirtualServer
 from .listeners import VirtualSpark
 from .network import VirtualNetwork
-from .nodes import VirtualClient, VirtualServer
 
 __all__ = ["VirtualClient", "VirtualNetwork", "VirtualServer", "VirtualSpark"]

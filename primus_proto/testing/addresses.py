@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from .links import canonical
+from .nodes import Listener
 
-if TYPE_CHECKING:
-    from .nodes import Listener
-
-__all__ = ["Addresses", "canonical"]
-
-LOCAL = ("", "0.0.0.0", "127.0.0.1", "::", "::1")
-
-
-def canonical(host: str) -> str:
-    """One name for all the names of the same host."""
-    return "localhost" if host in LOCAL else host
+__all__ = ["Addresses"]
 
 
 class Addresses:

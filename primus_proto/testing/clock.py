@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .nodes import VirtualEndpoint
+from typing import Protocol
 
 __all__ = ["MAX_STEPS", "TimeStandsStill", "VirtualClock"]
 
@@ -20,13 +17,25 @@ class TimeStandsStill(AssertionError):
     """So much happens at one instant that something must be looping for ever."""
 
 
+class Timed(Protocol):
+    """A node with timers, as the clock sees it."""
+
+    number: int
+    """Its place in the order in which nodes were made."""
+    alarm: float | None
+    """When the next of its timers is due; set by the clock."""
+
+    def fire_timers(self) -> None:
+        """Have the timers fire that are due."""
+
+
 class VirtualClock:
     """Knows the time and what is due next. It moves only when told to."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self._calls: list[tuple[float, int, Callable[[], object]]] = []  # a heap
-        self._alarms: list[tuple[float, int, VirtualEndpoint]] = []  # a heap; an entry is stale if its node has another
+        self._alarms: list[tuple[float, int, Timed]] = []  # a heap; an entry is stale if its node has another
         self._serial = itertools.count()
         self._steps = 0
 
@@ -34,7 +43,7 @@ class VirtualClock:
         """Have something called at a time."""
         heappush(self._calls, (when, next(self._serial), call))
 
-    def set_alarm(self, node: VirtualEndpoint, when: float | None) -> None:
+    def set_alarm(self, node: Timed, when: float | None) -> None:
         """Say when the next timer of a node is due; None: it has none."""
         if when != node.alarm:
             node.alarm = when
@@ -61,7 +70,7 @@ class VirtualClock:
             self._steps = 0  # cleaning up may take as many again
             raise TimeStandsStill("time stands still")
 
-    def take_due_alarms(self) -> list[VirtualEndpoint]:
+    def take_due_alarms(self) -> list[Timed]:
         """The nodes with a timer that is due, in the order in which they were made."""
         nodes = []
         while self._alarms and self._alarms[0][0] <= self.now:

@@ -1,25 +1,30 @@
-"""Who is cut off from whom on a virtual network, and which nodes are suspended."""
+"""Which nodes of a virtual network are cut off from which, and which are suspended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-if TYPE_CHECKING:
-    from .nodes import Node
+from collections.abc import Set as AbstractSet
+from typing import Literal, NamedTuple, Protocol
 
 __all__ = ["Faults", "Side"]
 
 Side = Literal["out", "in"] | None
 
 
+class Suspendable(Protocol):
+    """A node, as faults see it."""
+
+    def suspend(self) -> None:
+        """Stop. Raises LocalProtocolError if it cannot be stopped."""
+
+
 class Partition(NamedTuple):
     """A cut between some nodes and all others. `way` is the direction that is cut, seen from the nodes; None: both."""
 
-    nodes: set[Node]
+    nodes: AbstractSet[Suspendable]
     way: Side
 
-    def separates(self, sender: Node | None, receiver: Node | None) -> bool:
+    def separates(self, sender: Suspendable | None, receiver: Suspendable | None) -> bool:
         """Whether nothing gets from one to the other."""
         if not self.nodes:
             return True  # everyone from everyone
@@ -32,36 +37,36 @@ class Faults:
     """What is wrong on the network right now. None stands for an address that no node has."""
 
     def __init__(self) -> None:
-        self.frozen: set[Node] = set()
+        self.frozen: set[Suspendable] = set()
         self.partitions: list[Partition] = []
-        self._suspended: dict[Node, list[Callable[[], None]]] = {}  # with what to call on waking
+        self._suspended: dict[Suspendable, list[Callable[[], None]]] = {}  # with what to call on waking
 
-    def partition(self, nodes: set[Node], way: Side) -> None:
+    def partition(self, nodes: AbstractSet[Suspendable], way: Side) -> None:
         """Cut these nodes off from all others."""
         self.partitions.append(Partition(nodes, way))
 
-    def separates(self, sender: Node | None, receiver: Node | None) -> bool:
+    def separates(self, sender: Suspendable | None, receiver: Suspendable | None) -> bool:
         """Whether a partition lies between them."""
         return any(partition.separates(sender, receiver) for partition in self.partitions)
 
-    def blocks(self, sender: Node | None, receiver: Node | None) -> bool:
+    def blocks(self, sender: Suspendable | None, receiver: Suspendable | None) -> bool:
         """Whether what `sender` sends does not reach `receiver` for now."""
         return sender in self.frozen or receiver in self.frozen or self.separates(sender, receiver)
 
-    def is_suspended(self, node: Node) -> bool:
+    def is_suspended(self, node: Suspendable) -> bool:
         return node in self._suspended
 
-    def suspend(self, node: Node) -> None:
+    def suspend(self, node: Suspendable) -> None:
         """Stop a node. Raises LocalProtocolError if it cannot be stopped."""
         if node not in self._suspended:
             node.suspend()
             self._suspended[node] = []
 
-    def wake(self, node: Node) -> list[Callable[[], None]]:
+    def wake(self, node: Suspendable) -> list[Callable[[], None]]:
         """No longer count a node as suspended; returns what it has to be told."""
         return self._suspended.pop(node)
 
-    def tell(self, node: Node, call: Callable[[], None]) -> None:
+    def tell(self, node: Suspendable, call: Callable[[], None]) -> None:
         """Call now, or when the node is no longer suspended: for what its own machine tells it, not the network."""
         if node in self._suspended:
             self._suspended[node].append(call)

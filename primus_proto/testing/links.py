@@ -6,22 +6,62 @@ Each direction is first in, first out, whatever latency, jitter and bandwidth do
 from __future__ import annotations
 
 import itertools
+import random
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from .addresses import canonical
+from .clock import VirtualClock
+from .conditions import Conditions
+from .faults import Faults
+from .nodes import Caller, Listener, Node
 
-if TYPE_CHECKING:
-    from .conditions import Conditions
-    from .network import VirtualNetwork
-    from .nodes import Caller, Node
+__all__ = ["REFUSED", "Directory", "Link", "LinkNetwork", "canonical", "open_link"]
 
-__all__ = ["REFUSED", "Link", "open_link"]
-
+LOCAL = ("", "0.0.0.0", "127.0.0.1", "::", "::1")
 REFUSED, RESET = "connection refused", "connection reset by peer"
 PACKET = 1460  # bytes; with limited bandwidth, data arrives in pieces of at least this size
+
+
+def canonical(host: str) -> str:
+    """One name for all the names of the same host."""
+    return "localhost" if host in LOCAL else host
+
+
+class Directory(Protocol):
+    """Knows which node listens at which address."""
+
+    def at(self, address: tuple[str, int]) -> Listener | None:
+        """The node that has a canonical address, whether it listens now or did once."""
+
+    def describe(self) -> str:
+        """Where connections are accepted, for a trace."""
+
+
+class LinkNetwork(Protocol):
+    """What links need of their network."""
+
+    conditions: Conditions
+    clock: VirtualClock
+    faults: Faults
+    links: dict[Link, None]
+    rng: random.Random
+    window: int | None
+
+    @property
+    def addresses(self) -> Directory:
+        """Which node listens where."""
+
+    @property
+    def now(self) -> float:
+        """The virtual clock, in seconds."""
+
+    def note(self, who: str, what: str) -> None:
+        """Add a line to the trace."""
+
+    def split(self, data: bytes) -> list[bytes]:
+        """Cut bytes into the pieces that arrive at once."""
 
 
 class Direction:
@@ -61,7 +101,7 @@ class Direction:
         if self.paused:
             self.unread.append(data)
             return
-        endpoint, now = self.receiver.endpoint, self.receiver.network.now
+        endpoint, now = self.receiver.endpoint, self.link.network.now
         if data is None:
             self.close()
             self.receiver.links.pop(self.channel, None)
@@ -91,7 +131,7 @@ class Direction:
 class Link:
     """One byte stream between a client and a server."""
 
-    def __init__(self, network: VirtualNetwork, client: Node, number: int, address: tuple[str, int]) -> None:
+    def __init__(self, network: LinkNetwork, client: Node, number: int, address: tuple[str, int]) -> None:
         self.network = network
         self.client = client
         self.address = address
@@ -276,7 +316,7 @@ class Link:
         return remaining if remaining <= size else None
 
 
-def open_link(network: VirtualNetwork, client: Caller, channel: int, host: str, port: int) -> None:
+def open_link(network: LinkNetwork, client: Caller, channel: int, host: str, port: int) -> None:
     """Open a connection for `client`, which is told the outcome."""
     address = canonical(host), port
     link = client.links[channel] = Link(network, client, channel, address)

@@ -20,10 +20,11 @@ from ..errors import LocalProtocolError
 from .addresses import Addresses
 from .clock import TimeStandsStill, VirtualClock
 from .conditions import Bandwidth, Conditions, Latency, check_size, is_count, is_number
+from .endpoints import VirtualClient, VirtualEndpoint, VirtualServer
 from .faults import Faults, Side
 from .links import Link, open_link
 from .listeners import check_function
-from .nodes import Caller, Listener, Node, VirtualClient, VirtualEndpoint, VirtualServer
+from .nodes import Caller, Listener, Node
 from .trace import summarize, trace_line
 
 __all__ = ["Runner", "VirtualNetwork"]
@@ -175,8 +176,7 @@ class VirtualNetwork:
         config = ClientConfig(url=url, **options)
         endpoint = ByteClient(config, rng=self.new_rng(), wall_offset=self.wall_offset + skew)
         name, ip = self.addresses.name_client()
-        client = VirtualClient(self, name, endpoint)
-        client.ip = ip
+        client = VirtualClient(self, name, endpoint, ip)
         client.on_event = on_event
         self.add(client)
         return client

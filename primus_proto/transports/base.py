@@ -1,13 +1,13 @@
-"""The seams around a transport: what it is given (exchanges, carriers, a host); what it gives is in `pipes`.
+"""The interfaces around a transport: the exchanges, carriers and host that it is given, and its two halves.
 
-The law kept here: whatever the *endpoint* calls takes keyword-only `now`; whatever the *session* calls never
-does. Nothing outside `transports/` knows which transport runs.
+The pipe, which a transport gives to a session, is in `pipe`. The law kept here: what the *endpoint* calls takes a
+keyword-only `now`, and what the *session* calls does not. Nothing outside `transports/` knows which transport runs.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -30,63 +30,64 @@ __all__ = [
     "ServerHost",
     "ServerTransport",
     "WebSocketCarrier",
-    "unwelcome",
+    "refusal_error",
 ]
 
 HeaderPairs = Iterable[tuple[str, str]]
 
-# How much of an unwelcome answer's body is kept for the error: enough for a message, not for an attack.
+# How many bytes of the body of an answer that refuses a connection are kept for the error.
 ERROR_BODY = 64 * 1024
 
 
-# --- what a transport stands on: the exchange seam ---
+# --- the exchange seam ---
 
 
 class Exchange(Protocol):
-    """One request, to be answered once. A host that speaks HTTP itself gives objects of its own."""
+    """One request, to be answered once. A host that speaks HTTP itself brings its own implementation."""
 
     request: Request
     extra_headers: tuple[tuple[str, str], ...]
-    """Header fields to add to whatever answers it, the acceptance of a WebSocket included. Empty at first."""
+    """Header fields to add to the answer, whichever it is, and to the acceptance of a WebSocket. Empty at first."""
     on_gone: Callable[[float], None] | None
     """Called with `now`, at most once, if the peer leaves before the answer is complete."""
     on_drained: Callable[[float], None] | None
-    """Called with `now`, once, when what was written has left the core; set it again for the next time."""
+    """Called with `now`, once, when all that was written has left the core. Set it again for the next time."""
 
     @property
     def open(self) -> bool:
-        """Whether the answer is not complete and the peer is still there."""
+        """Whether the answer is incomplete and the peer is still connected."""
 
     @property
     def sent(self) -> int:
-        """Bytes of answer body given so far."""
+        """How many bytes of the answer's body have been given so far."""
 
     @property
     def buffered(self) -> int:
         """Bytes that have not left the core."""
 
     def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
-        """Read the body, `handler(body, now)` when it is whole.
+        """Read the body, and call `handler(body, now)` when it is complete.
 
-        One that is larger than `limit` bytes, late or broken is answered here (413, 408, 400), and nobody is called.
+        A body that is larger than `limit` bytes, late or malformed is answered 413, 408 or 400 here, and `handler` is
+        not called.
         """
 
     def respond(
         self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
     ) -> None:
-        """The whole answer at once."""
+        """Send a whole answer."""
 
     def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
-        """Begin an answer of unknown length."""
+        """Begin a streamed answer, of unknown length."""
 
     def write(self, data: bytes, *, now: float) -> None:
-        """A part of a streamed answer."""
+        """Send a part of a streamed answer."""
 
     def finish(self, *, now: float) -> None:
-        """The end of a streamed answer."""
+        """End a streamed answer."""
 
     def abort(self, *, now: float) -> None:
-        """Drop the connection without (the rest of) an answer."""
+        """Drop the connection without an answer, or without the rest of it."""
 
     def accept_websocket(
         self,
@@ -97,14 +98,14 @@ class Exchange(Protocol):
         *,
         now: float,
     ) -> WebSocketCarrier | None:
-        """Turn the exchange into a WebSocket; None where it was no valid handshake, and is answered 400 or 426.
+        """Turn the exchange into a WebSocket. An invalid handshake is answered 400 or 426 here; then None is returned.
 
-        Of `subprotocols` the first that the client offers is taken, or none.
+        The first of `subprotocols` that the client offers is chosen, or none.
         """
 
 
 class CarrierOwner(Protocol):
-    """Who a WebSocket carrier reports to."""
+    """What a WebSocket carrier reports to."""
 
     def received(self, data: str | bytes, *, now: float) -> None:
         """A whole message came."""
@@ -116,17 +117,18 @@ class CarrierOwner(Protocol):
         """The carrier is no longer blocked; or what was sent has left the core, after `report_drained`."""
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
-        """The WebSocket is closed to both; called once. `error` where the peer broke a rule or vanished."""
+        """The WebSocket is closed; called once. `error` is set if the peer broke a rule or the connection was lost."""
 
 
 class WebSocketCarrier(Protocol):
-    """An open WebSocket. `owner` is a plain attribute: an upgrade re-assigns it."""
+    """An open WebSocket."""
 
     owner: CarrierOwner
+    """May be replaced at any time: a session that moves to a WebSocket takes it over."""
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol that both ends agreed on."""
+        """The subprotocol that both ends agreed on; None: none."""
 
     @property
     def buffered(self) -> int:
@@ -134,16 +136,16 @@ class WebSocketCarrier(Protocol):
 
     @property
     def blocked(self) -> bool:
-        """Whether what is sent now would only wait here. The owner keeps it until `drained`, to know what was lost."""
+        """Whether a message sent now would wait in the core. Then the owner keeps it until `drained`."""
 
-    def send(self, message: Message, *, now: float) -> None:
-        """Send one message; after a close nothing is sent."""
+    def send(self, messages: Sequence[Message], *, now: float) -> None:
+        """Send messages, each in a WebSocket message of its own; after a close nothing is sent."""
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         """Send a WebSocket ping of at most 125 bytes."""
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
-        """Begin, or complete, the closing handshake."""
+        """Begin or complete the closing handshake."""
 
     def abort(self, *, now: float) -> None:
         """Drop the connection at once."""
@@ -158,21 +160,21 @@ class WebSocketCarrier(Protocol):
         """Have the owner told, once, when what was sent has left the core."""
 
 
-# --- what a transport asks of its endpoint ---
+# --- a transport's endpoint ---
 
 
 class PipeHost(Protocol):
-    """What a transport of either end may ask of the endpoint."""
+    """What the endpoint offers a transport of either end."""
 
     timers: Timers
     limits: Limits
     rng: random.Random
 
     def touch(self, pipe: Pipe) -> None:
-        """`pipe` has something to flush."""
+        """Have `pipe` flushed at the next poll."""
 
     def opened(self, pipe: Pipe, *, now: float) -> None:
-        """A new session begins on `pipe`, whose `session` is set here. From here on the pipe reports to that."""
+        """Begin a session on `pipe`. This sets `pipe.session`, to which the pipe reports from now on."""
 
 
 # --- a server's transport ---
@@ -180,7 +182,11 @@ class PipeHost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. `opens`: it asks for a new session, so it needs authorization. `body`: bytes to read."""
+    """What the transport will do with a request.
+
+    `opens` says whether it asks for a new session, which may need authorization. `body` is how many bytes of body the
+    transport wants to read at most. `target` is for the transport itself.
+    """
 
     opens: bool
     body: int = 0
@@ -191,14 +197,14 @@ class ServerHost(PipeHost, Protocol):
     """What the server's endpoint offers a transport."""
 
     options: Any
-    """The transport's own options, from the configuration."""
+    """The transport's own options, as `Transport.options` makes them."""
 
     @property
     def pathname(self) -> str:
-        """What the path of every request begins with."""
+        """The path with which the path of every request begins."""
 
     def new_id(self) -> str:
-        """A fresh id with 128 bits of randomness."""
+        """Make an id with 128 bits of randomness."""
 
 
 class ServerTransport(Protocol):
@@ -206,26 +212,26 @@ class ServerTransport(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether sessions, or their goodbyes, still need channels for plain requests when the server is closing."""
+        """Whether the server must still take plain requests while it is closing, for sessions that have not ended."""
 
     def route(self, request: Request) -> Route | Response:
-        """Where a request goes, from its head alone; pure."""
+        """Say where a request goes, by its head alone, or answer it. Pure."""
 
     def handle(self, exchange: Exchange, route: Route, body: bytes, *, now: float) -> None:
-        """Serve a request that middleware and authorization let pass, its body read."""
+        """Serve a request that has passed the pipeline, and whose body was read."""
 
     def close(self, *, now: float) -> None:
-        """The server is closing: let go of what waits and belongs to no session. Those end by themselves."""
+        """The server is closing: drop what belongs to no session. Sessions end by themselves."""
 
 
 # --- a client's transport ---
 
 
 class HttpPool(Protocol):
-    """One origin's connections, for one attempt and the session that comes of it. No retries.
+    """Connections to one origin, for one attempt and the session that it leads to. Requests are not retried.
 
-    While connecting it is the host that drops them. Once the pipe is open they are the transport's: it aborts the
-    pool, after its last request if it is polite, when the pipe is over. A WebSocket has left the pool.
+    If the attempt fails, the host drops them. Once the pipe is open they belong to the transport, which aborts the pool
+    when the pipe is over. A connection that becomes a WebSocket leaves the pool.
     """
 
     def websocket(
@@ -238,7 +244,10 @@ class HttpPool(Protocol):
         subprotocols: Iterable[str] = (),
         now: float,
     ) -> None:
-        """Open a WebSocket, offering `subprotocols`; `opened(carrier, now)` must set the carrier's owner."""
+        """Open a WebSocket and offer `subprotocols`. `opened(carrier, now)` must set the carrier's owner.
+
+        An answer with a subprotocol that was not offered fails the attempt.
+        """
 
     def request(
         self,
@@ -252,14 +261,17 @@ class HttpPool(Protocol):
         limit: int | None = None,
         now: float,
     ) -> None:
-        """Send a request; `answered` gets the whole answer, of at most `limit` bytes (None: `Limits.body`)."""
+        """Send a request. `answered(answer, now)` gets the whole answer.
+
+        Its body has at most `limit` bytes (None: `Limits.body`); a larger one fails the request.
+        """
 
     def abort(self, *, now: float) -> None:
-        """Drop every connection of this pool at once."""
+        """Drop all connections of this pool at once."""
 
 
-def unwelcome(answer: Answer) -> ConnectError:
-    """What a connection failed with that got this answer instead of what it asked for."""
+def refusal_error(answer: Answer) -> ConnectError:
+    """Make the error of an attempt to connect that got this answer."""
     body = answer.body[:ERROR_BODY]
     return ConnectError(_explain(answer.status), status=answer.status, headers=answer.headers.pairs, body=body)
 
@@ -284,21 +296,21 @@ class ClientHost(PipeHost, Protocol):
     """What the client's endpoint offers a transport."""
 
     options: Any
-    """The transport's own options, from the configuration."""
+    """The transport's own options, as `Transport.options` makes them."""
 
     @property
     def pool(self) -> HttpPool:
-        """The connections of this attempt."""
+        """The connections for this attempt."""
 
     def failed(self, error: ConnectError, *, now: float) -> None:
-        """The attempt failed before its pipe opened."""
+        """The attempt has failed before its pipe opened."""
 
 
 class ClientTransport(Protocol):
-    """A transport's client half: one object for each attempt, which keeps the `pool` that the host had at its start."""
+    """A transport's client half, one object for each attempt. It uses the pool that the host has when it is made."""
 
     def start(self, *, now: float) -> None:
         """Begin to connect."""
 
     def abort(self, *, now: float) -> None:
-        """Stop connecting; the host drops the pool's connections itself. Not called once the pipe is open."""
+        """Stop connecting. The host drops the pool's connections itself. Not called once the pipe is open."""

@@ -61,7 +61,7 @@ class Pipe(ABC):
         self.high = False  # the session wants to hear when `buffered` has fallen again
         self.ending: tuple[int, str] | None = None  # closed by the session, or seen closed by the peer
         self.aborted = False
-        self._outbox: deque[Message] | None = None  # made with the first message: an empty one is 760 bytes
+        self._outbox: list[Message] | None = None  # made with the first message
         self._outbox_size = 0
 
     @property
@@ -72,7 +72,7 @@ class Pipe(ABC):
     def send(self, message: Message) -> int:
         """Queue a message; returns how many bytes are unsent now."""
         if self._outbox is None:
-            self._outbox = deque()
+            self._outbox = []
         self._outbox.append(message)
         self._outbox_size += message.size
         self._touch()
@@ -114,9 +114,15 @@ class Pipe(ABC):
         """The next queued message, None when there is none. For `flush`."""
         if not self._outbox:
             return None
-        message = self._outbox.popleft()
+        message = self._outbox.pop(0)
         self._outbox_size -= message.size
         return message
+
+    def take_all(self) -> list[Message]:
+        """All queued messages, in order. For `flush`."""
+        outbox, self._outbox = self._outbox or [], None
+        self._outbox_size = 0
+        return outbox
 
     def withdraw(self) -> tuple[str | bytes, ...]:
         """Take back what has not left the core; the payloads of what the application wrote, in order."""
@@ -189,7 +195,7 @@ class MessagePipe(Pipe):
 
     def unblock(self) -> None:
         self._blocked = False
-        while (message := self.take()) is not None:
+        for message in self.take_all():
             self.send(message)
 
     def flush(self, *, now: float) -> None:

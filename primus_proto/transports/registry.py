@@ -1,4 +1,4 @@
-"""The only file that lists transports."""
+"""The list of transports, and what the configuration checks about each."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ __all__ = ["TRANSPORTS", "NoOptions", "Transport"]
 
 @dataclass(frozen=True)
 class NoOptions:
-    """The options of a transport that has none."""
+    """The options of a transport that takes none."""
 
 
 @dataclass(frozen=True)
 class Transport:
-    """Both halves of a transport, and what the configuration checks.
-
-    `client` takes the host, the request target and the headers.
-    """
+    """Both halves of a transport, and what the configuration checks."""
 
     server: Callable[[ServerHost], ServerTransport]
+    """Makes the server half."""
     client: Callable[[ClientHost, str, HeaderPairs], ClientTransport]
+    """Makes the client half for one attempt, from the host, the request target and the headers."""
     text_only: bool = False
-    """Whether it carries text only, so that a binary parser cannot be used with it."""
+    """Whether it carries text only. Then a binary parser cannot be used with it."""
     options: type[Any] = NoOptions
-    """A dataclass of the transport's own options; it may raise ConfigError for invalid ones."""
+    """A dataclass of the transport's own options. It raises ConfigError for invalid values."""
 
     def check_parser(self, name: str, parser: Parser) -> None:
         """Raise ConfigError for a parser whose messages this transport cannot carry."""
@@ -39,16 +38,14 @@ class Transport:
             raise ConfigError(f"parser {parser.name!r} makes binary messages; transformer {name!r} carries text only")
 
     def make_options(self, name: str, given: object) -> Any:
-        """The transport's options from a mapping; raises ConfigError for unknown ones."""
-        if isinstance(given, self.options):
-            return given
+        """Make the transport's options from a mapping. Raises ConfigError for unknown ones, and for anything else."""
         if not isinstance(given, Mapping):
-            raise ConfigError(f"transport must be a mapping of options of the transformer; got {given!r}")
+            raise ConfigError(f"transport must be a mapping of options for transformer {name!r}; got {given!r}")
         known = [field.name for field in fields(self.options)]
-        unknown = sorted(str(key) for key in given if key not in known)
-        if unknown:
-            there = f"there are: {', '.join(known)}" if known else "it has none"
-            raise ConfigError(f"unknown option {unknown[0]!r} of transformer {name!r}; {there}")
+        for option in given:
+            if option not in known:
+                takes = f"takes {', '.join(known)}" if known else "has no options"
+                raise ConfigError(f"unknown option {option!r} in transport: transformer {name!r} {takes}")
         return self.options(**given)
 
 

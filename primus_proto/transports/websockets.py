@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..errors import ConnectError, PrimusError
 from ..http.model import Request, Response
+from ..session.messages import Message
 from ..timers import Timer
 from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
 from .pipe import Pipe
@@ -36,6 +37,16 @@ class WebSocketPipe(Pipe):
         waiting = self._outbox_size + FRAMING * len(self._outbox) if self._outbox else 0
         return waiting + self.carrier.buffered
 
+    def send(self, message: Message) -> int:
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = []
+        outbox.append(message)
+        size = self._outbox_size = self._outbox_size + message.size
+        if not self.dirty:
+            self._touch()
+        return size + FRAMING * len(outbox) + self.carrier.buffered
+
     def pause(self) -> None:
         self.carrier.pause()
 
@@ -49,9 +60,8 @@ class WebSocketPipe(Pipe):
         if self.aborted:
             carrier.abort(now=now)
             return
-        if not carrier.blocked:
-            while (message := self.take()) is not None:
-                carrier.send(message, now=now)
+        if self._outbox and not carrier.blocked:
+            carrier.send(self.take_all(), now=now)
             if self.high:
                 carrier.report_drained()
         if self.ending is not None:

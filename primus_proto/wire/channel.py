@@ -90,7 +90,8 @@ class Channel:
         if data and not (self._closing or self._lingering):
             self._chunks.append(data)
             self.buffered += len(data)
-            self.touch()
+            if not self._dirty:
+                self.touch()
 
     def writable(self, *, now: float) -> None:
         """The driver says that the channel is not blocked any more."""
@@ -133,7 +134,7 @@ class Channel:
         """The driver's bytes, passed on unless the channel is closed."""
         if self.unread:
             self.unread += bytes(data)
-        elif not self.closed:
+        elif not (self._closing or self._lingering):
             self.user.receive_data(data, now=now)
 
     def channel_closed(self, error: str | None, *, now: float) -> None:
@@ -177,7 +178,7 @@ class Channel:
                 commands.append(CloseChannel(self.number, self._aborted))
                 return True
             self._bound(now)
-        if self._want_pause != self._paused:
+        if self._want_pause is not self._paused:
             self._paused = self._want_pause
             commands.append((PauseReading if self._paused else ResumeReading)(self.number))
         return False
@@ -199,22 +200,20 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
 
     Channels whose only output is the same object, as a broadcast makes it, share one `Write`.
     """
-    shared: dict[int, tuple[bytes, list[int]]] = {}
-    written: list[Callable[[float], None]] = []
-    for channel in dirty:
-        data = channel.take()
-        if data is not None:
-            group = shared.get(id(data))
-            if group is None:
-                shared[id(data)] = (data, [channel.number])
-            else:
-                group[1].append(channel.number)
-            if channel.on_written is not None:
-                written.append(channel.on_written)
-                channel.on_written = None
-    commands.extend(Write(tuple(numbers), data) for data, numbers in shared.values())
+    outputs = [(channel, data) for channel in dirty if (data := channel.take()) is not None]
+    if len(outputs) == 1:
+        channel, data = outputs[0]
+        commands.append(Write((channel.number,), data))
+    elif outputs:
+        shared: dict[int, tuple[bytes, list[int]]] = {}
+        for channel, data in outputs:
+            shared.setdefault(id(data), (data, []))[1].append(channel.number)
+        commands.extend([Write(tuple(numbers), data) for data, numbers in shared.values()])
     gone = [channel for channel in dirty if channel.finish(commands, now)]
     dirty.clear()
-    for callback in written:
-        callback(now)
+    for channel, _ in outputs:
+        callback = channel.on_written
+        if callback is not None:
+            channel.on_written = None
+            callback(now)
     return gone

@@ -15,7 +15,7 @@ import h11
 
 from ..errors import ConnectError
 from ..http.model import Answer, Headers
-from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, unwelcome
+from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, refusal_error
 from .channel import Channel, ChannelHost
 from .websocket import WebSocket, accept_token
 
@@ -225,7 +225,7 @@ class HttpClient:
             or "upgrade" not in headers.tokens("connection")
             or headers.get("sec-websocket-accept") != accept_token(job.key)
             or "sec-websocket-extensions" in headers
-            or headers.get("sec-websocket-protocol") not in (None, *job.subprotocols)
+            or headers.get_all("sec-websocket-protocol") not in ([], *([each] for each in job.subprotocols))
         ):
             self._fail("the server's answer is no valid WebSocket handshake", now)
             return
@@ -254,7 +254,7 @@ class HttpClient:
         if job.answered is not None:
             job.answered(answer, now)
         else:
-            job.failed(unwelcome(answer), now)
+            job.failed(refusal_error(answer), now)
 
     def _fail(self, text: str, now: float) -> None:
         job, self.job = self.job, None

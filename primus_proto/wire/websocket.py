@@ -10,7 +10,7 @@ import base64
 import binascii
 import io
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -159,13 +159,16 @@ class WebSocket:
     def blocked(self) -> bool:
         return self._channel.blocked
 
-    def send(self, message: Message, *, now: float) -> None:
+    def send(self, messages: Sequence[Message], *, now: float) -> None:
         if not self._open:
             return
-        if self._rng is None:
-            self._channel.write(message.framed("websocket", server_frame))
+        rng = self._rng
+        if rng is None:
+            frames = [message.framed("websocket", server_frame) for message in messages]
         else:
-            self._channel.write(client_frame(message.payload, self._rng.getrandbits(32).to_bytes(4, "big")))
+            frames = [client_frame(message.payload, rng.getrandbits(32).to_bytes(4, "big")) for message in messages]
+        # One frame stays the same object, so that a broadcast is written as one.
+        self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         if self._open:

@@ -9,9 +9,12 @@ import anyio
 import pytest
 
 from primus_io.asgi import Primus
-from primus_proto import Limits, Refused
+from primus_proto import Headers, Limits, Refused
+from primus_proto.http.pipeline import Layer
+from primus_proto.transports.registry import TRANSPORTS
 from tests.asgi.kit import Gate, body, calling, head, http, on_both, on_trio, turns, websocket
 from tests.conformance.users import why
+from tests.unit.transports.packet_transport import PACKETS, PacketPipe
 
 
 async def echo(spark: Any) -> None:
@@ -94,7 +97,64 @@ async def test_a_host_without_websockets() -> None:
         assert b"has no WebSockets" in body(caller)
 
 
+def add_layer(primus: Primus, run: Any) -> None:
+    """Put a layer before all others of a server that runs."""
+    primus._endpoint.server.pipeline.insert(Layer("extra", run), before="pathname")
+
+
+@pytest.mark.parametrize(
+    ("scope", "status"),
+    [
+        (http("/primus/spec"), 200),
+        (http("/primus/primus.js"), 404),
+        (http("/elsewhere"), 404),
+        (http("/primus/.."), 400),
+        (http("/primus"), 426),
+        (websocket("/elsewhere"), 404),
+        (websocket("/primus?no=1"), 401),
+        (websocket("/primus"), 101),
+    ],
+)
+@on_both
+async def test_a_layer_adds_headers_to_any_answer(scope: dict[str, Any], status: int) -> None:
+    async with Primus(stay, authorize=lambda request: "no" not in request.query) as primus:
+        add_layer(primus, lambda request: Headers({"X-Extra": "yes"}))
+        async with calling(primus, scope) as caller:
+            await caller.until(lambda: caller.said)
+            assert dict(caller.said[0]["headers"])[b"x-extra"] == b"yes"
+            assert caller.said[0].get("status", 101) == status
+
+
+@on_both
+async def test_a_layer_that_fails() -> None:
+    async with Primus() as primus:
+        logged: list[Any] = []
+        primus.on("log", lambda *args: logged.append(args))
+        add_layer(primus, lambda request: 1 / 0)
+        async with calling(primus, http("/primus/spec")) as caller:
+            await caller.end()
+            assert (head(caller)[0], json.loads(body(caller))) == (500, {"error": "internal error"})
+        assert logged == [("error", "layer extra: ZeroDivisionError('division by zero')")]
+
+
 # --- WebSockets ---
+
+
+@pytest.mark.parametrize(("offered", "chosen"), [("x,packets.v1", "packets.v1"), ("x", None)])
+@on_both
+async def test_a_subprotocol(offered: str, chosen: str | None) -> None:
+    scope = websocket("/primus?ping=false")
+    scope["headers"].append((b"sec-websocket-protocol", offered.encode()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TRANSPORTS, "packets", PACKETS)
+        async with Primus(echo, transformer="packets") as primus, calling(primus, scope) as caller:
+            accepted = await caller.hear("websocket.accept")
+            assert (accepted["subprotocol"], dict(accepted["headers"])) == (chosen, {b"x-packets": b"yes"})
+            [spark] = primus._endpoint.server
+            assert isinstance(spark.pipe, PacketPipe)
+            assert spark.pipe.carrier.subprotocol == chosen
+            caller.give("websocket.receive", text='4"hello"')
+            assert (await caller.hear("websocket.send"))["text"] == '4"hello"'
 
 
 @on_both

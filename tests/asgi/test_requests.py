@@ -7,14 +7,15 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 
 from primus_io.asgi import Primus
-from primus_proto import Limits, LocalProtocolError
+from primus_proto import ConfigError, Limits, LocalProtocolError
 from primus_proto.transports.registry import TRANSPORTS
 from tests.asgi.kit import Gate, body, calling, head, http, on_both, on_trio, turns
 from tests.conformance.users import echo
-from tests.unit.transports.polling_transport import POLLING
+from tests.unit.transports import polling_transport
 
 SHORT = Limits(close=0.05)  # for those that are not there to be said goodbye to
 
@@ -25,7 +26,7 @@ async def stay(spark: Any) -> None:
 
 @pytest.fixture
 def polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TRANSPORTS, "polling", POLLING)
+    monkeypatch.setitem(TRANSPORTS, "polling", polling_transport.POLLING)
 
 
 async def opened(primus: Any) -> str:
@@ -45,6 +46,7 @@ def post(sid: str, data: str, **headers: str) -> dict[str, Any]:
 async def test_a_polling_session() -> None:
     async with Primus(echo, transformer="polling", limits=SHORT) as primus:
         sid = await opened(primus)
+        assert list(primus.sparks) == [sid]
         say = json.dumps([["text", '"hello"']])
         async with calling(primus, http(f"/primus?sid={sid}"), post(sid, say)) as (poll, saying):
             await poll.until(lambda: poll.received)
@@ -109,6 +111,41 @@ async def test_who_waits_to_be_asked_for_the_body_is_asked_only_if_it_is_wanted(
 
 
 @pytest.mark.usefixtures("polling")
+@on_trio
+async def test_options_of_the_transport() -> None:
+    with pytest.raises(ConfigError, match="unknown option 'hodl'"):
+        Primus(stay, transformer="polling", transport={"hodl": 1.0})
+    async with Primus(stay, transformer="polling", transport={"hold": 1.0}, limits=SHORT) as primus:
+        sid = await opened(primus)
+        with anyio.fail_after(1.5):
+            async with calling(primus, http(f"/primus?sid={sid}")) as poll:
+                await poll.end()
+        assert json.loads(body(poll)) == []
+
+
+@pytest.mark.usefixtures("polling")
+@on_both
+async def test_a_broadcast_is_wrapped_once() -> None:
+    wrapped: list[Any] = []
+
+    def packet(payload: Any) -> str:
+        wrapped.append(payload)
+        return "[5]"
+
+    async with Primus(stay, transformer="polling", limits=SHORT) as primus:
+        scopes = [http(f"/primus?sid={await opened(primus)}") for _ in range(3)]
+        async with calling(primus, *scopes) as polls:
+            for poll in polls:
+                await poll.until(lambda poll=poll: poll.received)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(polling_transport, "packet", packet)
+                assert primus.write("all") == 3
+                for poll in polls:
+                    await poll.end()
+    assert wrapped == ['"all"']
+
+
+@pytest.mark.usefixtures("polling")
 @on_both
 async def test_who_stops_waiting_for_an_answer_has_gone() -> None:
     async with Primus(stay, transformer="polling", limits=SHORT) as primus:
@@ -130,6 +167,7 @@ async def test_an_answer_that_streams() -> None:
         async with _exchange(primus) as (exchange, caller):
             with pytest.raises(LocalProtocolError, match="no answer to finish"):
                 exchange.finish(now=0.0)
+            exchange.extra_headers = (("X-Extra", "yes"),)
             exchange.stream(200, [("X-A", "b")], now=0.0)
             with pytest.raises(LocalProtocolError, match="has begun already"):
                 exchange.respond(200, now=0.0)
@@ -147,6 +185,7 @@ async def test_an_answer_that_streams() -> None:
             exchange.respond(200, now=0.0)
             exchange.read(1, print, now=0.0)
             said = await caller.end()
+        assert said[0]["headers"] == [(b"x-a", b"b"), (b"x-extra", b"yes")]
         assert [words.get("body") for words in said] == [None, b"one", b""]
         assert [words.get("more_body") for words in said] == [None, True, False]
 

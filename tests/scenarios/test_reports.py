@@ -127,7 +127,7 @@ def test_a_write_after_the_end_says_false_and_is_not_kept() -> None:
     assert stage.client.write("after destroy") is False
 
 
-@pytest.mark.parametrize("text", ["{bad", "", "NaN", '"\\ud800"', "1e999"])
+@pytest.mark.parametrize("text", ["{bad", "", "NaN", "1e999"])
 def test_an_undecodable_message_is_an_error_in_its_place_on_both_ends(text: str) -> None:
     stage = Stage()
     stage.open()

@@ -6,7 +6,7 @@ is left out, never made up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import primus_proto as pp
 from primus_proto.http.model import Request, error_response, text_response
@@ -271,11 +271,11 @@ class WebSocket:
     def blocked(self) -> bool:
         return self._call.buffered > HIGH
 
-    def send(self, message: Message, *, now: float) -> None:
+    def send(self, messages: Sequence[Message], *, now: float) -> None:
         if self._open:
-            payload = message.payload
-            kind = "text" if isinstance(payload, str) else "bytes"
-            self._call._put({"type": "websocket.send", kind: payload}, message.size)
+            for message in messages:
+                kind = "text" if isinstance(message.payload, str) else "bytes"
+                self._call._put({"type": "websocket.send", kind: message.payload}, message.size)
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         """Pings are the host's own affair: ASGI has no words for them."""

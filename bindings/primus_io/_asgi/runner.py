@@ -64,7 +64,7 @@ class Runner(RunningDriver):
         return anyio.Event()
 
     def schedule(self) -> None:
-        if not self._pumping:
+        if not self.pumping:
             self._wanted.set()
 
     async def checkpoint(self) -> None:

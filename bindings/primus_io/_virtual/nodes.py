@@ -39,6 +39,7 @@ def system_error(number: int) -> OSError:
 class LoopNode(Node):
     """A node of an event loop. `owner` is who asked for the connections: a `Driver`, or a protocol of the user's."""
 
+    network: VirtualNetwork
     acknowledges_reads = True
 
     def __init__(self, network: VirtualNetwork, name: str, numbers: Iterator[int], owner: object) -> None:

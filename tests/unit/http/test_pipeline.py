@@ -1,120 +1,229 @@
-"""The gate: whose path it is, the spec, and authorization as an event and an answer (protocol 2 and 6)."""
+"""The pipeline: the same layers for every seam, layers that add headers, answer, fail or hold (protocol 2 and 6)."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from primus_proto import ConfigError, Limits, LocalProtocolError
+from primus_proto import ConfigError, Headers, Limits, LocalProtocolError, Request, Response
 from primus_proto import events as ev
-from tests.unit.wires import HANDSHAKE, TEXT, Peer, ServerWire, frame, handshake, request
+from primus_proto.http.pipeline import HOLD, Layer
+from primus_proto.transports.registry import TRANSPORTS
+from tests.unit.exchanges import ForeignExchange, foreign_request
+from tests.unit.sessions import ServerHost
+from tests.unit.transports.polling_transport import POLLING
+from tests.unit.wires import HANDSHAKE, TEXT, Peer, Reply, ServerWire, frame, handshake, request
+
+EXTRA = Headers({"X-Extra": "yes"})
 
 
-@pytest.fixture
-def wire() -> ServerWire:
-    return ServerWire()
+class Seam:
+    """A server, asked by one of its three seams. What the message seam accepts counts as a 101."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
+        self.host = ServerHost(**options) if name == "messages" else ServerWire(**options)
+        self.server = self.host.server
+
+    def ask(self, target: str, method: str = "GET", headers: dict[str, str] | None = None) -> Reply:
+        if isinstance(self.host, ServerHost):
+            answer = self.server.answer(foreign_request(method, target, headers))
+            if isinstance(answer, Headers):
+                return Reply(101, {name: answer[name] for name in answer}, b"", b"")
+            fields = {name.lower(): value for name, value in answer.headers}
+            return Reply(answer.status, fields, b"" if method == "HEAD" else answer.body, b"")
+        if self.name == "bytes":
+            return self.host.accept().ask(method, target, headers=headers)
+        exchange = ForeignExchange(foreign_request(method, target, headers))
+        self.host.endpoint.request(exchange, now=self.host.now)
+        self.host.pump()
+        assert exchange.answer is not None
+        return exchange.answer
 
 
-def asked(wire: ServerWire) -> int:
-    """The id of the last question."""
-    return wire.all(ev.RequestHeld)[-1].id
+SEAMS = ("bytes", "exchanges", "messages")
+each_seam = pytest.mark.parametrize("seam", SEAMS)
 
 
-# --- whose path ---
+@pytest.fixture(autouse=True)
+def _polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRANSPORTS, "polling", POLLING)
+
+
+# --- the built-in layers ---
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
+    ("path", "plain", "upgrade"),
     [
-        ("/primus", 426),
-        ("/primus/", 426),
-        ("/primus?a=b", 426),
-        ("/primus/deeper/", 426),
-        ("/primus/spec", 200),
-        ("/primus/spec?x=y", 200),
-        ("http://server/primus/spec", 200),
-        ("/primus/spec/", 426),
-        ("/primus/spec/x", 426),
-        ("/primus/primus.js", 404),
-        ("/primusX", 404),
-        ("/primu", 404),
-        ("/", 404),
-        ("/x/primus", 404),
-        ("/Primus", 404),
-        ("//primus", 404),
-        ("/primus/../primus/spec", 400),
-        ("/primus/./spec", 400),
-        ("/primus/%2e%2E/spec", 400),
-        ("/primus//spec", 400),
-        ("/primus/a%2f%2fb", 400),
-        ("/primus/..", 400),
-        ("/primus/x..y/...", 426),
+        ("/primus", 426, 101),
+        ("/primus/", 426, 101),
+        ("/primus?a=b", 426, 101),
+        ("/primus/deeper/", 426, 101),
+        ("/primus/spec", 200, 101),
+        ("/primus/spec?x=y", 200, 101),
+        ("/primus/spec/x", 426, 101),
+        ("/primus/primus.js", 404, 101),
+        ("/primusX", 404, 404),
+        ("/primu", 404, 404),
+        ("/", 404, 404),
+        ("/x/primus", 404, 404),
+        ("/Primus", 404, 404),
+        ("//primus", 404, 404),
+        ("/primus/../primus/spec", 400, 400),
+        ("/primus/./spec", 400, 400),
+        ("/primus/%2e%2E/spec", 400, 400),
+        ("/primus//", 400, 400),
+        ("/primus/a%2f%2fb", 400, 400),
+        ("/primus/..", 400, 400),
+        ("/primus/a/%2e", 400, 400),
+        ("/primus/x..y/...", 426, 101),
+        ("/primus/a%2Fb", 426, 101),
     ],
 )
-def test_paths_go_by_whole_segments(wire: ServerWire, path: str, status: int) -> None:
-    peer = wire.accept()
-    assert peer.ask("GET", path).status == status
-    assert wire.told() == []
-    assert peer.ask().status == 200  # the connection goes on
+def test_every_seam_answers_alike(path: str, plain: int, upgrade: int) -> None:
+    for headers, status in ((None, plain), (HANDSHAKE, upgrade)):
+        answers = [Seam(name).ask(path, headers=headers) for name in SEAMS]
+        assert {(answer.status, answer.body) for answer in answers} == {(status, answers[0].body)}
 
 
-def test_a_pathname_of_more_than_one_segment() -> None:
-    wire = ServerWire(pathname="/a/b")
-    peer = wire.accept()
-    for path, status in (("/a/b/spec", 200), ("/a/b", 426), ("/a", 404), ("/primus/spec", 404)):
-        assert peer.ask("GET", path).status == status
-    peer.upgrade("/a/b?ping=false")
-
-
-def test_a_handshake_goes_by_the_path_as_well(wire: ServerWire) -> None:
-    peer = wire.accept()
-    for path, status in (("/primusX", 404), ("/primus/../primus", 400)):
-        assert peer.ask("GET", path, headers=HANDSHAKE).status == status
-    assert peer.ask("GET", "/primus/spec", headers=HANDSHAKE).status == 101
-
-
-# --- the spec ---
-
-
-def test_the_spec(wire: ServerWire) -> None:
-    peer = wire.accept()
-    reply = peer.ask("GET", "/primus/spec")
+@each_seam
+def test_the_spec(seam: str) -> None:
+    asked = Seam(seam, pathname="/a/b", authorization="all")
+    reply = asked.ask("/a/b/spec")
     assert reply.headers["content-type"] == "application/json"
     assert json.loads(reply.body) == {
         "version": "6.0.1",
-        "pathname": "/primus",
+        "pathname": "/a/b",
         "parser": "json",
         "transformer": "websockets",
         "timeout": 35000,
     }
-    head = peer.ask("HEAD", "/primus/spec")
-    assert (head.status, head.headers["content-length"]) == (200, str(len(reply.body)))
+    assert asked.ask("/a/b/spec", "HEAD").status == 200
+    for method in ("POST", "OPTIONS", "get"):
+        reply = asked.ask("/a/b/spec", method)
+        assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+    assert asked.ask("/primus/spec").status == 404
+    assert asked.host.told() == []  # nothing was asked about authorization
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "get"])
-def test_the_spec_is_only_for_reading(wire: ServerWire, method: str) -> None:
-    peer = wire.accept()
-    reply = peer.ask(method, "/primus/spec")
-    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+@each_seam
+def test_a_closing_server_takes_no_new_session(seam: str) -> None:
+    asked = Seam(seam, transformer="polling")
+    if isinstance(asked.host, ServerHost):
+        asked.host.connect()
+    else:
+        asked.ask("/primus?ping=false")
+    asked.server.close(timeout=5.0)
+    for path, headers in (("/primus", HANDSHAKE), ("/primus", None), ("/primus/spec", None)):
+        reply = asked.ask(path, headers=headers)
+        assert (reply.status, json.loads(reply.body)) == (503, {"error": "the server is closing"})
+    assert asked.ask("/").status == 404
 
 
-def test_the_spec_and_the_library_need_no_authorization() -> None:
-    for authorization in (True, "all"):
-        wire = ServerWire(authorization=authorization)
-        peer = wire.accept()
-        assert peer.ask("GET", "/primus/spec").status == 200
-        assert peer.ask("GET", "/primus/primus.js").status == 404
-        assert wire.told() == []
+# --- layers of one's own ---
 
 
-# --- authorization ---
+@each_seam
+def test_layers_run_in_order_each_for_its_kind_of_request(seam: str) -> None:
+    asked = Seam(seam)
+    ran: list[str] = []
+
+    def layer(name: str, answer: Response | Headers | None = None, **kinds: bool) -> None:
+        def run(request: Request) -> Response | Headers | None:
+            ran.append(name)
+            return answer
+
+        asked.server.pipeline.insert(Layer(name, run, **kinds), before="spec")
+
+    layer("plain", upgrade=False)
+    layer("upgrades", http=False)
+    layer("both", EXTRA)
+    assert asked.ask("/primus/spec").status == 200
+    assert asked.ask("/primus", headers=HANDSHAKE).headers["x-extra"] == "yes"
+    assert asked.ask("/elsewhere").headers.get("x-extra") is None
+    assert ran == ["plain", "both", "upgrades", "both"]
+    layer("teapot", Response(418))
+    assert asked.ask("/primus/spec").status == 418
 
 
-def waiting(**options: Any) -> tuple[ServerWire, Peer]:
-    """A server that asks, and a peer that waits for the answer."""
+@each_seam
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/primus/spec", None, 200),
+        ("/primus/primus.js", None, 404),
+        ("/elsewhere", None, 404),
+        ("/primus/..", None, 400),
+        ("/primus", None, 426),
+        ("/primus", HANDSHAKE, 101),
+    ],
+)
+def test_a_layer_adds_headers_to_any_answer(seam: str, path: str, headers: dict[str, str] | None, status: int) -> None:
+    asked = Seam(seam)
+    asked.server.pipeline.insert(Layer("extra", lambda request: EXTRA), before="pathname")
+    reply = asked.ask(path, headers=headers)
+    assert (reply.status, reply.headers["x-extra"]) == (status, "yes")
+
+
+@pytest.mark.parametrize("seam", ["bytes", "exchanges"])
+@pytest.mark.parametrize(("path", "status"), [("/primus", 200), ("/primus?sid=x", 404)])
+def test_a_layer_adds_headers_to_the_answers_of_a_transport(seam: str, path: str, status: int) -> None:
+    asked = Seam(seam, transformer="polling")
+    asked.server.pipeline.insert(Layer("extra", lambda request: EXTRA), before="pathname")
+    reply = asked.ask(path)
+    assert (reply.status, reply.headers["x-extra"]) == (status, "yes")
+
+
+def fail(request: Request) -> Any:
+    raise ZeroDivisionError
+
+
+@each_seam
+@pytest.mark.parametrize(
+    ("run", "logged"),
+    [
+        (fail, "ZeroDivisionError"),
+        (lambda request: "hello", "answered with a Response, Headers or None; got 'hello'"),
+        (lambda request: Headers({"X-A": "a\r\nX-B: b"}), "header X-A has a value that cannot be sent"),
+        (lambda request: Headers({"connection": "close"}), "header connection belongs to the connection"),
+        (lambda request: Response(200, (("Content-Length", "5"),)), "Content-Length is set when"),
+        (lambda request: Response(101), "must be from 200 to 999"),
+    ],
+)
+def test_a_layer_that_fails_is_logged_and_answered_500(seam: str, run: Callable[[Any], Any], logged: str) -> None:
+    asked = Seam(seam)
+    asked.server.pipeline.insert(Layer("extra", lambda request: EXTRA), before="pathname")
+    asked.server.pipeline.insert(Layer("broken", run), before="spec")
+    reply = asked.ask("/primus/spec")
+    assert (reply.status, reply.headers["x-extra"], reply.body) == (500, "yes", b'{"error":"internal error"}')
+    (event,) = asked.host.fresh()
+    assert isinstance(event, ev.Logged)
+    assert event.level == "error"
+    assert event.text.startswith("layer broken: ")
+    assert logged in event.text
+
+
+def test_the_message_seam_passes_over_layers_that_hold() -> None:
+    asked = Seam("messages", authorization="all")
+    asked.server.pipeline.insert(Layer("slow", lambda request: HOLD), before="spec")
+    asked.server.pipeline.insert(Layer("extra", lambda request: EXTRA), before="authorization")
+    for _ in range(2):
+        assert asked.server.answer(foreign_request("GET", "/primus", HANDSHAKE)) == EXTRA
+    assert (asked.host.told(), asked.server.next_timeout()) == ([], None)
+
+
+# --- held requests ---
+
+
+def waiting(*, layer: bool = False, **options: Any) -> tuple[ServerWire, Peer]:
+    """A server that authorizes, and a peer that is held. With `layer`, another layer holds it before that."""
     wire = ServerWire(authorization=True, **options)
+    if layer:
+        wire.server.pipeline.insert(Layer("quota", lambda request: HOLD), before="pathname")
     peer = wire.accept()
     peer.send(handshake("/primus?token=secret"))
     assert wire.told() == ["request held"]
@@ -122,111 +231,82 @@ def waiting(**options: Any) -> tuple[ServerWire, Peer]:
     return wire, peer
 
 
-def test_accepted() -> None:
-    wire, peer = waiting()
-    (question,) = wire.all(ev.RequestHeld)
-    assert question.request.query["token"] == "secret"
-    assert question.request.headers["upgrade"] == "websocket"
+def resume(wire: ServerWire, answer: Response | Headers | None = None) -> None:
+    """Resume the request that was held last."""
+    assert wire.endpoint.resume(wire.all(ev.RequestHeld)[-1].id, answer)
+    wire.pump()
+
+
+def test_a_request_may_be_held_by_one_layer_after_the_other() -> None:
+    wire, peer = waiting(layer=True)
+    resume(wire, Headers({"X-Quota": "5"}))
+    assert wire.told() == ["request held"]
+    first, second = wire.all(ev.RequestHeld)
+    assert (first.layer, second.layer) == ("quota", "authorization")
+    assert second.request.query["token"] == "secret"
     wire.run(3)
     peer.send(frame(TEXT, '"early"'))
-    assert wire.endpoint.resume(question.id) is True
+    resume(wire)
     assert wire.told() == ["connection", "data"]
-    assert peer.reply().status == 101
-    assert wire.server.spark(wire.all(ev.SparkConnected)[0].spark.id) is not None
-    assert wire.endpoint.resume(question.id) is False  # answered already
-    assert wire.endpoint.resume(question.id, wire.endpoint.server.refusal("no")) is False
+    reply = peer.reply()
+    assert (reply.status, reply.headers["x-quota"]) == (101, "5")
+    for id in (first.id, second.id):
+        assert wire.endpoint.resume(id) is False
+        assert wire.endpoint.resume(id, wire.server.refusal("no")) is False
     wire.run(60)
     assert len(wire.server) == 1
 
 
-def test_rejected() -> None:
-    wire, peer = waiting()
-    assert wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no entry")) is True
-    wire.pump()
+@pytest.mark.parametrize(
+    ("status", "authenticate", "shown"),
+    [(401, None, None), (401, 'Basic realm="x"', 'Basic realm="x"'), (403, "Basic", None), (599, None, None)],
+)
+def test_a_held_request_is_refused(status: int, authenticate: str | None, shown: str | None) -> None:
+    wire, peer = waiting(layer=True)
+    resume(wire, EXTRA)
+    resume(wire, wire.server.refusal("né", status=status, authenticate=authenticate))
     reply = peer.reply()
-    assert (reply.status, reply.error) == (401, "no entry")
-    assert reply.body == b'{"error":"no entry"}'
-    assert reply.headers["connection"] == "close"
-    assert "www-authenticate" not in reply.headers
+    assert (reply.status, reply.error, reply.headers.get("www-authenticate")) == (status, "né", shown)
+    assert (reply.headers["connection"], reply.headers["x-extra"]) == ("close", "yes")
     assert peer.closed()
     assert not peer.aborted()
-    assert wire.told() == []
+    assert wire.told() == ["request held"]
     assert wire.endpoint.next_timeout() is None
 
 
-@pytest.mark.parametrize(("status", "shown"), [(401, 'Basic realm="x"'), (403, None), (500, None), (599, None)])
-def test_rejected_with_a_status_and_a_challenge(status: int, shown: str | None) -> None:
+def test_a_request_is_resumed_with_nothing_that_cannot_be_sent() -> None:
     wire, peer = waiting()
-    wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("né", status=status, authenticate='Basic realm="x"'))
+    refusals: list[Any] = [{"authenticate": "a\r\nSet-Cookie: x"}, {"authenticate": "\u20ac"}, {"status": 200}]
+    for refusal in refusals:
+        with pytest.raises(ConfigError):
+            wire.server.refusal("no", **refusal)
+    answers: list[Any] = [Headers({"X-A": "a\nb"}), Headers({"Upgrade": "x"}), True, HOLD]
+    for answer in answers:
+        with pytest.raises(LocalProtocolError):
+            wire.endpoint.resume(1, answer)
+    for id in (0, -1, 2, 99):
+        with pytest.raises(LocalProtocolError, match="was ever held"):
+            wire.endpoint.resume(id)
     wire.pump()
-    reply = peer.reply()
-    assert (reply.status, reply.error) == (status, "né")
-    assert reply.headers.get("www-authenticate") == shown
-
-
-@pytest.mark.parametrize("authenticate", ["a\r\nSet-Cookie: x", "a\nb", "a\x00", " a", "\u20ac"])
-def test_no_header_can_be_smuggled_in(authenticate: str) -> None:
-    wire, peer = waiting()
-    with pytest.raises(ConfigError, match="WWW-Authenticate"):
-        wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no", authenticate=authenticate))
-    wire.pump()
-    assert wire.take(peer.channel) == b""  # nothing was changed: it still waits
-    assert wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no\r\n\r\nHTTP/1.1 200 OK")) is True
-    wire.pump()
+    assert wire.take(peer.channel) == b""  # it is held still
+    resume(wire, wire.server.refusal("no\r\n\r\nHTTP/1.1 200 OK"))
     assert peer.reply().error == "no\r\n\r\nHTTP/1.1 200 OK"
 
 
-@pytest.mark.parametrize("status", [200, 399, 600, "401", None])
-def test_a_refusal_has_the_status_of_one(status: int) -> None:
-    wire, _ = waiting()
-    with pytest.raises(ConfigError, match="400 to 599"):
-        wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no", status=status))
-    assert wire.endpoint.resume(asked(wire))
-
-
-@pytest.mark.parametrize("id", [0, -1, 2, 99])
-def test_an_id_that_was_never_issued(id: int) -> None:
-    wire, _ = waiting()
-    with pytest.raises(LocalProtocolError, match="was ever held"):
-        wire.endpoint.resume(id)
-    with pytest.raises(LocalProtocolError):
-        wire.endpoint.resume(id, wire.endpoint.server.refusal("no"))
-    assert wire.endpoint.resume(1) is True
-
-
-def test_nobody_decides_in_time() -> None:
-    wire, peer = waiting(limits=Limits(authorization=7.0))
+@pytest.mark.parametrize("layer", ["quota", "authorization"])
+def test_a_request_is_not_held_for_ever(layer: str) -> None:
+    wire, peer = waiting(layer=layer == "quota", limits=Limits(authorization=7.0))
     wire.run(6.9)
     assert wire.take(peer.channel) == b""
     wire.run(0.2)
     reply = peer.reply()
-    assert (reply.status, reply.error) == (503, "authorization took too long")
+    assert (reply.status, reply.error) == (503, f"{layer} took too long")
     assert peer.closed()
-    assert wire.endpoint.resume(asked(wire)) is False
+    assert wire.endpoint.resume(1) is False
     assert wire.endpoint.next_timeout() is None
 
 
-def test_the_peer_leaves_first() -> None:
-    wire, peer = waiting()
-    peer.eof()
-    assert wire.endpoint.resume(asked(wire)) is False
-    assert wire.endpoint.next_timeout() is None
-    assert wire.told() == []
-    assert wire.endpoint.channels == 0
-
-
-@pytest.mark.parametrize("accept", [True, False])
-def test_the_peer_leaves_between_the_decision_and_its_doing(accept: bool) -> None:
-    wire, peer = waiting()
-    decided = wire.endpoint.resume(1) if accept else wire.endpoint.resume(1, wire.endpoint.server.refusal("no"))
-    assert decided is True
-    peer.eof()
-    assert wire.told() == []
-    assert len(wire.server) == 0
-    assert wire.endpoint.next_timeout() is None
-
-
-def test_too_many_wait() -> None:
+def test_not_too_many_requests_are_held() -> None:
     wire = ServerWire(authorization=True, limits=Limits(authorizations=2))
     first, second, third = (wire.accept() for _ in range(3))
     for peer in (first, second, third):
@@ -238,46 +318,77 @@ def test_too_many_wait() -> None:
     wire.pump()
     third.send(handshake())
     assert wire.told() == ["connection", "request held"]
-    assert asked(wire) == 3
+    assert wire.all(ev.RequestHeld)[-1].id == 3
 
 
-def test_authorization_comes_before_what_is_wrong_with_the_request() -> None:
-    """A refusal tells nothing of what would have been answered otherwise."""
-    wire = ServerWire(authorization=True)
-    peer = wire.accept()
-    for data, status in (
+@pytest.mark.parametrize("resumed", ["no", "with nothing", "with an answer"])
+@pytest.mark.parametrize("layer", [False, True])
+def test_the_peer_of_a_held_request_leaves(resumed: str, layer: bool) -> None:
+    wire, peer = waiting(layer=layer)
+    if resumed != "no":
+        assert wire.endpoint.resume(1, wire.server.refusal("no") if resumed == "with an answer" else None)
+    peer.eof()
+    assert wire.endpoint.resume(1) is False
+    assert wire.told() == []
+    assert (wire.endpoint.next_timeout(), wire.endpoint.channels, len(wire.server)) == (None, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
         (request("GET", "/primus"), 426),
         (request("POST", "/primus", body=b"x"), 426),
         (handshake(sec_websocket_key=None), 400),
-    ):
+    ],
+)
+def test_authorization_comes_before_what_is_wrong_with_the_request(data: bytes, status: int) -> None:
+    """A refusal does not tell what would have been answered otherwise."""
+    wire = ServerWire(authorization=True)
+    for answer, expected in ((wire.server.refusal("no"), 401), (None, status)):
         peer = wire.accept()
         peer.send(data)
         assert wire.told() == ["request held"]
-        wire.endpoint.resume(asked(wire), wire.endpoint.server.refusal("no"))
-        wire.pump()
-        assert peer.reply().status == 401
-        peer = wire.accept()
-        peer.send(data)
-        assert wire.told() == ["request held"]
-        wire.endpoint.resume(asked(wire))
-        wire.pump()
-        assert peer.reply().status == status
+        resume(wire, answer)
+        assert peer.reply().status == expected
     wire.run(60)
     assert wire.endpoint.channels == 0
 
 
-def test_pipelining_behind_a_question_is_bounded() -> None:
+def test_input_behind_a_held_request_is_bounded() -> None:
     wire, peer = waiting(limits=Limits(pipelined=1000))
     peer.send(b"x" * 1000)
     assert not peer.paused()
     peer.send(b"x")
     assert peer.paused()
-    wire.endpoint.resume(1)
-    wire.pump()
+    resume(wire)
     assert not peer.paused()
 
 
 # --- closing ---
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_closing_turns_away_who_asks_for_a_session(resumed: bool) -> None:
+    wire, peer = waiting()
+    wire.server.close()
+    if resumed:
+        assert wire.endpoint.resume(1) is True
+    assert wire.told() == ["close"]
+    reply = peer.reply()
+    assert (reply.status, reply.error) == (503, "the server is closing")
+    assert peer.closed()
+    assert wire.endpoint.resume(1) is False
+    assert len(wire.server) == 0
+
+
+def test_closing_waits_for_a_request_that_the_transport_has_not_seen() -> None:
+    """It may belong to a session that is open."""
+    wire, peer = waiting(layer=True)
+    wire.server.close()
+    assert wire.told() == []
+    resume(wire)
+    assert peer.reply().error == "the server is closing"
+    assert wire.told() == ["close"]
 
 
 def test_while_closing_everything_is_refused() -> None:
@@ -302,32 +413,3 @@ def test_while_closing_everything_is_refused() -> None:
     assert wire.told() == ["close"]
     assert wire.endpoint.next_timeout() is None
     assert wire.endpoint.channels == 0
-
-
-def test_while_closing_nobody_waits_for_authorization() -> None:
-    wire, peer = waiting()
-    wire.server.close()
-    wire.pump()
-    reply = peer.reply()
-    assert (reply.status, reply.error) == (503, "the server is closing")
-    assert peer.closed()
-    assert wire.endpoint.resume(1) is False
-    assert wire.told() == ["close"]
-
-
-def test_accepted_in_the_same_breath_as_the_server_closes() -> None:
-    wire, peer = waiting()
-    wire.server.close()
-    assert wire.endpoint.resume(1) is True
-    assert wire.told() == ["close"]
-    assert peer.reply().status == 503
-    assert len(wire.server) == 0
-
-
-def test_a_server_with_nothing_to_do_closes_at_once() -> None:
-    wire = ServerWire()
-    wire.server.close()
-    assert wire.told() == ["close"]
-    assert wire.accept().aborted()
-    assert wire.endpoint.next_timeout() is None
-    assert wire.told() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from primus_proto.session.messages import SERVER_CLOSE, Message, is_reserved, parse_protocol_message, protocol_message
+from primus_proto.session.messages import SERVER_CLOSE, Message, parse_protocol_message, protocol_message
 
 
 @pytest.mark.parametrize(
@@ -29,30 +29,6 @@ def test_parse(text: str, parsed: tuple[str, str] | None) -> None:
 
 def test_server_close() -> None:
     assert protocol_message("server", "close") == SERVER_CLOSE
-
-
-class Word(str):
-    __slots__ = ()
-
-
-@pytest.mark.parametrize(
-    ("value", "reserved"),
-    [
-        ("primus::ping::1", True),
-        ("primus::", True),
-        ("primus::anything at all", True),
-        (Word("primus::x"), True),
-        ("primus:", False),
-        (" primus::ping::1", False),
-        ("Primus::ping::1", False),
-        ("", False),
-        (b"primus::ping::1", False),
-        (["primus::ping::1"], False),
-        (None, False),
-    ],
-)
-def test_reserved_strings(value: object, reserved: bool) -> None:
-    assert is_reserved(value) is reserved
 
 
 @pytest.mark.parametrize(("payload", "size"), [("", 0), ("abc", 3), ("é\U0001f600", 6), (b"\x00\xff", 2)])

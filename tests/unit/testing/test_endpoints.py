@@ -12,7 +12,7 @@ from primus_proto import LocalProtocolError, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer, VirtualSpark
-from primus_proto.testing.nodes import VirtualEndpoint
+from primus_proto.testing.endpoints import VirtualEndpoint
 from tests.unit.sessions import polled
 from tests.unit.testing.virtual import OPENED, connected, data, pair
 

@@ -1,42 +1,53 @@
-"""A transport for the tests of the seam: plain requests only, no WebSocket anywhere.
+"""A transport for the tests of the transport contract: plain requests only, no WebSocket.
 
-`GET` without a session opens one; `GET ?sid=` waits until the session has something to say; `POST ?sid=` tells it
-something. So a session runs over two channels at once, outlives both, and has time limits of its own. A body is a JSON
-array of packets: ``["open", sid]``, ``["text", data]``, ``["binary", base64]``, ``["close", code, reason]``.
+`GET` without a session opens one, `GET ?sid=` waits for messages of the session, and `POST ?sid=` sends it some. So a
+session runs over two channels at once, outlives both, and has ids and time limits of its own. A body is a JSON array of
+packets: ``["open", sid]``, ``["text", data]``, ``["binary", base64]``, ``["close", code, reason]``.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from primus_proto import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from primus_proto.http.model import Answer, Request, Response, error_response
-from primus_proto.session.messages import Message
-from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, unwelcome
+from primus_proto.limits import check_number
+from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, refusal_error
 from primus_proto.transports.pipe import Pipe
 from primus_proto.transports.registry import Transport
 
-__all__ = ["ABSENCE", "HOLD", "POLLING", "SESSIONS", "ClientPipe", "PollingClient", "PollingServer", "ServerPipe"]
+__all__ = ["POLLING", "SESSIONS", "PollingOptions"]
 
-HOLD = 20.0
-"""Seconds after which a waiting GET is answered, if only with nothing: proxies lose patience."""
-ABSENCE = 5.0
-"""Seconds without a GET after which a session is lost."""
 SESSIONS = 50
 """How many sessions a server keeps."""
 
 JSON = (("Content-Type", "application/json"),)
 
 
-def pack(packets: list[list[Any]]) -> bytes:
-    return json.dumps(packets).encode()
+@dataclass(frozen=True)
+class PollingOptions:
+    """Options of the transport itself, in seconds."""
+
+    hold: float = 20.0
+    """The server answers a waiting GET after this time, if only with nothing. A client waits `absence` longer."""
+    absence: float = 5.0
+    """A session without a waiting GET for this time is lost."""
+
+    def __post_init__(self) -> None:
+        check_number("transport['hold']", self.hold, above=True)
+        check_number("transport['absence']", self.absence, above=True)
 
 
-def packet(message: Message) -> list[Any]:
-    payload = message.payload
-    return ["text", payload] if isinstance(payload, str) else ["binary", base64.b64encode(payload).decode()]
+def body_of(packets: list[str]) -> bytes:
+    return f"[{','.join(packets)}]".encode()
+
+
+def packet(payload: str | bytes) -> str:
+    kind, data = ("text", payload) if isinstance(payload, str) else ("binary", base64.b64encode(payload).decode())
+    return json.dumps([kind, data])
 
 
 def unpack(body: bytes) -> list[list[Any]] | None:
@@ -73,12 +84,12 @@ class PollingPipe(Pipe):
         if self.linger.due == float("inf"):
             self.linger.set(now + self.host.limits.close)
 
-    def outgoing(self) -> list[list[Any]]:
+    def outgoing(self) -> list[str]:
         packets = []
         while (message := self.take()) is not None:
-            packets.append(packet(message))
+            packets.append(str(message.wrapped("polling", packet).payload))
         if self.ending is not None:
-            packets.append(["close", *self.ending])
+            packets.append(json.dumps(["close", *self.ending]))
         return packets
 
     def incoming(self, packets: list[list[Any]], now: float) -> None:
@@ -120,6 +131,10 @@ class ServerPipe(PollingPipe):
         self.absence = self.host.timers.new(self._absent)
         self.hold = self.host.timers.new(lambda now: self._answer([], now))
 
+    @property
+    def session_id(self) -> str:
+        return self.sid
+
     def wait(self, exchange: Exchange, now: float) -> None:
         """A GET came."""
         if self.waiting is not None:
@@ -127,7 +142,7 @@ class ServerPipe(PollingPipe):
         self.waiting = exchange
         exchange.on_gone = self._gone
         self.absence.cancel()
-        self.hold.set(now + HOLD)
+        self.hold.set(now + self.server.host.options.hold)
         self._touch()
 
     def posted(self, exchange: Exchange, body: bytes, now: float) -> None:
@@ -173,14 +188,14 @@ class ServerPipe(PollingPipe):
     def be_absent(self, now: float) -> None:
         self.hold.cancel()
         if not self.over:
-            self.absence.set(now + ABSENCE)
+            self.absence.set(now + self.server.host.options.absence)
 
-    def _answer(self, packets: list[list[Any]], now: float) -> None:
+    def _answer(self, packets: list[str], now: float) -> None:
         exchange, self.waiting = self.waiting, None
         assert exchange is not None
         exchange.on_gone = None
         self.be_absent(now)  # before the answer: the next GET may be there already
-        exchange.respond(200, JSON, pack(packets), now=now)
+        exchange.respond(200, JSON, body_of(packets), now=now)
 
     def _gone(self, now: float) -> None:
         self.waiting = None
@@ -220,14 +235,12 @@ class PollingServer:
 
     def handle(self, exchange: Exchange, route: Route, body: bytes, *, now: float) -> None:
         pipe = route.target
-        if not exchange.open:
-            return
         if pipe is None:
             sid = self.host.new_id()
             pipe = self.sessions[sid] = ServerPipe(self, sid, exchange.request)
             self.host.opened(pipe, now=now)
             pipe.be_absent(now)
-            exchange.respond(200, JSON, pack([["open", sid]]), now=now)
+            exchange.respond(200, JSON, body_of([json.dumps(["open", sid])]), now=now)
         elif pipe.over:
             exchange.respond(404, now=now)
         elif exchange.request.method == "POST":
@@ -249,6 +262,8 @@ class ClientPipe(PollingPipe):
         self.headers = attempt.headers
         self.polling = self.posting = False
         self.sent_close = False
+        self.patience = attempt.host.timers.new(self._late)
+        self.longest_poll = attempt.host.options.hold + attempt.host.options.absence
 
     def flush(self, *, now: float) -> None:
         if self.over:
@@ -260,6 +275,7 @@ class ClientPipe(PollingPipe):
             self.say_goodbye(now)
         elif not self.polling and not self.paused:
             self.polling = True
+            self.patience.set(now + self.longest_poll)
             self.pool.request(
                 "GET",
                 self.target,
@@ -275,17 +291,23 @@ class ClientPipe(PollingPipe):
             if packets:
                 self.posting = True
                 self.sent_close = self.ending is not None
-                self.pool.request("POST", self.target, self.headers, pack(packets), self._posted, self._failed, now=now)
+                body = body_of(packets)
+                self.pool.request("POST", self.target, self.headers, body, self._posted, self._failed, now=now)
 
     def finish(self, *, now: float) -> None:
         super().finish(now=now)
+        self.patience.cancel()
         self.pool.abort(now=now)
+
+    def _late(self, now: float) -> None:
+        self.end(1006, "", ConnectionLost("the server did not answer a poll"), now)
 
     def _polled(self, answer: Answer, now: float) -> None:
         self.polling = False
+        self.patience.cancel()
         packets = unpack(answer.body) if answer.status == 200 else None
         if packets is None:
-            self._failed(unwelcome(answer), now)
+            self._failed(refusal_error(answer), now)
             return
         self.incoming(packets, now)
         self._touch()
@@ -295,7 +317,7 @@ class ClientPipe(PollingPipe):
         if self.sent_close:
             self.finish(now=now)
         elif answer.status != 204:
-            self._failed(unwelcome(answer), now)
+            self._failed(refusal_error(answer), now)
         else:
             if self.high:
                 self.session.drained()
@@ -329,10 +351,10 @@ class PollingClient:
                 pipe._touch()
                 self.host.opened(pipe, now=now)
             case _:
-                self._failed(unwelcome(answer), now)
+                self._failed(refusal_error(answer), now)
 
     def _failed(self, error: ConnectError, now: float) -> None:
         self.host.failed(error, now=now)
 
 
-POLLING = Transport(PollingServer, PollingClient)
+POLLING = Transport(PollingServer, PollingClient, options=PollingOptions)

@@ -108,19 +108,6 @@ def test_large_messages_and_every_character(transformer: str) -> None:
     assert (data(world.server), data(world.client)) == ([value], [[value]])
 
 
-def test_an_echo_without_delay(transformer: str) -> None:
-    def echo(node: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.SparkData):
-            event.spark.write(event.data)
-
-    world = World(transformer, on_event=echo)
-    world.open()
-    for number in range(20):
-        world.client.client.write(number)
-        world.network.run(0.1)
-        assert data(world.client) == list(range(number + 1))
-
-
 def test_the_server_ends_it(transformer: str) -> None:
     world = World(transformer)
     spark = world.open()
@@ -232,14 +219,6 @@ def test_a_server_that_dies_and_comes_back(transformer: str) -> None:
     assert data(world.server) == ["second"]
 
 
-def test_a_server_that_is_not_there(transformer: str) -> None:
-    network = VirtualNetwork()
-    client = network.connect("http://server", transformer=transformer, strategy=False)
-    network.run(1)
-    assert client.names == ["readyStateChange", "error", *ENDED]
-    assert str(client.all(ev.ErrorOccurred)[0].error) == "connection refused"
-
-
 def test_the_wrong_path(transformer: str) -> None:
     world = World(transformer, pathname="/other", strategy=None)
     world.network.run(1)
@@ -265,44 +244,8 @@ def test_the_wrong_transport(transformer: str) -> None:
     assert server.endpoint.next_timeout() is None
 
 
-def accept(node: VirtualServer, id: int) -> None:
-    assert node.endpoint.resume(id)
-
-
-@pytest.mark.parametrize("decide", ["accept", "reject", "wait"])
-def test_authorization(transformer: str, decide: str) -> None:
-    def on_event(node: VirtualServer, event: ev.Event) -> None:
-        if isinstance(event, ev.RequestHeld) and decide == "accept":
-            node.network.call_at(node.network.now + 1, lambda: accept(node, event.id))
-        elif isinstance(event, ev.RequestHeld) and decide == "reject":
-            node.endpoint.resume(event.id, node.endpoint.server.refusal("no entry", status=403))
-
-    world = World(transformer, authorization=True, on_event=on_event, retries=0)
-    world.network.run(9.9)
-    if decide == "accept":
-        assert world.client.names == OPENED
-        assert world.server.names == ["initialised", "request held", "connection"]
-        world.client.client.write(1)
-        world.network.run(1)
-        assert data(world.server) == [1]
-    elif decide == "reject":
-        (event,) = world.client.all(ev.ErrorOccurred)
-        assert isinstance(event.error, ConnectError)
-        assert (event.error.status, event.error.body) == (403, b'{"error":"no entry"}')
-        assert world.client.names == ["readyStateChange", "error", *ENDED]
-        world.quiet()
-    else:
-        assert world.client.names == ["readyStateChange"]
-        world.network.run(1)
-        assert world.client.names[1:] in (
-            ["timeout", "readyStateChange", "reconnect failed", "end"],  # ten seconds each: whoever is first
-            ["error", "readyStateChange", "reconnect failed", "end"],
-        )
-        assert len(world.server.server) == 0
-
-
 def test_authorization_of_all(transformer: str) -> None:
-    """Every request of a session is asked about: one of a WebSocket, as many as it takes of another."""
+    """Every request of a session is held: one of a WebSocket, as many as it takes of another transport."""
 
     def on_event(node: VirtualServer, event: ev.Event) -> None:
         if isinstance(event, ev.RequestHeld):

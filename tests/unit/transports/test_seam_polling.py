@@ -1,26 +1,26 @@
-"""What the polling transport of the tests needs of the seam, seen on the wire; and a host with exchanges of its own."""
+"""The polling transport of the tests on the wire, and hosts with exchanges of their own."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-from primus_proto import Headers, Limits, Request
+from primus_proto import Headers, Limits
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.commands import Abort, Close, Pause, Resume, SendMessage
-from primus_proto.http.model import Address, Answer
+from primus_proto.http.model import Answer
 from primus_proto.session.messages import Message, ProtocolMessage
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from primus_proto.transports.base import ERROR_BODY, CarrierOwner, HeaderPairs, Route, unwelcome
+from primus_proto.transports.base import ERROR_BODY, refusal_error
 from primus_proto.transports.pipe import MessagePipe, Pipe
 from primus_proto.transports.registry import TRANSPORTS
-from tests.unit.transports.polling_transport import ABSENCE, HOLD, POLLING, SESSIONS
-from tests.unit.wires import ServerWire
+from tests.unit.exchanges import ForeignCarrier, ForeignExchange, foreign_request
+from tests.unit.transports.polling_transport import POLLING, SESSIONS, PollingOptions
+from tests.unit.wires import HANDSHAKE, Reply, ServerWire
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +62,10 @@ def test_time_limits_of_its_own() -> None:
     network.run(600)
     assert server.seen(ev.SparkDisconnected) == 0
     answers = [line for line in network.trace if "server -> client1" in line]
-    assert len(answers) == 600 // int(HOLD)  # and the way there and back
+    assert len(answers) == 600 // int(PollingOptions.hold)  # and the way there and back
     assert client.wakes == 0
     network.freeze(client)
-    network.run(HOLD + ABSENCE + 1)
+    network.run(PollingOptions.hold + PollingOptions.absence + 1)
     (ended,) = server.all(ev.SparkDisconnected)
     assert str(ended.reason) == "lost (1006): the client stopped asking"
     assert server.endpoint.next_timeout() is None
@@ -81,7 +81,7 @@ def test_one_broken_channel_of_two() -> None:
     assert poster.ask("POST", target, body=b'[["text","1"]]').status == 204
     (spark,) = wire.server
     spark.write("kept")
-    wire.run(ABSENCE - 0.1)
+    wire.run(PollingOptions.absence - 0.1)
     getter = wire.accept()
     assert json.loads(getter.ask("GET", target).body) == [["text", '"kept"']]
     assert wire.told()[-2:] == ["connection", "data"]
@@ -168,9 +168,9 @@ def test_pipelined_polls() -> None:
         spark.write(number)
         wire.pump()
         assert json.loads(peer.reply().body) == [["text", str(number)]]
-    wire.run(ABSENCE + 0.1)
+    wire.run(PollingOptions.absence + 0.1)
     assert wire.told()[-3:] == ["readyStateChange", "disconnection", "end"]
-    assert wire.endpoint.next_timeout() == wire.now - ABSENCE - 0.1 + 10  # the idle channel alone
+    assert wire.endpoint.next_timeout() == wire.now - PollingOptions.absence - 0.1 + 10  # the idle channel alone
 
 
 def test_sessions_are_bounded() -> None:
@@ -178,7 +178,7 @@ def test_sessions_are_bounded() -> None:
     for _ in range(SESSIONS):
         open_session(wire.accept())
     assert wire.accept().ask("GET", "/primus").status == 503
-    wire.run(ABSENCE + 0.1)
+    wire.run(PollingOptions.absence + 0.1)
     assert len(wire.server) == 0
     open_session(wire.accept())
 
@@ -198,7 +198,7 @@ def test_the_peer_leaves_while_its_session_is_being_decided() -> None:
     peer.send(b"POST /primus?sid=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n" % sid.encode())
     assert wire.endpoint.resume(2)
     peer.eof()
-    assert wire.endpoint.next_timeout() == wire.now + ABSENCE
+    assert wire.endpoint.next_timeout() == wire.now + PollingOptions.absence
     peer = wire.accept()
     peer.send(b'POST /primus?sid=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n[["text","1"]]' % sid.encode())
     wire.server.close(timeout=1)
@@ -213,131 +213,14 @@ def test_the_peer_leaves_while_its_session_is_being_decided() -> None:
 # --- a host with exchanges of its own (ASGI, aiohttp) ---
 
 
-class ForeignExchange:
-    """An exchange whose bytes are somebody else's business."""
-
-    def __init__(self, request: Request, body: bytes = b"") -> None:
-        self.request = request
-        self.extra_headers: tuple[tuple[str, str], ...] = ()
-        self.on_gone: Callable[[float], None] | None = None
-        self.on_drained: Callable[[float], None] | None = None
-        self.open = True
-        self.sent = 0
-        self.buffered = 0
-        self.answer: tuple[int, bytes] | None = None
-        self._body = body
-
-    def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
-        handler(self._body, now)
-
-    def respond(
-        self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
-    ) -> None:
-        assert self.open
-        self.open = False
-        self.answer = (status, body)
-
-    def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
-        raise NotImplementedError
-
-    def write(self, data: bytes, *, now: float) -> None:
-        raise NotImplementedError
-
-    def finish(self, *, now: float) -> None:
-        raise NotImplementedError
-
-    def abort(self, *, now: float) -> None:
-        self.open = False
-
-    def accept_websocket(
-        self,
-        owner: CarrierOwner,
-        limit: int,
-        headers: HeaderPairs = (),
-        subprotocols: Iterable[str] = (),
-        *,
-        now: float,
-    ) -> ForeignCarrier | None:
-        self.open = False
-        return ForeignCarrier(owner)
-
-
-class ForeignCarrier:
-    """A WebSocket of somebody else's."""
-
-    def __init__(self, owner: CarrierOwner) -> None:
-        self.owner = owner
-        self.subprotocol: str | None = None
-        self.buffered = 0
-        self.blocked = False
-        self.done: list[object] = []
-
-    def send(self, message: Message, *, now: float) -> None:
-        self.done.append(message.payload)
-
-    def ping(self, payload: bytes = b"", *, now: float) -> None:
-        raise NotImplementedError
-
-    def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
-        self.done.append((code, reason))
-
-    def abort(self, *, now: float) -> None:
-        self.done.append("abort")
-        self.owner.closed(1006, "", None, now=now)
-
-    def pause(self) -> None:
-        self.done.append("pause")
-
-    def resume(self) -> None:
-        self.done.append("resume")
-
-    def report_drained(self) -> None:
-        raise NotImplementedError
-
-
-def ask(method: str, target: str) -> Request:
-    return Request(method, target, Headers(), Address("192.0.2.1", 1))
-
-
-def test_foreign_exchanges_go_through_the_same_gate() -> None:
-    wire = ServerWire(transformer="polling")
-
-    def answer(method: str, target: str, body: bytes = b"") -> Any:
-        exchange = ForeignExchange(ask(method, target), body)
-        wire.endpoint.request(exchange, now=wire.now)
-        wire.pump()
-        return exchange.answer
-
-    assert answer("GET", "/elsewhere")[0] == 404
-    assert answer("GET", "/primus/spec")[0] == 200
-    status, body = answer("GET", "/primus?ping=false")
-    ((_, sid),) = json.loads(body)
-    assert status == 200
-    assert answer("POST", f"/primus?sid={sid}", b'[["text","1"]]') == (204, b"")
-    (spark,) = wire.server
-    spark.write(2)
-    wire.pump()
-    assert json.loads(answer("GET", f"/primus?sid={sid}")[1]) == [["text", "2"]]
-    assert wire.told() == ["connection", "data"]
-    assert wire.commands == []
-    wire.server.close()
-    wire.pump()
-    assert json.loads(answer("GET", f"/primus?sid={sid}")[1])[-1] == ["close", 1000, ""]
-    assert wire.told()[-1] == "close"
-
-
 def test_a_foreign_websocket() -> None:
     wire = ServerWire()
-    carriers: list[ForeignCarrier] = []
-
-    class Upgrading(ForeignExchange):
-        def accept_websocket(self, owner: CarrierOwner, *args: Any, now: float, **more: Any) -> ForeignCarrier | None:
-            carriers.append(ForeignCarrier(owner))
-            return carriers[-1]
 
     def connect() -> ForeignCarrier:
-        wire.endpoint.request(Upgrading(ask("GET", "/primus?ping=false")), now=wire.now)
-        return carriers[-1]
+        exchange = ForeignExchange(foreign_request("GET", "/primus?ping=false", HANDSHAKE))
+        wire.endpoint.request(exchange, now=wire.now)
+        assert exchange.carrier is not None
+        return exchange.carrier
 
     carrier = connect()
     (spark,) = wire.server
@@ -361,6 +244,31 @@ def test_a_foreign_websocket() -> None:
     spark.pipe.abort()
     wire.pump()
     assert carrier.done == ["abort"]
+
+
+def test_polling_over_foreign_exchanges() -> None:
+    wire = ServerWire(transformer="polling")
+
+    def answer(method: str, target: str, body: bytes = b"") -> Reply:
+        exchange = ForeignExchange(foreign_request(method, target), body)
+        wire.endpoint.request(exchange, now=wire.now)
+        wire.pump()
+        assert exchange.answer is not None
+        return exchange.answer
+
+    ((_, sid),) = json.loads(answer("GET", "/primus?ping=false").body)
+    (spark,) = wire.server
+    assert spark.id == sid
+    assert answer("POST", f"/primus?sid={sid}", b'[["text","1"]]').status == 204
+    spark.write(2)
+    wire.pump()
+    assert json.loads(answer("GET", f"/primus?sid={sid}").body) == [["text", "2"]]
+    assert wire.told() == ["connection", "data"]
+    assert wire.commands == []
+    wire.server.close()
+    wire.pump()
+    assert json.loads(answer("GET", f"/primus?sid={sid}").body)[-1] == ["close", 1000, ""]
+    assert wire.told()[-1] == "close"
 
 
 # --- what all pipes have in common ---
@@ -421,10 +329,5 @@ def test_the_pipe_of_the_message_seam_turns_acts_into_commands() -> None:
 
 
 def test_an_unwelcome_answer_is_kept_in_part() -> None:
-    error = unwelcome(Answer(403, Headers([("A", "b")]), b"x" * (ERROR_BODY + 1)))
+    error = refusal_error(Answer(403, Headers([("A", "b")]), b"x" * (ERROR_BODY + 1)))
     assert (error.status, error.headers, len(error.body)) == (403, (("A", "b"),), ERROR_BODY)
-
-
-def test_a_route_says_no_more_than_it_must() -> None:
-    assert Route(opens=True) == Route(True, 0, None)
-    assert repr(Route(False, 5, object())) == "Route(opens=False, body=5)"

@@ -252,6 +252,7 @@ def test_answers_that_cannot_have_a_body(bench: Bench, status: int) -> None:
 
 def stream(status: int = 200) -> Handler:
     def handler(exchange: Exchange, now: float) -> None:
+        exchange.extra_headers = (("X-Extra", "yes"),)
         exchange.stream(status, (("X-A", "b"),), now=now)
         for part in (b"one", b"", b"two"):
             exchange.write(part, now=now)
@@ -265,6 +266,7 @@ def test_a_stream_is_chunked(bench: Bench) -> None:
     for _ in range(2):
         reply = bench.ask(request())
         assert reply.headers["transfer-encoding"] == "chunked"
+        assert (reply.headers["x-a"], reply.headers["x-extra"]) == ("b", "yes")
         assert reply.body == b"onetwo"
     assert bench.exchanges[0].sent == 6
     assert bench.commands == []

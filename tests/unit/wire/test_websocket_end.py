@@ -307,7 +307,7 @@ def test_after_its_close_a_carrier_sends_nothing() -> None:
     bench.pump()
     bench.carrier.close(1000, now=0.0)
     bench.carrier.ping(now=0.0)
-    bench.carrier.send(Message("x"), now=0.0)
+    bench.carrier.send([Message("x")], now=0.0)
     assert bench.pump() == ([], [])
 
 
