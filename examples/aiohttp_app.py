@@ -1,10 +1,11 @@
-"""An aiohttp application with a Primus server beside its other routes, and a client of it. The host is aiohttp_host.py.
+"""An aiohttp application with a Primus server beside its other routes, and a client for it. Uses aiohttp_host.py.
 
     python -m pip install aiohttp
     python examples/aiohttp_app.py serve --port 8080       and then  curl -d '"hello"' http://127.0.0.1:8080/say
     python examples/aiohttp_app.py connect http://127.0.0.1:8080 "how do you do?"
 
-The law kept here: an application hears events and calls verbs; after what it does outside its `on_event` it pumps.
+The law kept here: an application gets events and calls verbs. If it calls verbs outside its `on_event`, it pumps
+afterwards.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from primus_proto import events as ev
 
 
 def fresh() -> dict[str, Any]:
-    """What the core needs besides its options: randomness nobody can guess, and Unix time minus the loop's clock."""
+    """What the core needs besides its options: unpredictable randomness, and Unix time minus the loop's clock."""
     return {"rng": random.SystemRandom(), "wall_offset": time() - asyncio.get_running_loop().time()}
 
 
 async def application(token: str | None = None, **options: Any) -> web.Application:
-    """Echoes to each client, and to all of them what is posted to /say. With a `token` clients need it in their URL."""
+    """Echoes values, and sends what is posted to /say to all. Clients need the `token`, if any, in their URL."""
     server = Server(ServerConfig(**options), **fresh())
 
     def on_event(event: ev.Event) -> None:
@@ -39,10 +40,10 @@ async def application(token: str | None = None, **options: Any) -> web.Applicati
             case ev.SparkData(spark=spark, data=data):
                 try:
                     spark.write({"echo": data})
-                except EncodeError as error:  # bytes, for one: there are none in JSON
+                except EncodeError as error:  # JSON cannot express bytes, for example
                     spark.write({"error": str(error)})
                 if spark.needs_drain:
-                    spark.pause()  # it is read from no faster than it reads
+                    spark.pause()  # read from it no faster than it reads
             case ev.SparkDrained(spark=spark):
                 spark.resume()
 
@@ -69,7 +70,7 @@ async def application(token: str | None = None, **options: Any) -> web.Applicati
 
 
 async def connect(url: str, words: list[str]) -> int:
-    """Say the words, and print what comes until the server ends it; the exit status."""
+    """Send the words, print what arrives until the session ends; returns the exit status."""
     ended = asyncio.Queue[str]()
 
     def on_event(event: ev.Event) -> None:
@@ -90,7 +91,7 @@ async def connect(url: str, words: list[str]) -> int:
             for word in words:
                 client.write(word)
             return 0 if await ended.get() == "server" else 1
-        finally:  # Ctrl-C comes here as well
+        finally:  # Ctrl-C ends up here, too
             client.end()
             host.pump()
             await host.finish()
@@ -99,10 +100,10 @@ async def connect(url: str, words: list[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Primus in an aiohttp application.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("serve", help="be the server; Ctrl-C ends it")
+    verb = verbs.add_parser("serve", help="run the server; Ctrl-C stops it")
     verb.add_argument("--port", type=int, default=8080)
-    verb.add_argument("--token", help="what clients must have as ?token= in their URL")
-    verb = verbs.add_parser("connect", help="say something and listen; Ctrl-C ends it")
+    verb.add_argument("--token", help="require ?token= with this value in the clients' URL")
+    verb = verbs.add_parser("connect", help="send words and print what arrives; Ctrl-C stops it")
     verb.add_argument("url", help="such as http://127.0.0.1:8080")
     verb.add_argument("words", nargs="*")
     options = parser.parse_args()

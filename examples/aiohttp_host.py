@@ -1,7 +1,7 @@
-"""Primus over the WebSockets of aiohttp: both ends joined to the core at its message seam. For aiohttp_app.py.
+"""Primus over the WebSockets of aiohttp: connects both ends to the core at its message seam. Used by aiohttp_app.py.
 
-The law kept here: a host decides nothing about Primus, neither whose a request is nor when to reconnect. What it has
-to keep is what the core cannot see: the size of what comes in, the time that things take, what aiohttp has not sent.
+The law kept here: a host decides nothing about Primus, such as who may have a session or when to reconnect. It handles
+what the core cannot see: the size of incoming messages, time limits, and what aiohttp has not sent yet.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OnEvent = Callable[[Any], object]
 
 
 class Host:
-    """Runs a `Server` or a `Client` on the running loop: the pump and the one timer. `run` is for the subclass."""
+    """Runs a `Server` or a `Client` on the running loop: the pump and the one timer. A subclass has `run`."""
 
     def __init__(self, core: Server | Client, on_event: OnEvent) -> None:
         self.core, self.on_event = core, on_event
@@ -45,7 +45,7 @@ class Host:
         self.due: float | None = None
 
     def pump(self) -> None:
-        """After every call into the core, and after what the application did outside its `on_event`."""
+        """Call this after every call into the core, and after verbs that were called outside `on_event`."""
         for item in self.core.poll(now=self.loop.time()):
             if isinstance(item, ev.Event):
                 self.on_event(item)
@@ -59,7 +59,7 @@ class Host:
                 self.timer = self.loop.call_at(due, self.timeout)
 
     def timeout(self) -> None:
-        self.due = None  # if the loop is early by its clock's resolution, this is due again
+        self.due = None  # the loop may be early by its clock's resolution; then it is armed again
         self.core.handle_timeout(now=self.loop.time())
         self.pump()
 
@@ -68,7 +68,7 @@ class Host:
 
 
 class Link:
-    """One WebSocket of aiohttp's, of either end, and the session that it carries."""
+    """One aiohttp WebSocket, of either end, and the session that it carries."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Link:
         self.outbox = asyncio.Queue[cmd.SendMessage | cmd.Close]()
         self.readable = asyncio.Event()
         self.readable.set()
-        self.over = False  # nothing more is said to the session: it has let go of us, or knows that we are gone
+        self.over = False  # the session has closed this connection, or knows that it is lost; tell it nothing more
         self.deadline: asyncio.TimerHandle | None = None
 
     def do(self, command: cmd.MessageCommand[Any]) -> None:
         match command:
             case cmd.SendMessage():
                 self.outbox.put_nowait(command)
-                self.session.connection_blocked()  # what comes now waits in the core, which counts it
+                self.session.connection_blocked()  # from now on messages wait in the core, which counts them
             case cmd.Close():
                 self.over = True
                 self.outbox.put_nowait(command)
@@ -103,12 +103,12 @@ class Link:
                 self.readable.set()
 
     async def carry(self) -> None:
-        """Until the WebSocket is closed to both."""
+        """Read and write until the WebSocket is closed in both directions."""
         writer = asyncio.create_task(self.write())
         try:
             await self.read()
             if self.deadline is not None:
-                await writer  # it is closing
+                await writer  # it sends the close
         finally:
             if not self.over:
                 self.lost("the connection was lost")
@@ -127,7 +127,7 @@ class Link:
                     self.session.receive_message(message.data, now=self.host.loop.time())
                 case WSMsgType.PING:
                     self.session.receive_ping(now=self.host.loop.time())
-                    with contextlib.suppress(ConnectionError):  # the next receive() tells
+                    with contextlib.suppress(ConnectionError):  # the next receive() reports it
                         await self.websocket.pong(message.data)
                 case WSMsgType.CLOSE:
                     return self.lost(None, message.data or 1005, message.extra or "")
@@ -157,7 +157,7 @@ class Link:
                     self.session.connection_writable(now=self.host.loop.time())
                     self.host.pump()
         except ConnectionError:
-            self.readable.set()  # the reader will say so
+            self.readable.set()  # the reader reports the loss
 
 
 class ServerHost(Host):
@@ -176,7 +176,7 @@ class ServerHost(Host):
         app.on_shutdown.append(self.shut_down)
 
     async def shut_down(self, _: web.Application) -> None:
-        """aiohttp waits for the handlers next. Each takes `Limits.close` at the most."""
+        """Close the server. aiohttp then waits for the handlers, each of which takes at most `Limits.close`."""
         self.server.close(reconnect=True)
         self.pump()
 
@@ -190,13 +190,13 @@ class ServerHost(Host):
         if isinstance(answer, Response):
             return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
         limits = self.server.config.limits
-        size = limits.message + 1  # aiohttp takes what is smaller than that
+        size = limits.message + 1  # aiohttp accepts messages smaller than this
         websocket = web.WebSocketResponse(autoping=False, compress=False, timeout=limits.close, max_msg_size=size)
         websocket.headers.extend(extra.pairs)
         await websocket.prepare(request)
         transport = request.transport
         if transport is None:
-            return websocket  # it has gone
+            return websocket  # the client has left
         spark = self.server.open_spark(head, now=self.loop.time())
         spark.context = link = Link(self, spark, websocket, transport.abort)
         self.pump()
@@ -226,7 +226,7 @@ class ClientHost(Host):
         super().__init__(client, on_event)
         self.client, self.session = client, session
         self.link: Link | None = None
-        self.tasks: list[asyncio.Task[None]] = []  # the last is the attempt under way, where there is no link
+        self.tasks: list[asyncio.Task[None]] = []  # the last is the current attempt, if there is no link
 
     def run(self, command: cmd.MessageCommand[Any]) -> None:
         if isinstance(command, cmd.Connect):
@@ -236,10 +236,10 @@ class ClientHost(Host):
         elif self.link is not None:
             self.link.do(command)
         else:
-            self.tasks[-1].cancel()  # an Abort: an attempt is told nothing else
+            self.tasks[-1].cancel()  # an Abort, the only other command for an attempt
 
     async def connect(self, command: cmd.Connect) -> None:
-        """One attempt, and the connection that comes of it."""
+        """Make one attempt, and carry the connection if it succeeds."""
         limits = self.client.limits
         try:
             websocket = await self.session.ws_connect(
@@ -256,7 +256,7 @@ class ClientHost(Host):
             return self.failed(ConnectError(str(failure)))
 
         def abort() -> None:
-            """aiohttp has nothing for this, and some loops do not let one touch their sockets: a copy will do."""
+            """aiohttp has no abort, and some loops do not give access to their sockets, so this uses a copy."""
             raw = websocket.get_extra_info("socket")
             if raw is not None:
                 with contextlib.suppress(OSError), socket.fromfd(raw.fileno(), raw.family, raw.type) as copy:
@@ -276,7 +276,7 @@ class ClientHost(Host):
         self.pump()
 
     async def ask(self, command: cmd.Connect) -> None:
-        """What kind of server this is, asked beside the connection; unanswered, it is happn's (protocol 3.5)."""
+        """Ask what kind of server this is, beside the connection. Without an answer it is happn's (protocol 3.5)."""
         config = self.client.config
         url = f"{'https' if config.secure else 'http'}://{config.authority}{config.pathname}/spec"
         with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, RecursionError):
@@ -289,6 +289,6 @@ class ClientHost(Host):
                 self.pump()
 
     async def finish(self) -> None:
-        """Wait for connections that are closing. Each takes `Limits.close` at the most."""
+        """Wait for connections that are closing. Each takes at most `Limits.close`."""
         if self.tasks:
             await asyncio.wait(self.tasks)

@@ -1,9 +1,9 @@
-"""Primus over a child's stdin and stdout, as language servers have it: the server is the child, the client its parent.
+"""Primus over the stdin and stdout of a child process, as language servers use them: the child is the server.
 
     python examples/over_pipes.py
 
-The law kept here: one thread calls the core. Pipes block, so each has a thread that reads it or writes it and does no
-more; what it has to say goes into the inbox of that one, which waits for the inbox and for the clock.
+The law kept here: one thread calls the core. Pipes block, so each has a thread that only reads it or writes it. These
+threads put what they have into the inbox of the core's thread, which waits for its inbox and for the clock.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from primus_proto import ByteClient, ByteServer, ClientConfig
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 
-LONGEST_WAIT = 3600.0  # to wake for nothing does no harm
+LONGEST_WAIT = 3600.0  # waking early is harmless
 
 
 class Driver:
-    """Runs one endpoint; `spawn` starts the process at the other end of a client's channel."""
+    """Runs one endpoint. For a client, `spawn` starts the process at the other end of a channel."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Driver:
         self.threads: list[threading.Thread] = []
 
     def run(self, done: Callable[[], object]) -> None:
-        """Until `done()`."""
+        """Run until `done()`."""
         while True:
             self.turn()
             if done():
@@ -54,7 +54,7 @@ class Driver:
                 self.inbox.get(timeout=wait)()
 
     def turn(self) -> None:
-        """What is due, then the pump: events to the application, commands to the pipes, until there are neither."""
+        """Handle timeouts, then pump: give events to the application and commands to the pipes until there are none."""
         self.endpoint.handle_timeout(now=monotonic())
         for item in self.endpoint.poll(now=monotonic()):
             if isinstance(item, ev.Event):
@@ -72,7 +72,7 @@ class Driver:
             case cmd.PauseReading(channel=number) | cmd.ResumeReading(channel=number):
                 self.channels[number].read_on(isinstance(command, cmd.ResumeReading))
             case cmd.CloseChannel(channel=number, abort=abort):
-                if number in self.channels:  # not one that could not be opened
+                if number in self.channels:  # not for one that failed to open
                     self.channels.pop(number).close(abort)
 
     def open(self, number: int) -> None:
@@ -94,14 +94,14 @@ class Driver:
         self.threads[-1].start()
 
     def finish(self) -> None:
-        """After the last channel was closed: what was written may leave, but not take for ever."""
+        """Wait, for a limited time, until everything written has left; call it after the last channel was closed."""
         deadline = monotonic() + 2 * self.endpoint.limits.close
         for thread in self.threads:
             thread.join(max(0.0, deadline - monotonic()))
 
 
 class Channel:
-    """Two pipes, unbuffered: what comes from `source` is the peer's, what goes into `sink` is ours."""
+    """Two unbuffered pipes: reads the peer's bytes from `source`, writes ours to `sink`."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Channel:
     ) -> None:
         self.driver, self.endpoint, self.number = driver, driver.endpoint, number
         self.source, self.sink, self.process = source, sink, process
-        self.may_read = threading.Semaphore(1)  # one read at a time, so that what waits in the inbox is bounded
+        self.may_read = threading.Semaphore(1)  # one read at a time, so that the inbox is bounded
         self.reading, self.owed, self.closed = True, False, False
         self.outbox = queue.SimpleQueue[bytes | None]()
         self.unsent = 0
@@ -142,7 +142,7 @@ class Channel:
                 self.driver.inbox.put(partial(self.lost, str(error)))
 
     def reaper(self) -> None:
-        """A child may take `Limits.close` to leave. Nobody else bounds that; once it is gone no pipe blocks."""
+        """Kill the child if it has not exited after `Limits.close`. Once it is gone, no pipe blocks."""
         assert self.process is not None
         try:
             self.process.wait(self.endpoint.limits.close)
@@ -172,7 +172,7 @@ class Channel:
     def write(self, data: bytes) -> None:
         self.unsent += 1
         self.outbox.put(data)
-        self.endpoint.channel_blocked(self.number)  # what comes now stays in the core, which counts it
+        self.endpoint.channel_blocked(self.number)  # from now on output waits in the core, which counts it
 
     def written(self) -> None:
         self.unsent -= 1
@@ -181,7 +181,7 @@ class Channel:
 
     def close(self, abort: bool) -> None:
         self.closed = True
-        self.may_read.release()  # to the end, which comes when the other end closes
+        self.may_read.release()  # read on to the end of the stream, which comes when the other end closes
         self.outbox.put(None)
         if self.process is not None:
             if abort:
@@ -189,17 +189,17 @@ class Channel:
             self.driver.start(self.reaper)
 
 
-# --- a server that shouts back, and its parent ---
+# --- a server that answers in capitals, and its parent ---
 
 
 def fresh() -> dict[str, Any]:
-    """What an endpoint needs besides its options: randomness nobody can guess, and Unix time minus our clock."""
+    """What an endpoint needs besides its options: unpredictable randomness, and Unix time minus our clock."""
     return {"rng": random.SystemRandom(), "wall_offset": time() - monotonic()}
 
 
 def serve() -> None:
-    """The child. Its stdout is for Primus alone: whatever else is printed here goes where errors go."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act upon
+    """Run the child. Its stdout is for Primus alone, so other output goes to stderr."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     source, sink = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
 
@@ -225,7 +225,7 @@ def spawn() -> subprocess.Popen[bytes]:
 
 
 def main() -> None:
-    """Talk to a child, lose it, talk to the one that the core asks for next, and leave."""
+    """Talk to a child, kill it, talk to the child of the reconnected client, and end."""
     seen: list[Any] = []
 
     def on_event(event: ev.Event) -> None:
@@ -236,7 +236,7 @@ def main() -> None:
             case ev.Opened() | ev.Closed() | ev.ReconnectScheduled() | ev.Ended():
                 print("*", event.name)
 
-    # The dialect is named: else the core would ask for it beside the connection, which would be another child here.
+    # Named, because detecting it takes a second connection, which would be another child here.
     config = ClientConfig(url="http://child", dialect="happn", min=0.1)
     driver = Driver(endpoint := ByteClient(config, **fresh()), on_event, spawn)
 

@@ -1,9 +1,9 @@
-"""A chat over Primus on one selector; what drives the protocol is in selectors_driver.py.
+"""A chat over Primus on one selector. The driver is in selectors_driver.py.
 
     python examples/selectors_chat.py serve --port 8080
     python examples/selectors_chat.py connect http://127.0.0.1:8080
 
-The law kept here: an application holds a `Server` or a `Client`, hears events and calls verbs; no verb waits.
+The law kept here: an application has a `Server` or a `Client`, gets events and calls verbs. No verb waits.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from selectors_driver import Driver, Loop
 
 
 def fresh() -> dict[str, Any]:
-    """What an endpoint needs besides its options: randomness nobody can guess, and Unix time minus our clock."""
+    """What an endpoint needs besides its options: unpredictable randomness, and Unix time minus our clock."""
     return {"rng": random.SystemRandom(), "wall_offset": time() - monotonic()}
 
 
 def chat_server(loop: Loop, endpoint: ByteServer) -> Driver:
-    """Everyone hears what the others say. Who does not listen is cut by the core."""
+    """Send each line to all others. The core drops a client that does not read."""
     server = endpoint.server
 
     def on_event(event: ev.Event) -> None:
@@ -61,7 +61,7 @@ def serve(host: str, port: int) -> None:
             sock.close()
         endpoint.server.close(reconnect=True)
 
-    # The loop sees this between two calls into the core; an exception could come in the middle of one.
+    # The loop sees this between two calls into the core; an exception could interrupt one.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupting.close())
     loop.watch(interrupted, EVENT_READ, stop)
@@ -70,13 +70,13 @@ def serve(host: str, port: int) -> None:
 
 
 def connect(url: str) -> int:
-    """Say each line of standard input, and leave at its end; returns the exit status."""
+    """Send each line of standard input, and end after the last; returns the exit status."""
     loop, endpoint = Loop(), ByteClient(ClientConfig(url=url), **fresh())
-    lines, typing = socket.socketpair()  # a selector waits for sockets everywhere, for files and terminals it may not
+    lines, typing = socket.socketpair()  # not every selector can wait for files and terminals
     client, said, ended = endpoint.client, bytearray(), list[ev.Ended]()
 
     def type_on() -> None:
-        with typing, contextlib.suppress(OSError):  # nobody listens any more
+        with typing, contextlib.suppress(OSError):  # the main thread has stopped reading
             while data := os.read(0, 4096):
                 typing.sendall(data)
 
@@ -95,7 +95,7 @@ def connect(url: str) -> int:
         listen()
 
     def listen() -> None:
-        """To the keyboard, as long as what is typed can leave."""
+        """Read the input only while its lines can be sent."""
         able = client.ready_state is ReadyState.OPEN and not client.needs_drain
         loop.watch(lines, EVENT_READ if able else 0, say)
 
@@ -121,10 +121,10 @@ def connect(url: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="A chat over Primus on one selector.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("serve", help="be the server; Ctrl-C ends it")
+    verb = verbs.add_parser("serve", help="run the server; Ctrl-C stops it")
     verb.add_argument("--host", default="127.0.0.1")
-    verb.add_argument("--port", type=int, default=0, help="0 takes any free port")
-    verb = verbs.add_parser("connect", help="say what is typed; the end of the input ends it")
+    verb.add_argument("--port", type=int, default=0, help="0 picks a free port")
+    verb = verbs.add_parser("connect", help="send what is typed, until the end of the input")
     verb.add_argument("url", help="such as http://127.0.0.1:8080")
     options = parser.parse_args()
     try:

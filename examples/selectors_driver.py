@@ -1,7 +1,7 @@
-"""A driver of the core on `selectors`: any number of servers and clients over TCP in one loop. For selectors_chat.py.
+"""A driver of the core on `selectors`: any number of servers and clients over TCP in one loop. See selectors_chat.py.
 
-The law kept here: a driver decides nothing about Primus. It tells the core what its sockets and its clock say, gives
-the application its events, and does what the core commands. What is ready goes into the core; the pump comes after.
+The law kept here: a driver decides nothing about Primus. It reports its sockets and its clock to the core, gives events
+to the application, and carries out commands. Input goes into the core first; the pump follows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from primus_proto import ByteClient, ByteServer
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 
-LONGEST_WAIT = 3600.0  # every selector can count that far, and to wake for nothing does no harm
-MOST_CHANNELS = 200  # of a server: the core bounds what each of them may cost, not how many there are
+LONGEST_WAIT = 3600.0  # every selector accepts this; waking early is harmless
+MOST_CHANNELS = 200  # of a server: the core bounds what each may cost, not how many there are
 UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
@@ -33,7 +33,7 @@ class Loop:
         self.drivers: list[Driver] = []
 
     def watch(self, sock: socket.socket, mask: int, ready: Callable[[int], object]) -> None:
-        """Have `ready(mask)` called whenever the socket can do something of `mask`; 0: not any more."""
+        """Have `ready(mask)` called whenever the socket is ready for any of `mask`; 0 stops that."""
         known = sock in self.selector.get_map()
         if known and mask:
             self.selector.modify(sock, mask, ready)
@@ -43,7 +43,7 @@ class Loop:
             self.selector.unregister(sock)
 
     def run(self, done: Callable[[], object]) -> None:
-        """Until `done()`."""
+        """Run until `done()`."""
         while True:
             for driver in self.drivers:
                 driver.turn()
@@ -61,18 +61,18 @@ class Driver:
     def __init__(self, loop: Loop, endpoint: ByteServer | ByteClient, on_event: Callable[[Any], object]) -> None:
         self.loop, self.endpoint, self.on_event = loop, endpoint, on_event
         self.channels: dict[int, Channel] = {}
-        self.closing: set[Channel] = set()  # forgotten by the core, but not all that was written has left
+        self.closing: set[Channel] = set()  # closed by the core, with output that has not left yet
         loop.drivers.append(self)
 
     def deadlines(self) -> Iterator[float]:
-        """When to call `turn` at the latest."""
+        """The times at which `turn` must be called."""
         due = self.endpoint.next_timeout()
         if due is not None:
             yield due
         yield from (channel.deadline for channel in self.closing)
 
     def turn(self) -> None:
-        """What is due, then the pump: events to the application, commands to the sockets, until there are neither."""
+        """Handle timeouts, then pump: give events to the application, run commands, until there are none."""
         for channel in [channel for channel in self.closing if channel.deadline <= monotonic()]:
             channel.drop()
         self.endpoint.handle_timeout(now=monotonic())
@@ -88,7 +88,7 @@ class Driver:
                 for number in numbers:
                     self.channels[number].write(data)
             case cmd.CloseChannel(channel=number, abort=abort):
-                if number in self.channels:  # not one that could not be opened
+                if number in self.channels:  # not for one that failed to open
                     self.channels.pop(number).close(abort)
             case cmd.PauseReading(channel=number) | cmd.ResumeReading(channel=number):
                 self.channels[number].reading = isinstance(command, cmd.ResumeReading)
@@ -98,14 +98,14 @@ class Driver:
                 self.endpoint.channel_closed(number, error, now=monotonic())
             case cmd.OpenChannel(channel=number, host=host, port=port):
                 try:
-                    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # a name server may take its time
+                    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # this may block for a while
                 except OSError as failure:
                     self.endpoint.channel_closed(number, f"cannot find {host}: {failure}", now=monotonic())
                 else:
                     self.dial(number, iter(found), f"{host} has no address")
 
     def dial(self, number: int, addresses: Iterator[Any], error: str) -> None:
-        """Connect to the next address; where none is left, `error` is why there will be no channel."""
+        """Connect to the next address. If none is left, report `error` to the core."""
         for family, kind, protocol, _, address in addresses:
             try:
                 channel = Channel(self, number, socket.socket(family, kind, protocol), addresses)
@@ -128,7 +128,7 @@ class Driver:
         return listener
 
     def accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # it may have left before we came
+        with contextlib.suppress(OSError):  # the client may have left already
             sock, peer = listener.accept()
             if len(self.channels) + len(self.closing) >= MOST_CHANNELS:
                 sock.close()
@@ -138,7 +138,7 @@ class Driver:
 
 
 class Channel:
-    """One socket, which the core knows by a number. One that has `others` is not connected yet."""
+    """One socket, which the core knows by number. While connecting, `others` has the addresses still to try."""
 
     def __init__(self, driver: Driver, number: int, sock: socket.socket, others: Iterator[Any] | None = None) -> None:
         self.driver, self.endpoint, self.number, self.sock, self.others = driver, driver.endpoint, number, sock, others
@@ -148,7 +148,7 @@ class Channel:
         driver.channels[number] = self
 
     def watch(self) -> None:
-        """Tell the loop what to wait for."""
+        """Tell the loop which events to wait for."""
         reading = EVENT_READ if self.reading and self.others is None else 0
         writing = EVENT_WRITE if self.unsent or self.others is not None else 0
         self.driver.loop.watch(self.sock, reading | writing, self.ready)
@@ -165,7 +165,7 @@ class Channel:
             self.receive()
 
     def connected(self, others: Iterator[Any]) -> None:
-        """Or not: then the next address is tried."""
+        """Report the connection to the core; if it failed, try the next address."""
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self.drop()
@@ -190,7 +190,7 @@ class Channel:
     def write(self, data: bytes) -> None:
         self.unsent += data
         self.send()
-        if self.unsent:  # what comes now stays in the core, which counts it
+        if self.unsent:  # from now on output waits in the core, which counts it
             self.endpoint.channel_blocked(self.number)
 
     def send(self) -> None:
@@ -207,7 +207,7 @@ class Channel:
             self.watch()
 
     def close(self, abort: bool) -> None:
-        """What was written may leave, but not take for ever. The core has forgotten us: nobody else bounds this."""
+        """Close once everything written has left, at the latest after `Limits.close`. Nothing else bounds this."""
         self.reading = False
         if abort or not self.unsent:
             self.drop()

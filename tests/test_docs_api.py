@@ -173,7 +173,7 @@ def test_threads_have_the_same_members_and_those_that_block_are_listed() -> None
         blocking |= {
             member for member in attributes(waiting) if inspect.iscoroutinefunction(getattr(waiting, member, 0))
         }
-    assert set(first_column("What blocks")) == blocking
+    assert set(first_column("Calls that block")) == blocking
     for entrance in ("connect", "serve", "fetch_spec"):
         assert parameters_of(getattr(threads, entrance)) == parameters_of(getattr(pio, entrance))
 
@@ -212,7 +212,7 @@ def test_the_virtual_loop_is_listed() -> None:
 
 def test_a_requests_members_exist() -> None:
     public = attributes(pp.Request) | attributes(pp.Headers) | set(pp.Address._fields)
-    assert words(sections()["What a request tells"].code) <= public | {"Request", "Headers", "Address"}
+    assert words(sections()["Requests"].code) <= public | {"Request", "Headers", "Address"}
 
 
 # --- events, reasons, errors, commands ---
