@@ -19,10 +19,7 @@ from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, Pipe
 from primus_proto.transports.pipe import Pipe
 from primus_proto.transports.registry import Transport
 
-__all__ = ["POLLING", "SESSIONS", "PollingOptions"]
-
-SESSIONS = 50
-"""How many sessions a server keeps."""
+__all__ = ["POLLING", "PollingOptions"]
 
 JSON = (("Content-Type", "application/json"),)
 
@@ -223,8 +220,6 @@ class PollingServer:
         if sid is None:
             if request.method != "GET":
                 return Response(405, (("Allow", "GET"),))
-            if len(self.sessions) >= SESSIONS:
-                return error_response(503, "too many sessions")
             return Route(opens=True)
         pipe = self.sessions.get(sid)
         if pipe is None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import primus_proto
-from primus_proto import ConnectError, Limits, Spark
+from primus_proto import Limits, Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.registry import TRANSPORTS
@@ -96,16 +96,6 @@ def test_messages_both_ways_in_order(transformer: str, cut: int | None) -> None:
     assert data(world.server) == [{"up": number} for number in range(200)]
     assert data(world.client) == [{"down": number} for number in range(200)]
     assert (spark.buffered, world.client.client.buffered) == (0, 0)
-
-
-def test_large_messages_and_every_character(transformer: str) -> None:
-    world = World(transformer)
-    spark = world.open()
-    value = "\u2028é€\U0001f600\x00" * 50_000
-    world.client.client.write(value)
-    spark.write([value])
-    world.network.run(1)
-    assert (data(world.server), data(world.client)) == ([value], [[value]])
 
 
 def test_the_server_ends_it(transformer: str) -> None:
@@ -219,16 +209,6 @@ def test_a_server_that_dies_and_comes_back(transformer: str) -> None:
     assert data(world.server) == ["second"]
 
 
-def test_the_wrong_path(transformer: str) -> None:
-    world = World(transformer, pathname="/other", strategy=None)
-    world.network.run(1)
-    (event,) = world.client.all(ev.ErrorOccurred)
-    assert isinstance(event.error, ConnectError)
-    assert (event.error.status, event.error.final) == (404, True)
-    assert world.client.names == ["readyStateChange", "error", *ENDED]
-    world.quiet()
-
-
 def test_the_wrong_transport(transformer: str) -> None:
     """Each end believes in another one: an error that says so, and no session."""
     network = VirtualNetwork()
@@ -260,16 +240,6 @@ def test_authorization_of_all(transformer: str) -> None:
     assert (data(world.server), data(world.client)) == ([1], [2])
     questions = world.server.seen(ev.RequestHeld)
     assert questions == 1 if transformer == "websockets" else questions >= 4
-
-
-def test_a_broadcast(transformer: str) -> None:
-    world = World(transformer)
-    others = [world.connect() for _ in range(20)]
-    world.network.run(1)
-    assert world.server.server.write({"to": "all"}) == 21
-    world.network.run(1)
-    for client in (world.client, *others):
-        assert data(client) == [{"to": "all"}]
 
 
 def test_a_session_that_does_not_read(transformer: str) -> None:
@@ -342,36 +312,6 @@ def test_the_server_closes(transformer: str, timeout: float, reconnect: bool) ->
     assert world.server.names == [*GONE, "close"]
     assert world.server.endpoint.channels == 0
     assert world.server.endpoint.next_timeout() is None
-
-
-def test_what_the_ends_see_is_the_same() -> None:
-    """One long story over either transport: event by event, value by value."""
-
-    def story(transformer: str) -> tuple[list[str], list[str], list[Any]]:
-        def echo(node: VirtualServer, event: ev.Event) -> None:
-            if isinstance(event, ev.SparkData):
-                event.spark.write(event.data)
-
-        world = World(transformer, on_event=echo, ping=5.0)
-        for number in range(3):
-            world.network.run(7)
-            world.client.client.write(number)
-            world.client.client.request_id()
-            world.network.run(1)
-            (spark,) = world.server.server
-            if number == 0:
-                spark.end("again", reconnect=True)
-            elif number == 1:
-                world.network.drop(world.client)
-            else:
-                spark.end("enough")
-            world.network.run(1)
-        world.quiet()
-        # When a server hears of a lost client depends on the transport; that it does, does not.
-        server = sorted(name for name in world.server.names if name != "heartbeat")
-        return world.client.names, server, data(world.client)
-
-    assert story("websockets") == story("polling")
 
 
 def test_nothing_else_knows_a_transport() -> None:
