@@ -153,6 +153,10 @@ def test_sizes() -> None:
         (["serve", "--authorization", "on"], "primus serve: --authorization needs --require KEY=VALUE"),
         (["serve", "--require", "a=b", "--authorization", "some"], "--authorization must be 'off', 'on' or 'all'"),
         (["serve", "--require", "token"], "primus serve: argument --require: not of the form KEY=VALUE: 'token'"),
+        (
+            ["serve", "--unix", "path", "--port", "0"],
+            "primus serve: --unix replaces --host and --port: give either it or",
+        ),
         (["serve", "--key", "k.pem"], "primus serve: --key needs --cert"),
         (["serve", "--cert", __file__], f"primus serve: --cert {__file__}: not usable"),
         (
