@@ -168,6 +168,10 @@ def serving(*args: str, port: int = 0) -> Iterator[tuple[Command, str]]:
         yield server, server.wait("listening")["url"]
 
 
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
 def run(*args: str, stdin: str = "") -> Command:
     """Run the command to its end."""
     with Command(*args) as command:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
 
 from tests.cli.command import run, serving
-from tests.cli.peers import free_port, handshake, raw_server
+from tests.conformance.peers import accept_websocket, raw_server, silent, unused_port
 
 ONCE = ("--strategy", "none")
 
 
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 13\r\n\r\n<html></html>"
+
+
+def saying(data: bytes) -> Callable[[socket.socket], None]:
+    """A peer that sends this and then nothing more."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(data)
+        silent(connection)
+
+    return talk
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,7 @@ def one_sentence(*args: str, stdin: str = "") -> str:
 
 
 def test_no_server() -> None:
-    said = one_sentence("spec", f"http://127.0.0.1:{free_port()}")
+    said = one_sentence("spec", f"http://127.0.0.1:{unused_port()}")
     assert said.startswith("cannot connect to 127.0.0.1:")
     assert said.endswith(". Is the server running, and are host and port right?")
     said = one_sentence("connect", "http://nothing.invalid", *ONCE)
@@ -48,7 +59,7 @@ def test_no_server() -> None:
 @pytest.mark.parametrize(("command", "scheme"), [("connect", "http"), ("connect", "https"), ("spec", "http")])
 def test_a_server_that_stays_silent(command: str, scheme: str) -> None:
     once = ONCE if command == "connect" else ()
-    with raw_server(lambda connection: None) as port:
+    with raw_server(silent) as port:
         said = one_sentence(command, f"{scheme}://127.0.0.1:{port}", "--timeout", "0.2", *once)
     assert said == "no answer in time. Something accepts connections there. Is it a Primus server?"
 
@@ -56,7 +67,7 @@ def test_a_server_that_stays_silent(command: str, scheme: str) -> None:
 @pytest.mark.parametrize("command", ["connect", "spec"])
 def test_a_plain_web_server(command: str) -> None:
     """A first connect answered with 404 is final, whatever the strategy."""
-    with raw_server(lambda connection: connection.sendall(NOT_FOUND)) as port:
+    with raw_server(saying(NOT_FOUND)) as port:
         refused = run(command, f"http://127.0.0.1:{port}", "--json")
     assert refused.process.returncode == 1
     assert len(refused.notes) == 1
@@ -69,7 +80,7 @@ def test_a_plain_web_server(command: str) -> None:
 
 @pytest.mark.parametrize("garbage", [b"SSH-2.0-nonsense\r\n\r\n", b"\x00\xff" * 40_000], ids=["banner", "bytes"])
 def test_garbage_before_the_handshake(garbage: bytes) -> None:
-    with raw_server(lambda connection: connection.sendall(garbage)) as port:
+    with raw_server(saying(garbage)) as port:
         said = one_sentence("connect", f"http://127.0.0.1:{port}", *ONCE, stdin="1")
     assert said.startswith("the server does not speak HTTP")
     assert said.endswith("For a server with TLS use https://.")
@@ -77,8 +88,8 @@ def test_garbage_before_the_handshake(garbage: bytes) -> None:
 
 def test_garbage_during_the_session() -> None:
     def talk(connection: socket.socket) -> None:
-        handshake(connection)
-        connection.sendall(b"\x81\x011" + b"\xff" * 1000)
+        accept_websocket(connection)
+        saying(b"\x81\x011" + b"\xff" * 1000)(connection)
 
     options = ("--linger", "10", *ONCE)
     with raw_server(talk) as port:

@@ -12,8 +12,8 @@ from typing import Any
 import pyte
 import pytest
 
-from tests.cli.command import WAIT, Command, environment, serving
-from tests.cli.peers import frame, raw_client
+from tests.cli.command import WAIT, Command, environment, port_of, serving
+from tests.conformance.peers import RawPeer, frame
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals", allow_module_level=True)
@@ -121,12 +121,12 @@ def talking(*args: str, **options: Any) -> Iterator[tuple[Command, Callable[[str
     """A relaying server, another client that says things there, and a client on a terminal."""
     with (
         serving("--mode", "relay") as (server, url),
-        raw_client(url) as other,
+        RawPeer(port_of(url)).open() as other,
         terminal("connect", url, *args, **options) as on,
     ):
         server.wait("connection")
         server.wait("connection")
-        yield server, lambda text: other.sendall(frame(1, text.encode())), on
+        yield server, lambda text: other.send(frame(text.encode())), on
 
 
 def test_lines_appear_above_what_is_being_typed() -> None:
