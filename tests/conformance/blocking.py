@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -57,18 +58,6 @@ def both(handler: Any = echo, **options: Any) -> Iterator[tuple[Server, Client]]
 
 def in_threads(count: int, function: Callable[[int], object]) -> None:
     """Run `function(0)`, `function(1)`, … at the same time."""
-    failures: list[BaseException] = []
-
-    def call(number: int) -> None:
-        try:
-            function(number)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(count) as pool:
+        for done in [pool.submit(function, number) for number in range(count)]:
+            done.result()

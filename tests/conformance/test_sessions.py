@@ -150,16 +150,6 @@ async def test_the_server_ends(host: Host) -> None:
         assert why(spark) == "local"
 
 
-@scenario()
-async def test_a_handler_that_returns_ends_its_spark(host: Host) -> None:
-    async def handler(spark: Any) -> None:
-        spark.write("only this")
-
-    async with host.serve(handler) as server, host.connect(server.url) as primus:
-        assert [value async for value in primus] == ["only this"]
-        assert why(primus) == "server"
-
-
 @pytest.mark.parametrize("way", ["reset", "close"])
 @scenario(needs=["sockets"])
 async def test_a_peer_that_vanishes(host: Host, way: str) -> None:
@@ -221,18 +211,6 @@ async def test_the_id_is_the_sparks(host: Host) -> None:
             await task.join()
         assert {task.result() for task in asking} == set(server.sparks)
         assert await primus.id() == asking[0].result()
-
-
-@scenario(needs=["clients"])
-async def test_the_id_asked_for_while_the_connection_is_lost_is_the_next_ones(host: Host) -> None:
-    async with host.serve(stay) as server, host.connect(server.url, min=0.05) as primus:
-        [spark] = server.sparks.values()
-        spark.end(reconnect=True)
-        asking = [host.start(primus.id()) for _ in range(3)]
-        for task in asking:
-            await task.join()
-        assert {task.result() for task in asking} == set(server.sparks)
-        assert spark.id not in server.sparks
 
 
 @scenario(needs=["clients", "one thread"])

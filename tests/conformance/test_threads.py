@@ -12,7 +12,7 @@ import pytest
 
 from primus_io._background import background
 from primus_io.threads import Spark, connect, serve
-from primus_proto import ConnectionLost, Limits, LocalProtocolError
+from primus_proto import Limits
 from tests.conformance.blocking import DEADLINE, LIMITS, both, echo, in_threads, nothing_left, stay, until
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import SOON
@@ -130,27 +130,3 @@ def test_a_send_that_took_too_long_was_written_all_the_same() -> None:
             said.append(peer.frame())
         assert len(said[-2][1]) == 20_002
         spark.drain(timeout=DEADLINE)
-
-
-def test_receive_says_when_there_will_be_no_more() -> None:
-    def three(spark: Spark) -> None:
-        for number in range(3):
-            spark.write(number)
-
-    with both(three) as (_, primus):
-        assert [primus.receive(DEADLINE), next(iter(primus)), primus.receive()] == [0, 1, 2]
-        with pytest.raises(ConnectionLost, match="all that came was taken"):
-            primus.receive(timeout=DEADLINE)
-        assert list(primus) == []
-
-
-def test_left_is_left() -> None:
-    with both() as (server, primus):
-        pass
-    for call in (primus.open, primus.network_online):
-        with pytest.raises(LocalProtocolError, match="has been left"):
-            call()
-    assert primus.write(1) is False
-    assert server.write(1) == 0
-    primus.destroy()
-    server.close()

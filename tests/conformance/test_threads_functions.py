@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from typing import Any
 
 import pytest
 
-from primus_io.threads import Server, Spark, connect, serve
+from primus_io._background import background
+from primus_io.threads import Spark, connect, serve
 from primus_proto import ConfigError, ConnectError, Limits, LocalProtocolError, Refused
 from primus_proto.events import SparkConnected
 from tests.conformance.blocking import CLOSE, DEADLINE, LIMITS, both, echo, nothing_left, until
@@ -117,51 +117,17 @@ def test_a_listener_that_comes_late_hears_what_came_while_the_one_before_ran() -
     assert said == [1, 2, "error", 3, "end"]
 
 
-def test_a_connection_listener_may_iterate_its_own_spark() -> None:
-    got: list[Any] = []
-
-    def connected(spark: Spark) -> None:
-        got.extend(spark)
-        got.append("end")
-
-    with serve(None) as server:
-        server.on("connection", connected)
-        with connect(server.url) as primus:
-            for number in range(100):
-                primus.write(number)
-        until(lambda: got and got[-1] == "end")
-    assert got == [*range(100), "end"]
-
-
-class Relay(logging.Handler):
-    """Writes what is logged to the clients of a server, and tries a call that blocks."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__()
-        self._server = server
-        self.refused: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._server.write(record.getMessage())
-        try:
-            self._server.serve_forever(timeout=DEADLINE)
-        except LocalProtocolError as error:
-            self.refused.append(str(error))
-
-
 def test_in_the_loops_own_thread_one_may_write_but_not_wait() -> None:
-    """A logging handler runs there, while it holds a lock that other threads which log wait for."""
-    log = logging.getLogger("primus_io")
-    with both(None) as (server, primus), RawPeer(server.port) as peer:
-        relay = Relay(server)
-        log.addHandler(relay)
-        try:
-            peer.open()
-            peer.send(frame(b"nonsense"))
-            assert "not JSON" in primus.receive(DEADLINE)
-        finally:
-            log.removeHandler(relay)
-    assert relay.refused == ["this call would block the thread that does the IO: make it in another thread"]
+    """A logging handler runs there, for one."""
+    with both(None) as (server, primus):
+
+        def on_loop() -> None:
+            server.write("hello")
+            with pytest.raises(LocalProtocolError, match="would block the thread that does the IO: make it in another"):
+                server.serve_forever(timeout=DEADLINE)
+
+        background().do(on_loop)
+        assert primus.receive(DEADLINE) == "hello"
 
 
 # --- what cannot be stopped ---
