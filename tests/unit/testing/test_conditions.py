@@ -25,21 +25,18 @@ BAD: dict[str, list[Any]] = {
 # --- settings ---
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
-def test_impossible_values_are_refused(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"^{name} ") as caught:
-        VirtualNetwork(**{name: value})
-    assert repr(value) in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["latency", "jitter", "bandwidth"])
-def test_setting_an_impossible_value_changes_nothing(name: str) -> None:
+@pytest.mark.parametrize("name", BAD)
+def test_impossible_values_are_refused_and_change_nothing(name: str) -> None:
     network = VirtualNetwork(latency=(0.5, 1.0), jitter=0.5, bandwidth=(100, None))
-    before = getattr(network, name)
+    before = repr(network)
     for value in BAD[name]:
-        with pytest.raises(ConfigError, match=f"^{name} "):
-            setattr(network, name, value)
-    assert getattr(network, name) == before
+        with pytest.raises(ConfigError, match=f"^{name} ") as caught:
+            VirtualNetwork(**{name: value})
+        assert repr(value) in str(caught.value)
+        if name not in ("cut", "window"):
+            with pytest.raises(ConfigError, match=f"^{name} "):
+                setattr(network, name, value)
+    assert repr(network) == before
 
 
 @pytest.mark.parametrize("name", ["bandwith", "cut"])
@@ -58,15 +55,6 @@ def test_repr_makes_the_network_again() -> None:
 
 
 # --- effects ---
-
-
-def test_latency_may_differ_by_direction() -> None:
-    network = VirtualNetwork(latency=(0.25, 1.0))
-    server, client = pair(network, timeout=False)
-    assert network.now == 2 * 1.25
-    client.write("x")
-    network.run(0.25)
-    assert data(server) == ["x"]
 
 
 def test_nothing_overtakes_when_the_network_becomes_faster() -> None:

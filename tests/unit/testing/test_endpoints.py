@@ -8,25 +8,13 @@ from typing import Any
 
 import pytest
 
-from primus_proto import LocalProtocolError, Spark
+from primus_proto import LocalProtocolError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer, VirtualSpark
+from primus_proto.testing import VirtualNetwork, VirtualServer, VirtualSpark
 from primus_proto.testing.endpoints import VirtualEndpoint
 from tests.unit.sessions import polled
-from tests.unit.testing.virtual import OPENED, connected, data, pair
-
-# --- what they show ---
-
-
-def test_a_node_keeps_what_it_saw() -> None:
-    network = VirtualNetwork()
-    server, client = pair(network)
-    assert client.names == OPENED
-    assert client.all(ev.ReadyStateChanged) == [ev.ReadyStateChanged("opening"), ev.ReadyStateChanged("open")]
-    assert (server.names, server.seen(ev.SparkEvent)) == (["initialised", "connection"], 1)
-    assert any(line.endswith("client1: Opened()") for line in network.trace)
-
+from tests.unit.testing.virtual import connected, data, pair
 
 # --- listeners ---
 
@@ -60,27 +48,6 @@ def test_an_application_written_with_listeners() -> None:
     spark.write("x")
     network.run(1.0)
     assert len(heard) == 4
-
-
-def test_events_of_a_server_come_with_their_sparks() -> None:
-    network = VirtualNetwork()
-    server = network.serve()
-    seen: list[Any] = []
-    for name in ("connection", "disconnection"):
-        server.on(name, seen.append)
-    server.on("heartbeat-skipped", lambda spark, count: seen.append((spark, count)))
-    server.on(ev.SparkEnded, seen.append)
-    server.on("close", lambda: seen.append("close"))
-    client = network.connect("http://server", ping=1.0, pong=1.0)
-    network.run(0.5)
-    (spark,) = server.sparks
-    network.partition(client)
-    network.run(2.0)
-    server.server.close()
-    network.run(10.0)
-    assert seen[:3] == [spark, (spark, 1), spark]
-    assert isinstance(seen[3], ev.SparkEnded)
-    assert seen[4:] == ["close"]
 
 
 def test_a_broadcast_can_leave_out_sparks() -> None:
@@ -152,24 +119,6 @@ def test_an_unknown_command_is_an_error() -> None:
         server._run(cmd.Close())  # type: ignore[arg-type]
 
 
-VERBS_OF_A_CLIENT: dict[str, Callable[[VirtualClient], object]] = {
-    "write": lambda node: node.client.write(1),
-    "request_id": lambda node: node.client.request_id(),
-    "pause": lambda node: node.client.pause(),
-    "end": lambda node: node.client.end(),
-    "destroy": lambda node: node.client.destroy(),
-    "network_offline": lambda node: node.client.network_offline(),
-}
-VERBS_OF_A_SERVER: dict[str, Callable[[VirtualServer, Spark], object]] = {
-    "write": lambda node, spark: spark.write(1),
-    "end": lambda node, spark: spark.end(),
-    "pause": lambda node, spark: spark.pause(),
-    "broadcast": lambda node, spark: node.server.write(1),
-    "close": lambda node, spark: node.server.close(),
-    "close later": lambda node, spark: node.server.close(timeout=5.0),
-}
-
-
 def check_noticed(network: VirtualNetwork, node: VirtualEndpoint, verb: Callable[[], object]) -> None:
     """Call a verb while time passes, and see that the network polls the node for it."""
     network.call_at(network.now, verb)
@@ -178,29 +127,29 @@ def check_noticed(network: VirtualNetwork, node: VirtualEndpoint, verb: Callable
     assert node.alarm == node.endpoint.next_timeout()
 
 
-@pytest.mark.parametrize("verb", VERBS_OF_A_CLIENT)
-def test_every_verb_of_a_client_is_noticed(verb: str) -> None:
+CLIENT_VERBS = [
+    *("request_id", "pause", "resume", "network_offline", "network_online"),
+    *("end", "open", "destroy"),
+]
+
+
+def test_every_verb_of_a_client_is_noticed() -> None:
     network, _, client = connected()
-    check_noticed(network, client, partial(VERBS_OF_A_CLIENT[verb], client))
-
-
-@pytest.mark.parametrize("verb", VERBS_OF_A_SERVER)
-def test_every_verb_of_a_server_is_noticed(verb: str) -> None:
-    network, server, _ = connected()
-    check_noticed(network, server, partial(VERBS_OF_A_SERVER[verb], server, next(iter(server.server))))
-
-
-def test_verbs_that_undo_others_are_noticed() -> None:
-    network = VirtualNetwork(latency=0.01)
-    server, client = pair(network)
-    spark, core = next(iter(server.server)), client.client
-    verbs: list[tuple[VirtualEndpoint, Callable[[], object]]] = [
-        *[(client, core.pause), (client, core.resume), (server, spark.pause), (server, spark.resume)],
-        *[(client, core.network_offline), (client, core.network_online), (client, core.end), (client, core.open)],
-    ]
-    for node, verb in verbs:
-        check_noticed(network, node, verb)
+    verbs = [partial(client.client.write, 1), *(getattr(client.client, verb) for verb in CLIENT_VERBS)]
+    for verb in verbs:
+        check_noticed(network, client, verb)
         network.run(5.0)
+
+
+@pytest.mark.parametrize("timeout", [0.0, 5.0])
+def test_every_verb_of_a_server_is_noticed(timeout: float) -> None:
+    network, server, _ = connected()
+    core = server.server
+    [spark] = core
+    for verb in (partial(spark.write, 1), spark.pause, spark.resume, partial(core.write, 1), spark.end):
+        check_noticed(network, server, verb)
+        network.run(0.1)
+    check_noticed(network, server, partial(core.close, timeout=timeout))
 
 
 @pytest.mark.parametrize("accept", [True, False])

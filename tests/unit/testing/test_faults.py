@@ -46,18 +46,6 @@ def test_two_frozen_ends_need_two_thaws_and_healing_does_not_thaw() -> None:
     assert data(server) == ["x"]
 
 
-def test_a_frozen_server_takes_no_connection_until_it_thaws() -> None:
-    network = VirtualNetwork(latency=0.01)
-    server = network.serve()
-    network.freeze(server)
-    client = network.connect("http://server", timeout=False)
-    network.run(3600)
-    assert client.names == ["readyStateChange"]
-    network.thaw(server)
-    network.run(1)
-    assert client.names == OPENED
-
-
 # --- drop and kill ---
 
 
@@ -165,21 +153,6 @@ def test_a_partition_cuts_both_directions_or_one(who: str, way: Any, up: bool, d
     assert (data(server), data(client)) == ([0, 1, 2, 3], [0, 1, 2])
 
 
-def test_a_partition_divides_the_given_nodes_from_the_others() -> None:
-    network, server, near = connected()
-    far = network.connect("http://server", dialect="happn")
-    network.run(1.0)
-    network.partition(server, near)
-    near.write("near")
-    far.write("far")
-    late = network.connect("http://server", timeout=False)
-    network.run(5.0)
-    assert (data(server), late.names) == (["near"], ["readyStateChange"])
-    network.heal()
-    network.run(1.0)
-    assert (data(server), late.names[-1]) == (["near", "far"], "open")
-
-
 def test_a_partition_without_nodes_divides_everyone() -> None:
     network, server, client = connected()
     network.partition()
@@ -237,19 +210,6 @@ def test_a_loss_is_told_only_in_the_direction_that_is_open(loser: str, way: Any,
         assert (client.names[-1], len(server.server)) == ("open", 1)
 
 
-def test_a_connection_that_is_not_open_yet_can_be_lost_behind_a_partition() -> None:
-    network = VirtualNetwork(latency=0.01)
-    server = network.serve()
-    client = network.connect("http://server", timeout=False)
-    network.partition(client)
-    network.run(1.0)
-    network.drop(client)
-    assert client.seen(ev.ReconnectScheduled) == 1
-    network.heal()
-    network.run(5.0)
-    assert (client.names[-1], len(server.server)) == ("open", 1)
-
-
 @pytest.mark.parametrize(("nodes", "way"), [(["server"], "up"), (["server"], True), ([], "in"), ([], "out")])
 def test_a_wrong_partition_is_refused_and_changes_nothing(nodes: list[str], way: Any) -> None:
     network, *_ = connected()
@@ -304,16 +264,6 @@ def test_a_connection_can_be_half_open_before_it_is_open() -> None:
     assert client.names == ["readyStateChange"]
     network.run(60.0)
     assert client.names[-1] == "open"
-
-
-def test_a_killed_server_cannot_tell_of_a_connection_it_has_forgotten() -> None:
-    network, server, client = connected()
-    network.half_open(server)
-    network.kill(server)
-    network.run(1.0)
-    assert client.names[-1] == "open"
-    network.run(10.0)
-    assert client.seen(ev.WentOffline) == 1
 
 
 # --- naming ---

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import Limits, LocalProtocolError, ServerConfig
+from primus_proto import LocalProtocolError, ServerConfig
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
 from tests.unit.testing.virtual import OPENED, data, echo, pair
@@ -30,18 +30,6 @@ def test_time_moves_only_in_run_and_exactly_as_far() -> None:
     assert client.events[-1] == (1.0, ev.Opened())  # there and back, twice
     assert client.client.latency == 1.0
     assert server.all(ev.SparkConnected)[0].spark.address.ip == "10.0.0.1"
-
-
-def test_calls_happen_at_their_exact_time() -> None:
-    network = VirtualNetwork()
-    called: list[float] = []
-    for when in (2.0, 1.0, 1.0, 5.0):
-        network.call_at(when, lambda: called.append(network.now))
-    network.run(3)
-    assert (called, network.now) == ([1.0, 1.0, 2.0], 3.0)
-    network.run_until(lambda: len(called) == 4)
-    network.run_until(lambda: True)
-    assert (called[-1], network.now) == (5.0, 5.0)
 
 
 def test_run_until_shows_the_trace_if_the_condition_never_holds() -> None:
@@ -178,15 +166,6 @@ def test_a_server_that_closes_refuses_new_connections() -> None:
     assert (client.names[-1], server.names[-1], server.endpoint.channels) == ("end", "close", 0)
 
 
-def test_closed_links_are_forgotten() -> None:
-    network = VirtualNetwork()
-    _, client = pair(network)
-    for _ in range(50):
-        network.drop(client)
-        network.run(20)
-    assert len(network.links) == 1
-
-
 # --- delivery ---
 
 
@@ -203,25 +182,6 @@ def test_cutting_the_bytes_changes_no_event(cut: int) -> None:
         return [*server.names, *client.names]
 
     assert events(cut) == events(None)
-
-
-@pytest.mark.parametrize("window", [None, 1000])
-def test_a_full_window_blocks_the_sender(window: int | None) -> None:
-    network = VirtualNetwork(window=window, latency=0.01)
-    server = network.serve(limits=Limits(backlog=100_000))
-    client = network.connect("http://server")
-    network.run(1)
-    (spark,) = server.server
-    client.client.pause()
-    network.run(0.1)
-    for _ in range(10):
-        spark.write("x" * 300)
-        network.run(0.1)
-    assert 10 * 300 - 2000 < spark.buffered < 10 * 320 if window else spark.buffered == 0
-    assert client.seen(ev.DataReceived) == 0
-    client.client.resume()
-    network.run(0.1)
-    assert (spark.buffered, client.seen(ev.DataReceived)) == (0, 10)
 
 
 @pytest.mark.parametrize("seconds", [1, 5.1])

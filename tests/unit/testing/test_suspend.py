@@ -72,20 +72,6 @@ def test_a_suspended_server_takes_no_connection_and_keeps_no_heartbeat() -> None
     assert (late.names[-1], client.names[-1], len(server.server)) == ("open", "open", 2)
 
 
-def test_the_connection_of_a_suspended_client_may_open() -> None:
-    """The operating system accepts the answer in its place."""
-    network = VirtualNetwork(latency=1.0)
-    server = network.serve()
-    client = network.connect("http://server", timeout=False)
-    network.run(0.5)
-    network.suspend(client)
-    network.run(5.0)
-    assert (server.endpoint.channels, client.names) == (1, ["readyStateChange"])
-    network.resume(client)
-    network.run(5.0)
-    assert client.names[-1] == "open"
-
-
 @pytest.mark.parametrize("loss", ["drop", "half_open"])
 def test_a_suspended_node_hears_of_a_loss_when_it_wakes(loss: str) -> None:
     network, server, client = connected()
@@ -101,32 +87,6 @@ def test_a_suspended_node_hears_of_a_loss_when_it_wakes(loss: str) -> None:
     network.thaw(client)
     network.run(60.0)
     assert (client.names[-1], data(client)) == ("open", [])
-
-
-def test_a_suspended_server_that_is_killed_hears_of_it_when_it_wakes() -> None:
-    network, server, client = connected()
-    network.suspend(server)
-    network.kill(server)
-    assert (client.seen(ev.Closed), server.seen(ev.SparkDisconnected)) == (1, 0)
-    network.resume(server)
-    assert server.seen(ev.SparkDisconnected) == 1
-
-
-def test_a_suspended_sender_goes_on_writing_when_it_wakes() -> None:
-    network, server, client = connected(window=1000)
-    (spark,) = server.server
-    spark.pause()
-    network.run(0.1)
-    for _ in range(5):
-        client.write("x" * 500)
-        network.run(0.1)
-    network.suspend(client)
-    spark.resume()
-    network.run(1.0)
-    assert client.client.buffered > 0
-    network.resume(client)
-    network.run(1.0)
-    assert (client.client.buffered, len(data(server))) == (0, 5)
 
 
 def test_a_listener_may_suspend_nodes_whose_timers_are_due_at_the_same_instant() -> None:

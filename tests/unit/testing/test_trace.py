@@ -39,42 +39,24 @@ def test_the_tail_begins_with_the_network_and_its_seed() -> None:
 def test_the_trace_tells_of_trouble() -> None:
     network = VirtualNetwork()
     server, client = pair(network)
-    client.write("x" * 1000)
     network.freeze(client)
-    network.thaw(client)
-    network.partition()
-    network.partition(client)
-    network.partition(client, way="in")
     network.partition("client1", "server", way="out")
     network.heal()
-    network.half_open(client)
     network.drop(client)
     network.jump(-1.0, server)
     network.kill(server)
     network.connect("http://serve:81", strategy=False)
+    client.write("x" * 1000)
     network.run(0.0)
-    network.latency = 1.0
-    network.serve()
-    network.connect("http://server", dialect="happn", timeout=2.5, strategy=False)
-    ending = network.connect("http://server", dialect="happn")
-    network.run(10.0)
-    ending.end()
-    network.run(10.0)
     assert max(map(len, network.trace)) < 260
-    notes = {line.split("  ")[-1] for line in network.trace}
-    assert notes >= {
-        "client1: frozen",
-        "client1: thawed",
-        "network: cut off from the rest: everyone",
-        "network: cut off from the rest: client1",
-        "network: cut off from the rest: client1, and do not hear",
+    assert [line.split("  ")[-1] for line in network.trace if "network: " in line] == [
         "network: cut off from the rest: client1, server, and are not heard",
         "network: healed",
-        "client1: its connections are lost, and nobody else is told",
+    ]
+    assert {line.split("  ")[-1] for line in network.trace} >= {
+        "client1: frozen",
         "client1: its connections are lost",
         "server: the wall clock jumps by -1 s",
         "server: killed",
         "client2: refused: nobody listens at serve:81, nor anywhere else",
-        "client3 -> server: reset",
-        "server -> client4: end of stream",
     }
