@@ -11,7 +11,7 @@ import pytest
 
 from primus_io._background import background
 from primus_io.threads import Spark, connect, serve
-from primus_proto import ConfigError, ConnectError, Limits, LocalProtocolError, Refused
+from primus_proto import ConfigError, ConnectError, LocalProtocolError
 from primus_proto.events import SparkConnected
 from tests.conformance.blocking import CLOSE, DEADLINE, LIMITS, both, echo, nothing_left, until
 from tests.conformance.hosts import SOON
@@ -179,22 +179,6 @@ def test_listeners_of_a_client_are_waited_for_and_given_up_with_all_behind_them(
         gate.set()
     until(lambda: said)
     assert said == ["close True"], "the end was not to be heard any more"
-
-
-def test_a_hook_that_takes_too_long_is_answered_for() -> None:
-    gate, asked = threading.Event(), list[int]()
-
-    def decide(request: Any) -> None:
-        asked.append(1)
-        assert gate.wait(DEADLINE)
-        raise Refused("nobody hears this")
-
-    with serve(echo, authorize=decide, limits=Limits(authorization=0.1)) as server:
-        with pytest.raises(ConnectError) as caught, connect(server.url, strategy=False):
-            pass
-        assert caught.value.status == 503
-        assert asked == [1]
-        gate.set()
 
 
 @pytest.mark.parametrize("event", ["connection", SparkConnected])

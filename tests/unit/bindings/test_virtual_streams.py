@@ -278,39 +278,6 @@ async def test_writing_to_a_peer_that_has_closed_goes_nowhere(loop: Any, server:
     assert server.told == ["made", "eof", ("lost", "NoneType")]
 
 
-@pytest.mark.parametrize("when", ["at once", "on its way", "when made", "when answered", "when refused"])
-def test_connecting_can_be_cancelled_at_any_moment(when: str) -> None:
-    class Cancels(Recorder):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            if when == "when made":
-                calls[0].cancel()
-            elif when == "when answered":  # the answer is in the queue; the task is not yet
-                asyncio.get_running_loop().call_soon(calls[0].cancel)
-
-    async def main(loop: Any) -> None:
-        if when != "when refused":
-            await loop.create_server(lambda: server, "there", 5)
-        call = loop.create_task(loop.create_connection(lambda: client, "there", 5))
-        calls.append(call)
-        if when == "at once":
-            call.cancel()
-        elif when == "on its way":
-            loop.call_later(1.5, call.cancel)
-        elif when == "when refused":
-            network.call_at(2.0, lambda: loop.call_soon(call.cancel))
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        await later()
-        assert client.told == (["made", ("lost", "NoneType")] if when in ("when made", "when answered") else [])
-        assert server.told in ([], ["made", ("lost", "ConnectionResetError")])
-        assert not network.links
-
-    calls: list[asyncio.Task[Any]] = []
-    server, client, network = Recorder(), Cancels(), VirtualNetwork(latency=1.0)
-    run_on(network, main)
-
-
 def test_a_connection_can_be_lost_before_it_is_open() -> None:
     async def main(loop: Any) -> None:
         await loop.create_server(Recorder, "there", 5)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import primus_proto
-from primus_proto import Limits, Spark
+from primus_proto import Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.registry import TRANSPORTS
@@ -111,16 +111,6 @@ def test_the_server_ends_it(transformer: str) -> None:
     world.quiet()
 
 
-def test_the_server_ends_it_and_wants_it_back(transformer: str) -> None:
-    world = World(transformer)
-    spark = world.open()
-    spark.end(reconnect=True)
-    world.network.run(3)
-    assert world.client.names == [*LOST, *REOPENED]
-    assert world.server.names == [*GONE, "connection"]
-    assert world.server.all(ev.SparkConnected)[0].spark.id != spark.id
-
-
 def test_the_client_ends_it(transformer: str) -> None:
     world = World(transformer)
     spark = world.open()
@@ -165,16 +155,6 @@ def test_heartbeats(transformer: str) -> None:
     assert 715 <= world.server.seen(ev.SparkHeartbeat) <= 720
     assert spark.skipped == 0
     assert world.client.client.latency == pytest.approx(0.02, abs=0.021)
-
-
-def test_a_client_that_hangs(transformer: str) -> None:
-    world = World(transformer, ping=10.0, pong=4.0)
-    world.open()
-    world.network.freeze(world.client)
-    world.network.run(60)
-    names = [name for name in world.server.names if name not in ("heartbeat", "heartbeat-skipped")]
-    assert names == GONE if transformer == "polling" else names == [*GONE, "flatline"]  # whoever notices first
-    assert len(world.server.server) == 0
 
 
 def test_a_server_that_hangs(transformer: str) -> None:
@@ -257,36 +237,6 @@ def test_a_session_that_does_not_read(transformer: str) -> None:
     world.network.run(5)
     assert data(world.server) == [str(number) * 100 for number in range(100)]
     assert world.client.client.buffered == 0
-
-
-def test_a_client_that_does_not_read(transformer: str) -> None:
-    world = World(transformer, window=2000, limits=Limits(backlog=20_000))
-    spark = world.open()
-    world.client.client.pause()
-    sent = 0
-    while not spark.needs_drain:
-        assert spark.write("x" * 500)
-        sent += 1
-        world.network.run(0.01)
-    assert sent < 100
-    world.client.client.resume()
-    world.network.run(5)
-    assert len(data(world.client)) == sent
-    assert world.server.names == ["drain"]
-    assert spark.buffered == 0
-
-
-def test_a_client_that_never_reads_is_cut(transformer: str) -> None:
-    world = World(transformer, window=2000, limits=Limits(backlog=20_000), ping=False, strategy=False)
-    spark = world.open()
-    world.client.client.pause()
-    while spark.write("x" * 500):
-        world.network.run(0.001)
-    world.network.run(0.1)
-    assert world.server.names[-6:] == ["error", "log", *GONE[:-1], "messages dropped", "end"]
-    assert spark.close_reason is not None
-    assert spark.close_reason.kind == "backlog"
-    assert len(world.server.server) == 0
 
 
 @pytest.mark.parametrize("timeout", [0.0, 30.0])

@@ -96,33 +96,6 @@ def test_pipelined_polls() -> None:
     assert wire.endpoint.next_timeout() == wire.now - PollingOptions.absence - 0.1 + 10  # the idle channel alone
 
 
-def test_the_peer_leaves_while_its_session_is_being_decided() -> None:
-    wire = ServerWire(transformer="polling", authorization="all")
-    peer = wire.accept()
-    peer.send(b"POST /primus?sid=x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
-    assert wire.told() == []
-    assert peer.reply().status == 404
-    peer = wire.accept()
-    peer.send(b"GET /primus HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert wire.endpoint.resume(1)
-    wire.pump()
-    ((_, sid),) = json.loads(peer.reply().body)
-    peer = wire.accept()
-    peer.send(b"POST /primus?sid=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n" % sid.encode())
-    assert wire.endpoint.resume(2)
-    peer.eof()
-    assert wire.endpoint.next_timeout() == wire.now + PollingOptions.absence
-    peer = wire.accept()
-    peer.send(b'POST /primus?sid=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n[["text","1"]]' % sid.encode())
-    wire.server.close(timeout=1)
-    wire.pump()
-    assert wire.take(peer.channel) == b""  # a session's own request is not turned away
-    assert wire.endpoint.resume(3)
-    wire.pump()
-    assert peer.reply().status == 204
-    assert [event.data for event in wire.all(ev.SparkData)] == [1]
-
-
 # --- a host with exchanges of its own (ASGI, aiohttp) ---
 
 

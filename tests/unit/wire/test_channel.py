@@ -278,22 +278,6 @@ def test_a_broadcast_joins_what_waits_already() -> None:
     assert slow.frames() == [Frame(TEXT, b'"all"')]
 
 
-def test_backlog_of_a_blocked_channel_counts_and_drains() -> None:
-    wire = ServerWire(limits=Limits(backlog=1000))
-    peer, spark = wire.connect()
-    wire.block(peer.channel)
-    assert spark.write("x" * 600)
-    wire.pump()
-    assert (spark.buffered, spark.needs_drain) == (602 + 2, True)
-    assert wire.told() == []
-    wire.unblock(peer.channel)
-    assert (spark.buffered, spark.needs_drain) == (0, False)
-    assert wire.told() == ["drain"]
-    assert peer.frames() == [Frame(TEXT, b'"' + b"x" * 600 + b'"')]
-    wire.pump()
-    assert wire.told() == []
-
-
 def test_a_peer_that_closes_and_does_not_read_is_dropped() -> None:
     wire = ServerWire(limits=Limits(close=5.0))
     peer, spark = wire.connect()

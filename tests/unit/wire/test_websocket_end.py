@@ -62,12 +62,6 @@ def test_a_client_answers_pings_too(wire: ServerWire) -> None:
     assert client.told() == []
 
 
-def test_an_unasked_pong_is_ignored(wire: ServerWire) -> None:
-    peer, _ = wire.connect()
-    peer.send(frame(PONG, "hello") * 100)
-    assert (wire.told(), peer.frames()) == ([], [])
-
-
 def test_pings_of_a_peer_that_reads_no_pongs_are_bounded() -> None:
     wire = ServerWire(limits=Limits(backlog=1000))
     peer, spark = wire.connect()
@@ -110,13 +104,6 @@ def test_a_channel_that_just_ends_is_1006(wire: ServerWire) -> None:
     peer, _ = wire.connect()
     peer.eof("connection reset by peer")
     assert str(wire.all(ev.SparkEnded)[-1].reason.error) == "connection reset by peer"
-
-
-def test_the_end_within_a_message(wire: ServerWire) -> None:
-    peer, _ = wire.connect()
-    peer.send(frame(TEXT, '"whole"') + frame(TEXT, '"part', fin=False) + frame(0, 'ial"')[:-1])
-    peer.eof()
-    assert wire.told() == ["data", *OVER]
 
 
 # --- we close ---
