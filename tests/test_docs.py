@@ -26,15 +26,6 @@ TIMEOUT = 60.0  # of an example, seconds
 
 # Other words for these would go untested.
 UNTESTED_TAGS = {"py", "python3", "ipython", "doctest", "sh", "bash", "shell", "shell-session", "zsh"}
-SECTIONS = [
-    "1. Framing",
-    "2. The connect URL",
-    "3. Heartbeats",
-    "4. Opening, closing, reconnecting",
-    "5. Events and names",
-    "6. Authorization",
-    "7. Limits",
-]
 
 
 @dataclass(frozen=True)
@@ -82,10 +73,7 @@ def run(*command: str, cwd: Path) -> None:
 
 
 def test_the_readme_has_examples() -> None:
-    assert README.is_file(), "there is no README.md"
-    examples = [block for block in blocks("python", "pycon") if block.page == README]
-    assert examples, "README.md shows no Python at all: no ```python and no ```pycon block was found"
-    assert [block for block in blocks("console") if block.page == README], "README.md shows no command"
+    assert {"python", "console"} <= {block.tag for block in blocks() if block.page == README}
 
 
 def test_every_example_has_a_tag_that_is_tested() -> None:
@@ -173,15 +161,13 @@ def test_commands_exist(where: str, words: list[str]) -> None:
     assert options <= known, f"primus {' '.join(subcommand)} knows no {sorted(options - known)}"
 
 
-def headings(page: Path) -> list[tuple[str, str]]:
-    """(tag, text) of each heading, such as ("h2", "1. Framing")."""
-    pairs = pairwise(tokens(page))
-    return [(opening.tag, text.content) for opening, text in pairs if opening.type == "heading_open"]
+def headings(page: Path) -> list[str]:
+    return [text.content for opening, text in pairwise(tokens(page)) if opening.type == "heading_open"]
 
 
 def anchors(page: Path) -> set[str]:
     """What a link to a heading may end in, formed as the usual forges do."""
-    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for _, text in headings(page)}
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings(page)}
 
 
 def links() -> list[tuple[Path, str]]:
@@ -207,9 +193,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_the_protocol_page_has_the_sections_that_the_code_cites() -> None:
-    titles = [text for tag, text in headings(PROTOCOL) if tag == "h2"]
-    assert titles == SECTIONS
-    known = {match[0] for _, text in headings(PROTOCOL) if (match := re.match(r"\d+(?:\.\d+)?", text))}
+    known = {match[0] for text in headings(PROTOCOL) if (match := re.match(r"\d+(?:\.\d+)?", text))}
     number = r"\d+(?:\.\d+)?"
     citation = re.compile(rf"\bprotocol ({number}(?:(?:, | and |, and ){number})*)")
     missing = [

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 import primus_proto as pp
@@ -29,6 +28,7 @@ from primus_proto import commands as cmd
 from primus_proto import errors
 from primus_proto import events as ev
 from primus_proto.session import states
+from tests.test_docs import tokens
 
 ROOT = Path(__file__).resolve().parent.parent
 API = ROOT / "docs/reference/api.md"
@@ -54,11 +54,6 @@ class Section:
     """Of each row of a table, but those of headings, each cell's inline code."""
     texts: list[list[str]] = field(default_factory=list)
     """The same cells as text."""
-
-
-@cache
-def tokens(page: Path) -> list[Token]:
-    return MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
 
 
 def inline_code(token: Token) -> list[str]:
@@ -120,20 +115,16 @@ def test_the_other_bindings_have_the_very_same_names(binding: Any) -> None:
         assert inspect.getdoc(getattr(binding, name)) == inspect.getdoc(getattr(pio, name))
 
 
+@pytest.mark.parametrize(
+    "module", [pio, threads, asgi, pio_testing, primus_proto.testing], ids=lambda one: one.__name__
+)
+def test_the_names_of_a_module_are_listed(module: Any) -> None:
+    assert set(module.__all__) <= set(first_column(module.__name__))
+
+
 @pytest.mark.parametrize("name", pio.__all__)
-def test_each_name_of_the_asyncio_binding_is_there(name: str) -> None:
-    assert name in first_column("primus_io.asyncio")
-    assert name in sections(), f"{name} has no section of its own"
-
-
-@pytest.mark.parametrize("name", threads.__all__)
-def test_each_name_of_the_threads_binding_is_there(name: str) -> None:
-    assert name in first_column("primus_io.threads")
-
-
-@pytest.mark.parametrize("name", asgi.__all__)
-def test_each_name_of_the_asgi_binding_is_there(name: str) -> None:
-    assert name in first_column("primus_io.asgi")
+def test_each_name_of_the_asyncio_binding_has_a_section(name: str) -> None:
+    assert name in sections()
 
 
 def test_an_application_is_a_server_and_what_is_listed() -> None:
@@ -199,15 +190,10 @@ def test_members_of_the_byte_endpoints_exist() -> None:
     assert "channel_opened" in attributes(pp.SpecQuery)
 
 
-def test_the_virtual_network_is_listed() -> None:
+def test_members_of_the_virtual_network_exist() -> None:
     section = sections()["primus_proto.testing"]
-    assert set(first_column("primus_proto.testing")) == set(primus_proto.testing.__all__)
     public = {name for name in primus_proto.testing.__all__ for name in attributes(getattr(primus_proto.testing, name))}
     assert words(section.code) <= public | set(primus_proto.testing.__all__)
-
-
-def test_the_virtual_loop_is_listed() -> None:
-    assert set(first_column("primus_io.testing")) == set(pio_testing.__all__)
 
 
 def test_a_requests_members_exist() -> None:

@@ -78,14 +78,6 @@ def test_a_plain_web_server(command: str) -> None:
     assert error["body"] == "<html></html>"
 
 
-@pytest.mark.parametrize("garbage", [b"SSH-2.0-nonsense\r\n\r\n", b"\x00\xff" * 40_000], ids=["banner", "bytes"])
-def test_garbage_before_the_handshake(garbage: bytes) -> None:
-    with raw_server(saying(garbage)) as port:
-        said = one_sentence("connect", f"http://127.0.0.1:{port}", *ONCE, stdin="1")
-    assert said.startswith("the server does not speak HTTP")
-    assert said.endswith("For a server with TLS use https://.")
-
-
 def test_garbage_during_the_session() -> None:
     def talk(connection: socket.socket) -> None:
         accept_websocket(connection)
@@ -112,12 +104,3 @@ def test_tls_both_ways(certificate: Path) -> None:
         said = one_sentence("connect", url, *ONCE)
         assert "certificate" in said
         assert "--ca FILE" in said
-
-
-def test_tls_on_one_end_only(certificate: Path) -> None:
-    with serving() as (server, url):
-        assert "http://" in one_sentence("connect", url.replace("http", "https"), *ONCE)
-        server.wait("log", level="warning")
-    files = ("--cert", str(certificate / "server.pem"), "--key", str(certificate / "key.pem"))
-    with serving(*files) as (_, url):
-        assert "https://" in one_sentence("connect", url.replace("https", "http"), *ONCE)

@@ -167,11 +167,14 @@ HANDSHAKE = {
 
 def handshake(target: str = TARGET, /, **changes: str | None) -> bytes:
     """A WebSocket handshake; a field given is changed (`_` for `-`), one given as None is left out."""
-    fields: dict[str, str | None] = dict(HANDSHAKE)
-    for name, value in changes.items():
-        known = next((key for key in fields if key.lower().replace("-", "_") == name.lower()), name.replace("_", "-"))
-        fields[known] = value
-    return request("GET", target, {name: value for name, value in fields.items() if value is not None})
+    return request("GET", target, changed(HANDSHAKE, changes))
+
+
+def changed(fields: dict[str, str], changes: dict[str, str | None]) -> dict[str, str]:
+    """The fields with other values; one changed to None is left out."""
+    known = {name.lower().replace("-", "_"): name for name in fields}
+    new = {known.get(name, name.replace("_", "-")): value for name, value in changes.items()}
+    return {name: value for name, value in {**fields, **new}.items() if value is not None}
 
 
 class Wire:
@@ -398,15 +401,8 @@ class ClientWire(Wire):
         key = next(
             line.split(b": ")[1] for line in said.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
         )
-        fields: dict[str, str | None] = {
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Accept": accept_key(key.decode()),
-        }
-        for name, value in changes.items():
-            known = next((k for k in fields if k.lower().replace("-", "_") == name.lower()), name.replace("_", "-"))
-            fields[known] = value
-        head = [f"{name}: {value}" for name, value in fields.items() if value is not None]
+        fields = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept_key(key.decode())}
+        head = [f"{name}: {value}" for name, value in changed(fields, changes).items()]
         return "\r\n".join(["HTTP/1.1 101 Switching Protocols", *head, "", ""]).encode() + more
 
     def open(self, *, more: bytes = b"") -> int:

@@ -78,27 +78,6 @@ def test_wrong_listeners_are_refused() -> None:
         client.on("data", 5)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("mine", ["spark", "client"])
-def test_a_session_that_was_ended_in_a_listener_hears_no_more_data(mine: str) -> None:
-    """Not even data that came in the same piece (protocol 4.5)."""
-    network = VirtualNetwork()
-    server, client = pair(network)
-    (spark,) = server.sparks
-    ours: Any = {"spark": spark, "client": client}[mine]
-    theirs: Any = {"spark": client.client, "client": spark}[mine]
-    heard: list[int] = []
-
-    def received(value: int) -> None:
-        heard.append(value)
-        ours.end()
-
-    ours.on("data", received)
-    for number in range(3):
-        theirs.write(number)
-    network.run(1.0)
-    assert heard == [0]
-
-
 def test_an_exception_of_a_listener_comes_out_of_run_and_the_network_goes_on() -> None:
     network = VirtualNetwork(latency=0.01)
     server, client = pair(network)

@@ -237,21 +237,6 @@ def test_the_far_end_of_a_half_open_connection_has_to_find_out(who: str) -> None
     assert data(server) == (["kept, or sent to nobody"] if who == "client" else [])
 
 
-def test_what_was_held_up_is_lost_with_the_end_that_sent_it() -> None:
-    network, server, client = connected()
-    client.client.end()
-    client.client.open()
-    network.run(1.0)
-    network.freeze(server)
-    client.write("held up")
-    network.run(0.5)
-    network.half_open(client)
-    network.freeze(client)
-    network.thaw(server)
-    network.run(1.0)
-    assert (data(server), len(server.server)) == ([], 1)
-
-
 def test_a_connection_can_be_half_open_before_it_is_open() -> None:
     network = VirtualNetwork(latency=1.0)
     server = network.serve()

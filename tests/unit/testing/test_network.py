@@ -138,34 +138,6 @@ def test_connections_are_refused_where_nobody_listens() -> None:
     assert (client.links, network.links) == ({}, {})
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5])
-@pytest.mark.parametrize("host", ["server", "nobody"])
-def test_a_client_may_give_up_while_it_connects(host: str, seconds: float) -> None:
-    network = VirtualNetwork(latency=1.0)
-    server = network.serve()
-    client = network.connect(f"http://{host}")
-    network.run(seconds)
-    client.end()
-    network.run(5)
-    assert client.names[-1] == "end"
-    assert client.seen(ev.ErrorOccurred) == (host == "nobody" and seconds > 2)
-    assert (server.endpoint.channels, client.endpoint.channels) == (0, 0)
-    assert network.links == {}
-
-
-def test_a_server_that_closes_refuses_new_connections() -> None:
-    network = VirtualNetwork(latency=0.01)
-    server, client = pair(network)
-    server.server.close(timeout=5.0)
-    for _ in range(2):
-        late = network.connect("http://server", strategy=False)
-        network.run(1.0)
-        (event,) = late.all(ev.ErrorOccurred)
-        assert str(event.error) == "connection refused"
-        network.run(10.0)
-    assert (client.names[-1], server.names[-1], server.endpoint.channels) == ("end", "close", 0)
-
-
 # --- delivery ---
 
 

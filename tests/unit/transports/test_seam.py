@@ -137,15 +137,6 @@ def test_the_client_ends_it_and_opens_again_at_once(transformer: str) -> None:
     assert len(world.server.server) == 1
 
 
-def test_the_client_ends_it_before_it_is_open(transformer: str) -> None:
-    world = World(transformer)
-    world.network.run(0.015)
-    world.client.client.end()
-    world.network.run(1)
-    assert world.client.names == ["readyStateChange", *ENDED]
-    world.quiet()
-
-
 def test_heartbeats(transformer: str) -> None:
     world = World(transformer, ping=5.0)
     spark = world.open()

@@ -324,13 +324,6 @@ def test_a_handshake_with_a_body_is_refused(bench: Bench) -> None:
     assert bench.commands == ["CloseChannel!"]
 
 
-def test_a_refused_upgrade_leaves_the_connection_alive(bench: Bench) -> None:
-    bench.handler = upgrading
-    reply = bench.ask(request("GET", "/", {**HANDSHAKE, "Sec-WebSocket-Version": "8"}))
-    assert (reply.status, reply.headers["sec-websocket-version"]) == (426, "13")
-    assert bench.ask(request("GET", "/", HANDSHAKE)).status == 101
-
-
 def test_reading_goes_on_after_an_upgrade() -> None:
     bench = Bench(pipelined=10)
     bench.handler = hold
