@@ -36,7 +36,7 @@ class Waitable(Protocol):
     def set(self) -> object:
         """Wake whoever waits."""
 
-    async def wait(self) -> object:
+    def wait(self) -> Awaitable[object]:
         """Wait to be woken."""
 
 
@@ -66,6 +66,14 @@ class IO(ABC):
     @abstractmethod
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in the background until it ends or the binding closes; not at all once it has."""
+
+    def wakeup(self) -> Waitable:
+        """A fresh event object for one waiter."""
+        return self.event()
+
+    def long_run(self) -> bool:
+        """Whether it is time to let others run; to be asked by each call that may wait, before `checkpoint`."""
+        return True
 
     @abstractmethod
     async def checkpoint(self) -> None:
@@ -256,7 +264,8 @@ class Session(SessionInfo, Emitter):
 
     async def drain(self) -> None:
         """Wait until there is room for more."""
-        await self._io.checkpoint()
+        if self._io.long_run():
+            await self._io.checkpoint()
         await self._until(lambda: not self._core.needs_drain or self._ended)
 
     # --- reading ---
@@ -264,11 +273,12 @@ class Session(SessionInfo, Emitter):
     async def _take(self) -> ev.DataReceived | ev.SparkData | None:
         """The next message; None when the session has ended and all have been taken."""
         self._iterating = True
-        await self._io.checkpoint()
+        if self._io.long_run():
+            await self._io.checkpoint()
         while not self._inbox:
             if self._ended:
                 return None
-            await self._until(lambda: bool(self._inbox) or self._ended)
+            await self._wait_for_change()
         event = self._inbox.popleft()
         self._unload(event.size + OVERHEAD)
         return event
@@ -355,13 +365,16 @@ class Session(SessionInfo, Emitter):
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            waiter = self._io.event()
-            self._waiters.append(waiter)
-            try:
-                await waiter.wait()
-            finally:
-                if waiter in self._waiters:  # cancelled
-                    self._waiters.remove(waiter)
+            await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
+        waiter = self._io.wakeup()
+        self._waiters.append(waiter)
+        try:
+            await waiter.wait()
+        finally:
+            if waiter in self._waiters:  # cancelled
+                self._waiters.remove(waiter)
 
     def _add(self, size: int) -> None:
         self._load += size

@@ -123,6 +123,22 @@ class Channel(asyncio.BufferedProtocol):
         transport.close()
 
 
+class Wakeup:
+    """An event object for one waiter, lighter than `asyncio.Event`."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._future = loop.create_future()
+
+    def set(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    def wait(self) -> asyncio.Future[None]:
+        return self._future
+
+
 class Driver(RunningDriver):
     """Runs one endpoint on the running event loop."""
 
@@ -154,10 +170,12 @@ class Driver(RunningDriver):
     async def begun(self) -> None:
         await asyncio.sleep(0)
 
+    def wakeup(self) -> Wakeup:
+        return Wakeup(self.loop)
+
     async def checkpoint(self) -> None:
-        """asyncio asks for none, but whoever goes through what waits for it would let nobody else run."""
-        if self.long_run():
-            await asyncio.sleep(0)
+        """Let others run. asyncio asks for none, but whoever goes through what waits for it would let nobody else."""
+        await asyncio.sleep(0)
 
     async def release(self) -> None:
         """Nothing outlives `close` here."""

@@ -169,6 +169,9 @@ class Driver(RunningDriver):
         if not self.pumping:
             self._wanted.set()
 
+    def long_run(self) -> bool:
+        return True  # trio expects a checkpoint in every call
+
     def spawn(self, job: Job) -> None:
         scope = trio.CancelScope()
         job.cancel = scope.cancel

@@ -67,9 +67,11 @@ class Runner(RunningDriver):
         if not self.pumping:
             self._wanted.set()
 
+    def long_run(self) -> bool:
+        return not self._on_asyncio or super().long_run()  # asyncio asks for no checkpoint
+
     async def checkpoint(self) -> None:
-        if not self._on_asyncio or self.long_run():  # which asks for none
-            await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
 
     async def begun(self) -> None:
         await anyio.lowlevel.checkpoint()
