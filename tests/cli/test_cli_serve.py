@@ -73,18 +73,6 @@ def test_messages_that_cannot_be_echoed_are_reported() -> None:
     assert server.stderr == ""
 
 
-def test_heartbeats_skipped_and_flatline() -> None:
-    with serving("--limit-heartbeat-min", "0.05") as (server, url), client_of(url, "ping=50&pong=50") as client:
-        id = server.wait("connection")["id"]
-        client.send(frame(b'"primus::ping::1"'))
-        assert server.wait("heartbeat") == {"event": "heartbeat", "id": id}
-        flatline = server.wait("flatline")
-    skipped = [event for event in server.events if event["event"] == "heartbeat-skipped"]
-    assert skipped == [{"event": "heartbeat-skipped", "id": id, "count": count} for count in (1, 2)]
-    assert flatline == {"event": "flatline", "id": id, "count": 3}
-    assert server.names[-4:] == ["rsc", "disconnection", "end", "flatline"]
-
-
 def test_a_client_that_does_not_read_is_cut() -> None:
     """Above half the limit the sender waits for it for a while; above the limit it is disconnected."""
     options = ("--mode", "relay", "--limit-backlog", "200K")

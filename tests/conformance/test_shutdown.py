@@ -9,8 +9,8 @@ import pytest
 
 from primus_proto import ConnectError, EncodeError, Limits, LocalProtocolError
 from tests.conformance.conftest import Certificates
-from tests.conformance.hosts import SOON, Host, needing, scenario, sockets
-from tests.conformance.peers import RawPeer, frame
+from tests.conformance.hosts import SOON, Host, needing, scenario
+from tests.conformance.peers import RawPeer
 from tests.conformance.test_messages import KINDS, over
 from tests.conformance.test_sessions import stay
 from tests.conformance.users import Diary, echo, mebibytes, take, why
@@ -136,50 +136,6 @@ async def test_a_peer_that_never_answers_the_close(host: Host, tls: Certificates
             clock = Clock(host)
             await server.close()
             assert clock() < GRACE
-
-
-@KINDS
-@scenario(needs=["sockets"])
-async def test_peers_that_say_goodbye_and_do_not_read(host: Host, tls: Certificates, secure: bool) -> None:
-    """However much they have not read and wherever it waits. TLS's own goodbye gives them no more time, either."""
-    async with over(host, tls, secure, stay, limits=LIMITS) as server:
-        peers: list[RawPeer] = []
-        before = len(sockets())
-
-        async def one() -> tuple[RawPeer, Any]:
-            peers.append(
-                RawPeer(server.port, "localhost", tls=tls.client if secure else None, receive_buffer=4096),
-            )
-            known = set(server.sparks)
-            await host.thread(peers[-1].open)
-            await host.until(lambda: set(server.sparks) - known)
-            return peers[-1], server.sparks[(set(server.sparks) - known).pop()]
-
-        try:
-            first, spark = await one()
-            amount = 0
-            while not spark.buffered:
-                spark.write("x" * 10_000)
-                await host.pause(0)
-                amount += 1
-            first.close()
-            peers.clear()
-            for less in range(0, 80, 20):
-                peer, spark = await one()
-                for _ in range(amount - less):
-                    spark.write("x" * 10_000)
-                    await host.pause(0)
-                peer.send(frame(b"\x03\xe8", 8))
-                if secure:
-                    peer.goodbye()
-            # Theirs are left, those of the server go.
-            gone = lambda: not before or len(sockets()) == before + len(peers)  # noqa: E731
-            await host.until(gone, "the sockets close", CLOSE + SOON)
-            await server.close()
-            assert host.leftovers() == []
-        finally:
-            for peer in peers:
-                peer.close()
 
 
 @KINDS

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import Any
 
 import pytest
 
 from primus_proto import Headers
+from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http.model import Answer
 from primus_proto.session.messages import Message, ProtocolMessage
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.base import ERROR_BODY, refusal_error
-from primus_proto.transports.pipe import Pipe
+from primus_proto.transports.pipe import MessagePipe, Pipe
 from primus_proto.transports.registry import TRANSPORTS
 from tests.unit.exchanges import ForeignCarrier, ForeignExchange, foreign_request
 from tests.unit.transports.polling_transport import POLLING, PollingOptions
@@ -168,6 +170,19 @@ def test_a_pipe_closes_once_and_drops_what_it_held() -> None:
     aborted = Bare(dirty.append)
     aborted.abort()
     assert aborted.ending == (1006, "")
+
+
+def test_the_pipe_of_the_message_seam_ends_once() -> None:
+    for end in (MessagePipe.close, MessagePipe.abort):
+        commands: deque[cmd.MessageCommand[Any]] = deque()
+        pipe = MessagePipe(commands)
+        pipe.pause()
+        end(pipe)
+        ended = list(commands)
+        pipe.close()
+        pipe.abort()
+        pipe.send(Message("too late"))
+        assert list(commands) == ended
 
 
 def test_an_unwelcome_answer_is_kept_in_part() -> None:

@@ -10,7 +10,7 @@ from primus_proto import events as ev
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
 from tests.unit.sessions import polled
-from tests.unit.wires import TEXT, ClientWire, Frame, ServerWire, close_frame, frames
+from tests.unit.wires import TEXT, ClientWire, Frame, ServerWire, frames
 
 
 class User:
@@ -276,23 +276,6 @@ def test_a_broadcast_joins_what_waits_already() -> None:
     busy.frames()
     wire.unblock(slow.channel)
     assert slow.frames() == [Frame(TEXT, b'"all"')]
-
-
-def test_a_peer_that_closes_and_does_not_read_is_dropped() -> None:
-    wire = ServerWire(limits=Limits(close=5.0))
-    peer, spark = wire.connect()
-    wire.block(peer.channel)
-    spark.write("unread")
-    wire.pump()
-    peer.send(close_frame(1000))
-    assert wire.told() == ["readyStateChange", "disconnection", "messages dropped", "end"]
-    assert not peer.closed()
-    wire.run(4.9)
-    assert not peer.closed()
-    wire.run(0.2)
-    assert peer.aborted()
-    assert wire.endpoint.channels == 0
-    assert wire.endpoint.next_timeout() is None
 
 
 def test_writing_in_the_turn_in_which_the_peer_goes_leaves_nothing_behind() -> None:
