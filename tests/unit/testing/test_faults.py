@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import LocalProtocolError, ReadyState
+from primus_proto import LocalProtocolError
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
 from tests.unit.testing.virtual import OPENED, connected, data, echo, pair
@@ -74,27 +74,6 @@ def test_a_killed_server_refuses_until_something_serves_there_again() -> None:
 
 
 # --- breaks ---
-
-
-@pytest.mark.parametrize("kind", ["sent", "received"])
-def test_a_connection_can_break_after_any_byte(kind: str) -> None:
-    """From the first byte of the handshake to the last message: both ends are told, and it opens again."""
-    opened = set()
-    for count in range(0, 231, 7):
-        network = VirtualNetwork(latency=0.01, cut=50)
-        server = network.serve(on_event=echo)
-        client = network.connect("http://server", dialect="happn")
-        network.break_after(client, **{kind: count})
-        client.write("a" * 100)
-        network.run(0.4)
-        opened.add(client.seen(ev.Opened))
-        assert client.break_limits == {}
-        network.run(10.0)
-        assert client.client.ready_state is ReadyState.OPEN
-        assert (client.seen(ev.ReconnectScheduled), len(server.server)) == (1, 1)
-        assert server.endpoint.channels == client.endpoint.channels == 1
-        assert any("breaks here" in line for line in network.trace)
-    assert opened == {0, 1}
 
 
 def test_a_break_counts_the_bytes_that_arrive() -> None:
