@@ -204,10 +204,7 @@ def test_a_signal_before_the_first_connection_is_a_failure() -> None:
         assert client.status() == 1
         assert client.names[-1] == "end"
         assert client.notes[-1] == "primus connect: ended before the connection was open"
-    with (
-        raw_server(silent) as port,
-        Command("connect", f"http://127.0.0.1:{port}", "--json") as client,
-    ):
+    with raw_server(silent) as port, Command("connect", f"http://127.0.0.1:{port}", "--json") as client:
         client.wait("readyStateChange")
         client.signal(signal.SIGINT)
         assert client.status() == 1

@@ -34,10 +34,7 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     ("command", "config", "without"), [("connect", ClientConfig, SERVER_ONLY), ("serve", ServerConfig, CLIENT_ONLY)]
 )
 def test_every_option_has_a_flag_and_shows_its_default(
-    command: str,
-    config: type[ClientConfig] | type[ServerConfig],
-    without: set[str],
-    capsys: pytest.CaptureFixture[str],
+    command: str, config: type[ClientConfig] | type[ServerConfig], without: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = help_of(command, capsys)
     names = [field.name.replace("_", "-") for field in fields(config) if field.name not in {*WITHOUT_FLAG, "headers"}]

@@ -45,12 +45,7 @@ async def test_listeners_by_name_by_class_and_off(host: Host) -> None:
             for number in range(3):
                 primus.write(number)
             await host.until(lambda: ("class", 2) in said)
-        assert said == [
-            ("connection", spark),
-            *(("name", 0), ("class", 0)),
-            *(("name", 1), ("class", 1)),
-            ("class", 2),
-        ]
+        assert said == [("connection", spark), *(("name", 0), ("class", 0)), *(("name", 1), ("class", 1)), ("class", 2)]
 
 
 @scenario()

@@ -157,12 +157,7 @@ def request(
 
 
 TARGET = "/primus?ping=25000&pong=10000"
-HANDSHAKE = {
-    "Upgrade": "websocket",
-    "Connection": "Upgrade",
-    "Sec-WebSocket-Key": KEY,
-    "Sec-WebSocket-Version": "13",
-}
+HANDSHAKE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": KEY, "Sec-WebSocket-Version": "13"}
 
 
 def handshake(target: str = TARGET, /, **changes: str | None) -> bytes:

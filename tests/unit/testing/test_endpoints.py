@@ -106,10 +106,7 @@ def check_noticed(network: VirtualNetwork, node: VirtualEndpoint, verb: Callable
     assert node.alarm == node.endpoint.next_timeout()
 
 
-CLIENT_VERBS = [
-    *("request_id", "pause", "resume", "network_offline", "network_online"),
-    *("end", "open", "destroy"),
-]
+CLIENT_VERBS = [*("request_id", "pause", "resume", "network_offline", "network_online"), *("end", "open", "destroy")]
 
 
 def test_every_verb_of_a_client_is_noticed() -> None:

@@ -170,10 +170,7 @@ def test_a_client_masks_and_a_server_does_not(wire: ServerWire) -> None:
     client.client.write("x")
     client.client.write("y" * 300)
     client.pump()
-    assert client.frames() == [
-        Frame(TEXT, b'"x"', masked=True),
-        Frame(TEXT, b'"' + b"y" * 300 + b'"', masked=True),
-    ]
+    assert client.frames() == [Frame(TEXT, b'"x"', masked=True), Frame(TEXT, b'"' + b"y" * 300 + b'"', masked=True)]
     client.feed(channel, frame(TEXT, '"in"', mask=False) + frame(BINARY, b"in", mask=False))
     assert [event.data for event in client.all(ev.DataReceived)] == ["in", b"in"]
 

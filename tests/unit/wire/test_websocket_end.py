@@ -16,18 +16,7 @@ from primus_proto.session.messages import Message
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
 from primus_proto.wire.websocket import WebSocket, _DeclaredLength
-from tests.unit.wires import (
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    ClientWire,
-    Frame,
-    ServerWire,
-    close_frame,
-    frame,
-    frames,
-)
+from tests.unit.wires import CLOSE, PING, PONG, TEXT, ClientWire, Frame, ServerWire, close_frame, frame, frames
 
 OVER = ["readyStateChange", "disconnection", "end"]
 
@@ -181,10 +170,7 @@ def test_a_client_closes_too() -> None:
     channel = client.open()
     client.client.end("bye")
     client.pump()
-    assert client.frames() == [
-        Frame(TEXT, b'"bye"', masked=True),
-        Frame(CLOSE, struct.pack("!H", 1000), masked=True),
-    ]
+    assert client.frames() == [Frame(TEXT, b'"bye"', masked=True), Frame(CLOSE, struct.pack("!H", 1000), masked=True)]
     client.feed(channel, close_frame(1000, mask=False))
     assert client.closed == {channel: False}
     assert client.endpoint.next_timeout() is None
