@@ -149,22 +149,6 @@ def test_no_server() -> None:
     assert client.notes[-1].startswith("primus connect: gave up after 2 more attempts: cannot connect to ")
 
 
-def test_messages_that_the_queue_drops_are_reported() -> None:
-    port = unused_port()
-    often = ("--min", "0.05", "--max", "0.05", "--retries", "10000")
-    with Command("connect", f"http://127.0.0.1:{port}", "--json", "--queue-size", "1", *often) as client:
-        client.wait("reconnect scheduled")  # there is no server yet, so everything goes into the queue
-        client.write("1", "2", "3")
-        client.wait("messages dropped", messages=["2"])
-        with serving(port=port) as (server, _):
-            assert client.finish() == 1
-            server.wait("end")
-    assert [event["data"] for event in server.events if event["event"] == "data"] == [3]
-    dropped = [event for event in client.events if event["event"] == "messages dropped"]
-    assert [text for event in dropped for text in event["messages"]] == ["1", "2"]
-    assert "primus connect: messages that were not sent: 2" in client.stderr
-
-
 def test_manual_connects_with_the_first_line() -> None:
     with serving() as (server, url), Command("connect", url, "--json", "--manual") as client:
         client.write("", "nonsense")

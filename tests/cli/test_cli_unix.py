@@ -45,15 +45,6 @@ def test_a_session_and_a_spec(path: Path) -> None:
     assert (server.stderr, client.stderr, spec.stderr) == ("", "", "")
 
 
-def test_lines_for_a_person(path: Path) -> None:
-    with Command("serve", "--unix", str(path)) as server:
-        server.until(lambda: server.lines, "a line")
-        assert run("connect", "http://localhost", "--unix", str(path)).process.returncode == 0
-        connection = server.until(lambda: next((line for line in server.lines if line[:10] == "connection"), ""), "it")
-    assert server.lines[0] == f"listening on {path}; to connect: --unix {path} http://localhost"
-    assert " from this machine, query {" in connection
-
-
 def test_no_server(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))  # and is killed

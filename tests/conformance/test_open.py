@@ -63,24 +63,6 @@ async def test_opening_by_hand_and_again_after_an_end(host: Host) -> None:
 
 
 @scenario(needs=["clients"])
-async def test_a_listener_of_end_may_open_again(host: Host) -> None:
-    async with host.serve(echo) as server, host.connect(server.url) as primus:
-
-        @primus.on("end")
-        def ended() -> None:
-            primus.off("end", ended)
-            primus.open()
-
-        primus.end()
-        if "one thread" in host.lacks:  # elsewhere `id` is faster than the listener, and waits for it
-            await host.until(lambda: primus.state != "closed")
-        first = await primus.id()
-        assert len(first) == 32
-        primus.write("again")
-        assert await take(primus, 1) == ["again"]
-
-
-@scenario(needs=["clients"])
 async def test_what_is_written_before_the_connection_is_there_waits_for_it(host: Host) -> None:
     port = unused_port()
     async with host.connect(f"http://127.0.0.1:{port}", wait=False, min=0.05, retries=20, factor=1) as primus:

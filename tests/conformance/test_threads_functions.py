@@ -15,7 +15,6 @@ from primus_proto import ConfigError, ConnectError, LocalProtocolError
 from primus_proto.events import SparkConnected
 from tests.conformance.blocking import CLOSE, DEADLINE, LIMITS, both, echo, nothing_left, until
 from tests.conformance.hosts import SOON
-from tests.conformance.peers import RawPeer, frame
 
 __all__ = ["nothing_left"]
 
@@ -94,27 +93,6 @@ def test_a_handler_that_blocks_keeps_nobody_else_waiting() -> None:
         with connect(server.url) as primus:
             assert primus.receive(DEADLINE) == "hello", "while forty handlers block"
         gate.set()
-
-
-def test_a_listener_that_comes_late_hears_what_came_while_the_one_before_ran() -> None:
-    """In the order in which it came, whatever it is: the messages, what is no message, the end."""
-    said: list[Any] = []
-    ended = threading.Event()
-
-    def connected(spark: Spark) -> None:
-        until(lambda: spark.state == "closed")  # all of it has come
-        spark.on("data", lambda value: said.append(value))
-        spark.on("error", lambda error: said.append("error"))
-        spark.on("end", lambda: said.append("end"))
-        spark.on("end", ended.set)
-
-    with serve(None, limits=LIMITS) as server:
-        server.on("connection", connected)
-        with RawPeer(server.port) as peer:
-            peer.open()
-            peer.send(frame(b"1") + frame(b"2") + frame(b"nonsense") + frame(b"3") + frame(b"\x03\xe8", 8))
-            assert ended.wait(DEADLINE)
-    assert said == [1, 2, "error", 3, "end"]
 
 
 def test_in_the_loops_own_thread_one_may_write_but_not_wait() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from primus_proto import LocalProtocolError, ServerConfig
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
-from tests.unit.testing.virtual import OPENED, data, echo, pair
+from tests.unit.testing.virtual import OPENED, data, pair
 
 LOST = ["readyStateChange", "close", "reconnect scheduled"]
 
@@ -50,23 +49,6 @@ def test_an_endless_loop_at_one_instant_is_noticed() -> None:
     again()
     with pytest.raises(AssertionError, match=r"time stands still:\nVirtualNetwork\(seed=0\)"):
         network.run(1.0)
-
-
-def test_the_same_seed_gives_the_same_trace() -> None:
-    def trace(seed: int) -> list[str]:
-        network = VirtualNetwork(seed=seed, latency=0.02, jitter=0.1, cut=10)
-        server = network.serve(on_event=echo)
-        client = network.connect("http://server", ping=3.0)
-        for number in range(10):
-            client.write(number)
-            network.run(3)
-        network.drop(client)
-        network.run(10)
-        server.server.close()
-        network.run(10)
-        return [re.sub(r"0x[0-9a-f]+", "", line) for line in network.trace]
-
-    assert trace(1) == trace(1) != trace(2)
 
 
 # --- wrong arguments ---

@@ -43,21 +43,6 @@ def test_overdue_timers_fire_on_waking_after_what_has_arrived() -> None:
         assert line.startswith(start)
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_a_pong_that_arrived_while_suspended_counts_unless_the_network_is_down(frozen: bool) -> None:
-    network, server, client = connected()
-    network.run_until(lambda: server.seen(ev.SparkHeartbeat) == 1)
-    network.suspend(client)
-    if frozen:
-        network.freeze(client)
-    network.run(2.5)
-    network.resume(client)
-    assert client.seen(ev.WentOffline) == frozen
-    network.thaw(client)
-    network.run(30.0)
-    assert (client.names[-1], len(server.server)) == ("open", 1)
-
-
 def test_a_suspended_server_takes_no_connection_and_keeps_no_heartbeat() -> None:
     network, server, client = connected()
     network.suspend(server)

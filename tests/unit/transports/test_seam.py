@@ -41,13 +41,8 @@ class World:
         client = {name: options.pop(name) for name in tuple(options) if name in CLIENT}
         self.transformer = transformer
         self.network = VirtualNetwork(**{"latency": 0.01, **network})
-        self.options = options
-        self.on_event = on_event
-        self.server = self.serve()
+        self.server = self.network.serve(transformer=transformer, on_event=on_event, **options)
         self.client = self.connect(**client)
-
-    def serve(self) -> VirtualServer:
-        return self.network.serve(transformer=self.transformer, on_event=self.on_event, **self.options)
 
     def connect(self, **options: Any) -> VirtualClient:
         return self.network.connect("http://server", transformer=self.transformer, **options)
@@ -159,25 +154,6 @@ def test_a_server_that_hangs(transformer: str) -> None:
     assert world.client.names[-1] == "open"
     assert len(world.server.server) == 1
     assert world.client.client.online
-
-
-def test_a_server_that_dies_and_comes_back(transformer: str) -> None:
-    world = World(transformer)
-    world.open()
-    world.network.run(10)
-    world.client.client.write("first")
-    world.network.run(1)
-    world.network.kill(world.server)
-    world.network.run(0.1)
-    assert world.client.names == LOST
-    world.client.client.write("second")
-    world.network.run(2)
-    again = ["reconnect", "readyStateChange", "readyStateChange", "reconnect scheduled"]
-    assert world.client.names in ([*LOST, *again], [*LOST, *again, *again])
-    world.server = world.serve()
-    world.network.run(10)
-    assert world.client.names[-1] == "open"
-    assert data(world.server) == ["second"]
 
 
 def test_the_wrong_transport(transformer: str) -> None:

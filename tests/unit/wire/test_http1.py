@@ -340,12 +340,15 @@ def test_abort(bench: Bench) -> None:
 # --- the peer leaves ---
 
 
-def test_the_peer_leaves_before_the_answer(bench: Bench) -> None:
+@pytest.mark.parametrize("listens", [True, False])
+def test_the_peer_leaves_before_the_answer(bench: Bench, listens: bool) -> None:
     bench.handler = hold
     bench.feed(request())
+    if not listens:
+        bench.exchanges[0].on_gone = None
     bench.channel.channel_closed(None, now=4.0)
     bench.pump()
-    assert bench.gone == [4.0]
+    assert bench.gone == [4.0] * listens
     assert not bench.exchanges[0].open
     assert bench.commands == ["CloseChannel!"]
     bench.exchanges[0].respond(200, now=5.0)
@@ -361,13 +364,6 @@ def test_the_peer_leaves_and_nobody_waits(bench: Bench, data: bytes) -> None:
     assert bench.gone == []
     assert bench.commands == ["CloseChannel!"]
     assert bench.timers.next() is None
-
-
-def test_the_peer_leaves_and_nobody_listens(bench: Bench) -> None:
-    bench.handler = lambda exchange, now: setattr(exchange, "on_gone", None)
-    bench.feed(request())
-    bench.channel.channel_closed(None, now=4.0)
-    assert not bench.exchanges[0].open
 
 
 def test_closing_when_idle(bench: Bench) -> None:
