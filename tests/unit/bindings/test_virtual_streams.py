@@ -40,29 +40,6 @@ class Recorder(asyncio.Protocol):
         self.told.append(("resume", self.transport.get_write_buffer_size()))
 
 
-class Buffered(asyncio.BufferedProtocol):
-    """Takes four bytes at a time."""
-
-    def __init__(self) -> None:
-        self.buffer = bytearray(4)
-        self.told: list[Any] = []
-        self.transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return self.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.told.append(bytes(self.buffer[:nbytes]))
-        if self.told[-1] == b"stop":
-            self.transport.pause_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.told.append("lost")
-
-
 Test = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -134,26 +111,6 @@ async def test_extra_info_and_protocol_of_a_transport(loop: Any, server: Any, cl
     server.transport.write(b"x")
     await later()
     assert other.told == [b"x"]
-
-
-@connected(Buffered, latency=1.0)
-async def test_a_buffered_protocol_gets_one_buffer_at_a_time_and_none_while_paused(
-    loop: Any, server: Any, client: Any
-) -> None:
-    client.transport.write(b"123456stop")
-    client.transport.write(b"7890ab")
-    await later()
-    assert server.told == [b"1234", b"56st", b"op", b"7890", b"ab"]
-    server.told.clear()
-    client.transport.write(b"stop1234")
-    client.transport.write(b"56")
-    client.transport.close()
-    await later()
-    assert server.told == [b"stop"]
-    assert not server.transport.is_reading()
-    server.transport.resume_reading()
-    await later()
-    assert server.told == [b"stop", b"1234", b"56", "lost"]
 
 
 @connected()

@@ -69,6 +69,18 @@ def test_lone_surrogates_travel_as_escapes() -> None:
     assert parser.decode('["\\ud800", "\\uDFFF"]') == ["\ud800", "\udfff"]
 
 
+def test_an_interrupt_leaves_nothing_behind() -> None:
+    class Interrupting(dict[str, int]):
+        def items(self) -> Any:
+            raise KeyboardInterrupt
+
+    inner: dict[str, Any] = {"a": Interrupting(b=1)}
+    with pytest.raises(KeyboardInterrupt):
+        parser.encode(inner)
+    inner["a"] = 1
+    assert parser.encode(inner) == '{"a":1}', "no loop is seen where there is none"
+
+
 def test_binary_messages_are_handed_over_undecoded() -> None:
     assert parser.decode(b"\x00[1]") == b"\x00[1]"
 

@@ -63,16 +63,6 @@ def test_the_handshake() -> None:
 # --- it opens ---
 
 
-@pytest.mark.parametrize("size", [1, 3, 1000])
-def test_frames_behind_the_answer_are_not_lost(wire: ClientWire, size: int) -> None:
-    said = wire.up()
-    stream = wire.answer(said, frame(TEXT, "1", mask=False) + frame(TEXT, "2", mask=False))
-    for at in range(0, len(stream), size):
-        wire.feed(wire.channel, stream[at : at + size])
-    assert [event.data for event in wire.all(ev.DataReceived)] == [1, 2]
-    assert wire.told() == ["readyStateChange", "readyStateChange", "open", "data", "data"]
-
-
 def test_frames_and_an_end_before_the_first_pump_are_not_lost(wire: ClientWire) -> None:
     said = wire.up()
     wire.feed(wire.channel, wire.answer(said, frame(TEXT, "1", mask=False)), pump=False)

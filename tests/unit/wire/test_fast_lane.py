@@ -108,6 +108,7 @@ def check_same(stream: bytes, cuts: list[int], server: bool) -> None:
 
 @given(streams(masked=True), cuts)
 @example(header(0x81, 2**63, 8, True), [])
+@example((header(0x89, 125, None, True) + b"x" * 125) * 10, [])
 @example(header(0x81, 2**63 - 1, 8, True), [1, 2, 9])
 @example(header(0x82, LIMIT + 1, 8, True) + b"x", [3])
 def test_a_server_reads_what_wsproto_reads(stream: bytes, cuts: list[int]) -> None:

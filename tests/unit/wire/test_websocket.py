@@ -99,17 +99,6 @@ def test_a_handshake_behind_a_request_on_one_connection(wire: ServerWire) -> Non
     assert data(wire) == [1]
 
 
-@pytest.mark.parametrize("cut", [0, 1, 5, 11])
-def test_frames_behind_the_handshake_are_not_lost(wire: ServerWire, cut: int) -> None:
-    peer = wire.accept()
-    more = frame(TEXT, '"one"') + frame(TEXT, '"two"')
-    spark = peer.upgrade(more=more[: len(more) - cut])
-    peer.send(more[len(more) - cut :])
-    assert data(wire) == ["one", "two"]
-    assert wire.told()[:2] == ["connection", "data"]
-    assert spark.buffered == 0
-
-
 def test_frames_and_an_end_before_the_first_pump_are_not_lost(wire: ServerWire) -> None:
     """A driver may be given more before it gets to pump, and the end as well."""
     peer = wire.accept()
