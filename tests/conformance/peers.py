@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Self
 
-__all__ = ["CLOSE", "TEXT", "RawPeer", "accept_websocket", "frame", "raw_server", "silent", "unused_port"]
+__all__ = ["CLOSE", "TEXT", "RawPeer", "accept_websocket", "frame", "handshake", "raw_server", "silent", "unused_port"]
 
 TEXT, CLOSE = 1, 8
 DEADLINE = 10.0  # seconds; for everything that blocks
@@ -33,6 +33,14 @@ def frame(payload: bytes, opcode: int = TEXT, *, masked: bool = True) -> bytes:
     else:
         head = bytes([0x80 | opcode, mask | 127]) + struct.pack("!Q", size)
     return head + bytes(4 * masked) + payload
+
+
+def handshake(target: str = "/primus?ping=false", headers: str = "") -> bytes:
+    """The request of a client that wants a WebSocket."""
+    return (
+        f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
+    )
 
 
 class RawPeer:
@@ -90,10 +98,7 @@ class RawPeer:
 
     def request(self, target: str = "/primus?ping=false", headers: str = "") -> None:
         """Send a handshake."""
-        self.send(
-            f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
-        )
+        self.send(handshake(target, headers))
 
     def open(self, target: str = "/primus?ping=false") -> Self:
         """Connect, and become a client with a session."""

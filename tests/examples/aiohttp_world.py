@@ -14,7 +14,7 @@ from aiohttp_app import fresh
 from aiohttp_host import ClientHost, ServerHost
 from primus_proto import Client, ClientConfig, Limits, Request, Server, ServerConfig, Spark
 from primus_proto import events as ev
-from tests.cli.peers import CONNECT
+from tests.conformance.peers import handshake
 from tests.examples.programs import descriptors
 from tests.interop.peers import WAIT
 
@@ -137,7 +137,7 @@ async def deaf(url: str, words: bytes = b"") -> AsyncIterator[asyncio.StreamWrit
     """A peer that opens a WebSocket and never reads."""
     host, port = url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port), limit=1024)
-    writer.write(CONNECT.format(query="ping=false").encode() + words)
+    writer.write(handshake() + words)
     yield writer
     writer.transport.abort()
     with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ import pytest
 from primus_io.asyncio import connect, serve
 from primus_proto import Refused
 from primus_proto import events as ev
-from tests.cli.peers import free_port
+from tests.conformance.peers import unused_port
 from tests.examples.aiohttp_world import client_of, listening, real, take, wait_for_beats
 from tests.examples.programs import program
 from tests.interop.peers import WAIT
@@ -69,7 +69,7 @@ async def test_a_refusal_is_final_and_a_missing_server_is_not() -> None:
         ended = await story.first(ev.Ended)
         assert (ended.reason.kind, ended.reason.error.status) == ("refused", 403)
         assert ("Content-Type", "application/json") in ended.reason.error.headers
-    async with client_of(f"http://127.0.0.1:{free_port()}", retries=2) as (_, story, _):
+    async with client_of(f"http://127.0.0.1:{unused_port()}", retries=2) as (_, story, _):
         ended = await story.first(ev.Ended)
         assert (ended.reason.kind, len(story.all(ev.ReconnectScheduled))) == ("retries", 2)
 
@@ -130,7 +130,7 @@ async def test_a_client_that_pauses_slows_the_server_down() -> None:
 
 def test_the_programs() -> None:
     async def main() -> None:
-        port = free_port()
+        port = unused_port()
         url = f"http://127.0.0.1:{port}"
         async with asyncio.timeout(4 * WAIT), program("aiohttp_app.py", "serve", "--port", str(port)) as server:
             async with program("aiohttp_app.py", "connect", url, "hello", "world") as chat:  # it may come too early

@@ -13,7 +13,7 @@ from aiohttp_app import application
 from primus_io.asyncio import connect
 from primus_proto import ConnectError, Limits, Refused, Request
 from primus_proto import events as ev
-from tests.cli.peers import frame
+from tests.conformance.peers import frame
 from tests.examples.aiohttp_world import deaf, hosting, real, running, take, until_closed
 from tests.interop.peers import WAIT
 
@@ -125,7 +125,7 @@ async def test_a_peer_that_reads_nothing_is_not_waited_for() -> None:
 @real
 async def test_a_peer_that_vanishes_while_it_is_not_read_from_is_noticed() -> None:
     """By what is written to it, since nobody reads."""
-    message = frame(1, b'"' + b"x" * 60_000 + b'"')
+    message = frame(b'"' + b"x" * 60_000 + b'"')
     async with hosting() as (_, story, url), deaf(url, message * 300) as peer:
         spark = (await story.first(ev.SparkConnected)).spark
         await story.until(lambda: not spark.context.readable.is_set())

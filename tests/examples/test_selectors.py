@@ -19,7 +19,7 @@ from primus_proto import ByteClient, ByteServer, ClientConfig, Limits, ServerCon
 from primus_proto import events as ev
 from selectors_chat import fresh
 from selectors_driver import Channel, Driver, Loop
-from tests.cli.peers import CONNECT, frame
+from tests.conformance.peers import frame, handshake
 from tests.examples.programs import descriptors, program
 from tests.interop.peers import WAIT
 
@@ -216,7 +216,7 @@ def reset(peer: socket.socket) -> None:
 def test_a_reset_is_noticed(world: World, reading: bool) -> None:
     """By reading, or, where the application has paused it, by writing."""
     with socket.create_connection(("127.0.0.1", world.port)) as peer:
-        peer.sendall(CONNECT.format(query="ping=false").encode())
+        peer.sendall(handshake())
         spark = the_spark(world)
         if not reading:
             spark.pause()
@@ -235,10 +235,10 @@ def test_a_reset_is_noticed(world: World, reading: bool) -> None:
 def goodbye_before_all_was_read(close: float) -> Iterator[tuple[World, socket.socket]]:
     """A peer that says goodbye while the driver holds more than the system takes; the core has closed its channel."""
     with opened(Limits(close=close)) as world, socket.create_connection(("127.0.0.1", world.port)) as peer:
-        peer.sendall(CONNECT.format(query="ping=false").encode())
+        peer.sendall(handshake())
         the_spark(world).end("x" * LARGE)
         world.run(lambda: the_channel(world.driver).unsent)
-        peer.sendall(frame(8, b"\x03\xe8"))
+        peer.sendall(frame(b"\x03\xe8", 8))
         world.run(lambda: world.driver.closing)
         assert not world.driver.channels
         yield world, peer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 
-from tests.cli.peers import free_port
+from tests.conformance.peers import unused_port
 from tests.examples.programs import program
 from tests.interop.peers import Peers, interop
 
@@ -51,7 +51,7 @@ async def test_the_client_on_selectors_chats_at_a_real_server(peers: Peers) -> N
 
 @interop(timeout=40)
 async def test_a_real_client_at_the_server_on_aiohttp(peers: Peers) -> None:
-    port = free_port()
+    port = unused_port()
     url = f"http://127.0.0.1:{port}"
     async with program("aiohttp_app.py", "serve", "--port", str(port), "--token", "secret") as server:
         await server.until(lambda: any("Running" in report["text"] for report in server.reports), "that it runs")
