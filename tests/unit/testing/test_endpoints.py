@@ -50,6 +50,21 @@ def test_an_application_written_with_listeners() -> None:
     assert len(heard) == 4
 
 
+def test_events_of_a_server_come_with_their_sparks() -> None:
+    network, server, client = connected()
+    seen: list[Any] = []
+    server.on("disconnection", seen.append)
+    server.on("heartbeat-skipped", lambda spark, count: seen.append((spark, count)))
+    server.on(ev.SparkEnded, seen.append)
+    server.on("close", lambda: seen.append("close"))
+    (spark,) = server.sparks
+    network.partition(client)
+    network.run(8.0)
+    server.server.close()
+    network.run(10.0)
+    assert seen == [(spark, 1), spark, server.all(ev.SparkEnded)[0], "close"]
+
+
 def test_a_broadcast_can_leave_out_sparks() -> None:
     network = VirtualNetwork()
     server = network.serve()

@@ -103,6 +103,8 @@ def test_a_break_takes_a_number_of_bytes(count: Any) -> None:
         with pytest.raises(LocalProtocolError, match=f"^{kind} is a number of bytes of at least 0, or None; got "):
             network.break_after(client, **{kind: count})
     assert client.break_limits == {"sent": 1000}
+    network.break_after(client, sent=0)
+    assert client.break_limits == {"sent": 0}
 
 
 # --- partitions ---

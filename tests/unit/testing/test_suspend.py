@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from primus_proto import LocalProtocolError
@@ -69,6 +71,24 @@ def test_a_suspended_node_hears_of_a_loss_when_it_wakes(loss: str) -> None:
     network.thaw(client)
     network.run(60.0)
     assert (client.names[-1], data(client)) == ("open", [])
+
+
+def test_a_listener_may_suspend_nodes_whose_timers_are_due_at_the_same_instant() -> None:
+    network = VirtualNetwork(latency=0.01)
+    server = network.serve()
+    one, two = (network.connect("http://server", dialect="happn", ping=5.0, pong=2.0) for _ in range(2))
+    network.run(1.0)
+    network.freeze(server)
+    for node in (two, one):
+        one.on("offline", partial(network.suspend, node))
+    network.run(60.0)
+    assert (one.seen(ev.WentOffline), one.seen(ev.ReconnectStarted)) == (1, 0)
+    assert two.seen(ev.WentOffline) == 0
+    network.thaw(server)
+    for node in (one, two):
+        network.resume(node)
+    network.run(60.0)
+    assert (one.names[-1], two.names[-1]) == ("open", "open")
 
 
 def test_a_node_of_another_kind_cannot_be_suspended() -> None:
