@@ -8,6 +8,7 @@ import pytest
 
 from primus_proto import LocalProtocolError
 from primus_proto import events as ev
+from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.nodes import Node
 from tests.unit.testing.virtual import connected, data
 
