@@ -18,7 +18,7 @@ import primus_proto as pp
 from primus_proto import events as ev
 
 from . import asyncio as aio
-from ._session import DATA, OVERHEAD, Emitter, Session, for_users, log
+from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, Emitter, Session, as_public, log
 
 __all__ = ["Background", "Client", "Server", "Spark", "background"]
 
@@ -161,7 +161,7 @@ class InTurn(Session):
     _turns = 0  # of messages, that are to come
 
     @property
-    def _held(self) -> Any:
+    def _public(self) -> Any:
         return self.view
 
     async def receive_all(self, received: deque[Any]) -> None:
@@ -170,21 +170,21 @@ class InTurn(Session):
         while self._inbox:
             event = self._inbox.popleft()
             received.append(event.data)
-            self._unload(event.size + OVERHEAD)
+            self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
 
-    def _tell(self, event: ev.Event, args: tuple[Any, ...]) -> None:
-        if self._working:
-            self._later(self._tell_in_turn(event, args), 0)
+    def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
+        if self._listeners_running:
+            self._start_listener(self._tell_in_turn(event, args), 0)
         else:
-            super()._tell(event, args)
+            super()._emit_or_log(event, args)
 
     async def _tell_in_turn(self, event: ev.Event, args: tuple[Any, ...]) -> None:
-        behind = len(self._work or ())
-        super()._tell(event, args)
+        behind = len(self._listener_queue or ())
+        super()._emit_or_log(event, args)
         self._put_first(behind)
 
     def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
-        if heard or self._iterating or not self._working:
+        if heard or self._iterating or not self._listeners_running:
             super()._deliver_data(event, heard)
         else:
             self._keep(event)
@@ -192,30 +192,30 @@ class InTurn(Session):
 
     def _give_turn(self) -> None:
         self._turns += 1
-        self._later(self._tell_data(self._ends), 0)
+        self._start_listener(self._tell_data(self._end_count), 0)
 
     async def _tell_data(self, ends: int) -> None:
         """Give the first message of the inbox to the listeners, if there are any by now."""
         self._turns -= 1
-        if self._inbox and not self._iterating and any(self._listeners.get(kind) for kind in DATA):
-            event, behind = self._inbox.popleft(), len(self._work or ())
-            if ends == self._ends:  # else it came before an end
-                self._emit(event, (event.data,), event.size + OVERHEAD)
-            self._unload(event.size + OVERHEAD)
+        if self._inbox and not self._iterating and any(self._listeners.get(kind) for kind in DATA_EVENTS):
+            event, behind = self._inbox.popleft(), len(self._listener_queue or ())
+            if ends == self._end_count:  # else it came before an end
+                self._emit(event, (event.data,), event.size + MESSAGE_OVERHEAD)
+            self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
             self._put_first(behind)
 
-    def _heeded(self, event: str | type[ev.Event]) -> None:
+    def _listener_added(self, event: str | type[ev.Event]) -> None:
         """Messages that came while nobody listened have their turn before all that came later."""
-        if event in DATA and self._inbox and not self._iterating and not self._io.closed:
+        if event in DATA_EVENTS and self._inbox and not self._iterating and not self._io.closed:
             for _ in range(len(self._inbox) - self._turns):
-                behind = len(self._work or ())
+                behind = len(self._listener_queue or ())
                 self._give_turn()
                 self._put_first(behind)
 
     def _put_first(self, behind: int) -> None:
         """What was added to the work is next, before what was there already."""
-        if self._work:
-            self._work.rotate(len(self._work) - behind)
+        if self._listener_queue:
+            self._listener_queue.rotate(len(self._listener_queue) - behind)
 
 
 class Client(InTurn, aio.Client):
@@ -241,19 +241,19 @@ class Server(aio.Server):
     def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         super()._listen(event, listener)
         if event in ("initialised", ev.Initialised):
-            self._later(listener(*((ev.Initialised(),) if event is ev.Initialised else ())), 0)
+            self._start_listener(listener(*((ev.Initialised(),) if event is ev.Initialised else ())), 0)
         elif event in ("connection", ev.SparkConnected):
             for core in self._core:
                 spark = self._spark_of(core)
                 assert isinstance(spark, Spark)
                 missed, spark.unannounced = spark.unannounced, None
                 if missed is not None:
-                    spark._later(listener(for_users(missed) if event is ev.SparkConnected else spark.view), 0)
+                    spark._start_listener(listener(as_public(missed) if event is ev.SparkConnected else spark.view), 0)
 
     def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
         if type(event) is ev.Initialised:  # each listener hears of it when it comes
             return True
-        heard = super()._emit(event, tuple(getattr(arg, "_held", arg) for arg in args), size, owner)
+        heard = super()._emit(event, tuple(getattr(arg, "_public", arg) for arg in args), size, owner)
         if not heard and type(event) is ev.SparkConnected:
             event.spark.unannounced = event
         return heard

@@ -53,11 +53,11 @@ class Client(ClientInfo, Session):
 
     def end(self, data: Any = pp.NOTHING) -> None:
         """Close for good, after sending `data` if given."""
-        self._end_by(lambda: self._core.end(data))
+        self._end_with(lambda: self._core.end(data))
 
     def destroy(self) -> None:
         """`end`, and never to be opened again."""
-        self._end_by(self._core.destroy)
+        self._end_with(self._core.destroy)
 
     def network_offline(self) -> None:
         """Tell the client that the network is gone: it ends until `network_online`."""
@@ -71,7 +71,7 @@ class Client(ClientInfo, Session):
             self._io.pump()
 
     @property
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         return self._core.state.over
 
     def _stays_closed(self) -> bool:
@@ -109,16 +109,16 @@ class Client(ClientInfo, Session):
             self._ended = True
         elif type(event) is ev.ReconnectScheduled or (type(event) is ev.ReadyStateChanged and event.state == "opening"):
             self._ended = False  # opened again
-        self._tell(event, event.args)
-        self._changed()
+        self._emit_or_log(event, event.args)
+        self._wake_waiters()
 
-    def _unheard(self, event: ev.Event) -> None:
+    def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.ErrorOccurred:
             log.warning("%r: %s", self, event.error)
         elif type(event) is ev.MessagesDropped:  # only counted: they may be large, or secret
             log.warning("%r: %d written values will not be sent: %s", self, len(event.payloads), event.reason)
 
-    def _fault(self, error: BaseException) -> None:
+    def _handle_failure(self, error: BaseException) -> None:
         log.error("%r: its listener raised; ending it", self, exc_info=error)
         if not isinstance(error, Exception):  # raised again as it is, it would cancel whoever leaves
             cancelled, error = error, pp.PrimusError("a listener was cancelled")

@@ -17,16 +17,16 @@ import primus_proto as pp
 from primus_proto import commands as cmd
 
 from ._environment import Environment
-from ._portion import Portion
+from ._read_budget import ReadBudget
 from ._session import IO
 
 __all__ = [
     "Channel",
+    "ConnectTarget",
     "Deliver",
     "Driver",
     "Endpoint",
-    "Listening",
-    "Reach",
+    "ListenAddress",
     "connect_failure",
     "unix_listener",
 ]
@@ -37,7 +37,7 @@ StopListening = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ConnectTarget:
     """How a client reaches its server: the TLS context for ``https``, the Unix socket in place of host and port."""
 
     tls: ssl.SSLContext | None = None
@@ -46,13 +46,13 @@ class Reach:
     def __post_init__(self) -> None:
         _check_context(self.tls, ssl.PROTOCOL_TLS_SERVER, "ssl.create_default_context()")
 
-    def context(self, command: cmd.OpenChannel) -> ssl.SSLContext | None:
+    def tls_context(self, command: cmd.OpenChannel) -> ssl.SSLContext | None:
         """The TLS context for a channel; None: no TLS."""
         return (self.tls or ssl.create_default_context()) if command.tls else None
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class ListenAddress:
     """Where a server listens."""
 
     host: str
@@ -69,7 +69,7 @@ class Listening:
             self.tls, ssl.PROTOCOL_TLS_CLIENT, "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), with a certificate"
         )
 
-    def place(self) -> str:
+    def describe(self) -> str:
         """Where it listens, for messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.unix or f"{host}:{self.port}"
@@ -130,13 +130,13 @@ def _answers(path: str) -> bool:
     return True
 
 
-def _listen_failure(where: Listening, failure: OSError) -> OSError:
+def _listen_failure(address: ListenAddress, failure: OSError) -> OSError:
     """The failure, of the same class and number, with the place in its words; not every library has it there."""
     number = failure.errno
     words = os.strerror(number) if number is not None and number > 0 else ""
     if not words or "unknown" in words.lower():  # a name's; Windows does not know its sockets' errors by these numbers
         words = failure.strerror or str(failure)
-    text = f"cannot listen on {where.place()}: {words}"
+    text = f"cannot listen on {address.describe()}: {words}"
     return OSError(text) if number is None else type(failure)(number, text)
 
 
@@ -149,10 +149,10 @@ def connect_failure(command: cmd.OpenChannel, unix: str | None, failure: Excepti
         return f"no TLS with {place}: {failure}; if that is the right server, give ssl= a context that trusts it"
     if isinstance(failure, ssl.SSLError):
         return f"no TLS with {place}: {failure}; does the server speak plain http:// there?"
-    return f"cannot connect to {place}: {_system_words(failure)}"
+    return f"cannot connect to {place}: {_system_message(failure)}"
 
 
-def _system_words(failure: BaseException) -> str:
+def _system_message(failure: BaseException) -> str:
     """The system's words for a failure.
 
     asyncio and trio have addresses in them; asyncio may have a list, trio has the failures behind its own.
@@ -164,7 +164,7 @@ def _system_words(failure: BaseException) -> str:
         return words
     cause = failure.__cause__
     causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,) if cause is not None else ()
-    words = " / ".join(dict.fromkeys(map(_system_words, causes)))
+    words = " / ".join(dict.fromkeys(map(_system_message, causes)))
     return words or getattr(failure, "strerror", None) or text
 
 
@@ -185,43 +185,43 @@ class Channel(Protocol):
 class Driver(IO, ABC):
     """Runs one endpoint. A binding says what a channel is, how to open one, and how to be called back at a time."""
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
         self.endpoint = endpoint
         self.deliver = deliver
         self.channels: dict[int, Channel] = {}
-        self._reach = reach
+        self._target = target
         self._pumping = False
-        self._told = 0  # events, since somebody set it to 0
+        self._event_count = 0  # events, since somebody set it to 0
         self._armed: float | None = None
         environment = self.environment()
         self.now = environment.now
         self._work_time = environment.work_time
 
     @classmethod
-    async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
+    async def begin(cls, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> Self:
         """A driver, ready to be pumped; it ends with `release`."""
-        return cls(endpoint, deliver, reach)
+        return cls(endpoint, deliver, target)
 
     @staticmethod
     @abstractmethod
     def environment() -> Environment:
         """The clock and the randomness of the loop that runs here."""
 
-    async def listen(self, where: Listening) -> tuple[int, StopListening]:
+    async def listen(self, address: ListenAddress) -> tuple[int, StopListening]:
         """Accept channels; returns the port (0 for a Unix socket) and what stops it. Raises OSError."""
         try:
-            return await self._listen_at(where)
+            return await self._listen_at(address)
         except OSError as failure:
-            raise _listen_failure(where, failure) from failure
+            raise _listen_failure(address, failure) from failure
 
-    async def _listen_at(self, where: Listening) -> tuple[int, StopListening]:
-        if where.unix is None:
-            name, stop = await self._listen(where, None)
+    async def _listen_at(self, address: ListenAddress) -> tuple[int, StopListening]:
+        if address.unix is None:
+            name, stop = await self._listen(address, None)
             return name[1], stop
-        sock, remove = unix_listener(where.unix)
+        sock, remove = unix_listener(address.unix)
         stop = sock.close
         try:
-            _, stop = await self._listen(where, sock)
+            _, stop = await self._listen(address, sock)
         except BaseException:
             stop()
             remove()
@@ -234,7 +234,7 @@ class Driver(IO, ABC):
         return 0, stop_and_remove
 
     @abstractmethod
-    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
+    async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         """Accept channels from `sock` if given, else at the host and port; returns `getsockname`, and what stops it."""
 
     def pump(self) -> None:
@@ -246,7 +246,7 @@ class Driver(IO, ABC):
         try:
             for item in endpoint.poll(now=self.now()):
                 if isinstance(item, pp.events.Event):
-                    self._told += 1
+                    self._event_count += 1
                     self.deliver(item)
                 else:
                     self._run(item)
@@ -257,17 +257,17 @@ class Driver(IO, ABC):
             self._armed = due
             self._arm(due)
 
-    def receive(self, number: int, data: bytes | bytearray | memoryview, portion: Portion) -> float:
+    def receive(self, number: int, data: bytes | bytearray | memoryview, budget: ReadBudget) -> float:
         """Bytes came on a channel: do all that follows from them, and adapt how much its next read may bring.
 
         Returns the seconds of work that they were.
         """
         now, began = self.now(), self._work_time()
-        self._told = 0
+        self._event_count = 0
         self.endpoint.receive_data(number, data, now=now)
         self.pump()
         seconds = self._work_time() - began
-        portion.took(len(data), seconds, self._told, now=now)
+        budget.record(len(data), seconds, self._event_count, now=now)
         return seconds
 
     def timeout(self) -> None:

@@ -14,20 +14,20 @@ from primus_proto import events as ev
 from primus_proto.options import ClientOptions, ServerOptions
 
 from ._client import Client
-from ._driver import Driver, Listening, Reach
+from ._driver import ConnectTarget, Driver, ListenAddress
 from ._server import Authorize, Handler, Server
 
 __all__ = [
     "Connect",
-    "Connecting",
+    "ConnectBase",
     "FetchSpec",
     "Serve",
-    "Serving",
-    "accept_handler",
+    "ServeBase",
+    "check_handler",
+    "make_fetch_spec",
     "refuse_async",
     "server_config",
     "socket_path",
-    "spec_fetcher",
 ]
 
 
@@ -72,7 +72,7 @@ def is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-def accept_handler(handler: object) -> Handler:
+def check_handler(handler: object) -> Handler:
     """The handler, if it can be one; ConfigError otherwise."""
     if is_async(handler):
         return handler  # type: ignore[return-value]
@@ -92,17 +92,17 @@ def refuse_async(function: object, what: str) -> None:
         )
 
 
-class Block:
+class SingleEntry:
     """What can be entered, and again once it has been left."""
 
     _inside = False
 
-    def _check_left(self) -> None:
+    def _check_not_entered(self) -> None:
         if self._inside:  # it would be left twice, and what it was entered for first never
             raise pp.LocalProtocolError("this block has been entered and not left: make another one for a second entry")
 
 
-class Connecting(Block):
+class ConnectBase(SingleEntry):
     """What every `connect` does."""
 
     DRIVER: ClassVar[type[Driver]]
@@ -122,18 +122,18 @@ class Connecting(Block):
         if not isinstance(given, int | float) or not (given > 0 or given is False):
             raise pp.ConfigError(f"wait must be True, False or a number of seconds greater than 0; got {wait!r}")
         self._wait = False if self._config.manual else wait
-        self._reach = Reach(ssl, socket_path(unix))
+        self._target = ConnectTarget(ssl, socket_path(unix))
 
     def _driver(self) -> type[Driver]:
         return self.DRIVER
 
     async def _begin(self) -> None:
         driver = self._driver()
-        self._check_left()
+        self._check_not_entered()
         environment = driver.environment()
         endpoint = pp.ByteClient(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._client = self.CLIENT(endpoint.client)
-        self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._reach)
+        self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._target)
         self._inside = True
 
     async def _enter(self) -> Client:
@@ -177,7 +177,7 @@ class Connecting(Block):
             await self._io.release()
 
 
-class Connect(Connecting):
+class Connect(ConnectBase):
     """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
 
     Entering waits for the first `open`, and raises ConnectError once the strategy gives up. With a number of seconds
@@ -196,7 +196,7 @@ class Connect(Connecting):
         await self._exit(error)
 
 
-class Serving(Block):
+class ServeBase(SingleEntry):
     """What every `serve` does."""
 
     DRIVER: ClassVar[type[Driver]]
@@ -213,35 +213,35 @@ class Serving(Block):
         authorize: Authorize | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
-        self._handler = None if handler is None else accept_handler(handler)
+        self._handler = None if handler is None else check_handler(handler)
         self._config = server_config(authorize, options)
         self._authorize = authorize
-        self._listening = Listening(host, port, socket_path(unix), ssl)
+        self._address = ListenAddress(host, port, socket_path(unix), ssl)
 
     def _driver(self) -> type[Driver]:
         return self.DRIVER
 
     async def _begin(self) -> None:
         driver = self._driver()
-        self._check_left()
+        self._check_not_entered()
         environment = driver.environment()
         endpoint = pp.ByteServer(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._server = self.SERVER(endpoint, self._handler, self._authorize)
-        self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, Reach())
+        self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, ConnectTarget())
         self._inside = True
 
     async def _enter(self) -> Server:
         await self._begin()
-        server, where = self._server, self._listening
+        server, address = self._server, self._address
         try:
-            server.port, server._stop_listening = await self._io.listen(where)
+            server.port, server._stop_listening = await self._io.listen(address)
         except BaseException:
             try:
                 await self._io.close(0)
             finally:
                 await self._release()
             raise
-        server.url = where.url(server.port)
+        server.url = address.url(server.port)
         self._io.schedule()  # not at once: `initialised` should find the listeners of whoever enters
         return server
 
@@ -256,7 +256,7 @@ class Serving(Block):
         await self._io.release()
 
 
-class Serve(Serving):
+class Serve(ServeBase):
     """Serve Primus: ``async with serve(handler, "127.0.0.1", 8080) as server: await server.serve_forever()``
 
     `handler` is an async function that is given each new spark; when it returns the spark is ended, and when it raises,
@@ -289,7 +289,7 @@ class FetchSpec(Protocol):
     ) -> dict[str, Any]: ...
 
 
-def spec_fetcher(find_driver: Callable[[], type[Driver]]) -> FetchSpec:
+def make_fetch_spec(find_driver: Callable[[], type[Driver]]) -> FetchSpec:
     """Make a binding's `fetch_spec`. Each call asks for the driver anew."""
 
     async def fetch_spec(
@@ -311,7 +311,7 @@ def spec_fetcher(find_driver: Callable[[], type[Driver]]) -> FetchSpec:
             answers.append(event)
             answered.set()
 
-        io = await driver.begin(query, deliver, Reach(ssl, socket_path(unix)))
+        io = await driver.begin(query, deliver, ConnectTarget(ssl, socket_path(unix)))
         answered = io.event()
         try:
             io.pump()

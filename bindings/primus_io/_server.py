@@ -9,11 +9,11 @@ from typing import Any, ClassVar, TypeVar
 import primus_proto as pp
 from primus_proto import events as ev
 
-from ._session import OVERHEAD, Emitter, Session, SessionInfo, Waitable, log
+from ._session import MESSAGE_OVERHEAD, AsyncEvent, Emitter, Session, SessionInfo, log
 
-__all__ = ["Authorize", "Handler", "Server", "Spark", "SparkInfo", "Sparks", "check_sparks"]
+__all__ = ["Authorize", "Handler", "Server", "Spark", "SparkInfo", "Sparks", "check_exclude"]
 
-BUSY = 64
+MAX_LISTENER_TASKS = 64
 """Listeners of one server's own events that are at work at a time; what more its peers make it say is only logged."""
 
 Handler = Callable[["Spark"], Awaitable[object]]
@@ -81,27 +81,27 @@ class Spark(SparkInfo, Session):
 
     def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
         """Close the session, after sending `data` if given. The client stays away unless `reconnect`."""
-        self._end_by(lambda: self._core.end(data, reconnect=reconnect))
+        self._end_with(lambda: self._core.end(data, reconnect=reconnect))
 
     @property
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         return not self._core.is_open
 
     def _deliver(self, event: ev.SparkEvent) -> None:
-        self._tell(event, event.args)
+        self._emit_or_log(event, event.args)
         if type(event) is ev.SparkEnded:
             self._deliver_end()
         elif type(event) is ev.SparkDrained:
-            self._changed()
+            self._wake_waiters()
 
-    def _unheard(self, event: ev.Event) -> None:
+    def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.SparkError:
             log.warning("spark %s: %s", self.id, event.error)
 
-    def _fault(self, error: BaseException) -> None:
+    def _handle_failure(self, error: BaseException) -> None:
         log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
         # A fault is no intention: without primus::server::close, so that the client comes back.
-        self._end_by(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
+        self._end_with(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
 
 
 class Sparks(Mapping[str, S]):
@@ -109,10 +109,10 @@ class Sparks(Mapping[str, S]):
 
     def __init__(self, cores: Callable[[], dict[str, pp.Spark]], held: Callable[[pp.Spark], S]) -> None:
         self._cores = cores
-        self._held = held
+        self._public = held
 
     def __getitem__(self, id: str) -> S:
-        return self._held(self._cores()[id])
+        return self._public(self._cores()[id])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._cores().copy())
@@ -130,7 +130,7 @@ class Sparks(Mapping[str, S]):
 
     def _now(self) -> dict[str, S]:
         # Copied in one step: with threads, another one adds and removes some.
-        return {id: self._held(core) for id, core in self._cores().copy().items()}
+        return {id: self._public(core) for id, core in self._cores().copy().items()}
 
 
 class Server(Emitter):
@@ -143,7 +143,7 @@ class Server(Emitter):
         super().__init__()
         self._handler = handler
         self._authorize = authorize
-        self._waiters: list[Waitable] = []
+        self._waiters: list[AsyncEvent] = []
         self._stop_listening: Callable[[], object] = lambda: None
         self.port = 0
         """The port it listens on."""
@@ -151,14 +151,14 @@ class Server(Emitter):
         """Where a client on this machine finds it."""
         self.sparks: Sparks[Spark] = Sparks(lambda: self._core.sparks, self._spark_of)
         """The open sparks by id."""
-        self._begin_anew(endpoint)
+        self._reset(endpoint)
 
-    def _begin_anew(self, endpoint: pp.ByteServer) -> None:
+    def _reset(self, endpoint: pp.ByteServer) -> None:
         """What belongs to one run of the server; listeners outlive it."""
         self._endpoint = endpoint
         self._core = endpoint.server
-        self._asking = 0
-        self._at_work = 0  # listeners of the server's own events
+        self._pending_authorizations = 0
+        self._listener_tasks = 0  # listeners of the server's own events
         self._closed = False
 
     def spark(self, id: str) -> Spark | None:
@@ -170,7 +170,7 @@ class Server(Emitter):
 
         Raises EncodeError where it cannot be sent, LocalProtocolError where `exclude` is no collection of sparks.
         """
-        check_sparks(exclude, Spark)
+        check_exclude(exclude, Spark)
         count = self._core.write(data, exclude=[spark._core for spark in exclude])
         if any(spark.needs_drain for spark in self._core.sparks.values()):
             self._io.pump()  # what follows in this turn may be too much for one that reads, too
@@ -184,11 +184,11 @@ class Server(Emitter):
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
             self._deliver_to(spark, event)
         elif type(event) is ev.RequestHeld:
-            self._ask(event)
-        elif type(event) is ev.Logged and self._at_work >= BUSY:
-            self._unheard(event)
+            self._authorize_request(event)
+        elif type(event) is ev.Logged and self._listener_tasks >= MAX_LISTENER_TASKS:
+            self._log_unhandled(event)
         else:
-            self._tell(event, event.args)
+            self._emit_or_log(event, event.args)
             if type(event) is ev.ServerClosed:
                 self._closed = True
                 for waiter in self._waiters:
@@ -196,16 +196,16 @@ class Server(Emitter):
 
     def _deliver_to(self, spark: Spark, event: ev.SparkEvent[Spark]) -> None:
         if type(event) is ev.SparkData:
-            heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + OVERHEAD, spark)
+            heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + MESSAGE_OVERHEAD, spark)
             spark._deliver_data(event, heard and self._handler is None)
             return
         self._emit(event, event.args, owner=spark)
         if type(event) is not ev.SparkConnected:
             spark._deliver(event)
         elif self._handler is not None:
-            self._io.start(self._handle(self._handler, spark))
+            self._io.start(self._run_handler(self._handler, spark))
 
-    def _unheard(self, event: ev.Event) -> None:
+    def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
             log.warning("%s", event.text)
 
@@ -216,14 +216,14 @@ class Server(Emitter):
             spark = core.context = self._SPARK(core, self)
         return spark
 
-    async def _handle(self, handler: Handler, spark: Spark) -> None:
+    async def _run_handler(self, handler: Handler, spark: Spark) -> None:
         try:
             await handler(spark)
         except Exception as error:
-            spark._fault(error)
+            spark._handle_failure(error)
         except BaseException as error:
             if spark.state == "open":  # else it is the server that closes
-                spark._fault(error)
+                spark._handle_failure(error)
             raise
         else:
             spark._core.end()  # what its listeners have still to handle they may
@@ -251,32 +251,32 @@ class Server(Emitter):
         self._io.pump()
         grace = self._core.limits.close + 1
         try:
-            await self._io.within(timeout + grace, self._wind_down)
+            await self._io.within(timeout + grace, self._wait_closed)
         except BaseException:
             grace = 0.0  # whoever cancels does not want to wait
             raise
         finally:
             await self._io.close(grace)
 
-    async def _wind_down(self) -> None:
+    async def _wait_closed(self) -> None:
         await self.serve_forever()
         await self._io.finish()
 
-    def _ask(self, event: ev.RequestHeld) -> None:
+    def _authorize_request(self, event: ev.RequestHeld) -> None:
         assert self._authorize is not None
         try:
             result = self._authorize(event.request)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # also a CancelledError, as from a listener: the pump must go on
-            self._decide(event.id, error)
+            self._answer_request(event.id, error)
         else:
             if inspect.isawaitable(result):
-                self._io.start(self._ask_later(event.id, result))
+                self._io.start(self._await_authorization(event.id, result))
             else:
-                self._decide(event.id, result)
+                self._answer_request(event.id, result)
 
-    async def _ask_later(self, id: int, awaitable: Awaitable[object]) -> None:
+    async def _await_authorization(self, id: int, awaitable: Awaitable[object]) -> None:
         result: object = pp.Refused("authorization took too long", 503)
 
         async def ask() -> None:
@@ -287,24 +287,24 @@ class Server(Emitter):
                 result = error
 
         limits = self._core.limits
-        if self._asking >= limits.authorizations:  # hooks of requests that have gone count too: they still run
+        if self._pending_authorizations >= limits.authorizations:  # also of lost requests
             getattr(awaitable, "close", lambda: None)()
             result = pp.Refused("too many requests wait for authorization", 503)
         else:
-            self._asking += 1
+            self._pending_authorizations += 1
             try:
                 await self._io.within(limits.authorization, ask)
             except BaseException as error:
                 if not self._core.closing:  # else it is the binding that closes
-                    self._decide(id, error)
+                    self._answer_request(id, error)
                     self._io.schedule()
                 raise
             finally:
-                self._asking -= 1
-        self._decide(id, result)
+                self._pending_authorizations -= 1
+        self._answer_request(id, result)
         self._io.schedule()
 
-    def _decide(self, id: int, result: object) -> None:
+    def _answer_request(self, id: int, result: object) -> None:
         """Anything but an exception or False lets the request in."""
         if isinstance(result, pp.Refused):
             try:
@@ -321,26 +321,26 @@ class Server(Emitter):
         else:
             self._endpoint.resume(id)
 
-    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
         async def run() -> None:
             try:
                 await coroutine
             except Exception as error:
-                self._fault(error)
+                self._handle_failure(error)
             finally:
-                self._at_work -= 1
+                self._listener_tasks -= 1
 
         if self._io.closed:
             coroutine.close()
             return
-        self._at_work += 1
+        self._listener_tasks += 1
         self._io.start(run())
 
-    def _fault(self, error: BaseException) -> None:
+    def _handle_failure(self, error: BaseException) -> None:
         log.error("a listener of the server raised", exc_info=error)
 
 
-def check_sparks(value: object, kind: type) -> None:
+def check_exclude(value: object, kind: type) -> None:
     """LocalProtocolError for what is no collection of sparks."""
     if not isinstance(value, Collection) or not all(isinstance(spark, kind) for spark in value):
         raise pp.LocalProtocolError(f"exclude takes sparks, as in exclude=[spark]; got {value!r}")

@@ -16,21 +16,31 @@ from typing import Any, ClassVar, Protocol, TypeVar, overload
 import primus_proto as pp
 from primus_proto import events as ev
 
-__all__ = ["DATA", "IO", "OVERHEAD", "Emitter", "Session", "SessionInfo", "Waitable", "for_users", "log"]
+__all__ = [
+    "DATA_EVENTS",
+    "IO",
+    "MESSAGE_OVERHEAD",
+    "AsyncEvent",
+    "Emitter",
+    "Session",
+    "SessionInfo",
+    "as_public",
+    "log",
+]
 
 log = logging.getLogger("primus_io")
 
-# A session stops reading from its peer when what waits to be handled passes HIGH bytes, and goes on below LOW.
-HIGH = 256 * 1024
-LOW = HIGH // 2
-OVERHEAD = 64  # what a waiting message costs besides its bytes, so that empty ones count too
+# A session stops reading from its peer while more than PAUSE_ABOVE bytes wait to be handled, until RESUME_BELOW.
+PAUSE_ABOVE = 256 * 1024
+RESUME_BELOW = PAUSE_ABOVE // 2
+MESSAGE_OVERHEAD = 64  # what a waiting message costs besides its bytes, so that empty ones count too
 
-DATA = ("data", ev.DataReceived, ev.SparkData)
+DATA_EVENTS = ("data", ev.DataReceived, ev.SparkData)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Waitable(Protocol):
+class AsyncEvent(Protocol):
     """An event object; asyncio's and trio's are."""
 
     def set(self) -> object:
@@ -57,7 +67,7 @@ class IO(ABC):
         """Pump the core now, unless it is being pumped."""
 
     @abstractmethod
-    def event(self) -> Waitable:
+    def event(self) -> AsyncEvent:
         """A fresh event object."""
 
     @abstractmethod
@@ -85,10 +95,10 @@ class IO(ABC):
         """The end, from the task that began: give up what `close` must keep, as a nursery."""
 
 
-def for_users(event: ev.Event) -> ev.Event:
+def as_public(event: ev.Event) -> ev.Event:
     """The event, with the spark that users hold."""
-    if isinstance(event, ev.SparkEvent) and event.spark._held is not event.spark:
-        return dataclasses.replace(event, spark=event.spark._held)
+    if isinstance(event, ev.SparkEvent) and event.spark._public is not event.spark:
+        return dataclasses.replace(event, spark=event.spark._public)
     return event
 
 
@@ -124,9 +134,9 @@ class Emitter:
 
     def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         self._listeners.setdefault(event, []).append(listener)
-        self._heeded(event)
+        self._listener_added(event)
 
-    def _heeded(self, event: str | type[ev.Event]) -> None:
+    def _listener_added(self, event: str | type[ev.Event]) -> None:
         """There is a new listener."""
 
     def off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
@@ -143,17 +153,17 @@ class Emitter:
         for listener in by_name.copy() if by_name else ():
             owner._call(listener, args, size)
         if by_class:
-            event = for_users(event)
+            event = as_public(event)
             for listener in by_class.copy():
                 owner._call(listener, (event,), size)
         return bool(by_name or by_class)
 
-    def _tell(self, event: ev.Event, args: tuple[Any, ...]) -> None:
+    def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
         """Call the listeners, or log what must not pass unseen."""
         if not self._emit(event, args):
-            self._unheard(event)
+            self._log_unhandled(event)
 
-    def _unheard(self, event: ev.Event) -> None:
+    def _log_unhandled(self, event: ev.Event) -> None:
         """Nobody listens to this."""
 
     def _call(self, listener: Callable[..., Any], args: tuple[Any, ...], size: int) -> None:
@@ -162,16 +172,16 @@ class Emitter:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # also a CancelledError, say of a future it looked at: the pump must go on
-            self._fault(error)
+            self._handle_failure(error)
         else:
             if inspect.iscoroutine(result):
-                self._later(result, size)
+                self._start_listener(result, size)
 
-    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
         """Run a listener that waits."""
         raise NotImplementedError
 
-    def _fault(self, error: BaseException) -> None:
+    def _handle_failure(self, error: BaseException) -> None:
         """A listener or handler raised."""
         raise NotImplementedError
 
@@ -211,20 +221,20 @@ class Session(SessionInfo, Emitter):
         self._ended = False
         self._iterating = False
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
-        self._work: deque[tuple[Coroutine[Any, Any, object], int, int]] | None = None
-        self._working = False
-        self._ends = 1  # how often the application has ended it, and one
-        self._load = 0
+        self._listener_queue: deque[tuple[Coroutine[Any, Any, object], int, int]] | None = None
+        self._listeners_running = False
+        self._end_count = 1  # how often the application has ended it, and one
+        self._unhandled_bytes = 0
         self._paused = False
-        self._waiters: list[Waitable] = []
+        self._waiters: list[AsyncEvent] = []
 
     @property
-    def _held(self) -> Any:
+    def _public(self) -> Any:
         """What users hold of it."""
         return self
 
     @property
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         """Whether the session has ended; its listeners may not know yet."""
         raise NotImplementedError
 
@@ -264,7 +274,7 @@ class Session(SessionInfo, Emitter):
                 return None
             await self._until(lambda: bool(self._inbox) or self._ended)
         event = self._inbox.popleft()
-        self._unload(event.size + OVERHEAD)
+        self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
         return event
 
     async def receive(self) -> Any:
@@ -288,16 +298,16 @@ class Session(SessionInfo, Emitter):
         """Wait for the `end` event."""
         await self._until(lambda: self._ended)
 
-    def _heeded(self, event: str | type[ev.Event]) -> None:
+    def _listener_added(self, event: str | type[ev.Event]) -> None:
         """The first listener of ``data`` is soon given what came while nobody took it."""
-        if event in DATA and self._inbox and not self._iterating:
-            self._io.start(self._hand_over())
+        if event in DATA_EVENTS and self._inbox and not self._iterating:
+            self._io.start(self._emit_inbox())
 
     # --- for the binding ---
 
     def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
         """Give a message to the listeners; keep it for iteration, or where nobody `heard` it."""
-        size = event.size + OVERHEAD
+        size = event.size + MESSAGE_OVERHEAD
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
         if behind or not (self._emit(event, (event.data,), size) or heard) or self._iterating:
             self._keep(event)
@@ -306,29 +316,29 @@ class Session(SessionInfo, Emitter):
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(event)
-        self._add(event.size + OVERHEAD)
-        self._changed()
+        self._add_unhandled(event.size + MESSAGE_OVERHEAD)
+        self._wake_waiters()
 
-    async def _hand_over(self) -> None:
-        ends = self._ends
+    async def _emit_inbox(self) -> None:
+        ends = self._end_count
         while self._inbox and not self._iterating:
             event = self._inbox.popleft()
-            if ends == self._ends:
-                self._emit(event, (event.data,), event.size + OVERHEAD)
-            self._unload(event.size + OVERHEAD)
+            if ends == self._end_count:
+                self._emit(event, (event.data,), event.size + MESSAGE_OVERHEAD)
+            self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
 
-    def _end_by(self, end: Callable[[], object]) -> None:
+    def _end_with(self, end: Callable[[], object]) -> None:
         """Have the application end it: no listener that waits in line is given what the peer said before."""
-        was_over = self._over
+        was_over = self._is_over
         end()
-        self._ends += not was_over
+        self._end_count += not was_over
         self._io.schedule()
 
     def _deliver_end(self) -> None:
         self._ended = True
-        self._changed()
+        self._wake_waiters()
 
-    def _changed(self) -> None:
+    def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.set()
@@ -343,52 +353,52 @@ class Session(SessionInfo, Emitter):
                 if waiter in self._waiters:  # cancelled
                     self._waiters.remove(waiter)
 
-    def _add(self, size: int) -> None:
-        self._load += size
-        if self._load > HIGH and not self._paused:
+    def _add_unhandled(self, size: int) -> None:
+        self._unhandled_bytes += size
+        if self._unhandled_bytes > PAUSE_ABOVE and not self._paused:
             self._paused = True
             self._core.pause()
 
-    def _unload(self, size: int) -> None:
-        self._load -= size
-        if self._paused and self._load <= LOW:
+    def _subtract_unhandled(self, size: int) -> None:
+        self._unhandled_bytes -= size
+        if self._paused and self._unhandled_bytes <= RESUME_BELOW:
             self._paused = False
             self._core.resume()
             self._io.schedule()
 
-    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
         if self._io.closed:
             coroutine.close()
             return
-        ends = self._ends if size else 0  # only data has a size
-        size = size or OVERHEAD
-        if self._work is None:
-            self._work = deque()
-        self._work.append((coroutine, size, ends))
-        self._add(size)
-        if not self._working:
-            self._working = True
-            self._io.start(self._run_work())
+        ends = self._end_count if size else 0  # only data has a size
+        size = size or MESSAGE_OVERHEAD
+        if self._listener_queue is None:
+            self._listener_queue = deque()
+        self._listener_queue.append((coroutine, size, ends))
+        self._add_unhandled(size)
+        if not self._listeners_running:
+            self._listeners_running = True
+            self._io.start(self._run_listeners())
 
-    async def _run_work(self) -> None:
-        assert self._work is not None
+    async def _run_listeners(self) -> None:
+        assert self._listener_queue is not None
         try:
-            while self._work:
-                coroutine, size, ends = self._work.popleft()
-                if ends not in (0, self._ends):
+            while self._listener_queue:
+                coroutine, size, ends = self._listener_queue.popleft()
+                if ends not in (0, self._end_count):
                     coroutine.close()  # data from before an end
-                    self._unload(size)
+                    self._subtract_unhandled(size)
                     continue
                 try:
                     await coroutine
                 except Exception as error:
-                    self._fault(error)
+                    self._handle_failure(error)
                 except BaseException as error:
                     if not self._ended:  # else it is the binding that closes
-                        self._fault(error)
+                        self._handle_failure(error)
                     raise
-                self._unload(size)
+                self._subtract_unhandled(size)
         finally:
-            self._working = False
-            while self._work:  # cancelled: what will never run is said to be closed, not forgotten
-                self._work.popleft()[0].close()
+            self._listeners_running = False
+            while self._listener_queue:  # cancelled: what will never run is said to be closed, not forgotten
+                self._listener_queue.popleft()[0].close()

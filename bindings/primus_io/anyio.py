@@ -9,7 +9,7 @@ import asyncio
 
 from ._client import Client
 from ._driver import Driver
-from ._entry import Connect, Serve, spec_fetcher
+from ._entry import Connect, Serve, make_fetch_spec
 from ._server import Server, Spark
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
@@ -38,4 +38,4 @@ class serve(Serve):  # noqa: N801  # used like a function, as open() is
         return running()
 
 
-fetch_spec = spec_fetcher(running)
+fetch_spec = make_fetch_spec(running)

@@ -25,8 +25,8 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("primus_io.asgi needs anyio: python -m pip install 'primus-proto[asgi]'") from error
 
-from ._driver import Reach
-from ._entry import accept_handler, server_config
+from ._driver import ConnectTarget
+from ._entry import check_handler, server_config
 from ._server import Authorize, Handler, Server, Spark
 
 __all__ = ["Primus", "Spark"]
@@ -63,13 +63,13 @@ class Primus(Server):
         self._app = app
         self._running = False
         self._runner: Runner | None = None
-        super().__init__(self._endpoint_at(0.0), None if handler is None else accept_handler(handler), authorize)
+        super().__init__(self._endpoint_at(0.0), None if handler is None else check_handler(handler), authorize)
 
     async def __aenter__(self) -> Self:
         if self._running:
             raise pp.LocalProtocolError("this Primus is running: it has one lifespan at a time")
-        self._begin_anew(self._endpoint_at(Runner.environment().wall_offset))
-        self._runner = await Runner.begin(self._endpoint, self._deliver, Reach())
+        self._reset(self._endpoint_at(Runner.environment().wall_offset))
+        self._runner = await Runner.begin(self._endpoint, self._deliver, ConnectTarget())
         self._running = True
         self._runner.schedule()  # not at once: `initialised` should find the listeners of whoever enters
         return self
@@ -114,17 +114,17 @@ class Primus(Server):
         said: list[str] = []
         heard: list[str] = []
 
-        async def tell(words: Any) -> None:
-            said.append(words["type"])
+        async def send_from_app(message: Any) -> None:
+            said.append(message["type"])
             if said[-1] == "lifespan.startup.complete":
                 await self.__aenter__()
-            await send(words)
+            await send(message)
 
-        async def hear() -> Any:
+        async def receive_for_app() -> Any:
             try:
-                words = await receive()
-                heard.append(words["type"])
-                return words
+                message = await receive()
+                heard.append(message["type"])
+                return message
             finally:
                 if self._running:
                     await self.__aexit__(None, None, None)
@@ -132,17 +132,17 @@ class Primus(Server):
         try:
             if self._app is not None:
                 try:
-                    await self._app(scope, hear, tell)
+                    await self._app(scope, receive_for_app, send_from_app)
                 except Exception:
                     if said:
                         raise
             if not said:  # there is no application, or it knows no lifespan
                 if not heard:
-                    await hear()
-                await tell({"type": "lifespan.startup.complete"})
+                    await receive_for_app()
+                await send_from_app({"type": "lifespan.startup.complete"})
             if self._running:  # it knows only the beginning
-                await hear()
-                await tell({"type": "lifespan.shutdown.complete"})
+                await receive_for_app()
+                await send_from_app({"type": "lifespan.shutdown.complete"})
         finally:
             if self._running:
                 await self.__aexit__(None, None, None)

@@ -20,11 +20,11 @@ import primus_proto as pp
 from primus_proto import commands as cmd
 
 from ._client import Client
-from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
-from ._entry import Connect, Serve, spec_fetcher
+from ._driver import ConnectTarget, Deliver, Endpoint, ListenAddress, StopListening, connect_failure
+from ._entry import Connect, Serve, make_fetch_spec
 from ._environment import Environment
-from ._portion import MOST, Portion
-from ._running import Job, RunningDriver
+from ._read_budget import MAX_READ, ReadBudget
+from ._running import BackgroundTask, RunningDriver
 from ._server import Server, Spark
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
@@ -32,7 +32,7 @@ __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 # A selector loop fills the buffer and hands it over in one go, so one buffer serves every connection of a loop, which
 # is the only one that runs in its thread. Windows' proactor loop reads in the background, into a buffer that must then
 # be the connection's own.
-SHARED = sys.platform != "win32"
+SHARED_BUFFER = sys.platform != "win32"
 # Seconds of work from which on a read that filled the buffer is the only one of its turn. Less is let pass for the sake
 # of large messages.
 QUICK = 0.0005
@@ -45,7 +45,7 @@ class Receiving(threading.local):
     """What the loop of this thread receives into."""
 
     def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(MOST))
+        self.buffer = memoryview(bytearray(MAX_READ))
 
 
 RECEIVING = Receiving()
@@ -61,27 +61,27 @@ class Channel(asyncio.BufferedProtocol):
     def __init__(self, driver: Driver, number: int = 0) -> None:
         self.driver = driver
         self.number = number  # a server's gets one from the core
-        self._buffer = RECEIVING.buffer if SHARED else memoryview(bytearray(MOST))
-        self._portion = Portion()
+        self._buffer = RECEIVING.buffer if SHARED_BUFFER else memoryview(bytearray(MAX_READ))
+        self._budget = ReadBudget()
         self._reading = True
         self._resting = False  # until the loop's next turn
-        self._greedy = False
+        self._reads_ahead = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         self.write = self.transport.write
-        self._greedy = self.driver.greedy or transport.get_extra_info("sslcontext") is not None
+        self._reads_ahead = self.driver.reads_ahead or transport.get_extra_info("sslcontext") is not None
         self.driver.open.add(self)
         self.number = self.driver.channel_up(self, self.number, transport.get_extra_info("peername"))
         self.driver.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer[: self._portion.size]
+        return self._buffer[: self._budget.size]
 
     def buffer_updated(self, nbytes: int) -> None:
-        driver, full = self.driver, nbytes == self._portion.size
-        seconds = driver.receive(self.number, self._buffer[:nbytes], self._portion)
-        if full and self._greedy and seconds > QUICK and self._reading:
+        driver, full = self.driver, nbytes == self._budget.size
+        seconds = driver.receive(self.number, self._buffer[:nbytes], self._budget)
+        if full and self._reads_ahead and seconds > QUICK and self._reading:
             self._resting = True
             self.transport.pause_reading()
             driver.loop.call_soon(self._rested)
@@ -98,7 +98,7 @@ class Channel(asyncio.BufferedProtocol):
         if self.deadline is not None:
             self.deadline.cancel()
         self.driver.open.discard(self)
-        self.driver.note_change()
+        self.driver.wake_waiters()
         self.driver.channel_closed(self.number, str(exc) if exc is not None else None)
 
     def pause_writing(self) -> None:
@@ -128,12 +128,12 @@ class Driver(RunningDriver):
 
     event = staticmethod(asyncio.Event)
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
-        super().__init__(endpoint, deliver, reach)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
+        super().__init__(endpoint, deliver, target)
         self.loop = asyncio.get_running_loop()
         # uvloop reads on while the buffer comes back full, 32 times, before anyone else has a turn. Over TLS, asyncio
         # does the like: whatever comes from the socket begins one more row of reads, each with a read in every turn.
-        self.greedy = not isinstance(self.loop, asyncio.BaseEventLoop)
+        self.reads_ahead = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -148,15 +148,15 @@ class Driver(RunningDriver):
             self._scheduled = True
             self.loop.call_soon(self._scheduled_pump)
 
-    def spawn(self, job: Job) -> None:
-        job.cancel = self.loop.create_task(job.run(), name=job.name).cancel
+    def spawn(self, task: BackgroundTask) -> None:
+        task.cancel = self.loop.create_task(task.run(), name=task.name).cancel
 
-    async def begun(self) -> None:
+    async def let_tasks_start(self) -> None:
         await asyncio.sleep(0)
 
     async def checkpoint(self) -> None:
         """asyncio asks for none, but whoever goes through what waits for it would let nobody else run."""
-        if self.long_run():
+        if self.should_yield():
             await asyncio.sleep(0)
 
     async def release(self) -> None:
@@ -167,11 +167,11 @@ class Driver(RunningDriver):
             async with asyncio.timeout(seconds):
                 await wait()
 
-    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
+    async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         accept = partial(Channel, self)
-        options = {"start_serving": False, **_tls_options(where.tls, self.endpoint.limits)}
+        options = {"start_serving": False, **_tls_options(address.tls, self.endpoint.limits)}
         listener = await (
-            self.loop.create_server(accept, where.host, where.port, backlog=1024, **options)
+            self.loop.create_server(accept, address.host, address.port, backlog=1024, **options)
             if sock is None
             else self.loop.create_unix_server(accept, sock=sock, **options)
         )
@@ -184,7 +184,8 @@ class Driver(RunningDriver):
         def stop() -> None:
             if not isinstance(self.loop, asyncio.SelectorEventLoop):
                 return listener.close()
-            # It accepts in tasks. Closed before one has begun, it would leave that connection open, and forget it.
+            # The selector loop accepts in tasks. If the listener closed before such a task starts, the task would leave
+            # its connection open and nobody would close it.
             for each in listener.sockets:
                 self.loop.remove_reader(each)
             self.loop.call_soon(listener.close)
@@ -207,8 +208,8 @@ class Driver(RunningDriver):
         task.add_done_callback(lambda _: self._opened(command.channel))
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
-        number, unix = command.channel, self._reach.unix
-        channel, tls = Channel(self, number), self._reach.context(command)
+        number, unix = command.channel, self._target.unix
+        channel, tls = Channel(self, number), self._target.tls_context(command)
         options = _tls_options(tls, self.endpoint.limits)
         error: str | None = None
         try:
@@ -232,7 +233,7 @@ class Driver(RunningDriver):
 
     def _opened(self, number: int) -> None:
         self.opening.pop(number, None)
-        self.note_change()
+        self.wake_waiters()
 
 
 def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any]:
@@ -249,4 +250,4 @@ class serve(Serve):  # noqa: N801  # used like a function, as open() is
     DRIVER = Driver
 
 
-fetch_spec = spec_fetcher(lambda: Driver)
+fetch_spec = make_fetch_spec(lambda: Driver)

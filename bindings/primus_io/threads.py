@@ -24,8 +24,8 @@ from . import _background as loop
 from . import asyncio as aio
 from ._background import background
 from ._client import ClientInfo
-from ._entry import Connecting, Serving, refuse_async
-from ._server import SparkInfo, Sparks, check_sparks
+from ._entry import ConnectBase, ServeBase, refuse_async
+from ._server import SparkInfo, Sparks, check_exclude
 from ._session import Emitter, SessionInfo
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
@@ -103,7 +103,7 @@ class Session(SessionInfo, View):
         The value is encoded here: raises EncodeError where it cannot be sent. Then it is handed to the loop. This waits
         for the loop only while the answer depends on it: unconnected, or with half of what may be buffered.
         """
-        if self._on_loop._over:
+        if self._on_loop._is_over:
             return False
         message = encode(self._parser, data)
         taken: list[bool] = []
@@ -247,7 +247,7 @@ class Server(View):
 
         Raises EncodeError where it cannot be sent, LocalProtocolError where `exclude` is no collection of sparks.
         """
-        check_sparks(exclude, Spark)
+        check_exclude(exclude, Spark)
         message = encode(self._on_loop._core.parser, data)
         excluded = {spark._core for spark in exclude}
         background().post(self._broadcast, message, excluded)
@@ -274,10 +274,10 @@ class Server(View):
 
     def _view_of(self, core: pp.Spark) -> Spark:
         spark = core.context or self._do(lambda: self._on_loop._spark_of(core))
-        return spark._held  # type: ignore[no-any-return]
+        return spark._public  # type: ignore[no-any-return]
 
 
-class connect(Connecting):  # noqa: N801  # used like a function, as open() is
+class connect(ConnectBase):  # noqa: N801  # used like a function, as open() is
     """Connect to a Primus server: ``with connect("http://localhost:8080") as primus: ...``
 
     Entering and leaving block, and leaving also waits for the listeners that still run. All else is as it is for
@@ -307,7 +307,7 @@ class connect(Connecting):  # noqa: N801  # used like a function, as open() is
         await super()._leave()
 
 
-class serve(Serving):  # noqa: N801  # used like a function, as open() is
+class serve(ServeBase):  # noqa: N801  # used like a function, as open() is
     """Serve Primus: ``with serve(handler, "127.0.0.1", 8080) as server: server.serve_forever()``
 
     `handler` and `authorize` are plain functions; each call of them has a thread of its own. All else is as it is for
@@ -334,7 +334,7 @@ class serve(Serving):  # noqa: N801  # used like a function, as open() is
         refuse_async(authorize, "authorize=")
         super().__init__(None, host, port, unix=unix, ssl=ssl, authorize=authorize, **options)
         worker = background().in_worker
-        self._handler = None if handler is None else lambda spark: worker(handler, spark._held)
+        self._handler = None if handler is None else lambda spark: worker(handler, spark._public)
         self._authorize = None if authorize is None else lambda request: worker(authorize, request)
 
     def __enter__(self) -> Server:

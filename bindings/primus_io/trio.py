@@ -16,11 +16,11 @@ from typing import Any, Self
 from primus_proto import commands as cmd
 
 from ._client import Client
-from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
-from ._entry import Connect, Serve, spec_fetcher
+from ._driver import ConnectTarget, Deliver, Endpoint, ListenAddress, StopListening, connect_failure
+from ._entry import Connect, Serve, make_fetch_spec
 from ._environment import Environment
-from ._portion import Portion
-from ._running import Job, RunningDriver
+from ._read_budget import ReadBudget
+from ._running import BackgroundTask, RunningDriver
 from ._server import Server, Spark
 
 try:
@@ -76,7 +76,7 @@ class Channel:
                 with driver.shield():
                     await trio.aclose_forcefully(self._stream)
             driver.open.discard(self)
-            driver.note_change()
+            driver.wake_waiters()
 
     def write(self, data: bytes) -> None:
         self._out.append(data)
@@ -107,10 +107,10 @@ class Channel:
         self._driver.channel_closed(self.number, error)
 
     async def _receive(self) -> None:
-        portion = Portion()
+        budget = ReadBudget()
         await self._reading.wait()
-        while data := await self._stream.receive_some(portion.size):
-            self._driver.receive(self.number, data, portion)
+        while data := await self._stream.receive_some(budget.size):
+            self._driver.receive(self.number, data, budget)
             await self._reading.wait()
 
     async def _send(self) -> None:
@@ -133,15 +133,15 @@ class Channel:
 class Driver(RunningDriver):
     """Runs one endpoint in a nursery."""
 
-    HASTE = 0.5
+    CANCELLED_GRACE = 0.5
     event = staticmethod(trio.Event)
     checkpoint = staticmethod(trio.lowlevel.checkpoint)
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
-        super().__init__(endpoint, deliver, reach)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
+        super().__init__(endpoint, deliver, target)
         self.open: set[Channel]
-        self._wanted = trio.Event()
-        self._alarm = trio.CancelScope()
+        self._pump_wanted = trio.Event()
+        self._timer_scope = trio.CancelScope()
         self._due = math.inf
         self._scope = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
@@ -152,27 +152,27 @@ class Driver(RunningDriver):
         return Environment(trio.current_time)
 
     @classmethod
-    async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
-        driver = cls(endpoint, deliver, reach)
+    async def begin(cls, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> Self:
+        driver = cls(endpoint, deliver, target)
         (await driver._manager.__aenter__()).start_soon(driver._main)
         with driver.shield():
-            await driver._changed.wait()
+            await driver._change.wait()
         return driver
 
     async def _main(self) -> None:
         with self._scope:
             async with trio.open_nursery() as self._inner:
-                self._inner.start_soon(self._clockwork)
-                self.note_change()  # `begin` goes on
+                self._inner.start_soon(self._run_timer)
+                self.wake_waiters()  # `begin` goes on
 
     def schedule(self) -> None:
         if not self._pumping:
-            self._wanted.set()
+            self._pump_wanted.set()
 
-    def spawn(self, job: Job) -> None:
+    def spawn(self, task: BackgroundTask) -> None:
         scope = trio.CancelScope()
-        job.cancel = scope.cancel
-        self._inner.start_soon(self._in_scope, scope, job.run, name=job.name)
+        task.cancel = scope.cancel
+        self._inner.start_soon(self._in_scope, scope, task.run, name=task.name)
 
     async def _in_scope(self, scope: trio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
         with scope:
@@ -189,9 +189,9 @@ class Driver(RunningDriver):
         self._scope.cancel()
         await self._manager.__aexit__(None, None, None)
 
-    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
+    async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         if sock is None:
-            listeners = await trio.open_tcp_listeners(where.port, host=where.host or None, backlog=1024)
+            listeners = await trio.open_tcp_listeners(address.port, host=address.host or None, backlog=1024)
         else:
             listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock))]
         scope = trio.CancelScope()
@@ -201,7 +201,7 @@ class Driver(RunningDriver):
                 return await trio.aclose_forcefully(stream)
             with contextlib.suppress(OSError):  # gone already
                 peer = stream.socket.getpeername()
-                secure = where.tls and trio.SSLStream(stream, where.tls, server_side=True)
+                secure = address.tls and trio.SSLStream(stream, address.tls, server_side=True)
                 await Channel(self).run(secure or stream, lambda failure: None, peer)
 
         def stop() -> None:
@@ -214,32 +214,32 @@ class Driver(RunningDriver):
         self._inner.start_soon(self._in_scope, scope, accept_all, name="primus_io.trio.Driver.listen")
         return listeners[0].socket.getsockname(), stop
 
-    async def _clockwork(self) -> None:
+    async def _run_timer(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self._due) as self._alarm:
-                await self._wanted.wait()
-            if self._alarm.cancelled_caught:
+            with trio.CancelScope(deadline=self._due) as self._timer_scope:
+                await self._pump_wanted.wait()
+            if self._timer_scope.cancelled_caught:
                 self._due = math.inf
                 # Where all of us stood still, what came meanwhile first: a ping that lies there is not a missed one.
                 await trio.lowlevel.checkpoint()
                 self.timeout()
             else:
-                self._wanted = trio.Event()
+                self._pump_wanted = trio.Event()
                 self.pump()
 
     def _arm(self, due: float | None) -> None:
-        self._due = self._alarm.deadline = math.inf if due is None else due
+        self._due = self._timer_scope.deadline = math.inf if due is None else due
 
     def _open(self, command: cmd.OpenChannel) -> None:
         channel = self.channels[command.channel] = Channel(self, command.channel)
 
         def failed(failure: Exception) -> None:
-            self.channel_closed(command.channel, connect_failure(command, self._reach.unix, failure))
+            self.channel_closed(command.channel, connect_failure(command, self._target.unix, failure))
 
-        self._inner.start_soon(channel.run, self._reached(command), failed)
+        self._inner.start_soon(channel.run, self._open_stream(command), failed)
 
-    async def _reached(self, command: cmd.OpenChannel) -> trio.abc.Stream:
-        host, unix, tls = command.host, self._reach.unix, self._reach.context(command)
+    async def _open_stream(self, command: cmd.OpenChannel) -> trio.abc.Stream:
+        host, unix, tls = command.host, self._target.unix, self._target.tls_context(command)
         stream = await (trio.open_unix_socket(unix) if unix else trio.open_tcp_stream(host, command.port))
         return trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True) if tls else stream
 
@@ -252,4 +252,4 @@ class serve(Serve):  # noqa: N801  # used like a function, as open_nursery() is
     DRIVER = Driver
 
 
-fetch_spec = spec_fetcher(lambda: Driver)
+fetch_spec = make_fetch_spec(lambda: Driver)

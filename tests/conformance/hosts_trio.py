@@ -18,7 +18,7 @@ __all__ = ["AnyioTrioHost", "TrioHost"]
 
 # What every block has from when it is entered to when it is left; and the shells of trio's own around what it accepted.
 STANDING = (
-    *(f"primus_io.trio.Driver.{name}" for name in ("_main", "_clockwork", "listen")),
+    *(f"primus_io.trio.Driver.{name}" for name in ("_main", "_run_timer", "listen")),
     "trio._highlevel_serve_listeners.",
 )
 

@@ -1,4 +1,4 @@
-"""One call of an ASGI application: what it is about, and words in and out.
+"""One call of an ASGI application: what it is about, and message in and out.
 
 The law kept here: one task calls the host's `receive` and one its `send`, in order, and what either raises means that
 the peer is gone. What `send` has not taken counts as `buffered`; nothing is received while nobody wants it.
@@ -18,14 +18,14 @@ import primus_proto as pp
 from primus_proto.http.model import Address, Headers, Request, owns
 from primus_proto.timers import Timer
 
-from .._session import Waitable
+from .._session import AsyncEvent
 
-__all__ = ["Application", "Call", "CallHost", "Receive", "Scope", "Send", "Words", "read_scope"]
+__all__ = ["ASGIMessage", "Application", "Call", "CallHost", "Receive", "Scope", "Send", "read_scope"]
 
 Scope = MutableMapping[str, Any]
-Words = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Words]]
-Send = Callable[[Words], Awaitable[None]]
+ASGIMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[ASGIMessage]]
+Send = Callable[[ASGIMessage], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # What a path may have besides letters and digits (RFC 3986, 3.3).
@@ -67,11 +67,11 @@ class CallHost(Protocol):
 
     def pump(self) -> None: ...
 
-    def event(self) -> Waitable: ...
+    def event(self) -> AsyncEvent: ...
 
 
 class Call(ABC):
-    """Words in, words out. It ends when its last words have left, when the peer has, or when it is stopped."""
+    """Receives from the host and sends to it, until its last message has left, the peer has gone, or it is stopped."""
 
     def __init__(self, host: CallHost, receive: Receive, send: Send) -> None:
         self.buffered = 0
@@ -79,11 +79,11 @@ class Call(ABC):
         self._receive = receive
         self._send = send
         self._scope = anyio.CancelScope()
-        self._outbox = deque[tuple[Words, int]]()
-        self._filled: Waitable | None = None  # what the task that sends waits for
-        self._resumed: Waitable | None = None  # and the one that receives
+        self._outbox = deque[tuple[ASGIMessage, int]]()
+        self._filled: AsyncEvent | None = None  # what the task that sends waits for
+        self._resumed: AsyncEvent | None = None  # and the one that receives
         self._receiving = True
-        self._last = False  # the outbox gets no more
+        self._finished = False  # the outbox gets no more
         self._deadline: Timer | None = None
 
     async def run(self) -> None:
@@ -91,11 +91,11 @@ class Call(ABC):
         try:
             with self._scope:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._hand_out)
+                    group.start_soon(self._run_sender)
                     self._begin(self._host.now())
                     self._host.pump()
                     while not self._scope.cancel_called:  # a host that is over may say so for ever without waiting
-                        await self._take_in()
+                        await self._receive_next()
         finally:
             self._disarm()
             self._lost("the host ended the call", self._host.now())
@@ -115,7 +115,7 @@ class Call(ABC):
         """Before anything has been received."""
 
     @abstractmethod
-    def _hear(self, words: Words, now: float) -> None:
+    def _receive_message(self, message: ASGIMessage, now: float) -> None:
         """What the host said."""
 
     @abstractmethod
@@ -126,19 +126,19 @@ class Call(ABC):
     def _lost(self, why: str, now: float) -> None:
         """There is no peer any longer; harmless twice, and after the end."""
 
-    def _put(self, words: Words, size: int = 0) -> None:
-        self._outbox.append((words, size))
+    def _queue(self, message: ASGIMessage, size: int = 0) -> None:
+        self._outbox.append((message, size))
         self.buffered += size
         if self._filled is not None:
             self._filled.set()
 
     def _finish(self) -> None:
         """What is in the outbox is the last."""
-        self._last = True
+        self._finished = True
         if self._filled is not None:
             self._filled.set()
 
-    def _listen(self, on: bool) -> None:
+    def _set_receiving(self, on: bool) -> None:
         """Receive, or receive no more: what comes then waits with the host, which makes the peer wait."""
         self._receiving = on
         if on and self._resumed is not None:
@@ -153,39 +153,39 @@ class Call(ABC):
         if self._deadline is not None:
             self._deadline.cancel()
 
-    async def _take_in(self) -> None:
+    async def _receive_next(self) -> None:
         host = self._host
         while not self._receiving:
             self._resumed = host.event()
             await self._resumed.wait()
         try:
-            words = await self._receive()
+            message = await self._receive()
         except Exception as error:
             self._fail(error)
         else:
-            self._hear(words, host.now())
+            self._receive_message(message, host.now())
         host.pump()
 
-    async def _hand_out(self) -> None:
+    async def _run_sender(self) -> None:
         host = self._host
         while True:
             if self._outbox:
-                await self._hand_out_all()
-                if not self._last:
+                await self._send_outbox()
+                if not self._finished:
                     self._drained(host.now())
                     host.pump()
-            elif self._last:
+            elif self._finished:
                 self.stop()
                 return
             else:
                 self._filled = host.event()
                 await self._filled.wait()
 
-    async def _hand_out_all(self) -> None:
+    async def _send_outbox(self) -> None:
         while self._outbox:
-            words, size = self._outbox.popleft()
+            message, size = self._outbox.popleft()
             try:
-                await self._send(words)
+                await self._send(message)
             except Exception as error:
                 self._fail(error)
                 self._host.pump()

@@ -20,10 +20,10 @@ import anyio.lowlevel
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-from .._driver import Deliver, Endpoint, Listening, Reach
+from .._driver import ConnectTarget, Deliver, Endpoint, ListenAddress
 from .._environment import Environment
-from .._running import Job, RunningDriver
-from .._session import Waitable
+from .._running import BackgroundTask, RunningDriver
+from .._session import AsyncEvent
 from .call import Call
 
 __all__ = ["Runner"]
@@ -31,7 +31,7 @@ __all__ = ["Runner"]
 
 # Seconds for calls to end that have been cancelled. A host may not let its `send` be cancelled, as hypercorn on trio;
 # then the call is the host's to end, and nobody here waits for it any longer.
-STUBBORN = 1.0
+STOP_GRACE = 1.0
 
 
 class Runner(RunningDriver):
@@ -40,38 +40,38 @@ class Runner(RunningDriver):
     endpoint: pp.ByteServer
     open: set[Call]
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
-        super().__init__(endpoint, deliver, reach)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
+        super().__init__(endpoint, deliver, target)
         self.endpoint.watch_host(lambda: bool(self.open))
         self._due = math.inf
-        self._wanted = anyio.Event()
-        self._alarm = anyio.CancelScope()
+        self._pump_wanted = anyio.Event()
+        self._timer_scope = anyio.CancelScope()
         self._on_asyncio = anyio.get_cancelled_exc_class() is asyncio.CancelledError
         self._group: anyio.abc.TaskGroup
 
     @classmethod
-    async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
-        runner = cls(endpoint, deliver, reach)
+    async def begin(cls, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> Self:
+        runner = cls(endpoint, deliver, target)
         runner._group = await anyio.create_task_group().__aenter__()
-        runner._group.start_soon(runner._clockwork, name="primus_io.asgi clockwork")
+        runner._group.start_soon(runner._run_timer, name="primus_io.asgi clockwork")
         return runner
 
     @staticmethod
     def environment() -> Environment:
         return Environment(anyio.current_time)
 
-    def event(self) -> Waitable:
+    def event(self) -> AsyncEvent:
         return anyio.Event()
 
     def schedule(self) -> None:
         if not self._pumping:
-            self._wanted.set()
+            self._pump_wanted.set()
 
     async def checkpoint(self) -> None:
-        if not self._on_asyncio or self.long_run():  # which asks for none
+        if not self._on_asyncio or self.should_yield():  # which asks for none
             await anyio.lowlevel.checkpoint()
 
-    async def begun(self) -> None:
+    async def let_tasks_start(self) -> None:
         await anyio.lowlevel.checkpoint()
 
     def shield(self) -> AbstractContextManager[object]:
@@ -92,7 +92,7 @@ class Runner(RunningDriver):
             await call.run()
         finally:
             self.open.discard(call)
-            self.note_change()
+            self.wake_waiters()
             self.pump()
 
     # --- inside ---
@@ -100,33 +100,33 @@ class Runner(RunningDriver):
     async def _end_all(self) -> None:
         for call in self.open:
             call.stop()
-        await self.within(STUBBORN, self._emptied)
+        await self.within(STOP_GRACE, self._until_all_closed)
         self.open.clear()
         await super()._end_all()
 
-    def spawn(self, job: Job) -> None:
+    def spawn(self, task: BackgroundTask) -> None:
         scope = anyio.CancelScope()
-        job.cancel = scope.cancel
-        self._group.start_soon(self._run_job, job, scope, name=job.name)
+        task.cancel = scope.cancel
+        self._group.start_soon(self._run_task, task, scope, name=task.name)
 
-    async def _run_job(self, job: Job, scope: anyio.CancelScope) -> None:
+    async def _run_task(self, task: BackgroundTask, scope: anyio.CancelScope) -> None:
         if self._on_asyncio:
             # Cancelled once, as its tasks expect it: a scope would go on cancelling what cleans up.
-            task = asyncio.current_task()
-            assert task is not None
-            job.cancel = task.cancel
+            current = asyncio.current_task()
+            assert current is not None
+            task.cancel = current.cancel
             with contextlib.suppress(asyncio.CancelledError):  # or one of its own: it ends, and nothing else must
-                await job.run()
+                await task.run()
         else:
             with scope:
-                await job.run()
+                await task.run()
 
-    async def _clockwork(self) -> None:
+    async def _run_timer(self) -> None:
         while True:
-            with anyio.CancelScope(deadline=self._due) as self._alarm:
-                await self._wanted.wait()
-            self._wanted = anyio.Event()
-            if self._alarm.cancelled_caught:
+            with anyio.CancelScope(deadline=self._due) as self._timer_scope:
+                await self._pump_wanted.wait()
+            self._pump_wanted = anyio.Event()
+            if self._timer_scope.cancelled_caught:
                 self._due = math.inf  # a timer that has fired is off
                 # Where all of us stood still, what came meanwhile first: a ping that lies there is not a missed one.
                 await anyio.lowlevel.checkpoint()
@@ -135,9 +135,9 @@ class Runner(RunningDriver):
                 self.pump()
 
     def _arm(self, due: float | None) -> None:
-        self._due = self._alarm.deadline = math.inf if due is None else due
+        self._due = self._timer_scope.deadline = math.inf if due is None else due
 
-    async def _listen(self, where: Listening, sock: socket.socket | None) -> NoReturn:
+    async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> NoReturn:
         raise AssertionError("it is the host that listens")
 
     def _open(self, command: cmd.OpenChannel) -> Any:

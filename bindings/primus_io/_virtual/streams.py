@@ -10,12 +10,9 @@ import asyncio
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .nodes import ListenerNode, LoopNode, system_error
-
-if TYPE_CHECKING:
-    from ..testing import VirtualLoop
 
 __all__ = ["Stream", "StreamServer"]
 
@@ -26,7 +23,12 @@ class Stream(asyncio.Transport):
     """One end of a connection."""
 
     def __init__(
-        self, loop: VirtualLoop, node: LoopNode, number: int, protocol: asyncio.BaseProtocol, extra: dict[str, Any]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        node: LoopNode,
+        number: int,
+        protocol: asyncio.BaseProtocol,
+        extra: dict[str, Any],
     ) -> None:
         super().__init__(extra)
         self._loop = loop
@@ -37,7 +39,7 @@ class Stream(asyncio.Transport):
         self._outgoing = bytearray()
         self._error: OSError | None = None
         self._reading = False  # `_read` is about to run
-        self._paused = self._closing = self._over = self._stopped = False
+        self._paused = self._closing = self._is_over = self._stopped = False
         self.set_write_buffer_limits()
         self.soon(self._protocol.connection_made, self)
 
@@ -187,9 +189,9 @@ class Stream(asyncio.Transport):
         self._finish(None, abort=True)
 
     def _finish(self, error: Exception | None, *, abort: bool = False) -> None:
-        if self._over:
+        if self._is_over:
             return
-        self._over = self._closing = True
+        self._is_over = self._closing = True
         self._incoming.clear()
         self._outgoing.clear()
         self._node.streams.pop(self._number, None)
@@ -208,7 +210,7 @@ class Stream(asyncio.Transport):
 class StreamServer(asyncio.AbstractServer):
     """The result of `create_server`."""
 
-    def __init__(self, loop: VirtualLoop, node: ListenerNode) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, node: ListenerNode) -> None:
         self._loop = loop
         self._node = node
         self.sockets = (self,)
@@ -217,7 +219,7 @@ class StreamServer(asyncio.AbstractServer):
         """The address, as a socket tells it."""
         return self._node.address
 
-    def get_loop(self) -> VirtualLoop:
+    def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._loop
 
     def is_serving(self) -> bool:

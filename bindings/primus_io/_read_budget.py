@@ -14,43 +14,43 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["LEAST", "LONG", "MOST", "Portion"]
+__all__ = ["MAX_READ", "MIN_READ", "SLOW_READ", "ReadBudget"]
 
-MOST = 32 * 1024
-LEAST = 512
-FIRST = 4 * 1024
+MAX_READ = 32 * 1024
+MIN_READ = 512
+FIRST_READ = 4 * 1024
 """Bytes. A new channel begins small, and has the most after a few reads that were quick."""
 
-LONG = 0.004
+SLOW_READ = 0.004
 """Seconds of work from which on a read was too large."""
 
-MANY = 8
+MANY_EVENTS = 8
 """Events from which on it was their number that took long."""
 
-STEP = 8
+MAX_SHRINK = 8
 """A read makes the next one smaller by no more than this: it may have been a collection of garbage that took long."""
 
-PATIENCE = 1.0
+REGROW_DELAY = 1.0
 """Seconds between two doublings for a channel that has once been much work."""
 
 
-class Portion:
+class ReadBudget:
     """The size of a channel's next read, in `size`."""
 
-    __slots__ = ("_grows", "_patience", "size")
+    __slots__ = ("_grow_at", "_regrow_delay", "size")
 
     def __init__(self) -> None:
-        self.size = FIRST
-        self._patience = 0.0
-        self._grows = -math.inf
+        self.size = FIRST_READ
+        self._regrow_delay = 0.0
+        self._grow_at = -math.inf
 
-    def took(self, received: int, seconds: float, events: int, *, now: float) -> None:
+    def record(self, received: int, seconds: float, events: int, *, now: float) -> None:
         """What was received took so many seconds of work, and brought so many events."""
-        if seconds > LONG:
-            self.size = max(LEAST, self.size // STEP, int(self.size * LONG / seconds))
-            if events >= MANY:
-                self._patience = PATIENCE
-                self._grows = now + PATIENCE
-        elif received >= self.size < MOST and seconds < LONG / 2 and now >= self._grows:
-            self.size = min(MOST, self.size * 2)
-            self._grows = now + self._patience
+        if seconds > SLOW_READ:
+            self.size = max(MIN_READ, self.size // MAX_SHRINK, int(self.size * SLOW_READ / seconds))
+            if events >= MANY_EVENTS:
+                self._regrow_delay = REGROW_DELAY
+                self._grow_at = now + REGROW_DELAY
+        elif received >= self.size < MAX_READ and seconds < SLOW_READ / 2 and now >= self._grow_at:
+            self.size = min(MAX_READ, self.size * 2)
+            self._grow_at = now + self._regrow_delay
