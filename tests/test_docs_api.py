@@ -20,8 +20,8 @@ from markdown_it.token import Token
 
 import primus_proto as pp
 import primus_proto.testing
+from primus_io import _common, asgi, threads
 from primus_io import anyio as pio_anyio
-from primus_io import asgi, threads
 from primus_io import asyncio as pio
 from primus_io import testing as pio_testing
 from primus_io import trio as pio_trio
@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 API = ROOT / "docs/reference/api.md"
 ARCHITECTURE = ROOT / "docs/explanation/architecture.md"
 PROSE = [ROOT / "README.md", *sorted((ROOT / "docs/how-to").glob("*.md")), API, ARCHITECTURE]
+
+OWN = {module: [name for name in module.__all__ if name not in _common.__all__] for module in (pio, threads, asgi)}
+"""The names of a binding that are not names of the core."""
 
 EVENT_TABLES = {
     "Events of a client": pio.Client.NAMES,
@@ -120,20 +123,29 @@ def test_the_other_bindings_have_the_very_same_names(binding: Any) -> None:
         assert inspect.getdoc(getattr(binding, name)) == inspect.getdoc(getattr(pio, name))
 
 
-@pytest.mark.parametrize("name", pio.__all__)
+@pytest.mark.parametrize("name", OWN[pio])
 def test_each_name_of_the_asyncio_binding_is_there(name: str) -> None:
     assert name in first_column("primus_io.asyncio")
     assert name in sections(), f"{name} has no section of its own"
 
 
-@pytest.mark.parametrize("name", threads.__all__)
+@pytest.mark.parametrize("name", OWN[threads])
 def test_each_name_of_the_threads_binding_is_there(name: str) -> None:
     assert name in first_column("primus_io.threads")
 
 
-@pytest.mark.parametrize("name", asgi.__all__)
+@pytest.mark.parametrize("name", OWN[asgi])
 def test_each_name_of_the_asgi_binding_is_there(name: str) -> None:
     assert name in first_column("primus_io.asgi")
+
+
+def test_every_binding_has_the_errors_and_the_classes_that_users_meet() -> None:
+    assert set(_common.__all__) <= sections()["primus_io.asyncio"].code
+    assert set(errors.__all__) <= set(_common.__all__)
+    for binding in (pio, pio_trio, pio_anyio, threads, asgi):
+        for name in _common.__all__:
+            assert name in binding.__all__
+            assert getattr(binding, name) is getattr(pp, name)
 
 
 def test_an_application_is_a_server_and_what_is_listed() -> None:

@@ -1,42 +1,43 @@
-"""A server and its sparks, as users of the bindings that await hold them."""
+"""A server and its sparks, as users of the bindings hold them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Coroutine, ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
+from primus_proto.options import Dialect
 
-from ._session import MESSAGE_OVERHEAD, AsyncEvent, Emitter, Session, SessionInfo, log
+from ._listeners import ServerListeners, SparkListeners
+from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
 
-__all__ = ["Authorize", "Handler", "Server", "Spark", "SparkInfo", "Sparks", "check_exclude"]
+__all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase", "Sparks", "check_exclude"]
 
 MAX_LISTENER_TASKS = 64
-"""Listeners of one server's own events that are at work at a time; what more its peers make it say is only logged."""
+"""Listeners of one server that may run at a time. Beyond that, what its peers cause is only logged."""
 
-Handler = Callable[["Spark"], Awaitable[object]]
-Authorize = Callable[[pp.Request], Awaitable[object] | object]
-
-
-S = TypeVar("S")
+S = TypeVar("S", bound="SparkBase")
+T = TypeVar("T")
 
 
-class SparkInfo(SessionInfo):
-    """What can be read of a spark at any time, without a loop."""
+class SparkBase(Session):
+    """A spark, but for the methods that wait."""
 
-    NAMES = frozenset(
-        {"data", "error", "end", "heartbeat", "readyStateChange", "drain", "message ignored", "messages dropped"}
-    )
     _core: pp.Spark
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state}>"
 
     @property
+    def state(self) -> Literal["open", "closed"]:
+        """``open`` or ``closed``."""
+        return cast(Literal["open", "closed"], self._core.ready_state.name.lower())
+
+    @property
     def id(self) -> str:
-        """Unique for this one connection."""
+        """The id of this connection. No other connection has the same."""
         return self._core.id
 
     @property
@@ -60,27 +61,17 @@ class SparkInfo(SessionInfo):
         return self._core.address
 
     @property
-    def dialect(self) -> str:
-        """Whose heartbeat it is: ``happn``, ``primus6`` or ``primus``; ``auto`` while that is not known."""
-        return self._core.dialect
+    def dialect(self) -> Dialect:
+        """The dialect of its heartbeat: ``happn``, ``primus6`` or ``primus``; ``auto`` until that is known."""
+        return cast(Dialect, self._core.dialect)
 
     @property
     def heartbeat_timeout(self) -> float | None:
-        """Seconds of silence that count as one missed heartbeat; None: silence is no fault."""
+        """Seconds of silence that count as one missed heartbeat; None if silence is allowed."""
         return self._core.heartbeat_timeout
 
-
-class Spark(SparkInfo, Session):
-    """A spark, as a handler or a `connection` listener gets it."""
-
-    def __init__(self, core: pp.Spark, server: Server) -> None:
-        super().__init__(core)
-        self.server = server
-        """The server it is a spark of."""
-        self._io = server._io
-
     def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
-        """Close the session, after sending `data` if given. The client stays away unless `reconnect`."""
+        """Close the session, after sending `data` if given. The client comes back only with `reconnect`."""
         self._end_with(lambda: self._core.end(data, reconnect=reconnect))
 
     @property
@@ -100,19 +91,33 @@ class Spark(SparkInfo, Session):
 
     def _handle_failure(self, error: BaseException) -> None:
         log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
-        # A fault is no intention: without primus::server::close, so that the client comes back.
+        # Without primus::server::close, so that the client comes back.
         self._end_with(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
 
 
-class Sparks(Mapping[str, S]):
-    """The open sparks of a server by id, as they are at each look; `values()` and `items()` do not change any more."""
+class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
+    """A spark, as a handler or a `connection` listener gets it."""
 
-    def __init__(self, cores: Callable[[], dict[str, pp.Spark]], held: Callable[[pp.Spark], S]) -> None:
+    def __init__(self, core: pp.Spark, server: Server) -> None:
+        super().__init__(core)
+        self._io = server._io
+        self.server: Server = server
+        """The server that it belongs to."""
+
+
+Handler = Callable[[Spark], Awaitable[object]]
+Authorize = Callable[[pp.Request], Awaitable[object] | object]
+
+
+class Sparks(Mapping[str, T]):
+    """The open sparks of a server by id. Each look shows those open now; `values()` and `items()` are copies."""
+
+    def __init__(self, cores: Callable[[], dict[str, pp.Spark]], spark_of: Callable[[pp.Spark], T]) -> None:
         self._cores = cores
-        self._public = held
+        self._spark_of = spark_of
 
-    def __getitem__(self, id: str) -> S:
-        return self._public(self._cores()[id])
+    def __getitem__(self, id: str) -> T:
+        return self._spark_of(self._cores()[id])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._cores().copy())
@@ -120,57 +125,62 @@ class Sparks(Mapping[str, S]):
     def __len__(self) -> int:
         return len(self._cores())
 
-    def values(self) -> ValuesView[S]:
+    def values(self) -> ValuesView[T]:
         """The sparks open now."""
         return self._now().values()
 
-    def items(self) -> ItemsView[str, S]:
+    def items(self) -> ItemsView[str, T]:
         """The sparks open now, each with its id."""
         return self._now().items()
 
-    def _now(self) -> dict[str, S]:
-        # Copied in one step: with threads, another one adds and removes some.
-        return {id: self._public(core) for id, core in self._cores().copy().items()}
+    def _now(self) -> dict[str, T]:
+        # Copied in one step, because another thread may add and remove sparks.
+        return {id: self._spark_of(core) for id, core in self._cores().copy().items()}
 
 
-class Server(Emitter):
-    """A server, as `serve` gives it."""
+class ServerBase(ServerListeners[S], Generic[S]):
+    """A server, but for the methods that wait."""
 
-    _SPARK: ClassVar[type[Spark]] = Spark
-    NAMES = frozenset({"connection", "disconnection", "heartbeat-skipped", "flatline", "initialised", "close", "log"})
+    _SPARK: Callable[[pp.Spark, Any], S]
 
-    def __init__(self, endpoint: pp.ByteServer, handler: Handler | None, authorize: Authorize | None) -> None:
+    def __init__(
+        self,
+        endpoint: pp.ByteServer,
+        handler: Callable[[S], Awaitable[object]] | None,
+        authorize: Authorize | None,
+    ) -> None:
         super().__init__()
         self._handler = handler
         self._authorize = authorize
         self._waiters: list[AsyncEvent] = []
         self._stop_listening: Callable[[], object] = lambda: None
-        self.port = 0
-        """The port it listens on."""
-        self.url = ""
-        """Where a client on this machine finds it."""
-        self.sparks: Sparks[Spark] = Sparks(lambda: self._core.sparks, self._spark_of)
+        self.port: int = 0
+        """The port it listens on; 0 with a Unix socket."""
+        self.url: str = ""
+        """The URL for a client on this machine."""
+        self.sparks: Sparks[S] = Sparks(lambda: self._core.sparks, self._spark_of)
         """The open sparks by id."""
         self._reset(endpoint)
 
     def _reset(self, endpoint: pp.ByteServer) -> None:
-        """What belongs to one run of the server; listeners outlive it."""
+        """Begin a new run of the server. Listeners outlive a run."""
         self._endpoint = endpoint
         self._core = endpoint.server
         self._pending_authorizations = 0
-        self._listener_tasks = 0  # listeners of the server's own events
+        self._listener_tasks = 0  # running listeners of the server's own events
         self._closed = False
 
-    def spark(self, id: str) -> Spark | None:
-        """The open spark with this id."""
+    def spark(self, id: str) -> S | None:
+        """The open spark with this id, or None."""
         return self.sparks.get(id)
 
-    def write(self, data: Any, *, exclude: Collection[Spark] = ()) -> int:
-        """Broadcast one value to every spark but those in `exclude`; returns how many took it.
+    def write(self, data: Any, *, exclude: Collection[S] = ()) -> int:
+        """Broadcast one value to every spark except those in `exclude`. Returns how many took it.
 
-        Raises EncodeError where it cannot be sent, LocalProtocolError where `exclude` is no collection of sparks.
+        Raises EncodeError if the value cannot be encoded, and LocalProtocolError if `exclude` is not a collection of
+        sparks.
         """
-        check_exclude(exclude, Spark)
+        check_exclude(exclude)
         count = self._core.write(data, exclude=[spark._core for spark in exclude])
         if any(spark.needs_drain for spark in self._core.sparks.values()):
             self._io.pump()  # what follows in this turn may be too much for one that reads, too
@@ -194,7 +204,7 @@ class Server(Emitter):
                 for waiter in self._waiters:
                     waiter.set()
 
-    def _deliver_to(self, spark: Spark, event: ev.SparkEvent[Spark]) -> None:
+    def _deliver_to(self, spark: S, event: ev.SparkEvent[Any]) -> None:
         if type(event) is ev.SparkData:
             heard = ev.SparkData in self._listeners and self._emit(event, (), event.size + MESSAGE_OVERHEAD, spark)
             spark._deliver_data(event, heard and self._handler is None)
@@ -209,28 +219,27 @@ class Server(Emitter):
         if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
             log.warning("%s", event.text)
 
-    def _spark_of(self, core: pp.Spark) -> Spark:
-        """What users hold of a spark; made when it is first looked at, be that before its `connection` event."""
-        spark: Spark | None = core.context
+    def _spark_of(self, core: pp.Spark) -> S:
+        """The spark that users hold. Made at the first look, which may be before its `connection` event."""
+        spark: S | None = core.context
         if spark is None:
             spark = core.context = self._SPARK(core, self)
         return spark
 
-    async def _run_handler(self, handler: Handler, spark: Spark) -> None:
+    async def _run_handler(self, handler: Callable[[S], Awaitable[object]], spark: S) -> None:
         try:
             await handler(spark)
         except Exception as error:
             spark._handle_failure(error)
         except BaseException as error:
-            if spark.state == "open":  # else it is the server that closes
+            if spark.state == "open":  # otherwise the server is closing
                 spark._handle_failure(error)
             raise
         else:
-            spark._core.end()  # what its listeners have still to handle they may
+            spark._core.end()  # its listeners may still handle what arrived before
             self._io.schedule()
 
-    async def serve_forever(self) -> None:
-        """Serve until the server is closed, or this is cancelled."""
+    async def _until_closed(self) -> None:
         await self._io.checkpoint()
         if not self._closed:
             waiter = self._io.event()
@@ -240,26 +249,21 @@ class Server(Emitter):
             finally:
                 self._waiters.remove(waiter)
 
-    async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
-        """Stop listening and end all sparks, after `timeout` seconds if given; wait until all is closed.
-
-        `data` is sent to each spark as it ends; `reconnect` tells the clients to come back. Handlers that have not
-        returned some seconds (`Limits.close`) after their spark ended are cancelled.
-        """
+    async def _close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
         self._core.close(data, reconnect=reconnect, timeout=timeout)
         self._stop_listening()
         self._io.pump()
         grace = self._core.limits.close + 1
         try:
-            await self._io.within(timeout + grace, self._wait_closed)
+            await self._io.within(timeout + grace, self._wind_down)
         except BaseException:
-            grace = 0.0  # whoever cancels does not want to wait
+            grace = 0.0  # cancelled: do not wait any longer
             raise
         finally:
             await self._io.close(grace)
 
-    async def _wait_closed(self) -> None:
-        await self.serve_forever()
+    async def _wind_down(self) -> None:
+        await self._until_closed()
         await self._io.finish()
 
     def _authorize_request(self, event: ev.RequestHeld) -> None:
@@ -268,7 +272,7 @@ class Server(Emitter):
             result = self._authorize(event.request)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # also a CancelledError, as from a listener: the pump must go on
+        except BaseException as error:  # even a CancelledError: the pump must go on
             self._answer_request(event.id, error)
         else:
             if inspect.isawaitable(result):
@@ -287,7 +291,7 @@ class Server(Emitter):
                 result = error
 
         limits = self._core.limits
-        if self._pending_authorizations >= limits.authorizations:  # also of lost requests
+        if self._pending_authorizations >= limits.authorizations:  # lost requests count
             getattr(awaitable, "close", lambda: None)()
             result = pp.Refused("too many requests wait for authorization", 503)
         else:
@@ -295,7 +299,7 @@ class Server(Emitter):
             try:
                 await self._io.within(limits.authorization, ask)
             except BaseException as error:
-                if not self._core.closing:  # else it is the binding that closes
+                if not self._core.closing:  # otherwise the server is closing
                     self._answer_request(id, error)
                     self._io.schedule()
                 raise
@@ -305,7 +309,7 @@ class Server(Emitter):
         self._io.schedule()
 
     def _answer_request(self, id: int, result: object) -> None:
-        """Anything but an exception or False lets the request in."""
+        """Answer a held request. Any result other than an exception or False lets it in."""
         if isinstance(result, pp.Refused):
             try:
                 refusal = self._core.refusal(result.message, status=result.status, authenticate=result.authenticate)
@@ -340,7 +344,25 @@ class Server(Emitter):
         log.error("a listener of the server raised", exc_info=error)
 
 
-def check_exclude(value: object, kind: type) -> None:
-    """LocalProtocolError for what is no collection of sparks."""
-    if not isinstance(value, Collection) or not all(isinstance(spark, kind) for spark in value):
+class Server(ServerBase[Spark]):
+    """A server, as `serve` gives it."""
+
+    _SPARK = Spark
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed."""
+        await self._until_closed()
+
+    async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
+        """Stop listening, end all sparks `timeout` seconds later, and wait until all is closed.
+
+        `data` is sent to each spark as it ends. `reconnect` tells the clients to come back. A handler that has not
+        returned `Limits.close` + 1 seconds after its spark ended is cancelled; in a thread, it is left running.
+        """
+        await self._close(data, reconnect=reconnect, timeout=timeout)
+
+
+def check_exclude(value: object) -> None:
+    """Raise LocalProtocolError unless it is a collection of sparks."""
+    if not isinstance(value, Collection) or not all(isinstance(spark, SparkBase) for spark in value):
         raise pp.LocalProtocolError(f"exclude takes sparks, as in exclude=[spark]; got {value!r}")

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 
+from . import _common
 from ._client import Client
+from ._common import *  # noqa: F403
 from ._driver import Driver
-from ._entry import Connect, Serve, make_fetch_spec
-from ._server import Server, Spark
+from ._entry import Connect, Serve
+from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
+from ._server import Authorize, Handler, Server, Spark
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ += _common.__all__
 
 
 def running() -> type[Driver]:
@@ -28,14 +32,6 @@ def running() -> type[Driver]:
     return AsyncioDriver
 
 
-class connect(Connect):  # noqa: N801  # used like a function, as open() is
-    def _driver(self) -> type[Driver]:
-        return running()
-
-
-class serve(Serve):  # noqa: N801  # used like a function, as open() is
-    def _driver(self) -> type[Driver]:
-        return running()
-
-
-fetch_spec = make_fetch_spec(running)
+connect: ConnectFunction[Connect] = make_connect(__name__, Connect, running)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, running)
+fetch_spec: FetchSpec = make_fetch_spec(__name__, running)

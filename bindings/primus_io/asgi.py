@@ -25,11 +25,14 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("primus_io.asgi needs anyio: python -m pip install 'primus-proto[asgi]'") from error
 
+from . import _common
+from ._common import *  # noqa: F403
 from ._driver import ConnectTarget
 from ._entry import check_handler, server_config
 from ._server import Authorize, Handler, Server, Spark
 
 __all__ = ["Primus", "Spark"]
+__all__ += _common.__all__
 
 NOT_RUNNING = (
     "this Primus is not running: give its lifespan to the application that it is part of, as in "
@@ -38,15 +41,41 @@ NOT_RUNNING = (
 
 
 class Primus(Server):
-    """A Primus server as an ASGI application: ``app = Primus(handler)``, and then ``uvicorn module:app``
+    """A Primus server as an ASGI application: ``app = Primus(handler)``, then ``uvicorn module:app``
 
-    It answers what is under its `pathname`, after the `root_path` that the host or a mount gives it. All else goes to
-    the application `app` or, without one, is answered 404. It runs for as long as the lifespan does: its own, where it
-    is the outermost application; that of a framework, which is given ``lifespan=primus.lifespan``; or a block of
-    ``async with primus:``. Afterwards it may run again, and keeps its listeners.
+    It answers the requests under its `pathname`, below the `root_path` that the host or a mount gives it. Other
+    requests go to the application `app`, or are answered 404 without one. The server runs for one lifespan: its own if
+    it is the outermost application; that of a framework that was given ``lifespan=primus.lifespan``; or a block of
+    ``async with primus:``. It may run again afterwards, and keeps its listeners.
 
-    `handler` and `authorize` are those of `serve`; the other options are `primus_proto.ServerConfig`'s. Raises
-    ConfigError for options that cannot be.
+    `handler` is an async function that gets each new spark. The spark ends when the handler returns. If it raises, the
+    exception is logged and the client may reconnect. None: use ``primus.on("connection", ...)``. Invalid options raise
+    ConfigError.
+
+    Options, by keyword. Durations are seconds:
+        app: Application for requests that are not under `pathname`. Default None: 404.
+        authorize: Function that gets each `Request` for a session. It lets the request in unless it raises
+            `Refused` or returns False. Default None: every request is let in.
+        pathname: Path that Primus owns on this server. Default "/primus".
+        parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
+        transformer: Name of the transport. The clients must use the same. Default "websockets".
+        transport: Options of that transport. "websockets" has none. Default {}.
+        allow_skipped_heartbeats: Number of heartbeats in a row that a spark may miss; at least 2. For dialect
+            "happn". Default 2.
+        dialect: "happn", "primus6" or "primus" (7 and later) says who sends the heartbeats. Default "auto":
+            whatever each client does.
+        timeout: Seconds without a message after which a spark is ended. False or 0: never. For dialect
+            "primus6". Default 35.
+        ping_interval: Seconds between the server's pings. False or 0: no pings. For dialect "primus". Default
+            30.
+        detect_after: Seconds without a ping after which a client counts as dialect "primus". Only in dialect
+            "auto". Default 35.
+        pong_skip_time: Seconds in which several pings of one spark get one pong together. For dialect
+            "happn". Default 1.
+        authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
+            the pathname. Default: True with `authorize`, otherwise False.
+        trusted_proxies: Addresses or networks of proxies whose ``X-Forwarded-For`` is believed. Default ().
+        limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
     """
 
     def __init__(
@@ -78,7 +107,7 @@ class Primus(Server):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await self.close()
+            await self._close()
         finally:
             self._running = False
             await self._io.release()

@@ -19,15 +19,19 @@ from typing import Any, cast
 import primus_proto as pp
 from primus_proto import commands as cmd
 
+from . import _common
 from ._client import Client
+from ._common import *  # noqa: F403
 from ._driver import ConnectTarget, Deliver, Endpoint, ListenAddress, StopListening, connect_failure
-from ._entry import Connect, Serve, make_fetch_spec
+from ._entry import Connect, Serve
 from ._environment import Environment
+from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
 from ._read_budget import MAX_READ, ReadBudget
 from ._running import BackgroundTask, RunningDriver
-from ._server import Server, Spark
+from ._server import Authorize, Handler, Server, Spark
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ += _common.__all__
 
 # A selector loop fills the buffer and hands it over in one go, so one buffer serves every connection of a loop, which
 # is the only one that runs in its thread. Windows' proactor loop reads in the background, into a buffer that must then
@@ -242,12 +246,6 @@ def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any
     return {"ssl": tls, "ssl_handshake_timeout": limits.handshake, "ssl_shutdown_timeout": limits.close}
 
 
-class connect(Connect):  # noqa: N801  # used like a function, as open() is
-    DRIVER = Driver
-
-
-class serve(Serve):  # noqa: N801  # used like a function, as open() is
-    DRIVER = Driver
-
-
-fetch_spec = make_fetch_spec(lambda: Driver)
+connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
+fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

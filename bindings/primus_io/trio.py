@@ -15,13 +15,16 @@ from typing import Any, Self
 
 from primus_proto import commands as cmd
 
+from . import _common
 from ._client import Client
+from ._common import *  # noqa: F403
 from ._driver import ConnectTarget, Deliver, Endpoint, ListenAddress, StopListening, connect_failure
-from ._entry import Connect, Serve, make_fetch_spec
+from ._entry import Connect, Serve
 from ._environment import Environment
+from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
 from ._read_budget import ReadBudget
 from ._running import BackgroundTask, RunningDriver
-from ._server import Server, Spark
+from ._server import Authorize, Handler, Server, Spark
 
 try:
     import trio
@@ -29,6 +32,7 @@ except ImportError as missing:
     raise ImportError("primus_io.trio needs trio: pip install 'primus-proto[trio]'") from missing
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ += _common.__all__
 
 HIGH = 64 * 1024  # unsent bytes of one channel above which the core keeps the rest
 Opening = trio.abc.Stream | Awaitable[trio.abc.Stream]
@@ -244,12 +248,6 @@ class Driver(RunningDriver):
         return trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True) if tls else stream
 
 
-class connect(Connect):  # noqa: N801  # used like a function, as open_nursery() is
-    DRIVER = Driver
-
-
-class serve(Serve):  # noqa: N801  # used like a function, as open_nursery() is
-    DRIVER = Driver
-
-
-fetch_spec = make_fetch_spec(lambda: Driver)
+connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
+fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

@@ -10,7 +10,6 @@ import trio
 
 import primus_io.anyio
 import primus_io.trio
-from primus_io._entry import Connect, Serve
 from primus_io.trio import Driver
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, sockets
 
@@ -71,8 +70,8 @@ class TrioHost(Host):
     """trio."""
 
     name = "trio"
-    connect: type[Connect] = primus_io.trio.connect
-    serve: type[Serve] = primus_io.trio.serve
+    connect: Any = staticmethod(primus_io.trio.connect)
+    serve: Any = staticmethod(primus_io.trio.serve)
     fetch_spec = staticmethod(primus_io.trio.fetch_spec)
     lacks: ClassVar[Mapping[str, str]] = {
         **MACHINE_LACKS,
@@ -153,8 +152,8 @@ class AnyioTrioHost(TrioHost):
     """anyio, on trio."""
 
     name = "anyio-trio"
-    connect = primus_io.anyio.connect
-    serve = primus_io.anyio.serve
+    connect = staticmethod(primus_io.anyio.connect)
+    serve = staticmethod(primus_io.anyio.serve)
     fetch_spec = staticmethod(primus_io.anyio.fetch_spec)
 
 

@@ -71,7 +71,7 @@ async def test_a_name_that_does_not_exist_is_an_error_that_names_those_that_do(h
             for no_event in (5, int):
                 with pytest.raises(LocalProtocolError, match="an event is a name, or a class of primus_proto"):
                     emitter.on(no_event, print)
-            with pytest.raises(LocalProtocolError, match="a listener is a function; got 5"):
+            with pytest.raises(LocalProtocolError, match="a listener must be callable; got 5"):
                 emitter.on(right, 5)
 
 

@@ -90,7 +90,7 @@ class Output:
             self.event(name, **more, **event_fields(session, name, *args))
 
         for name in sorted(session.NAMES):
-            session.on(name, (listeners or {}).get(name) or partial(happened, name))
+            session._on(name, (listeners or {}).get(name) or partial(happened, name))
 
     def text(self, line: str) -> None:
         """Print a line of text, which must be safe for a terminal; not with --json."""
