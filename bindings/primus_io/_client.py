@@ -48,28 +48,40 @@ class ClientBase(ClientListeners, Session):
 
         Does nothing while `connect` is being left, and raises LocalProtocolError after that.
         """
-        if not self._stays_closed():
-            self._core.open()
-            self._io.pump()
+
+        def open_again() -> None:
+            if not self._stays_closed():
+                self._core.open()
+                self._io.pump()
+
+        self._do(open_again)
 
     def end(self, data: Any = pp.NOTHING) -> None:
         """Close for good, after sending `data` if given."""
-        self._end_with(lambda: self._core.end(data))
+        self._do(lambda: self._end_with(lambda: self._core.end(data)))
 
     def destroy(self) -> None:
         """Close for good. The client cannot be opened again."""
-        self._end_with(self._core.destroy)
+        self._do(lambda: self._end_with(self._core.destroy))
 
     def network_offline(self) -> None:
         """Tell the client that the network is gone. It ends until `network_online` is called."""
-        self._core.network_offline()
-        self._io.schedule()
+
+        def tell() -> None:
+            self._core.network_offline()
+            self._io.schedule()
+
+        self._do(tell)
 
     def network_online(self) -> None:
         """Tell the client that the network is back."""
-        if not self._stays_closed():
-            self._core.network_online()
-            self._io.pump()
+
+        def tell() -> None:
+            if not self._stays_closed():
+                self._core.network_online()
+                self._io.pump()
+
+        self._do(tell)
 
     @property
     def _is_over(self) -> bool:

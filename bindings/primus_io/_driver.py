@@ -194,7 +194,7 @@ class Driver(IO, ABC):
         self._event_count = 0  # events, since somebody set it to 0
         self._armed: float | None = None
         environment = self.environment()
-        self.now = environment.now
+        self.now: Callable[[], float] = environment.now
         self._work_time = environment.work_time
 
     @classmethod

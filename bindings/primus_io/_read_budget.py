@@ -40,7 +40,7 @@ class ReadBudget:
     __slots__ = ("_grow_at", "_regrow_delay", "size")
 
     def __init__(self) -> None:
-        self.size = FIRST_READ
+        self.size: int = FIRST_READ
         self._regrow_delay = 0.0
         self._grow_at = -math.inf
 

@@ -33,7 +33,7 @@ class BackgroundTask:
         self._driver = driver
         self._coroutine = coroutine
         self.cancel: Callable[[], object] | None = None  # None: done already
-        self.name = getattr(coroutine, "__qualname__", repr(coroutine))
+        self.name: str = getattr(coroutine, "__qualname__", repr(coroutine))
         """What a debugger should show."""
 
     async def run(self) -> None:

@@ -72,7 +72,7 @@ class SparkBase(Session):
 
     def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
         """Close the session, after sending `data` if given. The client comes back only with `reconnect`."""
-        self._end_with(lambda: self._core.end(data, reconnect=reconnect))
+        self._do(lambda: self._end_with(lambda: self._core.end(data, reconnect=reconnect)))
 
     @property
     def _is_over(self) -> bool:

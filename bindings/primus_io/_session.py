@@ -10,7 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import primus_proto as pp
 from primus_proto import events as ev
@@ -26,6 +26,8 @@ MESSAGE_OVERHEAD = 64  # added to the bytes of a waiting message, so that empty 
 
 NO_MORE = "the session has ended, and every value was taken"
 DATA_EVENTS = ("data", ev.DataReceived, ev.SparkData)
+
+T = TypeVar("T")
 
 
 class AsyncEvent(Protocol):
@@ -91,6 +93,10 @@ class Emitter:
 
     def __init__(self) -> None:
         self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
+
+    def _do(self, function: Callable[[], T]) -> T:
+        """Call a function in the thread of the core, which is this one unless a binding says otherwise."""
+        return function()
 
     def _on(self, event: str | type[ev.Event], listener: Callable[..., Any] | None) -> Callable[..., Any]:
         """Do what `on` says. Each kind of emitter has an `on` of its own, for its types (see `_listeners`)."""

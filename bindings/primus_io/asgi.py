@@ -20,10 +20,10 @@ try:
     from ._asgi.call import Application, Call, Receive, Scope, Send, read_scope
     from ._asgi.exchange import HttpExchange, WebSocketExchange
     from ._asgi.runner import Runner
-except ModuleNotFoundError as error:
-    if error.name != "anyio":
+except ModuleNotFoundError as _error:
+    if _error.name != "anyio":
         raise
-    raise ImportError("primus_io.asgi needs anyio: python -m pip install 'primus-proto[asgi]'") from error
+    raise ImportError("primus_io.asgi needs anyio: python -m pip install 'primus-proto[asgi]'") from _error
 
 from . import _common
 from ._common import *  # noqa: F403

@@ -29,6 +29,7 @@ from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect,
 from ._read_budget import MAX_READ, ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
+from ._session import AsyncEvent
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 __all__ += _common.__all__
@@ -49,7 +50,7 @@ class Receiving(threading.local):
     """What the loop of this thread receives into."""
 
     def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(MAX_READ))
+        self.buffer: memoryview = memoryview(bytearray(MAX_READ))
 
 
 RECEIVING = Receiving()
@@ -64,7 +65,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def __init__(self, driver: Driver, number: int = 0) -> None:
         self.driver = driver
-        self.number = number  # a server's gets one from the core
+        self.number: int = number  # a server's gets one from the core
         self._buffer = RECEIVING.buffer if SHARED_BUFFER else memoryview(bytearray(MAX_READ))
         self._budget = ReadBudget()
         self._reading = True
@@ -130,14 +131,15 @@ class Channel(asyncio.BufferedProtocol):
 class Driver(RunningDriver):
     """Runs one endpoint on the running event loop."""
 
-    event = staticmethod(asyncio.Event)
+    def event(self) -> AsyncEvent:
+        return asyncio.Event()
 
     def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
         super().__init__(endpoint, deliver, target)
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         # uvloop reads on while the buffer comes back full, 32 times, before anyone else has a turn. Over TLS, asyncio
         # does the like: whatever comes from the socket begins one more row of reads, each with a read in every turn.
-        self.reads_ahead = not isinstance(self.loop, asyncio.BaseEventLoop)
+        self.reads_ahead: bool = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 

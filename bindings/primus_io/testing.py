@@ -97,12 +97,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self, network: VirtualNetwork | None = None, *, limit: float = DEFAULT_LIMIT) -> None:
         super().__init__()
         try:
-            self.runtime = VirtualRuntime(network, limit)
+            self.runtime: VirtualRuntime = VirtualRuntime(network, limit)
         except BaseException:
             super().close()
             raise
-        self.network = self.runtime.network
-        self.primus_environment = VirtualEnvironment(self.network)
+        self.network: VirtualNetwork = self.runtime.network
+        self.primus_environment: VirtualEnvironment = VirtualEnvironment(self.network)
         """The clock and the randomness that drivers take."""
         self.failed = False
         """Whether the run has raised. Then anything left open is not reported."""

@@ -9,13 +9,12 @@ Methods that block take a `timeout` in seconds and raise TimeoutError after it. 
 
 from __future__ import annotations
 
-import functools
 import os
 import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
+from typing import Any, ClassVar, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
@@ -38,7 +37,6 @@ from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, NO_MORE, Emitter, Session
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 __all__ += _common.__all__
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -54,16 +52,6 @@ class InWorker:
     async def __call__(self, *args: Any) -> Any:
         if not self.removed:
             return await loop_thread().in_worker(self.function, *args)
-
-
-def on_loop(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """Make a method that has the loop call another one, then pump, and waits for both."""
-
-    @functools.wraps(method)
-    def call(self: Any, /, *args: P.args, **options: P.kwargs) -> T:
-        return self._do(lambda: method(self, *args, **options))  # type: ignore[no-any-return]
-
-    return call
 
 
 class ThreadSafe(Emitter):
@@ -236,12 +224,6 @@ class Client(ThreadSession, ClientBase):
     def id(self, timeout: float | None = None) -> str:
         return loop_thread().wait(self._request_id(), timeout)
 
-    open = on_loop(ClientBase.open)
-    end = on_loop(ClientBase.end)
-    destroy = on_loop(ClientBase.destroy)
-    network_offline = on_loop(ClientBase.network_offline)
-    network_online = on_loop(ClientBase.network_online)
-
 
 @copy_docs(aio.Spark)
 class Spark(SparkListeners["Spark"], ThreadSession, SparkBase):
@@ -254,8 +236,6 @@ class Spark(SparkListeners["Spark"], ThreadSession, SparkBase):
         self._io = server._io
         self.server: Server = server
         """The server that it belongs to."""
-
-    end = on_loop(SparkBase.end)
 
 
 @copy_docs(aio.Server)
@@ -309,7 +289,8 @@ class Server(ThreadSafe, ServerBase[Spark]):
 class Connect(ConnectBase[Client]):
     """An entered `connect` has a client."""
 
-    CLIENT, WAIT_FOR_LISTENERS = Client, True
+    CLIENT: Callable[[pp.Client], Client] = Client
+    WAIT_FOR_LISTENERS: ClassVar[bool] = True
 
     def __enter__(self) -> Client:
         return loop_thread().wait(self._enter())
@@ -325,7 +306,7 @@ Authorize = Callable[[pp.Request], object]
 class Serve(ServeBase[Server, Handler, Authorize]):
     """An entered `serve` has a server."""
 
-    SERVER = Server
+    SERVER: Callable[[pp.ByteServer, Any, Any], Server] = Server
 
     def _check_handler(self, handler: Handler) -> InWorker:
         return InWorker(handler, "the handler")

@@ -25,11 +25,12 @@ from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect,
 from ._read_budget import ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
+from ._session import AsyncEvent
 
 try:
     import trio
-except ImportError as missing:
-    raise ImportError("primus_io.trio needs trio: pip install 'primus-proto[trio]'") from missing
+except ImportError as _missing:
+    raise ImportError("primus_io.trio needs trio: pip install 'primus-proto[trio]'") from _missing
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 __all__ += _common.__all__
@@ -42,8 +43,8 @@ class Channel:
     """One byte stream: a task that reads, and one that writes, until the core closes it."""
 
     def __init__(self, driver: Driver, number: int = 0) -> None:
-        self.number = number
-        self.up = False
+        self.number: int = number
+        self.up: bool = False
         self._driver = driver
         self._stream: trio.abc.Stream
         self._scope = trio.CancelScope()
@@ -138,8 +139,6 @@ class Driver(RunningDriver):
     """Runs one endpoint in a nursery."""
 
     CANCELLED_GRACE = 0.5
-    event = staticmethod(trio.Event)
-    checkpoint = staticmethod(trio.lowlevel.checkpoint)
 
     def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
         super().__init__(endpoint, deliver, target)
@@ -181,6 +180,12 @@ class Driver(RunningDriver):
     async def _in_scope(self, scope: trio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
         with scope:
             await run()
+
+    def event(self) -> AsyncEvent:
+        return trio.Event()
+
+    async def checkpoint(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     def shield(self) -> trio.CancelScope:
         return trio.CancelScope(shield=True)

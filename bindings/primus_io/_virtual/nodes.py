@@ -7,7 +7,7 @@ import contextvars
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from primus_proto.testing import VirtualNetwork
@@ -43,8 +43,8 @@ class LoopNode(Node):
 
     def __init__(self, network: VirtualNetwork, name: str, numbers: Iterator[int], owner: object) -> None:
         super().__init__(network, name)
-        self.endpoint = self
-        self.context = contextvars.copy_context()
+        self.endpoint: Any = self
+        self.context: contextvars.Context = contextvars.copy_context()
         """Protocols are called in the context that asked for the connection."""
         self.streams: dict[int, Stream] = {}
         self._numbers = numbers
@@ -122,6 +122,7 @@ class CallerNode(LoopNode, Caller):
     """A client."""
 
     def __init__(self, network: VirtualNetwork, numbers: Iterator[int], owner: object) -> None:
+        self.ip: str
         name, self.ip = network.addresses.name_client()
         super().__init__(network, name, numbers, owner)
         self._attempts: dict[int, Attempt] = {}

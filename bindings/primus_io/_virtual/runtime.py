@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from primus_proto import ConfigError
@@ -59,7 +59,7 @@ class VirtualRuntime:
             raise RuntimeError("another loop runs this network")
         self.network = network
         network.runner = self
-        self.stream_numbers = itertools.count(1)
+        self.stream_numbers: Iterator[int] = itertools.count(1)
         self._limit = limit
         self._deadline = network.now + limit
         # A node lives as long as its owner, a driver as a rule. Neither this nor the network keeps an unused one.

@@ -49,7 +49,7 @@ class Output:
     verbose: bool = False
     timestamps: bool = False
 
-    needs_drain = False
+    needs_drain: bool = False
     """Whether so much waits to be written that `drain` should be awaited before more is printed."""
     error: OSError | None = field(default=None, init=False)
     """Why stdout cannot be written to, unless its reader has just gone."""
