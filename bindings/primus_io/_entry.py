@@ -32,6 +32,8 @@ C = TypeVar("C", bound=ClientBase)
 V = TypeVar("V", bound=ServerBase[Any])
 H = TypeVar("H")
 A = TypeVar("A")
+
+HANDLER = "the handler"
 K = TypeVar("K", bound=type)
 
 
@@ -213,16 +215,14 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         options: ServerOptions,
     ) -> None:
         self._find_driver = find_driver
-        self._handler = None if handler is None else self._check_handler(handler)
+        self._handler = None if handler is None else self._check(handler, HANDLER)
         self._config = server_config(authorize, options)
-        self._authorize = None if authorize is None else self._check_authorize(authorize)
+        self._authorize = None if authorize is None else self._check(authorize, "authorize=")
         self._address = address
 
-    def _check_handler(self, handler: H) -> Handler:
-        return check_handler(handler)
-
-    def _check_authorize(self, authorize: A) -> Authorize:
-        return authorize  # type: ignore[return-value]
+    def _check(self, function: Any, what: str) -> Any:
+        """Check a function of the user. Returns the function to call, which may be another one."""
+        return check_handler(function) if what == HANDLER else function
 
     async def _begin(self) -> None:
         driver = self._find_driver()

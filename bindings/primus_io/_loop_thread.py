@@ -9,7 +9,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from typing import Any, TypeVar
 
 import primus_proto as pp
@@ -52,8 +52,7 @@ class LoopThread:
     def wait(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and wait for it. Raises TimeoutError after `timeout` seconds.
 
-        An exception that interrupts the wait, such as KeyboardInterrupt, cancels the coroutine. Raises
-        LocalProtocolError in the loop's own thread, where the wait would never end.
+        An exception that interrupts the wait cancels the coroutine. Raises LocalProtocolError in the loop's own thread.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
@@ -64,7 +63,7 @@ class LoopThread:
                 async with asyncio.timeout(timeout):
                     return await coroutine
             except TimeoutError as error:
-                if error.args:  # one that the coroutine raised
+                if error.args or timeout is None:  # the coroutine raised it
                     raise
                 raise TimeoutError(f"not within {timeout:g} seconds") from None
 
@@ -78,10 +77,7 @@ class LoopThread:
             raise
 
     async def in_worker(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a user's function in a worker thread and wait for it. Cancelling the wait leaves the function running.
-
-        There are as many workers as running calls, because a call may wait for another one.
-        """
+        """Call a user's function in a worker thread, of which each running call has its own, and wait for it."""
         done: Future[T] = Future()
         done.set_running_or_notify_cancel()
         context = contextvars.copy_context()
@@ -89,11 +85,13 @@ class LoopThread:
         def call() -> None:
             try:
                 done.set_result(context.run(function, *args))
-            except Exception as error:
-                done.set_exception(error)
-            except BaseException as error:  # as it is, SystemExit would stop the loop, for example
-                failure = pp.PrimusError(f"a function raised {error!r}")
-                failure.__cause__ = error
+            except BaseException as error:
+                failure = error
+                if not isinstance(error, Exception) or isinstance(error, StopIteration | CancelledError):
+                    failure = pp.PrimusError(
+                        f"a function raised {error!r}"
+                    )  # as it is, it would stop the loop or a task
+                    failure.__cause__ = error
                 done.set_exception(failure)
 
         name = getattr(function, "__qualname__", repr(function))

@@ -1,13 +1,13 @@
-"""How much one channel reads at once, so that a peer whose bytes are much work does not hold up everyone else.
+"""How much one channel reads at once, so that one peer cannot hold up all others.
 
-What one read brings is handled in one go. 32 KiB of one large message are next to no work; as 4,500 frames of seven
-bytes they are some hundred milliseconds of it. Nothing tells the two apart before, so what a read took says how much
-the next may bring.
+Everything that one read brings is handled before anything else. 32 KiB of one large message are almost no work; 32 KiB
+of frames of seven bytes are 4,500 messages and some hundred milliseconds of work. The bytes do not show which it is, so
+the work that a read took decides the size of the next one.
 
-The laws kept here: a read that took too long makes the next ones smaller, however it came about. Where it had many
-messages in it, trust comes back with time and not with bytes, for those cost a peer nothing. Where it had not, one
-message was the work and reading less of it would spare nobody anything: then it comes back at once, lest large messages
-be read in morsels. And where no time passes while there is work, as on a virtual clock, nothing ever changes.
+The laws kept here: a read that took too long makes the next ones smaller. If it had many messages, the size grows again
+with time and not with bytes, because bytes cost a peer nothing. If it had few, one message was the work and smaller
+reads would not help anyone, so the size grows again at once. Where work takes no time, as on a virtual clock, the size
+only grows.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ __all__ = ["MAX_READ", "MIN_READ", "SLOW_READ", "ReadBudget"]
 MAX_READ = 32 * 1024
 MIN_READ = 512
 FIRST_READ = 4 * 1024
-"""Bytes. A new channel begins small, and has the most after a few reads that were quick."""
+"""Bytes. A new channel starts small and reaches MAX_READ after a few quick reads."""
 
 SLOW_READ = 0.004
-"""Seconds of work from which on a read was too large."""
+"""Seconds of work above which a read was too large."""
 
 MANY_EVENTS = 8
-"""Events from which on it was their number that took long."""
+"""Number of events from which on a slow read counts as many messages."""
 
 MAX_SHRINK = 8
-"""A read makes the next one smaller by no more than this: it may have been a collection of garbage that took long."""
+"""A slow read divides the size by at most this, because the time may have gone into garbage collection."""
 
 REGROW_DELAY = 1.0
-"""Seconds between two doublings for a channel that has once been much work."""
+"""Seconds between two doublings for a channel that has sent many messages in a slow read."""
 
 
 class ReadBudget:
-    """The size of a channel's next read, in `size`."""
+    """The size of a channel's next read is `size`."""
 
     __slots__ = ("_grow_at", "_regrow_delay", "size")
 
@@ -45,7 +45,7 @@ class ReadBudget:
         self._grow_at = -math.inf
 
     def record(self, received: int, seconds: float, events: int, *, now: float) -> None:
-        """What was received took so many seconds of work, and brought so many events."""
+        """Adapt the size: handling the received bytes took so many seconds of work and brought so many events."""
         if seconds > SLOW_READ:
             self.size = max(MIN_READ, self.size // MAX_SHRINK, int(self.size * SLOW_READ / seconds))
             if events >= MANY_EVENTS:

@@ -1,8 +1,8 @@
-"""What the drivers of libraries with tasks have in common: what runs, what is open, and how all of it comes to an end.
+"""What the drivers share: the tasks that run, the channels that are open, and how they all end.
 
-The laws kept here: of two tasks of ours that both wait for all the others neither waits for the other, for that would
-be for ever; each is cancelled at most once, so that it can clean up; nothing is left when `close` has returned; and all
-of it happens in the order in which things began, so that a run in virtual time repeats.
+The laws kept here: tasks that wait for all other tasks do not wait for each other, because that would never end. A task
+is cancelled at most once, so that it can clean up. Nothing is left when `close` has returned. All of this happens in
+the order in which things started, so that a run in virtual time repeats.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ._driver import ConnectTarget, Deliver, Driver, Endpoint
 __all__ = ["CURRENT_TASK", "BackgroundTask", "RunningDriver"]
 
 CALLS_PER_TURN = 256
-"""Calls that need not wait, after which others are let run where the library does not ask for that."""
+"""Calls that return without waiting, after which other tasks get a turn."""
 
 CURRENT_TASK: ContextVar[BackgroundTask | None] = ContextVar("primus_io_job", default=None)
 
@@ -32,12 +32,12 @@ class BackgroundTask:
     def __init__(self, driver: RunningDriver, coroutine: Coroutine[Any, Any, None]) -> None:
         self._driver = driver
         self._coroutine = coroutine
-        self.cancel: Callable[[], object] | None = None  # None: done already
+        self.cancel: Callable[[], object] | None = None  # None once it is done
         self.name: str = getattr(coroutine, "__qualname__", repr(coroutine))
-        """What a debugger should show."""
+        """The name of the task, for debuggers."""
 
     async def run(self) -> None:
-        """To be run in a task of its own."""
+        """Run the coroutine, in a task of its own."""
         CURRENT_TASK.set(self)
         try:
             await self._coroutine
@@ -50,15 +50,15 @@ class RunningDriver(Driver):
     """Runs one endpoint by tasks; the `IO` of the objects users hold."""
 
     CANCELLED_GRACE: ClassVar[float] = 0.0
-    """Seconds that the sockets have to close where whoever waits for that has been cancelled, and remains so."""
+    """Seconds in which the sockets may still close after the task that waits for that was cancelled."""
     open: set[Any]
-    """The channels whose socket is not closed yet."""
+    """The channels whose sockets are not closed yet."""
 
     def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
         super().__init__(endpoint, deliver, target)
         self.open = set()
         self.opening: dict[int, Callable[[], object]] = {}
-        """How to stop opening each channel that is not there yet."""
+        """By channel that is being opened: a function that stops that."""
         self.tasks: dict[BackgroundTask, None] = {}
         self._closing_tasks: list[BackgroundTask | None] = []
         self._closed = False
@@ -67,14 +67,14 @@ class RunningDriver(Driver):
 
     @abstractmethod
     def spawn(self, task: BackgroundTask) -> None:
-        """Have `task.run()` run in a task, and say how it is cancelled."""
+        """Start a task that runs `task.run()`, and set `task.cancel`."""
 
     async def let_tasks_start(self) -> None:
-        """Let what was spawned just now begin."""
+        """Let the tasks start that were spawned just now."""
         await self.checkpoint()
 
     def should_yield(self) -> bool:
-        """Whether it is time to let others run; to be asked by each call that may wait."""
+        """Whether other tasks should get a turn now. Called by every method that may wait."""
         self._calls_left -= 1
         if self._calls_left:
             return False
@@ -82,11 +82,11 @@ class RunningDriver(Driver):
         return True
 
     def shield(self) -> AbstractContextManager[object]:
-        """Where the library would go on cancelling whoever cleans up: not in here."""
+        """Protect a clean-up from cancellation, in libraries that cancel again and again."""
         return contextlib.nullcontext()
 
     def wake_waiters(self) -> None:
-        """Something has ended: whoever waits for that looks again."""
+        """Something has ended: wake the tasks that wait for that."""
         self._change.set()
         self._change = self.event()
 

@@ -24,7 +24,6 @@ PAUSE_ABOVE = 256 * 1024
 RESUME_BELOW = PAUSE_ABOVE // 2
 MESSAGE_OVERHEAD = 64  # added to the bytes of a waiting message, so that empty ones count too
 
-NO_MORE = "the session has ended, and every value was taken"
 DATA_EVENTS = ("data", ev.DataReceived, ev.SparkData)
 
 T = TypeVar("T")
@@ -228,6 +227,12 @@ class Session(Emitter):
         self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
         return event
 
+    async def _receive(self) -> Any:
+        event = await self._take()
+        if event is None:
+            raise pp.ConnectionLost("the session has ended, and every value was taken")
+        return event.data
+
     def _listener_added(self, event: str | type[ev.Event]) -> None:
         """Give the first `data` listener the messages that nobody has taken, soon."""
         if event in DATA_EVENTS and self._inbox and not self._iterating:
@@ -361,10 +366,7 @@ class AsyncSession(Session):
 
     async def receive(self) -> Any:
         """Wait for the next value. Raises ConnectionLost once there will be no more."""
-        event = await self._take()
-        if event is None:
-            raise pp.ConnectionLost(NO_MORE)
-        return event.data
+        return await self._receive()
 
     def __aiter__(self) -> AsyncIterator[Any]:
         self._iterating = True

@@ -1,6 +1,6 @@
-"""Primus under anyio: `connect`, `serve`, `fetch_spec` on whichever loop is running, asyncio's or trio's.
+"""Primus on anyio: `connect`, `serve` and `fetch_spec` on the loop that is running, asyncio or trio.
 
-Nothing is done here but to choose the binding of the loop that runs. What users hold is the same in both.
+This module only chooses the binding of that loop. Users get the same classes from both.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ += _common.__all__
 
 
 def running() -> type[Driver]:
-    """The driver for the loop that runs."""
+    """The driver for the running loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        from .trio import Driver as TrioDriver  # only here: asyncio's users need no trio
+        from .trio import Driver as TrioDriver  # imported here, because users of asyncio may not have trio
 
         return TrioDriver
     from .asyncio import Driver as AsyncioDriver

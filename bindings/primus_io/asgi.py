@@ -1,7 +1,7 @@
-"""Primus in an ASGI application: `Primus`, by itself, beside the routes of a framework, or mounted in one.
+"""Primus as an ASGI application: `Primus`, alone, beside the routes of a framework, or mounted in one.
 
-There is no protocol here, and no socket: HTTP and WebSockets are the host's. Runs on asyncio and on trio, whichever the
-host uses. The law kept here: what is started belongs to the lifespan, or to the call, that it was started in.
+The host handles sockets, HTTP and WebSockets. Runs on asyncio and trio, as the host does. The law kept here: a task
+belongs to the lifespan or to the call in which it was started.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ __all__ = ["Primus", "Spark"]
 __all__ += _common.__all__
 
 NOT_RUNNING = (
-    "this Primus is not running: give its lifespan to the application that it is part of, as in "
-    "Starlette(lifespan=primus.lifespan), or have that application run inside 'async with primus'"
+    "this Primus is not running: pass its lifespan to the application around it, as in "
+    "Starlette(lifespan=primus.lifespan), or run that application inside 'async with primus'"
 )
 
 
@@ -87,7 +87,9 @@ class Primus(Server):
         **options: Unpack[ServerOptions],
     ) -> None:
         for name in {"host", "port", "ssl", "unix"} & options.keys():
-            raise pp.ConfigError(f"{name}= is for what serves this application, as in uvicorn.run(app, port=8080)")
+            raise pp.ConfigError(
+                f"{name}= belongs to the server of this application, as in uvicorn.run(app, port=8080)"
+            )
         self._config = server_config(authorize, options)
         self._app = app
         self._running = False
@@ -100,7 +102,7 @@ class Primus(Server):
         self._reset(self._endpoint_at(Runner.environment().wall_offset))
         self._runner = await Runner.begin(self._endpoint, self._deliver, ConnectTarget())
         self._running = True
-        self._runner.schedule()  # not at once: `initialised` should find the listeners of whoever enters
+        self._runner.schedule()  # not now, so that the user can first listen to `initialised`
         return self
 
     async def __aexit__(
@@ -114,12 +116,12 @@ class Primus(Server):
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """The lifespan, in the form in which frameworks take one: ``Starlette(lifespan=primus.lifespan)``."""
+        """The lifespan, for frameworks that take one: ``Starlette(lifespan=primus.lifespan)``."""
         async with self:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application. Raises LocalProtocolError while it is not running."""
+        """The ASGI application. Raises LocalProtocolError while the server is not running."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
@@ -139,20 +141,20 @@ class Primus(Server):
         await runner.run_call(call)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run inside the lifespan of `app`, so that what it provides is there before the first and after the last."""
-        said: list[str] = []
-        heard: list[str] = []
+        """Run inside the lifespan of `app`, so that its resources outlive the sessions."""
+        sent: list[str] = []
+        received: list[str] = []
 
         async def send_from_app(message: Any) -> None:
-            said.append(message["type"])
-            if said[-1] == "lifespan.startup.complete":
+            sent.append(message["type"])
+            if sent[-1] == "lifespan.startup.complete":
                 await self.__aenter__()
             await send(message)
 
         async def receive_for_app() -> Any:
             try:
                 message = await receive()
-                heard.append(message["type"])
+                received.append(message["type"])
                 return message
             finally:
                 if self._running:
@@ -163,13 +165,13 @@ class Primus(Server):
                 try:
                     await self._app(scope, receive_for_app, send_from_app)
                 except Exception:
-                    if said:
+                    if sent:
                         raise
-            if not said:  # there is no application, or it knows no lifespan
-                if not heard:
+            if not sent:  # no application, or one without a lifespan
+                if not received:
                     await receive_for_app()
                 await send_from_app({"type": "lifespan.startup.complete"})
-            if self._running:  # it knows only the beginning
+            if self._running:  # the application handles only the startup
                 await receive_for_app()
                 await send_from_app({"type": "lifespan.shutdown.complete"})
         finally:

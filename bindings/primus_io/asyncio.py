@@ -1,7 +1,7 @@
-"""Primus on asyncio: `connect`, `serve`, `fetch_spec`. Works on any event loop, uvloop included.
+"""Primus on asyncio: `connect`, `serve` and `fetch_spec`. Works on any event loop, including uvloop.
 
-There is no protocol here. A `Driver` feeds an endpoint of `primus_proto` what its sockets and its one timer say, and
-does what the endpoint commands.
+This module has no rules of the protocol. A `Driver` gives an endpoint of `primus_proto` what arrives on its sockets,
+and runs the commands of the endpoint.
 """
 
 from __future__ import annotations
@@ -34,20 +34,19 @@ from ._session import AsyncEvent
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 __all__ += _common.__all__
 
-# A selector loop fills the buffer and hands it over in one go, so one buffer serves every connection of a loop, which
-# is the only one that runs in its thread. Windows' proactor loop reads in the background, into a buffer that must then
-# be the connection's own.
+# A selector loop fills the buffer and hands it over in one step, so all connections of a thread can share one buffer.
+# The proactor loop of Windows reads in the background, so there each connection needs a buffer of its own.
 SHARED_BUFFER = sys.platform != "win32"
-# Seconds of work from which on a read that filled the buffer is the only one of its turn. Less is let pass for the sake
-# of large messages.
+# A read that filled the buffer and took more seconds of work than this is the only one of its turn. Faster reads may go
+# on, which speeds up large messages.
 QUICK = 0.0005
 
-# uvloop rounds timers to whole milliseconds; one that ran early would have to be set again, and that many times over.
+# uvloop rounds timers to whole milliseconds. A timer that fires early would have to be set again, many times.
 ROUNDING = 0.0005
 
 
 class Receiving(threading.local):
-    """What the loop of this thread receives into."""
+    """The receive buffer of this thread."""
 
     def __init__(self) -> None:
         self.buffer: memoryview = memoryview(bytearray(MAX_READ))
@@ -137,8 +136,8 @@ class Driver(RunningDriver):
     def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
         super().__init__(endpoint, deliver, target)
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        # uvloop reads on while the buffer comes back full, 32 times, before anyone else has a turn. Over TLS, asyncio
-        # does the like: whatever comes from the socket begins one more row of reads, each with a read in every turn.
+        # uvloop reads up to 32 times in a row while the buffer comes back full. asyncio does something similar with
+        # TLS: data from the socket starts another series of reads, one in each turn.
         self.reads_ahead: bool = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -161,12 +160,12 @@ class Driver(RunningDriver):
         await asyncio.sleep(0)
 
     async def checkpoint(self) -> None:
-        """asyncio asks for none, but whoever goes through what waits for it would let nobody else run."""
+        """asyncio needs none, but a loop over values that have all arrived would never let another task run."""
         if self.should_yield():
             await asyncio.sleep(0)
 
     async def release(self) -> None:
-        """Nothing outlives `close` here."""
+        """Do nothing: `close` leaves nothing behind."""
 
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
         with contextlib.suppress(TimeoutError):
@@ -183,7 +182,7 @@ class Driver(RunningDriver):
         )
         try:
             await listener.start_serving()
-        except BaseException:  # cancelled: asked to begin at once, asyncio would go on listening for ever
+        except BaseException:  # cancelled here; with start_serving=True asyncio would listen forever
             listener.close()
             raise
 
@@ -210,7 +209,7 @@ class Driver(RunningDriver):
     def _open(self, command: cmd.OpenChannel) -> None:
         task = self.loop.create_task(self._connect(command))
         self.opening[command.channel] = task.cancel
-        # Cancelled before it began, or an eager task over before it is noted here, it cannot say so itself.
+        # A task that was cancelled before it started cannot do this itself, nor can an eager task that is done already.
         task.add_done_callback(lambda _: self._opened(command.channel))
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
@@ -223,12 +222,13 @@ class Driver(RunningDriver):
                 host = command.host if tls else None
                 await self.loop.create_unix_connection(lambda: channel, unix, server_hostname=host, **options)
             else:
-                # Without happy_eyeballs_delay: uvloop has no such option, and asyncio's leaks sockets when cancelled.
+                # Without happy_eyeballs_delay: uvloop has no such option, and with it asyncio leaks sockets when
+                # cancelled.
                 await self.loop.create_connection(lambda: channel, command.host, command.port, **options)
         except (OSError, ValueError, NotImplementedError) as failure:  # the last: a loop without Unix sockets
             error = connect_failure(command, unix, failure)
         except asyncio.CancelledError:
-            if channel in self.open:  # connected even so; uvloop closes that without a word to the channel
+            if channel in self.open:  # connected all the same; uvloop closes it without calling the channel
                 channel.transport.abort()
                 channel.connection_lost(None)
             raise

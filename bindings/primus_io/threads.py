@@ -1,10 +1,8 @@
 """Primus without an event loop of your own: `connect`, `serve` and `fetch_spec` block.
 
-The objects are those of `primus_io.asyncio` with methods that block. One background thread runs their loop, and they
-and the core change in that thread only: a call is handed to it and waited for. An exception in the user's thread, such
-as KeyboardInterrupt, therefore interrupts a wait and nothing else.
-
 Methods that block take a `timeout` in seconds and raise TimeoutError after it. Any number of threads may use an object.
+One background thread runs the loop of `primus_io.asyncio`. Objects and core change in that thread only: a call is
+handed to it and waited for. So an exception in the user's thread, such as KeyboardInterrupt, only interrupts a wait.
 """
 
 from __future__ import annotations
@@ -26,13 +24,12 @@ from . import _common
 from . import asyncio as aio
 from ._client import ClientBase
 from ._common import *  # noqa: F403
-from ._docs import copy_docs
 from ._entry import ConnectBase, ServeBase, check_plain
 from ._functions import ConnectFunction, ServeFunction, make_connect, make_serve
 from ._listeners import SparkListeners
 from ._loop_thread import loop_thread
 from ._server import ServerBase, SparkBase, check_exclude
-from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, NO_MORE, Emitter, Session
+from ._session import DATA_EVENTS, Emitter, Session
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 __all__ += _common.__all__
@@ -58,13 +55,7 @@ class ThreadSafe(Emitter):
     """Calls from other threads, handed to the loop."""
 
     def _do(self, function: Callable[[], T]) -> T:
-        def call() -> T:
-            try:
-                return function()
-            finally:
-                self._io.pump()
-
-        return loop_thread().do(call)
+        return loop_thread().do(function)
 
     def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         listen, call = super()._listen, InWorker(listener, "a listener")
@@ -82,7 +73,6 @@ class ThreadSafe(Emitter):
         self._do(remove)
 
 
-@copy_docs(aio.Client)
 class ThreadSession(ThreadSafe, Session):
     """What a client and a spark share.
 
@@ -92,10 +82,9 @@ class ThreadSession(ThreadSafe, Session):
 
     _turns = 0  # queued turns of messages in the inbox
 
-    def __init__(self, core: pp.Client | pp.Spark, parser: pp.Parser, limit: int) -> None:
+    def __init__(self, core: pp.Client | pp.Spark) -> None:
         super().__init__(core)
-        self._parser = parser
-        self._limit = limit
+        self._limit = core.limits.queue if isinstance(core, pp.Client) else core.server.limits.backlog
         self._handing_over = threading.RLock()  # reentrant, because a signal handler may write
         self._received: deque[Any] = deque()
 
@@ -108,7 +97,7 @@ class ThreadSession(ThreadSafe, Session):
         # without a connection, or with half of what may be buffered.
         if self._is_over:
             return False
-        message = encode(self._parser, data)
+        message = encode(self._core.parser, data)
         taken: list[bool] = []
         with self._handing_over:  # counted and posted in one step, so that the order is the same
             is_certain = self._core.ready_state is pp.ReadyState.OPEN and self.buffered < self._limit // 2
@@ -145,15 +134,10 @@ class ThreadSession(ThreadSafe, Session):
                 loop_thread().wait(self._receive_all(), timeout)
 
     async def _receive_all(self) -> None:
-        """Wait for a message. Take it and all others that have arrived, so that an interrupted wait loses nothing."""
-        event = await self._take()
-        if event is None:
-            raise pp.ConnectionLost(NO_MORE)
-        self._received.append(event.data)
+        """Wait for a value. Take it and all others that have arrived, so that an interrupted wait loses nothing."""
+        self._received.append(await self._receive())
         while self._inbox:
-            event = self._inbox.popleft()
-            self._received.append(event.data)
-            self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
+            self._received.append(await self._receive())
 
     def __iter__(self) -> Iterator[Any]:
         self._do(lambda: setattr(self, "_iterating", True))
@@ -214,31 +198,25 @@ class ThreadSession(ThreadSafe, Session):
             self._listener_queue.rotate(len(self._listener_queue) - behind)
 
 
-@copy_docs(aio.Client)
 class Client(ThreadSession, ClientBase):
     """A client, as `connect` gives it."""
-
-    def __init__(self, core: pp.Client) -> None:
-        super().__init__(core, core.parser, core.limits.queue)
 
     def id(self, timeout: float | None = None) -> str:
         return loop_thread().wait(self._request_id(), timeout)
 
 
-@copy_docs(aio.Spark)
 class Spark(SparkListeners["Spark"], ThreadSession, SparkBase):
     """A spark, as a handler or a `connection` listener gets it."""
 
     _unannounced: ev.SparkConnected | None = None  # its `connection` event, while that had no listener
 
     def __init__(self, core: pp.Spark, server: Server) -> None:
-        super().__init__(core, core.server.parser, core.server.limits.backlog)
+        super().__init__(core)
         self._io = server._io
         self.server: Server = server
         """The server that it belongs to."""
 
 
-@copy_docs(aio.Server)
 class Server(ThreadSafe, ServerBase[Spark]):
     """A server, as `serve` gives it."""
 
@@ -308,11 +286,8 @@ class Serve(ServeBase[Server, Handler, Authorize]):
 
     SERVER: Callable[[pp.ByteServer, Any, Any], Server] = Server
 
-    def _check_handler(self, handler: Handler) -> InWorker:
-        return InWorker(handler, "the handler")
-
-    def _check_authorize(self, authorize: Authorize) -> InWorker:
-        return InWorker(authorize, "authorize=")
+    def _check(self, function: Any, what: str) -> InWorker:
+        return InWorker(function, what)
 
     def __enter__(self) -> Server:
         return loop_thread().wait(self._enter())
@@ -336,3 +311,7 @@ def fetch_spec(
 
 
 fetch_spec.__doc__ = aio.fetch_spec.__doc__
+for _class, _original in ((ThreadSession, aio.Client), (Client, aio.Client), (Server, aio.Server)):
+    for _name, _member in vars(_class).items():
+        if not _name.startswith("_") and _member.__doc__ is None:
+            _member.__doc__ = getattr(_original, _name).__doc__

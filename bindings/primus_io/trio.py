@@ -1,7 +1,7 @@
-"""Primus on trio: `connect`, `serve`, `fetch_spec`. A nursery owns everything; leaving it leaves nothing behind.
+"""Primus on trio: `connect`, `serve` and `fetch_spec`. A nursery owns everything, so leaving it leaves nothing behind.
 
-What a block runs is shielded from its surroundings, and ends when the block is left, which a cancellation makes happen:
-so whoever is cancelled still says goodbye, if that takes no time to speak of.
+The tasks of a block are shielded from cancellation around it, and end when the block is left. So a block that is
+cancelled still sends its close frames, within half a second.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Opening = trio.abc.Stream | Awaitable[trio.abc.Stream]
 
 
 class Channel:
-    """One byte stream: a task that reads, and one that writes, until the core closes it."""
+    """One byte stream: a task that reads and a task that writes, until the core closes it."""
 
     def __init__(self, driver: Driver, number: int = 0) -> None:
         self.number: int = number
@@ -57,7 +57,7 @@ class Channel:
         driver.open.add(self)
 
     async def run(self, opening: Opening, failed: Callable[[Exception], None], peer: object = None) -> None:
-        """Carry bytes until the channel is closed; `failed` is told why there were none to carry."""
+        """Open the stream and carry bytes until the channel is closed. Calls `failed` if it cannot be opened."""
         driver = self._driver
         try:
             with self._scope:
@@ -208,7 +208,7 @@ class Driver(RunningDriver):
         async def accept(stream: trio.SocketStream) -> None:
             if scope.cancel_called:
                 return await trio.aclose_forcefully(stream)
-            with contextlib.suppress(OSError):  # gone already
+            with contextlib.suppress(OSError):  # closed already
                 peer = stream.socket.getpeername()
                 secure = address.tls and trio.SSLStream(stream, address.tls, server_side=True)
                 await Channel(self).run(secure or stream, lambda failure: None, peer)
@@ -216,7 +216,7 @@ class Driver(RunningDriver):
         def stop() -> None:
             scope.cancel()
             for channel in self.open:
-                if not channel.up:  # amid the TLS handshake
+                if not channel.up:  # in the TLS handshake
                     channel.close(True)
 
         accept_all = partial(trio.serve_listeners, accept, listeners, handler_nursery=self._inner)

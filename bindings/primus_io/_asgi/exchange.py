@@ -1,7 +1,7 @@
 """A call as the core sees it: an exchange, and the WebSocket that it may become.
 
-The law kept here: an exchange is answered once, and its peer's leaving is told once; what the host cannot say in ASGI
-is left out, never made up.
+The law kept here: an exchange is answered once, and the loss of its peer is reported once. What ASGI cannot express is
+left out.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ __all__ = ["HttpExchange", "WebSocketExchange"]
 
 HeaderPairs = Iterable[tuple[str, str]]
 
-# What HTTP/2 and later have no place for (RFC 9113, 8.2.2).
+# Fields that HTTP/2 and later do not allow (RFC 9113, 8.2.2).
 HOP_BY_HOP = ("connection", "upgrade")
-HIGH = 64 * 1024  # bytes that the host has not taken above which the core keeps the rest
-# Codes of closes that say what the peer did wrong, whichever end said so first.
+HIGH = 64 * 1024  # if the host has not taken more bytes than this, the core keeps the rest
+# Close codes for violations of the protocol by the peer, whichever end closed.
 VIOLATIONS = {1002: "protocol error", 1003: "data it cannot take", 1007: "not UTF-8", 1009: "message too large"}
 
 
 class Exchange(Call):
     """One call, and the right to answer it (the `Exchange` of the transports)."""
 
-    _response_type = "http.response"  # how the message of an answer begin; empty where the host has none
-    _hop_by_hop = True  # whether an answer may say what becomes of the connection
+    _response_type = (
+        "http.response"  # how the types of the messages of an answer begin; empty if the host supports none
+    )
+    _hop_by_hop = True  # whether an answer may have Connection and Upgrade fields
 
     def __init__(self, host: CallHost, request: Request, receive: Receive, send: Send) -> None:
         super().__init__(host, receive, send)
@@ -79,7 +81,7 @@ class Exchange(Call):
         self._has_body = self.request.method != "HEAD" and status not in (204, 304)
         self._disarm()
         if not self._response_type:
-            self._queue({"type": "websocket.close"})  # which is a 403 before the WebSocket is accepted
+            self._queue({"type": "websocket.close"})  # before the WebSocket is accepted, this is a 403
             self.open = False
             self._finish()
             return False
@@ -116,7 +118,7 @@ class HttpExchange(Exchange):
     def __init__(self, host: CallHost, request: Request, receive: Receive, send: Send) -> None:
         super().__init__(host, request, receive, send)
         self._hop_by_hop = request.http_version.startswith("1")
-        # To receive is to ask for the body, which a peer may want to be asked for (RFC 9110, 10.1.1).
+        # Calling `receive` asks for the body, and the peer may be waiting for a 100 (RFC 9110, 10.1.1).
         self._receiving = "100-continue" not in request.headers.tokens("expect")
         self._body = bytearray()
         self._whole = False
@@ -144,7 +146,7 @@ class HttpExchange(Exchange):
         *,
         now: float,
     ) -> None:
-        """No: a host that knows WebSockets would not have taken it for a plain request."""
+        """Refuse: a host that supports WebSockets would not have sent this as an HTTP request."""
         answer = check_handshake(self.request) or text_response(
             501, "Not Implemented: the server that hosts this application has no WebSockets"
         )
@@ -157,7 +159,7 @@ class HttpExchange(Exchange):
         if message["type"] == "http.disconnect":
             self._lost("", now)
             self.stop()
-        elif self.open:  # else it is the rest of a body that nobody wants
+        elif self.open:  # otherwise it is the rest of an unwanted body
             self._body += message.get("body", b"")
             self._whole = not message.get("more_body", False)
             self._check(now)
@@ -165,7 +167,7 @@ class HttpExchange(Exchange):
     def _check(self, now: float) -> None:
         handler = self._handler
         if handler is None:
-            self._set_receiving(self._whole)  # a first part has come before anybody asked for it: no second one
+            self._set_receiving(self._whole)  # stop after one unrequested part of a body
         elif len(self._body) > self._limit:
             self._too_large(self._limit, now)
         elif self._whole:
@@ -191,7 +193,7 @@ class HttpExchange(Exchange):
 
 
 class WebSocketExchange(Exchange):
-    """A call for a WebSocket: a request that may be answered, until it is accepted."""
+    """A call for a WebSocket. Until it is accepted, it is a request that may be answered."""
 
     _hop_by_hop = False
 
@@ -224,7 +226,7 @@ class WebSocketExchange(Exchange):
         return self._carrier
 
     def _begin(self, now: float) -> None:
-        """The host first says ``websocket.connect``."""
+        """Do nothing: the host first sends ``websocket.connect``."""
 
     def _receive_message(self, message: ASGIMessage, now: float) -> None:
         kind = message["type"]
@@ -260,8 +262,8 @@ class WebSocket:
         self.subprotocol = subprotocol
         self._call = call
         self._limit = limit
-        self._open = True  # we have not closed it
-        self._close_reported = False  # the owner knows that it is closed
+        self._open = True  # not closed by this end
+        self._close_reported = False  # the owner was told
 
     @property
     def buffered(self) -> int:
@@ -278,7 +280,7 @@ class WebSocket:
             self._call._queue({"type": "websocket.send", kind: payload}, message.size)
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
-        """Pings are the host's own affair: ASGI has no message for them."""
+        """Do nothing: ASGI has no pings, the host sends its own."""
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
         if self._open:
@@ -297,12 +299,12 @@ class WebSocket:
         self._call._set_receiving(True)
 
     def report_drained(self) -> None:
-        """Nothing to do: it always reports that."""
+        """Do nothing: it always reports that."""
 
-    # --- the call's side ---
+    # --- for the call ---
 
     def received(self, data: str | bytes, now: float) -> None:
-        """A message came, which the host may have let grow larger than the limit here."""
+        """Handle a message. The host may have let it grow larger than the limit here."""
         if self._close_reported:
             return
         if len(data) <= self._limit:
@@ -318,10 +320,10 @@ class WebSocket:
         self._report_close(1009, reason, pp.RemoteProtocolError(f"WebSocket: {reason}"), now)
 
     def ended(self, message: ASGIMessage, now: float) -> None:
-        """The host said that it is over, and why."""
+        """Handle the host's ``websocket.disconnect``."""
         code, reason = message.get("code", 1005), message.get("reason") or ""
         error: pp.PrimusError | None = None
-        if code == 1006 or (code == 1005 and "reason" not in message):  # uvicorn's way to say 1006
+        if code == 1006 or (code == 1005 and "reason" not in message):  # uvicorn's form of 1006
             self.lost("the connection was closed without a closing handshake", now)
             return
         if code == 1012:
@@ -331,7 +333,7 @@ class WebSocket:
         self._report_close(code, reason, error, now)
 
     def lost(self, why: str, now: float) -> None:
-        """It is over without a close."""
+        """Handle a loss without a close frame."""
         self._open = False
         self._report_close(1006, "", pp.ConnectionLost(why), now)
 

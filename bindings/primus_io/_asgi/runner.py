@@ -1,6 +1,6 @@
-"""What runs a Primus server that has calls instead of sockets, on asyncio or trio.
+"""Runs a Primus server that has ASGI calls instead of sockets, on asyncio or trio.
 
-The law kept here: what is started belongs to the task group that the lifespan holds, and nothing outlives it.
+The law kept here: every task belongs to the task group of the lifespan, and ends with it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .call import Call
 __all__ = ["Runner"]
 
 
-# Seconds for calls to end that have been cancelled. A host may not let its `send` be cancelled, as hypercorn on trio;
-# then the call is the host's to end, and nobody here waits for it any longer.
+# Seconds that cancelled calls have to end. A host may protect its `send` from cancellation, as hypercorn does on trio.
+# Then the host has to end the call, and this no longer waits for it.
 STOP_GRACE = 1.0
 
 
 class Runner(RunningDriver):
-    """Runs a server whose channels are calls of the host's; the `IO` of the objects users hold."""
+    """Runs a server whose channels are calls of the host."""
 
     endpoint: pp.ByteServer
     open: set[Call]
@@ -68,7 +68,7 @@ class Runner(RunningDriver):
             self._pump_wanted.set()
 
     async def checkpoint(self) -> None:
-        if not self._on_asyncio or self.should_yield():  # which asks for none
+        if not self._on_asyncio or self.should_yield():  # asyncio needs no checkpoint each time
             await anyio.lowlevel.checkpoint()
 
     async def let_tasks_start(self) -> None:
@@ -86,7 +86,7 @@ class Runner(RunningDriver):
         await self._group.__aexit__(None, None, None)
 
     async def run_call(self, call: Call) -> None:
-        """Serve one call of the application."""
+        """Run one call of the application."""
         self.open.add(call)
         try:
             await call.run()
@@ -111,11 +111,11 @@ class Runner(RunningDriver):
 
     async def _run_task(self, task: BackgroundTask, scope: anyio.CancelScope) -> None:
         if self._on_asyncio:
-            # Cancelled once, as its tasks expect it: a scope would go on cancelling what cleans up.
+            # Cancelled once, as asyncio does it. A scope would cancel again and again, even the clean-up.
             current = asyncio.current_task()
             assert current is not None
             task.cancel = current.cancel
-            with contextlib.suppress(asyncio.CancelledError):  # or one of its own: it ends, and nothing else must
+            with contextlib.suppress(asyncio.CancelledError):  # ends this task only
                 await task.run()
         else:
             with scope:
@@ -127,8 +127,8 @@ class Runner(RunningDriver):
                 await self._pump_wanted.wait()
             self._pump_wanted = anyio.Event()
             if self._timer_scope.cancelled_caught:
-                self._due = math.inf  # a timer that has fired is off
-                # Where all of us stood still, what came meanwhile first: a ping that lies there is not a missed one.
+                self._due = math.inf  # a timer fires once
+                # If the process was suspended, first handle what arrived: a waiting ping was not missed.
                 await anyio.lowlevel.checkpoint()
                 self.timeout()
             else:
@@ -138,7 +138,7 @@ class Runner(RunningDriver):
         self._due = self._timer_scope.deadline = math.inf if due is None else due
 
     async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> NoReturn:
-        raise AssertionError("it is the host that listens")
+        raise AssertionError("the host listens")
 
     def _open(self, command: cmd.OpenChannel) -> Any:
         raise AssertionError("a server opens no channels")

@@ -47,19 +47,19 @@ class Stream(asyncio.Transport):
         return f"<Stream of {self._node.name} with {self.get_extra_info('peername')}>"
 
     def soon(self, call: Callable[..., object], *args: Any) -> None:
-        """Call something in the next turn of the loop, in the context that asked for the connection."""
+        """Call a function in the next turn of the loop, in the context of the node."""
         self._loop.call_soon(call, *args, context=self._node.context)
 
-    # --- what the network says ---
+    # --- for the network ---
 
     def arrived(self, data: bytes) -> None:
-        """Bytes."""
+        """Take bytes from the network."""
         if not self._closing:
             self._incoming.append(memoryview(data))
             self._go_on_reading()
 
     def ended(self, broken: bool) -> None:
-        """The other end closed, or the connection broke. A protocol that neither reads nor writes does not notice."""
+        """The other end closed, or the connection broke. A protocol that neither reads nor writes notices nothing."""
         error = system_error(errno.ECONNRESET) if broken else None
         if self._closing or (error and self._outgoing):
             self._finish(error)
@@ -69,7 +69,7 @@ class Stream(asyncio.Transport):
             self._go_on_reading()
 
     def writable(self) -> None:
-        """The network takes more."""
+        """The network has room for more."""
         self._flush()
         if self._stopped and len(self._outgoing) <= self._low:
             self._stopped = False
@@ -144,7 +144,7 @@ class Stream(asyncio.Transport):
 
     def _flush(self) -> None:
         link = self._node.links.get(self._number)
-        if link is None and self._outgoing:  # the other end has gone
+        if link is None and self._outgoing:  # the other end is gone
             self._outgoing.clear()
             if self._error is not None:
                 self._finish(self._error)
@@ -216,7 +216,7 @@ class StreamServer(asyncio.AbstractServer):
         self.sockets = (self,)
 
     def getsockname(self) -> tuple[str, int]:
-        """The address, as a socket tells it."""
+        """The address."""
         return self._node.address
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
@@ -229,7 +229,7 @@ class StreamServer(asyncio.AbstractServer):
         self._node.listening = False
 
     async def start_serving(self) -> None:
-        """Nothing to do: it serves already."""
+        """Do nothing: it serves already."""
 
     async def serve_forever(self) -> None:
         try:
@@ -238,4 +238,4 @@ class StreamServer(asyncio.AbstractServer):
             self.close()
 
     async def wait_closed(self) -> None:
-        """Nothing to wait for."""
+        """Do nothing: there is nothing to wait for."""
