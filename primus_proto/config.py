@@ -16,6 +16,7 @@ from .errors import ConfigError
 from .http.forwarded import Network, parse_networks
 from .http.model import check_header
 from .limits import Limits, check_count, check_number
+from .options import Dialect, Strategy
 from .parsers import Parser, get_parser
 from .transports.registry import TRANSPORTS
 
@@ -91,7 +92,7 @@ class ClientConfig:
     """The transport's name; the same as the server's."""
     transport: Mapping[str, Any] = field(default_factory=dict)
     """Options of the transport's own; `websockets` has none."""
-    dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
+    dialect: Dialect = "auto"
     """Who sends the heartbeats: ``happn``, ``primus6`` or ``primus`` (7 and later); ``auto``: what the server is."""
     ping: float | Literal[False] | None = None
     """Seconds from the open, and from each pong, to the next ping; False or 0: no heartbeat; None: 25, or what suits
@@ -102,7 +103,7 @@ class ClientConfig:
     """Dialect ``primus``: seconds without a ping of the server's; False or 0: no limit; None: 45, or what suits it."""
     timeout: float | Literal[False] = 10.0
     """Seconds the first connect may take; False or 0: no limit."""
-    strategy: str | Collection[str] | bool | None = None
+    strategy: Strategy | Collection[Strategy] | bool | None = None
     """When to reconnect: any of ``disconnect``, ``online``, ``timeout``; None: all; False or empty: never."""
     min: float = 0.5
     """Seconds before the first reconnect attempt, and the base of the back-off."""
@@ -191,7 +192,7 @@ class ServerConfig:
     """Options of the transport's own; `websockets` has none."""
     allow_skipped_heartbeats: int = 2
     """How many heartbeat timeouts in a row a spark survives; at least 2."""
-    dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
+    dialect: Dialect = "auto"
     """Who sends the heartbeats: ``happn``, ``primus6`` or ``primus`` (7 and later); ``auto``: what each client is."""
     timeout: float | Literal[False] = 35.0
     """Dialect ``primus6``: seconds without a message after which a spark is ended; False or 0: never."""
@@ -202,7 +203,7 @@ class ServerConfig:
     pong_skip_time: float = 1.0
     """Seconds within which pings of one spark get one pong together."""
     authorization: Literal[False, True, "all"] = False
-    """True: ask (`AuthorizationRequested`) for each new session; ``"all"``: for each request under the pathname."""
+    """True: ask (`RequestHeld`) for each new session; ``"all"``: for each request under the pathname."""
     trusted_proxies: Collection[str] = ()
     """Addresses or networks whose ``X-Forwarded-For`` is believed."""
     limits: Limits = field(default_factory=Limits)

@@ -89,7 +89,7 @@ def check_handler(handler: object) -> Handler:
 
 
 def check_plain(function: object, what: str) -> None:
-    """Raise ConfigError unless a thread can call this: for an async function, and for what is not callable."""
+    """Raise ConfigError unless this is a plain function. `what` names it in the message."""
     if is_async(function):
         name = getattr(function, "__qualname__", repr(function))
         raise pp.ConfigError(

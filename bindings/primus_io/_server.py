@@ -183,7 +183,7 @@ class ServerBase(ServerListeners[S], Generic[S]):
         check_exclude(exclude)
         count = self._core.write(data, exclude=[spark._core for spark in exclude])
         if any(spark.needs_drain for spark in self._core.sparks.values()):
-            self._io.pump()  # what follows in this turn may be too much for one that reads, too
+            self._io.pump()  # otherwise further writes in this turn could cut sparks that do read
         else:
             self._io.schedule()
         return count
@@ -236,7 +236,7 @@ class ServerBase(ServerListeners[S], Generic[S]):
                 spark._handle_failure(error)
             raise
         else:
-            spark._core.end()  # its listeners may still handle what arrived before
+            spark._core.end()  # its listeners may still handle earlier data
             self._io.schedule()
 
     async def _until_closed(self) -> None:

@@ -191,7 +191,7 @@ class Session(Emitter):
 
     @property
     def needs_drain(self) -> bool:
-        """Whether more than half of what may be buffered is, so that `drain` and `send` would wait."""
+        """Whether the buffer is more than half full, so that `drain` and `send` would wait."""
         return self._core.needs_drain
 
     @property
@@ -234,7 +234,7 @@ class Session(Emitter):
         return event.data
 
     def _listener_added(self, event: str | type[ev.Event]) -> None:
-        """Give the first `data` listener the messages that nobody has taken, soon."""
+        """Give the messages that were not taken yet to the first `data` listener, soon."""
         if event in DATA_EVENTS and self._inbox and not self._iterating:
             self._io.start(self._emit_inbox())
 
@@ -340,18 +340,18 @@ class Session(Emitter):
                 except Exception as error:
                     self._handle_failure(error)
                 except BaseException as error:
-                    if not self._ended:  # else it is the binding that closes
+                    if not self._ended:  # otherwise the binding is closing
                         self._handle_failure(error)
                     raise
                 self._subtract_unhandled(size)
         finally:
             self._listeners_running = False
-            while self._listener_queue:  # cancelled: what will never run is said to be closed, not forgotten
+            while self._listener_queue:  # cancelled: close the coroutines that will never run
                 self._listener_queue.popleft()[0].close()
 
 
 class AsyncSession(Session):
-    """A session for users who await."""
+    """A session with methods that are awaited."""
 
     async def send(self, data: Any) -> bool:
         """`write`, then wait until there is room for more."""

@@ -245,7 +245,7 @@ class Server(ThreadSafe, ServerBase[Spark]):
         return core.context or self._do(lambda: super(Server, self)._spark_of(core))
 
     def _listener_added(self, event: str | type[ev.Event]) -> None:
-        """Tell the new listener what it has missed: that the server is ready, and the open sparks nobody heard of."""
+        """Tell a new listener what it has missed: that the server is ready, or the open sparks nobody was told of."""
         call = self._listeners[event][-1]
         if event in ("initialised", ev.Initialised):
             self._start_listener(call(*((ev.Initialised(),) if event is ev.Initialised else ())), 0)

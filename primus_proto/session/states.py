@@ -34,9 +34,11 @@ class ReadyState(IntEnum):
     OPEN = 3
 
     @property
-    def announced(self) -> str:
+    def announced(self) -> Literal["opening", "open", "end"]:
         """What a client's `readyStateChange` calls it."""
-        return "end" if self is ReadyState.CLOSED else self.name.lower()
+        if self is ReadyState.CLOSED:
+            return "end"
+        return "open" if self is ReadyState.OPEN else "opening"
 
 
 class ClientState(Enum):

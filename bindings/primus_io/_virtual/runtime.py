@@ -94,11 +94,11 @@ class VirtualRuntime:
         """The nodes in use, in the order in which they were made."""
         return list(self._nodes.values())
 
-    def node_of(self, who: object) -> Node | None:
+    def node_of(self, held: object) -> Node | None:
         """The node of a client or server that a user holds."""
-        if isinstance(who, Client):
-            return self.caller(who._io)
-        return self._node_owned_by(who._io) if isinstance(who, Server) else None
+        if isinstance(held, Client):
+            return self.caller(held._io)
+        return self._node_owned_by(held._io) if isinstance(held, Server) else None
 
     def caller(self, owner: object) -> CallerNode:
         """The node on which `owner` opens connections."""
