@@ -26,8 +26,8 @@ class Timer:
     def __init__(self, timers: Timers, callback: Callable[[float], None]) -> None:
         self._timers = timers
         self._queued = math.inf  # the earliest heap entry that stands for this timer
-        self.callback = callback
-        self.due = math.inf
+        self.callback: Callable[[float], None] = callback
+        self.due: float = math.inf
 
     def set(self, due: float) -> None:
         """Arm or re-arm for the absolute time `due`; inf turns the timer off."""

@@ -102,20 +102,22 @@ class Request:
         http_version: str = "1.1",
         root: str = "",
     ) -> None:
-        self.method = method
-        self.target = target
+        self.method: str = method
+        self.target: str = target
         """The request target as sent: path and query string."""
-        self.headers = headers
-        self.peer = peer
+        self.headers: Headers = headers
+        self.peer: Address = peer
         """The other end of the socket; behind a proxy, the proxy."""
-        self.http_version = http_version
-        self.root = root
+        self.http_version: str = http_version
+        self.root: str = root
         """The path that the server is mounted at in a host that speaks HTTP itself; not a part of `target`."""
         self.context: Any = None
         """The application's to use: what authorization found out, say."""
-        self.opens_session = True
+        self.opens_session: bool = True
         """Whether it asks for a new session; False for a request of a session that is open, such as a poll."""
         self.route: Any = None  # where the transport wants it to go
+        self.path: str
+        self.query_string: str
         self.path, _, self.query_string = target.partition("?")
         self._pairs: list[tuple[str, str]] | None = None
 

@@ -61,7 +61,7 @@ class SparkHeartbeat:
         self._excused = False  # there was a pause since the timer was set: a sign of life may be there, unread
         self.timeout: float | None = None
         """Seconds of silence that count as one missed heartbeat; None: silence is no fault."""
-        self.skipped = 0
+        self.skipped: int = 0
         """Heartbeats missed in a row."""
 
     def start(self, now: float) -> None:

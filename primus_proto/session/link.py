@@ -51,7 +51,7 @@ class Link(ABC):
     __slots__ = ("_high", "_limit", "_pending", "parser")
 
     def __init__(self, parser: Parser, limit: int) -> None:
-        self.parser = parser
+        self.parser: Parser = parser
         """What encodes and decodes its messages."""
         self._limit = limit  # of unsent bytes; half of it is the high-water mark
         self._high = False  # unsent bytes passed the high-water mark, and have not fallen to it since

@@ -79,10 +79,10 @@ class Message:
     __slots__ = ("_framings", "_wrappings", "payload", "size")
 
     def __init__(self, payload: str | bytes) -> None:
-        self.payload = payload
+        self.payload: str | bytes = payload
         # What counts against limits. ASCII text, nearly all there is, is as long as its UTF-8 form.
         if isinstance(payload, str):
-            self.size = len(payload) if payload.isascii() else len(payload.encode())
+            self.size: int = len(payload) if payload.isascii() else len(payload.encode())
         elif isinstance(payload, bytes):
             self.size = len(payload)
         else:

@@ -113,11 +113,11 @@ class VirtualEndpoint(Listeners, Node):
         self.endpoint = endpoint
         self.events: list[tuple[float, ev.Event]] = []
         """Every event, with the time at which it was delivered."""
-        self.number = next(network.node_numbers)
+        self.number: int = next(network.node_numbers)
         """Its place in the order in which nodes were made."""
         self.alarm: float | None = None
         """When the next of its timers is due."""
-        self.wakes = 0
+        self.wakes: int = 0
         """How often a timer of this endpoint fired."""
         self.on_event: Callable[[Any, ev.Event], object] | None = None
         self._pump_requested = False  # or it is being pumped
