@@ -17,6 +17,7 @@ from .errors import ConfigError
 from .http.forwarded import Network, parse_networks
 from .http.model import check_extra_header
 from .limits import Limits, check_count, check_number
+from .options import Dialect, Strategy
 from .parsers import Parser, get_parser
 from .transports.registry import TRANSPORTS
 
@@ -90,7 +91,7 @@ class ClientConfig:
     """The name of the transport; the same as the server's. Default: ``websockets``."""
     transport: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Options of the transport itself, by name; `websockets` has none. Default: none."""
-    dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
+    dialect: Dialect = "auto"
     """Which end sends the heartbeats: as in ``happn``, ``primus6`` or ``primus`` (7 and later). Default: ``auto``, what
     the server speaks."""
     ping: float | Literal[False] | None = None
@@ -103,7 +104,7 @@ class ClientConfig:
     limit. Default: None, 45 seconds or what suits the server."""
     timeout: float | Literal[False] = 10.0
     """Seconds that the first attempt to connect may take. False or 0: no limit. Default: 10."""
-    strategy: str | Collection[str] | bool | None = None
+    strategy: Strategy | Collection[Strategy] | bool | None = None
     """When to reconnect: any of ``disconnect``, ``online`` and ``timeout``. False or empty: never. Default: None, all
     three."""
     min: float = 0.5
@@ -199,7 +200,7 @@ class ServerConfig:
     """Options of the transport itself, by name; `websockets` has none. Default: none."""
     allow_skipped_heartbeats: int = 2
     """Dialect ``happn``: how many heartbeats in a row a spark may miss before it is ended; at least 2. Default: 2."""
-    dialect: Literal["auto", "happn", "primus6", "primus"] = "auto"
+    dialect: Dialect = "auto"
     """Which end sends the heartbeats: as in ``happn``, ``primus6`` or ``primus`` (7 and later). Default: ``auto``, what
     each client speaks."""
     timeout: float | Literal[False] = 35.0

@@ -19,11 +19,13 @@ from .config import ClientConfig, ServerConfig
 from .errors import ConnectError, LocalProtocolError
 from .http.model import Address, Answer, Headers, Response
 from .http.pipeline import Requests
+from .limits import Limits
 from .session.client import Client
 from .session.core import Core, poll
 from .session.server import Server
 from .session.states import ReadyState
 from .session.url import ConnectURL
+from .timers import Timers
 from .transports.base import ClientTransport, Exchange
 from .transports.pipe import Pipe
 from .transports.registry import TRANSPORTS
@@ -41,9 +43,9 @@ class _Endpoint(ABC):
 
     def __init__(self, session: Core) -> None:
         self._session = session
-        self.timers = session.timers
-        self.limits = session.limits
-        self.rng = session.rng
+        self.timers: Timers = session.timers
+        self.limits: Limits = session.limits
+        self.rng: random.Random = session.rng
         self._channels: dict[int, Channel] = {}
         self._last_channel = 0
         self._dirty_channels: list[Channel] = []
@@ -150,7 +152,7 @@ class ByteServer(_Endpoint):
     """
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
-        self.server = Server(config, rng=rng, wall_offset=wall_offset)
+        self.server: Server = Server(config, rng=rng, wall_offset=wall_offset)
         super().__init__(self.server)
         self.options = self.server.config.transport_options
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
@@ -262,7 +264,7 @@ class ByteClient(_ClientEndpoint):
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
-        self.client = Client(config, rng=rng, wall_offset=wall_offset)
+        self.client: Client = Client(config, rng=rng, wall_offset=wall_offset)
         super().__init__(self.client, config)
         self._attempt: ClientTransport | None = None
         self._question = self.pool  # for /spec, beside the connection
@@ -298,7 +300,7 @@ class ByteClient(_ClientEndpoint):
                 self._attempt = None
                 self.pool.abort(now=now)
             if isinstance(command, Connect):
-                self.pool = Pool(self, self._config.authority)
+                self.pool: Pool = Pool(self, self._config.authority)
                 target = command.url[command.url.index("/", command.url.index("//") + 2) :]
                 self._attempt = TRANSPORTS[self._config.transformer].client(self, target, command.headers)
                 self._attempt.start(now=now)

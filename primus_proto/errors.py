@@ -70,7 +70,7 @@ class ConnectError(PrimusError):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.headers = tuple(headers)
+        self.headers: tuple[tuple[str, str], ...] = tuple(headers)
         self.body = body
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from .commands import message
 from .errors import LocalProtocolError, PrimusError
@@ -107,7 +107,7 @@ class ReadyStateChanged(Event):
     """The ready state has changed: `state` is ``opening``, ``open`` or ``end``."""
 
     name = "readyStateChange"
-    state: str
+    state: Literal["opening", "open", "end"]
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -431,7 +431,7 @@ class Logged(Event):
     """
 
     name = "log"
-    level: str
+    level: Literal["error", "warning"]
     text: str
 
     @property

@@ -14,6 +14,7 @@ from .parsers import Parser
 __all__ = ["ClientOptions", "ServerOptions"]
 
 Dialect = Literal["auto", "happn", "primus6", "primus"]
+Strategy = Literal["disconnect", "online", "timeout"]
 
 
 class ClientOptions(TypedDict, total=False):
@@ -28,7 +29,7 @@ class ClientOptions(TypedDict, total=False):
     pong: float
     ping_timeout: float | Literal[False] | None
     timeout: float | Literal[False]
-    strategy: str | Collection[str] | bool | None
+    strategy: Strategy | Collection[Strategy] | bool | None
     min: float
     max: float
     factor: float

@@ -19,8 +19,8 @@ from markdown_it.token import Token
 
 import primus_proto as pp
 import primus_proto.testing
+from primus_io import _common, asgi, threads
 from primus_io import anyio as pio_anyio
-from primus_io import asgi, threads
 from primus_io import asyncio as pio
 from primus_io import testing as pio_testing
 from primus_io import trio as pio_trio
@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 API = ROOT / "docs/reference/api.md"
 ARCHITECTURE = ROOT / "docs/explanation/architecture.md"
 PROSE = [ROOT / "README.md", *sorted((ROOT / "docs/how-to").glob("*.md")), API, ARCHITECTURE]
+
+"""The names of a binding that are not names of the core."""
 
 EVENT_TABLES = {
     "Events of a client": pio.Client.NAMES,
@@ -119,12 +121,21 @@ def test_the_other_bindings_have_the_very_same_names(binding: Any) -> None:
     "module", [pio, threads, asgi, pio_testing, primus_proto.testing], ids=lambda one: one.__name__
 )
 def test_the_names_of_a_module_are_listed(module: Any) -> None:
-    assert set(module.__all__) <= set(first_column(module.__name__))
+    assert set(module.__all__) - set(_common.__all__) <= set(first_column(module.__name__))
 
 
-@pytest.mark.parametrize("name", pio.__all__)
+@pytest.mark.parametrize("name", [name for name in pio.__all__ if name not in _common.__all__])
 def test_each_name_of_the_asyncio_binding_has_a_section(name: str) -> None:
     assert name in sections()
+
+
+def test_every_binding_has_the_errors_and_the_classes_that_users_meet() -> None:
+    assert set(_common.__all__) <= sections()["primus_io.asyncio"].code
+    assert set(errors.__all__) <= set(_common.__all__)
+    for binding in (pio, pio_trio, pio_anyio, threads, asgi):
+        for name in _common.__all__:
+            assert name in binding.__all__
+            assert getattr(binding, name) is getattr(pp, name)
 
 
 def test_an_application_is_a_server_and_what_is_listed() -> None:

@@ -150,7 +150,7 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     return [set(group) for group in groups if group]
 
 
-@pytest.mark.parametrize("package", ["primus_proto"])
+@pytest.mark.parametrize("package", ["primus_proto", "primus_io"])
 def test_no_circle_of_imports_has_more_than_two_files(package: str) -> None:
     graph = import_graph(package)
     assert len(graph) > 10

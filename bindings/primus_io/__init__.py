@@ -1,7 +1,7 @@
-"""Bindings: everything that waits. One module for each way of waiting; `primus_io.asyncio` is the first.
+"""The bindings of Primus: one module for each way of waiting, such as `primus_io.asyncio`.
 
-The rules of the protocol are all in `primus_proto`; here are only sockets, clocks, tasks and the objects users hold.
-`Client`, `Server` and `Spark` are the classes of all bindings that await.
+They do the IO. The rules of the protocol are in `primus_proto`. `Client`, `Server` and `Spark` are the classes of all
+async bindings; `primus_io.threads` has its own.
 """
 
 from ._client import Client

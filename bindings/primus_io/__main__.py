@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns its exit status: 0 clean, 1 could not connect or lost for good, 2 wrong usage."""
     status = 1
     try:
-        from .cli.app import run  # here, so that Ctrl-C during the import prints no traceback
+        from .cli.app import run  # imported here, so that Ctrl-C during the import prints no traceback
 
         status = run(argv)
     except SystemExit as done:  # from argparse: after --help, --version and wrong usage
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:  # the reader has gone; without this the interpreter would report it when it exits
+    except OSError:  # the reader has gone; the interpreter would report that again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 

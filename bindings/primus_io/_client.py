@@ -1,77 +1,90 @@
-"""A client, as users of the bindings that await hold it."""
+"""A client, as users of the bindings hold it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
 
-from ._session import Session, SessionInfo, log
+from ._listeners import ClientListeners
+from ._session import AsyncSession, Session, log
 
-__all__ = ["Client", "ClientInfo"]
+__all__ = ["Client", "ClientBase"]
 
 
-class ClientInfo(SessionInfo):
-    """What can be read of a client at any time, without a loop."""
+class ClientBase(ClientListeners, Session):
+    """A client, but for the methods that wait."""
 
-    NAMES = frozenset(
-        event.name
-        for event in vars(ev).values()
-        if isinstance(event, type) and issubclass(event, ev.Event) and not issubclass(event, ev.SparkEvent)
-        if event.name and event.name not in {"initialised", "log", "request held", "incoming::id", "spec"}
-    )
     _core: pp.Client
-
-    def __repr__(self) -> str:
-        config = self._core.config  # without user, password and query: this is what logs have
-        scheme = "https" if config.secure else "http"
-        return f"<Primus {scheme}://{config.authority}{config.pathname} {self._core.state.value}>"
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds the last ping took; before the first, seconds the open took; None before that."""
-        return self._core.latency
-
-
-class Client(ClientInfo, Session):
-    """A client, as `connect` gives it."""
-
-    failure: Exception | None = None
-    """What a listener raised; `connect` raises it again when it is left."""
+    _failure: Exception | None = None
     _leaving = _left = False
     _last_id = ""
     _ids = 0
     _opens = 0
 
+    def __repr__(self) -> str:
+        config = self._core.config  # without user, password and query, because this goes into logs
+        scheme = "https" if config.secure else "http"
+        return f"<Primus {scheme}://{config.authority}{config.pathname} {self._core.state.value}>"
+
+    @property
+    def state(self) -> Literal["opening", "open", "closed"]:
+        """``opening``, ``open`` or ``closed``."""
+        return cast(Literal["opening", "open", "closed"], self._core.ready_state.name.lower())
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds that the last ping took; before the first ping, that the open took; None before that."""
+        return self._core.latency
+
+    @property
+    def failure(self) -> Exception | None:
+        """The first exception that a listener raised. Leaving `connect` raises it again."""
+        return self._failure
+
     def open(self) -> None:
-        """Connect, with `manual=True` or after an end. Ignored while it is being left, an error after that."""
-        if self._stays_closed():
-            return
-        self._core.open()
-        self._io.pump()
+        """Connect, with `manual=True` or after an end.
+
+        Does nothing while `connect` is being left, and raises LocalProtocolError after that.
+        """
+
+        def open_again() -> None:
+            if not self._stays_closed():
+                self._core.open()
+                self._io.pump()
+
+        self._do(open_again)
 
     def end(self, data: Any = pp.NOTHING) -> None:
         """Close for good, after sending `data` if given."""
-        self._end_by(lambda: self._core.end(data))
+        self._do(lambda: self._end_with(lambda: self._core.end(data)))
 
     def destroy(self) -> None:
-        """`end`, and never to be opened again."""
-        self._end_by(self._core.destroy)
+        """Close for good. The client cannot be opened again."""
+        self._do(lambda: self._end_with(self._core.destroy))
 
     def network_offline(self) -> None:
-        """Tell the client that the network is gone: it ends until `network_online`."""
-        self._core.network_offline()
-        self._io.schedule()
+        """Tell the client that the network is gone. It ends until `network_online` is called."""
+
+        def tell() -> None:
+            self._core.network_offline()
+            self._io.schedule()
+
+        self._do(tell)
 
     def network_online(self) -> None:
         """Tell the client that the network is back."""
-        if not self._stays_closed():
-            self._core.network_online()
-            self._io.pump()
+
+        def tell() -> None:
+            if not self._stays_closed():
+                self._core.network_online()
+                self._io.pump()
+
+        self._do(tell)
 
     @property
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         return self._core.state.over
 
     def _stays_closed(self) -> bool:
@@ -79,11 +92,7 @@ class Client(ClientInfo, Session):
             raise pp.LocalProtocolError("this client has been left: enter a new `connect`")
         return self._leaving
 
-    async def id(self) -> str:
-        """Ask the server for the id of this connection's spark; waits for a connection if there is none.
-
-        Raises ConnectionLost when the client ends before there was an answer.
-        """
+    async def _request_id(self) -> str:
         await self._io.checkpoint()
         while not self._ended:
             await self._until(lambda: self._ended or self._core.ready_state is pp.ReadyState.OPEN)
@@ -94,7 +103,7 @@ class Client(ClientInfo, Session):
                 await self._until(lambda: self._ended or self._ids > ids or self._opens > opens)  # noqa: B023
                 if self._ids > ids:
                     return self._last_id
-        raise pp.ConnectionLost("the client ended before the server told the id")
+        raise pp.ConnectionLost("the client ended before the server sent the id")
 
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.DataReceived:
@@ -109,19 +118,30 @@ class Client(ClientInfo, Session):
             self._ended = True
         elif type(event) is ev.ReconnectScheduled or (type(event) is ev.ReadyStateChanged and event.state == "opening"):
             self._ended = False  # opened again
-        self._tell(event, event.args)
-        self._changed()
+        self._emit_or_log(event, event.args)
+        self._wake_waiters()
 
-    def _unheard(self, event: ev.Event) -> None:
+    def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.ErrorOccurred:
             log.warning("%r: %s", self, event.error)
-        elif type(event) is ev.MessagesDropped:  # only counted: they may be large, or secret
+        elif type(event) is ev.MessagesDropped:  # only counted, because they may be large or secret
             log.warning("%r: %d written values will not be sent: %s", self, len(event.payloads), event.reason)
 
-    def _fault(self, error: BaseException) -> None:
+    def _handle_failure(self, error: BaseException) -> None:
         log.error("%r: its listener raised; ending it", self, exc_info=error)
-        if not isinstance(error, Exception):  # raised again as it is, it would cancel whoever leaves
+        if not isinstance(error, Exception):  # raised again unwrapped, it would cancel the task that leaves `connect`
             cancelled, error = error, pp.PrimusError("a listener was cancelled")
             error.__cause__ = cancelled
-        self.failure = self.failure or error
+        self._failure = self._failure or error
         self.end()
+
+
+class Client(ClientBase, AsyncSession):
+    """A client, as `connect` gives it."""
+
+    async def id(self) -> str:
+        """Ask the server for the id of this connection's spark. Waits for a connection if there is none.
+
+        Raises ConnectionLost if the client ends before the answer.
+        """
+        return await self._request_id()

@@ -1,4 +1,4 @@
-"""The pump, which every binding runs the same: events out, commands in, one timer."""
+"""The pump that every binding runs: deliver events, run commands, keep one timer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import primus_proto as pp
 from primus_proto import commands as cmd
 
 from ._environment import Environment
-from ._portion import LEAST, Portion
+from ._read_budget import MIN_READ, ReadBudget
 from ._session import IO
 
 __all__ = [
     "Channel",
+    "ConnectTarget",
     "Deliver",
     "Driver",
     "Endpoint",
-    "Listening",
-    "Reach",
+    "ListenAddress",
     "connect_failure",
     "unix_listener",
 ]
@@ -37,8 +37,8 @@ StopListening = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """How a client reaches its server: the TLS context for ``https``, the Unix socket in place of host and port."""
+class ConnectTarget:
+    """How a client reaches its server: the TLS context for ``https``, or a Unix socket instead of host and port."""
 
     tls: ssl.SSLContext | None = None
     unix: str | None = None
@@ -46,14 +46,14 @@ class Reach:
     def __post_init__(self) -> None:
         _check_context(self.tls, ssl.PROTOCOL_TLS_SERVER, "ssl.create_default_context()")
 
-    def context(self, command: cmd.OpenChannel) -> ssl.SSLContext | None:
-        """The TLS context for a channel; None: no TLS."""
+    def tls_context(self, command: cmd.OpenChannel) -> ssl.SSLContext | None:
+        """The TLS context for a channel, None without TLS."""
         return (self.tls or ssl.create_default_context()) if command.tls else None
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """Where a server listens."""
+class ListenAddress:
+    """Where a server listens, and whether with TLS."""
 
     host: str
     port: int
@@ -69,13 +69,13 @@ class Listening:
             self.tls, ssl.PROTOCOL_TLS_CLIENT, "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), with a certificate"
         )
 
-    def place(self) -> str:
-        """Where it listens, for messages."""
+    def describe(self) -> str:
+        """The address in words, for messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.unix or f"{host}:{self.port}"
 
     def url(self, port: int) -> str:
-        """Where a client on this machine finds it."""
+        """The URL for a client on this machine."""
         host = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)
         host = f"[{host}]" if ":" in host else host
         scheme = "https" if self.tls else "http"
@@ -83,7 +83,7 @@ class Listening:
 
 
 def _check_context(tls: object, wrong: int, right: str) -> None:
-    """ConfigError for a TLS context that can secure no connection at this end, before the first one fails for it."""
+    """Raise ConfigError for a TLS context that is meant for the other end of a connection."""
     if tls is not None and not isinstance(tls, ssl.SSLContext):
         raise pp.ConfigError(f"ssl must be an ssl.SSLContext, as {right}, or None; got {tls!r}")
     if tls is not None and tls.protocol == wrong:
@@ -91,9 +91,9 @@ def _check_context(tls: object, wrong: int, right: str) -> None:
 
 
 def unix_listener(path: str) -> tuple[socket.socket, StopListening]:
-    """A Unix socket that listens, and what removes its file again. A file that a dead server left is replaced.
+    """Listen on a Unix socket. Returns it, and a function that removes its file. Replaces the file of a dead server.
 
-    Raises OSError where something listens there, or is there that is no socket.
+    Raises OSError if another server listens there, or if the file is not a socket.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("this system has no Unix sockets: give a host and a port")
@@ -112,7 +112,7 @@ def unix_listener(path: str) -> tuple[socket.socket, StopListening]:
 
     def remove() -> None:
         with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_ino == made:  # nobody else has taken its place
+            if os.stat(path).st_ino == made:  # not replaced by another server
                 os.unlink(path)
 
     return listener, remove
@@ -126,102 +126,104 @@ def _answers(path: str) -> bool:
         except ConnectionRefusedError:
             return False
         except OSError:
-            return True  # full, or not ours to try: something is there
+            return True  # busy, or without permission: a server is there
     return True
 
 
-def _listen_failure(where: Listening, failure: OSError) -> OSError:
-    """The failure, of the same class and number, with the place in its words; not every library has it there."""
+def _listen_failure(address: ListenAddress, failure: OSError) -> OSError:
+    """Return an error of the same class and number whose message has the address, which not every library adds."""
     number = failure.errno
     words = os.strerror(number) if number is not None and number > 0 else ""
-    if not words or "unknown" in words.lower():  # a name's; Windows does not know its sockets' errors by these numbers
+    if (
+        not words or "unknown" in words.lower()
+    ):  # from name resolution, or from Windows, whose socket errors have other numbers
         words = failure.strerror or str(failure)
-    text = f"cannot listen on {where.place()}: {words}"
+    text = f"cannot listen on {address.describe()}: {words}"
     return OSError(text) if number is None else type(failure)(number, text)
 
 
 def connect_failure(command: cmd.OpenChannel, unix: str | None, failure: Exception) -> str:
-    """What to say of a byte stream that could not be opened."""
+    """Describe why a byte stream could not be opened."""
     place = unix or f"{command.host}:{command.port}"
     if isinstance(failure.__cause__, ssl.SSLError):
-        failure = failure.__cause__  # trio's word for it is only that the stream is broken
+        failure = failure.__cause__  # trio itself says only that the stream is broken
     if isinstance(failure, ssl.SSLCertVerificationError):
         return f"no TLS with {place}: {failure}; if that is the right server, give ssl= a context that trusts it"
     if isinstance(failure, ssl.SSLError):
         return f"no TLS with {place}: {failure}; does the server speak plain http:// there?"
-    return f"cannot connect to {place}: {_system_words(failure)}"
+    return f"cannot connect to {place}: {_system_message(failure)}"
 
 
-def _system_words(failure: BaseException) -> str:
-    """The system's words for a failure.
+def _system_message(failure: BaseException) -> str:
+    """The system's message for a failure.
 
-    asyncio and trio have addresses in them; asyncio may have a list, trio has the failures behind its own.
+    asyncio and trio add addresses to it. asyncio may join several failures; trio chains them to an error of its own.
     """
     text = str(failure)
     numbers = [int(number) for number in re.findall(r"\[Errno (\d+)\] (?:Connect call failed|Error connecting)", text)]
     words = " / ".join(dict.fromkeys(os.strerror(number) for number in numbers))
-    if words and "unknown" not in words.lower():  # Windows does not know its sockets' errors by these numbers
+    if words and "unknown" not in words.lower():  # Windows has other numbers for socket errors
         return words
     cause = failure.__cause__
     causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,) if cause is not None else ()
-    words = " / ".join(dict.fromkeys(map(_system_words, causes)))
+    words = " / ".join(dict.fromkeys(map(_system_message, causes)))
     return words or getattr(failure, "strerror", None) or text
 
 
 class Channel(Protocol):
-    """One byte stream, as a driver commands it."""
+    """One byte stream, as a driver uses it."""
 
     @property
     def write(self) -> Callable[[bytes], object]:
-        """Take bytes to send."""
+        """Send bytes, soon."""
 
     def read(self, reading: bool) -> None:
-        """Read, or stop reading."""
+        """Start or stop reading."""
 
     def close(self, abort: bool) -> None:
-        """Close once all is written, but before long; at once and without a goodbye to `abort`."""
+        """Close after everything is written, for at most `Limits.close` seconds; with `abort` at once."""
 
 
 class Driver(IO, ABC):
-    """Runs one endpoint. A binding says what a channel is, how to open one, and how to be called back at a time."""
+    """Runs one endpoint. A binding implements channels, opening and listening, and the timer."""
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
         self.endpoint = endpoint
         self.deliver = deliver
         self.channels: dict[int, Channel] = {}
-        self._reach = reach
+        self._target = target
         self.pumping = False
-        self._told = 0  # events, since somebody set it to 0
+        self._event_count = 0  # events delivered since it was set to 0
         self._armed: float | None = None
         environment = self.environment()
-        self.now = environment.now
+        self.now: Callable[[], float] = environment.now
         self._work_time = environment.work_time
 
     @classmethod
-    async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
-        """A driver, ready to be pumped; it ends with `release`."""
-        return cls(endpoint, deliver, reach)
+    async def begin(cls, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> Self:
+        """Make a driver that can be pumped. `release` ends it."""
+        return cls(endpoint, deliver, target)
 
     @staticmethod
     @abstractmethod
     def environment() -> Environment:
-        """The clock and the randomness of the loop that runs here."""
+        """The clock and the randomness of the running loop."""
 
-    async def listen(self, where: Listening) -> tuple[int, StopListening]:
-        """Accept channels; returns the port (0 for a Unix socket) and what stops it. Raises OSError."""
+    async def listen(self, address: ListenAddress) -> tuple[int, StopListening]:
+        """Accept channels. Returns the port (0 for a Unix socket) and a function that stops. Raises OSError."""
         try:
-            return await self._listen_at(where)
+            return await self._listen_at(address)
         except OSError as failure:
-            raise _listen_failure(where, failure) from failure
+            raise _listen_failure(address, failure) from failure
 
-    async def _listen_at(self, where: Listening) -> tuple[int, StopListening]:
-        if where.unix is None:
-            name, stop = await self._listen(where, None)
+    async def _listen_at(self, address: ListenAddress) -> tuple[int, StopListening]:
+        if address.unix is None:
+            name, stop = await self._listen(address, None)
             return name[1], stop
-        sock, remove = unix_listener(where.unix)
+        sock, remove = unix_listener(address.unix)
         stop = sock.close
         try:
-            _, stop = await self._listen(where, sock)
+            _, stop = await self._listen(address, sock)
         except BaseException:
             stop()
             remove()
@@ -234,8 +236,8 @@ class Driver(IO, ABC):
         return 0, stop_and_remove
 
     @abstractmethod
-    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
-        """Accept channels from `sock` if given, else at the host and port; returns `getsockname`, and what stops it."""
+    async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
+        """Accept channels from `sock`, or at the host and port. Returns `getsockname` and a function that stops."""
 
     def pump(self) -> None:
         """Deliver events and run commands until there are none, then re-arm the timer. Not re-entrant."""
@@ -249,7 +251,7 @@ class Driver(IO, ABC):
                     for number in item.channels:
                         self.channels[number].write(item.data)
                 elif isinstance(item, pp.events.Event):
-                    self._told += 1
+                    self._event_count += 1
                     self.deliver(item)
                 else:
                     self._run(item)
@@ -260,35 +262,35 @@ class Driver(IO, ABC):
             self._armed = due
             self._arm(due)
 
-    def receive(self, number: int, data: bytes | bytearray | memoryview, portion: Portion) -> float:
+    def receive(self, number: int, data: bytes | bytearray | memoryview, budget: ReadBudget) -> float:
         """Bytes came on a channel: do all that follows from them, and adapt how much its next read may bring.
 
         Returns the seconds of work that they were.
         """
-        if len(data) < LEAST:  # too little to tell anything
+        if len(data) < MIN_READ:  # too little to tell anything
             self.endpoint.receive_data(number, data, now=self.now())
             self.pump()
             return 0.0
         now, began = self.now(), self._work_time()
-        self._told = 0
+        self._event_count = 0
         self.endpoint.receive_data(number, data, now=now)
         self.pump()
         seconds = self._work_time() - began
-        portion.took(len(data), seconds, self._told, now=now)
+        budget.record(len(data), seconds, self._event_count, now=now)
         return seconds
 
     def timeout(self) -> None:
-        """The timer fired."""
+        """Called when the timer fires."""
         self._armed = None
-        # It may be early by the resolution of the clock: the core then does nothing, and is asked again.
+        # If the timer is early by the resolution of the clock, the core does nothing and the timer is set again.
         self.endpoint.handle_timeout(now=self.now())
         self.pump()
 
     def channel_up(self, channel: Channel, number: int, peer: object) -> int:
-        """A byte stream is there: the one that `OpenChannel` asked for as `number`, or one accepted from `peer`."""
+        """Register an open byte stream: one that `OpenChannel` asked for as `number`, or one accepted from `peer`."""
         endpoint = self.endpoint
         if isinstance(endpoint, pp.ByteServer):
-            address = peer[:2] if isinstance(peer, tuple) else ("", 0)  # a Unix socket's is a string
+            address = peer[:2] if isinstance(peer, tuple) else ("", 0)  # the peer of a Unix socket is a string
             number = endpoint.channel_accepted(address, now=self.now())
             self.channels[number] = channel
         else:
@@ -297,7 +299,7 @@ class Driver(IO, ABC):
         return number
 
     def channel_closed(self, number: int, error: str | None) -> None:
-        """A byte stream has ended, or could not be opened."""
+        """Tell the core that a byte stream has ended, or could not be opened."""
         self.endpoint.channel_closed(number, error, now=self.now())
         self.pump()
 
@@ -317,12 +319,12 @@ class Driver(IO, ABC):
 
     @abstractmethod
     def _arm(self, due: float | None) -> None:
-        """Have `timeout` called at `due`, and at no other time."""
+        """Set the timer: call `timeout` at `due`, or never if that is None."""
 
     @abstractmethod
     def _open(self, command: cmd.OpenChannel) -> None:
-        """Begin to open a channel."""
+        """Start to open a channel."""
 
     @abstractmethod
     def _stop_opening(self, number: int) -> None:
-        """Give up a channel that is not there yet; harmless for one that is over."""
+        """Stop opening a channel. Does nothing if it is closed."""

@@ -1,4 +1,4 @@
-"""`connect`, `serve` and `fetch_spec` of every binding that awaits. A binding adds its `Driver`."""
+"""`connect`, `serve` and `fetch_spec`. Each binding adds its `Driver`."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ import os
 import ssl
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Unpack
+from typing import Any, ClassVar, Generic, TypeVar
 
 import primus_proto as pp
-from primus_proto import events as ev
 from primus_proto.options import ClientOptions, ServerOptions
 
-from ._client import Client
-from ._driver import Driver, Listening, Reach
-from ._server import Authorize, Handler, Server
+from ._client import Client, ClientBase
+from ._driver import ConnectTarget, Driver, ListenAddress
+from ._server import Authorize, Handler, Server, ServerBase
 
 __all__ = [
     "Connect",
-    "Connecting",
-    "FetchSpec",
+    "ConnectBase",
     "Serve",
-    "Serving",
-    "accept_handler",
-    "refuse_async",
+    "ServeBase",
+    "check_handler",
+    "check_plain",
+    "is_async",
     "server_config",
     "socket_path",
-    "spec_fetcher",
 ]
+
+C = TypeVar("C", bound=ClientBase)
+V = TypeVar("V", bound=ServerBase[Any])
+H = TypeVar("H")
+A = TypeVar("A")
+
+HANDLER = "the handler"
+K = TypeVar("K", bound=type)
 
 
 def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
-    """The exception for a client that gave up before it was ever open; its cause is the last thing that failed."""
+    """Return the exception for a client that gave up before it was ever open. Its cause is the last failure."""
     last = reason.error
     text = {"retries": "gave up reconnecting", "timeout": "gave up"}.get(reason.kind, "could not connect")
     if isinstance(last, pp.ConnectError):
@@ -43,8 +49,8 @@ def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
     return error
 
 
-def server_config(authorize: Authorize | None, options: ServerOptions) -> pp.ServerConfig:
-    """The options of a server, as a user gives them. Raises ConfigError for those that cannot be."""
+def server_config(authorize: object, options: ServerOptions) -> pp.ServerConfig:
+    """Check the options of a server. Raises ConfigError for invalid ones."""
     if authorize is not None and not callable(authorize):
         raise pp.ConfigError(f"authorize must be a function taking a Request; got {authorize!r}")
     given: ServerOptions = {"authorization": authorize is not None, **options}
@@ -58,7 +64,7 @@ def server_config(authorize: Authorize | None, options: ServerOptions) -> pp.Ser
 
 
 def socket_path(unix: str | os.PathLike[str] | None) -> str | None:
-    """The path of a Unix socket, as a user gives it. Raises ConfigError where it is none."""
+    """Return the path of a Unix socket as a string. Raises ConfigError if it is empty."""
     if unix is None:
         return None
     path = os.fspath(unix)
@@ -68,12 +74,12 @@ def socket_path(unix: str | os.PathLike[str] | None) -> str | None:
 
 
 def is_async(function: object) -> bool:
-    """Whether it is an async function, or an object that is called like one."""
+    """Whether this is an async function, or an object with an async `__call__`."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-def accept_handler(handler: object) -> Handler:
-    """The handler, if it can be one; ConfigError otherwise."""
+def check_handler(handler: object) -> Handler:
+    """Return the handler. Raises ConfigError unless it is an async function."""
     if is_async(handler):
         return handler  # type: ignore[return-value]
     raise pp.ConfigError(
@@ -82,61 +88,62 @@ def accept_handler(handler: object) -> Handler:
     )
 
 
-def refuse_async(function: object, what: str) -> None:
-    """Raise ConfigError for an async function where a thread is to call it."""
+def check_plain(function: object, what: str) -> None:
+    """Raise ConfigError unless this is a plain function. `what` names it in the message."""
     if is_async(function):
         name = getattr(function, "__qualname__", repr(function))
         raise pp.ConfigError(
             f"{what} must be a plain function, not the async function {name}: primus_io.threads calls it in a thread; "
             "write it without async and await, or use primus_io.asyncio"
         )
+    if not callable(function):
+        raise pp.ConfigError(f"{what} must be a plain function; got {function!r}")
 
 
-class Block:
-    """What can be entered, and again once it has been left."""
+class SingleEntry:
+    """A context manager that may be entered again only after it was left."""
 
     _inside = False
 
-    def _check_left(self) -> None:
-        if self._inside:  # it would be left twice, and what it was entered for first never
+    def _check_not_entered(self) -> None:
+        if self._inside:
             raise pp.LocalProtocolError("this block has been entered and not left: make another one for a second entry")
 
 
-class Connecting(Block):
-    """What every `connect` does."""
+class ConnectBase(SingleEntry, Generic[C]):
+    """What the `connect` of all bindings share."""
 
-    DRIVER: ClassVar[type[Driver]]
-    CLIENT: ClassVar[type[Client]] = Client
+    CLIENT: Callable[[pp.Client], C]
+    WAIT_FOR_LISTENERS: ClassVar[bool] = False
+    """Whether leaving waits for listeners that still run."""
 
     def __init__(
         self,
+        find_driver: Callable[[], type[Driver]],
         url: str,
-        *,
-        wait: bool | float = True,
-        ssl: ssl.SSLContext | None = None,
-        unix: str | os.PathLike[str] | None = None,
-        **options: Unpack[ClientOptions],
+        wait: bool | float,
+        tls: ssl.SSLContext | None,
+        unix: str | os.PathLike[str] | None,
+        options: ClientOptions,
     ) -> None:
+        self._find_driver = find_driver
         self._config = pp.ClientConfig(url=url, **options)
         given: object = wait
         if not isinstance(given, int | float) or not (given > 0 or given is False):
             raise pp.ConfigError(f"wait must be True, False or a number of seconds greater than 0; got {wait!r}")
         self._wait = False if self._config.manual else wait
-        self._reach = Reach(ssl, socket_path(unix))
-
-    def _driver(self) -> type[Driver]:
-        return self.DRIVER
+        self._target = ConnectTarget(tls, socket_path(unix))
 
     async def _begin(self) -> None:
-        driver = self._driver()
-        self._check_left()
+        driver = self._find_driver()
+        self._check_not_entered()
         environment = driver.environment()
         endpoint = pp.ByteClient(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._client = self.CLIENT(endpoint.client)
-        self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._reach)
+        self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._target)
         self._inside = True
 
-    async def _enter(self) -> Client:
+    async def _enter(self) -> C:
         await self._begin()
         client = self._client
         self._io.pump()
@@ -169,23 +176,21 @@ class Connecting(Block):
         self._client._leaving = True
         self._client._core.end()
         self._io.pump()
+        grace = self._config.limits.close + 1
         try:
-            await self._io.close(self._config.limits.close + 1)
+            if self.WAIT_FOR_LISTENERS:
+                await self._io.within(grace, self._io.finish)
+            await self._io.close(grace)
         finally:
             self._client._left = True
             self._inside = False
             await self._io.release()
 
 
-class Connect(Connecting):
-    """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
+class Connect(ConnectBase[Client]):
+    """An entered `connect` has a client."""
 
-    Entering waits for the first `open`, and raises ConnectError once the strategy gives up. With a number of seconds
-    as `wait` it raises TimeoutError after those; `wait=False` enters at once, and what is written is kept until the
-    connection is open. Leaving calls `end`, and raises again what a listener raised. `ssl` is the TLS context for
-    ``https``; `unix` the path of a Unix socket to connect to, whatever host the URL names. The other options are those
-    of `primus_proto.ClientConfig`. Raises ConfigError for options that cannot be.
-    """
+    CLIENT = Client
 
     async def __aenter__(self) -> Client:
         return await self._enter()
@@ -196,58 +201,56 @@ class Connect(Connecting):
         await self._exit(error)
 
 
-class Serving(Block):
-    """What every `serve` does."""
+class ServeBase(SingleEntry, Generic[V, H, A]):
+    """What the `serve` of all bindings share. `H` and `A` are the types of a handler and of an authorization hook."""
 
-    DRIVER: ClassVar[type[Driver]]
-    SERVER: ClassVar[type[Server]] = Server
+    SERVER: Callable[[pp.ByteServer, Any, Any], V]
 
     def __init__(
         self,
-        handler: Handler | None,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        *,
-        unix: str | os.PathLike[str] | None = None,
-        ssl: ssl.SSLContext | None = None,
-        authorize: Authorize | None = None,
-        **options: Unpack[ServerOptions],
+        find_driver: Callable[[], type[Driver]],
+        handler: H | None,
+        address: ListenAddress,
+        authorize: A | None,
+        options: ServerOptions,
     ) -> None:
-        self._handler = None if handler is None else accept_handler(handler)
+        self._find_driver = find_driver
+        self._handler = None if handler is None else self._check(handler, HANDLER)
         self._config = server_config(authorize, options)
-        self._authorize = authorize
-        self._listening = Listening(host, port, socket_path(unix), ssl)
+        self._authorize = None if authorize is None else self._check(authorize, "authorize=")
+        self._address = address
 
-    def _driver(self) -> type[Driver]:
-        return self.DRIVER
+    def _check(self, function: Any, what: str) -> Any:
+        """Check a function of the user. Returns the function to call, which may be another one."""
+        return check_handler(function) if what == HANDLER else function
 
     async def _begin(self) -> None:
-        driver = self._driver()
-        self._check_left()
+        driver = self._find_driver()
+        self._check_not_entered()
         environment = driver.environment()
         endpoint = pp.ByteServer(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._server = self.SERVER(endpoint, self._handler, self._authorize)
-        self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, Reach())
+        self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, ConnectTarget())
         self._inside = True
 
-    async def _enter(self) -> Server:
+    async def _enter(self) -> V:
         await self._begin()
-        server, where = self._server, self._listening
+        server, address = self._server, self._address
         try:
-            server.port, server._stop_listening = await self._io.listen(where)
+            server.port, server._stop_listening = await self._io.listen(address)
         except BaseException:
             try:
                 await self._io.close(0)
             finally:
                 await self._release()
             raise
-        server.url = where.url(server.port)
-        self._io.schedule()  # not at once: `initialised` should find the listeners of whoever enters
+        server.url = address.url(server.port)
+        self._io.schedule()  # not now, so that the user can first listen to `initialised`
         return server
 
     async def _exit(self) -> None:
         try:
-            await self._server.close()
+            await self._server._close()
         finally:
             await self._release()
 
@@ -256,16 +259,10 @@ class Serving(Block):
         await self._io.release()
 
 
-class Serve(Serving):
-    """Serve Primus: ``async with serve(handler, "127.0.0.1", 8080) as server: await server.serve_forever()``
+class Serve(ServeBase[Server, Handler, Authorize]):
+    """An entered `serve` has a server."""
 
-    `handler` is an async function that is given each new spark; when it returns the spark is ended, and when it raises,
-    that is logged and the client may reconnect. None: use ``server.on("connection", ...)``. `authorize` is a function,
-    async or not, that is given each request that wants a session, and lets it in unless it raises `Refused` or returns
-    False. `port` 0 picks one; `unix` is the path of a Unix socket to listen on instead. `ssl` is a TLS context; the
-    other options are those of `primus_proto.ServerConfig`. Raises ConfigError for options that cannot be, OSError where
-    it cannot listen.
-    """
+    SERVER = Server
 
     async def __aenter__(self) -> Server:
         return await self._enter()
@@ -274,57 +271,3 @@ class Serve(Serving):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._exit()
-
-
-class FetchSpec(Protocol):
-    """The type of `fetch_spec`."""
-
-    async def __call__(
-        self,
-        url: str,
-        *,
-        ssl: ssl.SSLContext | None = None,
-        unix: str | os.PathLike[str] | None = None,
-        **options: Unpack[ClientOptions],
-    ) -> dict[str, Any]: ...
-
-
-def spec_fetcher(find_driver: Callable[[], type[Driver]]) -> FetchSpec:
-    """Make a binding's `fetch_spec`. Each call asks for the driver anew."""
-
-    async def fetch_spec(
-        url: str,
-        *,
-        ssl: ssl.SSLContext | None = None,
-        unix: str | os.PathLike[str] | None = None,
-        **options: Unpack[ClientOptions],
-    ) -> dict[str, Any]:
-        """Ask a server what it is: the JSON object of ``<pathname>/spec``. Options are `primus_proto.ClientConfig`'s.
-
-        Raises ConnectError where there is no answer, or one that is no spec; ConfigError for options that cannot be.
-        """
-        driver = find_driver()
-        query = pp.SpecQuery(pp.ClientConfig(url=url, **options), rng=driver.environment().new_rng())
-        answers: list[ev.Event] = []
-
-        def deliver(event: ev.Event) -> None:
-            answers.append(event)
-            answered.set()
-
-        io = await driver.begin(query, deliver, Reach(ssl, socket_path(unix)))
-        answered = io.event()
-        try:
-            io.pump()
-            await answered.wait()
-        finally:
-            try:
-                await io.close(0)  # the answer has been read, or nobody wants it any longer
-            finally:
-                await io.release()
-        answer = answers[0]
-        if isinstance(answer, ev.SpecReceived):
-            return answer.spec
-        assert isinstance(answer, ev.ErrorOccurred)
-        raise answer.error
-
-    return fetch_spec

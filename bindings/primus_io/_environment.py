@@ -1,4 +1,4 @@
-"""The clock and the randomness that an endpoint runs on. A loop in virtual time brings its own."""
+"""The clock and the randomness of an endpoint. A loop in virtual time provides its own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["Environment"]
 
 
 class Environment:
-    """The clock of an event loop, the wall clock, and randomness from the system."""
+    """The clock of an event loop, the system's wall clock, and randomness from the system."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
-        """Monotonic seconds, as the loop counts them."""
+        """The loop's clock: monotonic seconds."""
 
     @property
     def wall_offset(self) -> float:
@@ -25,10 +25,10 @@ class Environment:
     def work_time() -> float:
         """Seconds of CPU time that this thread has used.
 
-        Not the time of the wall: on a busy machine a read takes long through no fault of its own.
+        Not wall time, because on a busy machine that also counts the work of other programs.
         """
         return time.thread_time()
 
     def new_rng(self) -> random.Random:
-        """Randomness for one endpoint."""
+        """Make the random number generator of one endpoint."""
         return random.SystemRandom()

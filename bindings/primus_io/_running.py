@@ -1,8 +1,8 @@
-"""What the drivers of libraries with tasks have in common: what runs, what is open, and how all of it comes to an end.
+"""What the drivers share: the tasks that run, the channels that are open, and how they all end.
 
-The laws kept here: of two tasks of ours that both wait for all the others neither waits for the other, for that would
-be for ever; each is cancelled at most once, so that it can clean up; nothing is left when `close` has returned; and all
-of it happens in the order in which things began, so that a run in virtual time repeats.
+The laws kept here: tasks that wait for all other tasks do not wait for each other, because that would never end. A task
+is cancelled at most once, so that it can clean up. Nothing is left when `close` has returned. All of this happens in
+the order in which things started, so that a run in virtual time repeats.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from ._driver import Deliver, Driver, Endpoint, Reach
+from ._driver import ConnectTarget, Deliver, Driver, Endpoint
 
-__all__ = ["CURRENT", "Job", "RunningDriver"]
+__all__ = ["CURRENT_TASK", "BackgroundTask", "RunningDriver"]
 
-RUN = 256
-"""Calls that need not wait, after which others are let run where the library does not ask for that."""
+CALLS_PER_TURN = 256
+"""Calls that return without waiting, after which other tasks get a turn."""
 
-CURRENT: ContextVar[Job | None] = ContextVar("primus_io_job", default=None)
+CURRENT_TASK: ContextVar[BackgroundTask | None] = ContextVar("primus_io_job", default=None)
 
 
-class Job:
+class BackgroundTask:
     """One coroutine that runs in the background."""
 
     __slots__ = ("_coroutine", "_driver", "cancel", "name")
@@ -32,63 +32,63 @@ class Job:
     def __init__(self, driver: RunningDriver, coroutine: Coroutine[Any, Any, None]) -> None:
         self._driver = driver
         self._coroutine = coroutine
-        self.cancel: Callable[[], object] | None = None  # None: done already
-        self.name = getattr(coroutine, "__qualname__", repr(coroutine))
-        """What a debugger should show."""
+        self.cancel: Callable[[], object] | None = None  # None once it is done
+        self.name: str = getattr(coroutine, "__qualname__", repr(coroutine))
+        """The name of the task, for debuggers."""
 
     async def run(self) -> None:
-        """To be run in a task of its own."""
-        CURRENT.set(self)
+        """Run the coroutine, in a task of its own."""
+        CURRENT_TASK.set(self)
         try:
             await self._coroutine
         finally:
-            self._driver.jobs.pop(self, None)
-            self._driver.note_change()
+            self._driver.tasks.pop(self, None)
+            self._driver.wake_waiters()
 
 
 class RunningDriver(Driver):
     """Runs one endpoint by tasks; the `IO` of the objects users hold."""
 
-    HASTE: ClassVar[float] = 0.0
-    """Seconds that the sockets have to close where whoever waits for that has been cancelled, and remains so."""
+    CANCELLED_GRACE: ClassVar[float] = 0.0
+    """Seconds in which the sockets may still close after the task that waits for that was cancelled."""
     open: set[Any]
-    """The channels whose socket is not closed yet."""
+    """The channels whose sockets are not closed yet."""
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
-        super().__init__(endpoint, deliver, reach)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
+        super().__init__(endpoint, deliver, target)
         self.open = set()
         self.opening: dict[int, Callable[[], object]] = {}
-        """How to stop opening each channel that is not there yet."""
-        self.jobs: dict[Job, None] = {}
-        self._closers: list[Job | None] = []
+        """By channel that is being opened: a function that stops that."""
+        self.tasks: dict[BackgroundTask, None] = {}
+        self._closing_tasks: list[BackgroundTask | None] = []
         self._closed = False
-        self._changed = self.event()
-        self._calls_left = RUN
+        self._change = self.event()
+        self._calls_left = CALLS_PER_TURN
 
     @abstractmethod
-    def spawn(self, job: Job) -> None:
-        """Have `job.run()` run in a task, and say how it is cancelled."""
+    def spawn(self, task: BackgroundTask) -> None:
+        """Start a task that runs `task.run()`, and set `task.cancel`."""
 
-    async def begun(self) -> None:
-        """Let what was spawned just now begin."""
+    async def let_tasks_start(self) -> None:
+        """Let the tasks start that were spawned just now."""
         await self.checkpoint()
 
-    def long_run(self) -> bool:
-        """Whether it is time to let others run; to be asked by each call that may wait."""
+    def should_yield(self) -> bool:
+        """Whether other tasks should get a turn now. Called by every method that may wait."""
         self._calls_left -= 1
         if self._calls_left:
             return False
-        self._calls_left = RUN
+        self._calls_left = CALLS_PER_TURN
         return True
 
     def shield(self) -> AbstractContextManager[object]:
-        """Where the library would go on cancelling whoever cleans up: not in here."""
+        """Protect a clean-up from cancellation, in libraries that cancel again and again."""
         return contextlib.nullcontext()
 
-    def note_change(self) -> None:
-        """Something has ended: whoever waits for that looks again."""
-        self._changed.set()
-        self._changed = self.event()
+    def wake_waiters(self) -> None:
+        """Something has ended: wake the tasks that wait for that."""
+        self._change.set()
+        self._change = self.event()
 
     @property
     def closed(self) -> bool:
@@ -98,23 +98,23 @@ class RunningDriver(Driver):
         if self._closed:
             coroutine.close()
             return
-        job = Job(self, coroutine)
-        self.jobs[job] = None
-        self.spawn(job)
+        task = BackgroundTask(self, coroutine)
+        self.tasks[task] = None
+        self.spawn(task)
 
     async def finish(self) -> None:
         with self._waiting():
-            while self._others():
-                await self._changed.wait()
+            while self._other_tasks():
+                await self._change.wait()
 
     async def close(self, grace: float) -> None:
         with self._waiting():
             try:
-                await self.within(grace, self._emptied)
+                await self.within(grace, self._until_all_closed)
             except BaseException:
-                if self.HASTE:
+                if self.CANCELLED_GRACE:
                     with self.shield():
-                        await self.within(self.HASTE, self._emptied)
+                        await self.within(self.CANCELLED_GRACE, self._until_all_closed)
                 raise
             finally:
                 with self.shield():
@@ -122,40 +122,40 @@ class RunningDriver(Driver):
                 self._closed = True
                 self._arm(None)
 
-    async def _emptied(self) -> None:
+    async def _until_all_closed(self) -> None:
         while self.open or self.opening:
-            await self._changed.wait()
+            await self._change.wait()
 
     async def _end_all(self) -> None:
-        cancelled: set[Job] = set()
+        cancelled: set[BackgroundTask] = set()
         while True:
-            await self.begun()
-            others = self._others()
+            await self.let_tasks_start()
+            others = self._other_tasks()
             if not others and not self.open and not self.opening:
                 return
-            for job in others:
-                if job not in cancelled and job.cancel is not None:
-                    job.cancel()
+            for task in others:
+                if task not in cancelled and task.cancel is not None:
+                    task.cancel()
             cancelled.update(others)
             for stop in list(self.opening.values()):
                 stop()
             for channel in sorted(self.open, key=lambda channel: channel.number):
                 channel.close(True)
-            if self._others() or self.open or self.opening:
-                await self._changed.wait()
+            if self._other_tasks() or self.open or self.opening:
+                await self._change.wait()
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
-        current = CURRENT.get()
-        self._closers.append(current)
+        current = CURRENT_TASK.get()
+        self._closing_tasks.append(current)
         try:
             yield
         finally:
-            self._closers.remove(current)
+            self._closing_tasks.remove(current)
 
-    def _others(self) -> list[Job]:
-        spared = self._closers if CURRENT.get() in self.jobs else ()
-        return [job for job in self.jobs if job not in spared]
+    def _other_tasks(self) -> list[BackgroundTask]:
+        spared = self._closing_tasks if CURRENT_TASK.get() in self.tasks else ()
+        return [task for task in self.tasks if task not in spared]
 
     def _stop_opening(self, number: int) -> None:
         if number in self.opening:

@@ -1,42 +1,43 @@
-"""A server and its sparks, as users of the bindings that await hold them."""
+"""A server and its sparks, as users of the bindings hold them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Coroutine, ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
+from primus_proto.options import Dialect
 
-from ._session import OVERHEAD, Emitter, Session, SessionInfo, Waitable, log
+from ._listeners import ServerListeners, SparkListeners
+from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
 
-__all__ = ["Authorize", "Handler", "Server", "Spark", "SparkInfo", "Sparks", "check_sparks"]
+__all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase", "Sparks", "check_exclude"]
 
-BUSY = 64
-"""Listeners of one server's own events that are at work at a time; what more its peers make it say is only logged."""
+MAX_LISTENER_TASKS = 64
+"""Listeners of one server that may run at a time. Beyond that, what its peers cause is only logged."""
 
-Handler = Callable[["Spark"], Awaitable[object]]
-Authorize = Callable[[pp.Request], Awaitable[object] | object]
-
-
-S = TypeVar("S")
+S = TypeVar("S", bound="SparkBase")
+T = TypeVar("T")
 
 
-class SparkInfo(SessionInfo):
-    """What can be read of a spark at any time, without a loop."""
+class SparkBase(Session):
+    """A spark, but for the methods that wait."""
 
-    NAMES = frozenset(
-        {"data", "error", "end", "heartbeat", "readyStateChange", "drain", "message ignored", "messages dropped"}
-    )
     _core: pp.Spark
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state}>"
 
     @property
+    def state(self) -> Literal["open", "closed"]:
+        """``open`` or ``closed``."""
+        return cast(Literal["open", "closed"], self._core.ready_state.name.lower())
+
+    @property
     def id(self) -> str:
-        """Unique for this one connection."""
+        """The id of this connection. No other connection has the same."""
         return self._core.id
 
     @property
@@ -60,59 +61,63 @@ class SparkInfo(SessionInfo):
         return self._core.address
 
     @property
-    def dialect(self) -> str:
-        """Whose heartbeat it is: ``happn``, ``primus6`` or ``primus``; ``auto`` while that is not known."""
-        return self._core.dialect
+    def dialect(self) -> Dialect:
+        """The dialect of its heartbeat: ``happn``, ``primus6`` or ``primus``; ``auto`` until that is known."""
+        return cast(Dialect, self._core.dialect)
 
     @property
     def heartbeat_timeout(self) -> float | None:
-        """Seconds of silence that count as one missed heartbeat; None: silence is no fault."""
+        """Seconds of silence that count as one missed heartbeat; None if silence is allowed."""
         return self._core.heartbeat_timeout
 
+    def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
+        """Close the session, after sending `data` if given. The client comes back only with `reconnect`."""
+        self._do(lambda: self._end_with(lambda: self._core.end(data, reconnect=reconnect)))
 
-class Spark(SparkInfo, Session):
+    @property
+    def _is_over(self) -> bool:
+        return not self._core.is_open
+
+    def _deliver(self, event: ev.SparkEvent) -> None:
+        self._emit_or_log(event, event.args)
+        if type(event) is ev.SparkEnded:
+            self._deliver_end()
+        elif type(event) is ev.SparkDrained:
+            self._wake_waiters()
+
+    def _log_unhandled(self, event: ev.Event) -> None:
+        if type(event) is ev.SparkError:
+            log.warning("spark %s: %s", self.id, event.error)
+
+    def _handle_failure(self, error: BaseException) -> None:
+        log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
+        # Without primus::server::close, so that the client comes back.
+        self._end_with(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
+
+
+class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
     """A spark, as a handler or a `connection` listener gets it."""
 
     def __init__(self, core: pp.Spark, server: Server) -> None:
         super().__init__(core)
-        self.server = server
-        """The server it is a spark of."""
         self._io = server._io
-
-    def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
-        """Close the session, after sending `data` if given. The client stays away unless `reconnect`."""
-        self._end_by(lambda: self._core.end(data, reconnect=reconnect))
-
-    @property
-    def _over(self) -> bool:
-        return not self._core.is_open
-
-    def _deliver(self, event: ev.SparkEvent) -> None:
-        self._tell(event, event.args)
-        if type(event) is ev.SparkEnded:
-            self._deliver_end()
-        elif type(event) is ev.SparkDrained:
-            self._changed()
-
-    def _unheard(self, event: ev.Event) -> None:
-        if type(event) is ev.SparkError:
-            log.warning("spark %s: %s", self.id, event.error)
-
-    def _fault(self, error: BaseException) -> None:
-        log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
-        # A fault is no intention: without primus::server::close, so that the client comes back.
-        self._end_by(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
+        self.server: Server = server
+        """The server that it belongs to."""
 
 
-class Sparks(Mapping[str, S]):
-    """The open sparks of a server by id, as they are at each look; `values()` and `items()` do not change any more."""
+Handler = Callable[[Spark], Awaitable[object]]
+Authorize = Callable[[pp.Request], Awaitable[object] | object]
 
-    def __init__(self, cores: Callable[[], dict[str, pp.Spark]], held: Callable[[pp.Spark], S]) -> None:
+
+class Sparks(Mapping[str, T]):
+    """The open sparks of a server by id. Each look shows those open now; `values()` and `items()` are copies."""
+
+    def __init__(self, cores: Callable[[], dict[str, pp.Spark]], spark_of: Callable[[pp.Spark], T]) -> None:
         self._cores = cores
-        self._held = held
+        self._spark_of = spark_of
 
-    def __getitem__(self, id: str) -> S:
-        return self._held(self._cores()[id])
+    def __getitem__(self, id: str) -> T:
+        return self._spark_of(self._cores()[id])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._cores().copy())
@@ -120,60 +125,65 @@ class Sparks(Mapping[str, S]):
     def __len__(self) -> int:
         return len(self._cores())
 
-    def values(self) -> ValuesView[S]:
+    def values(self) -> ValuesView[T]:
         """The sparks open now."""
         return self._now().values()
 
-    def items(self) -> ItemsView[str, S]:
+    def items(self) -> ItemsView[str, T]:
         """The sparks open now, each with its id."""
         return self._now().items()
 
-    def _now(self) -> dict[str, S]:
-        # Copied in one step: with threads, another one adds and removes some.
-        return {id: self._held(core) for id, core in self._cores().copy().items()}
+    def _now(self) -> dict[str, T]:
+        # Copied in one step, because another thread may add and remove sparks.
+        return {id: self._spark_of(core) for id, core in self._cores().copy().items()}
 
 
-class Server(Emitter):
-    """A server, as `serve` gives it."""
+class ServerBase(ServerListeners[S], Generic[S]):
+    """A server, but for the methods that wait."""
 
-    _SPARK: ClassVar[type[Spark]] = Spark
-    NAMES = frozenset({"connection", "disconnection", "heartbeat-skipped", "flatline", "initialised", "close", "log"})
+    _SPARK: Callable[[pp.Spark, Any], S]
 
-    def __init__(self, endpoint: pp.ByteServer, handler: Handler | None, authorize: Authorize | None) -> None:
+    def __init__(
+        self,
+        endpoint: pp.ByteServer,
+        handler: Callable[[S], Awaitable[object]] | None,
+        authorize: Authorize | None,
+    ) -> None:
         super().__init__()
         self._handler = handler
         self._authorize = authorize
-        self._waiters: list[Waitable] = []
+        self._waiters: list[AsyncEvent] = []
         self._stop_listening: Callable[[], object] = lambda: None
-        self.port = 0
-        """The port it listens on."""
-        self.url = ""
-        """Where a client on this machine finds it."""
-        self.sparks: Sparks[Spark] = Sparks(lambda: self._core.sparks, self._spark_of)
+        self.port: int = 0
+        """The port it listens on; 0 with a Unix socket."""
+        self.url: str = ""
+        """The URL for a client on this machine."""
+        self.sparks: Sparks[S] = Sparks(lambda: self._core.sparks, self._spark_of)
         """The open sparks by id."""
-        self._begin_anew(endpoint)
+        self._reset(endpoint)
 
-    def _begin_anew(self, endpoint: pp.ByteServer) -> None:
-        """What belongs to one run of the server; listeners outlive it."""
+    def _reset(self, endpoint: pp.ByteServer) -> None:
+        """Begin a new run of the server. Listeners outlive a run."""
         self._endpoint = endpoint
         self._core = endpoint.server
-        self._asking = 0
-        self._at_work = 0  # listeners of the server's own events
+        self._pending_authorizations = 0
+        self._listener_tasks = 0  # running listeners of the server's own events
         self._closed = False
 
-    def spark(self, id: str) -> Spark | None:
-        """The open spark with this id."""
+    def spark(self, id: str) -> S | None:
+        """The open spark with this id, or None."""
         return self.sparks.get(id)
 
-    def write(self, data: Any, *, exclude: Collection[Spark] = ()) -> int:
-        """Broadcast one value to every spark but those in `exclude`; returns how many took it.
+    def write(self, data: Any, *, exclude: Collection[S] = ()) -> int:
+        """Broadcast one value to every spark except those in `exclude`. Returns how many took it.
 
-        Raises EncodeError where it cannot be sent, LocalProtocolError where `exclude` is no collection of sparks.
+        Raises EncodeError if the value cannot be encoded, and LocalProtocolError if `exclude` is not a collection of
+        sparks.
         """
-        check_sparks(exclude, Spark)
+        check_exclude(exclude)
         count = self._core.write(data, exclude=[spark._core for spark in exclude])
         if any(spark.needs_drain for spark in self._core.sparks.values()):
-            self._io.pump()  # what follows in this turn may be too much for one that reads, too
+            self._io.pump()  # otherwise further writes in this turn could cut sparks that do read
         else:
             self._io.schedule()
         return count
@@ -188,53 +198,52 @@ class Server(Emitter):
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
             self._deliver_to(spark, event)
         elif type(event) is ev.RequestHeld:
-            self._ask(event)
-        elif type(event) is ev.Logged and self._at_work >= BUSY:
-            self._unheard(event)
+            self._authorize_request(event)
+        elif type(event) is ev.Logged and self._listener_tasks >= MAX_LISTENER_TASKS:
+            self._log_unhandled(event)
         else:
-            self._tell(event, event.args)
+            self._emit_or_log(event, event.args)
             if type(event) is ev.ServerClosed:
                 self._closed = True
                 for waiter in self._waiters:
                     waiter.set()
 
-    def _deliver_to(self, spark: Spark, event: ev.SparkEvent[Spark]) -> None:
+    def _deliver_to(self, spark: S, event: ev.SparkEvent[Any]) -> None:
         if type(event) is ev.SparkData:
-            heard = self._emit(event, (), event.size + OVERHEAD, spark)
+            heard = self._emit(event, (), event.size + MESSAGE_OVERHEAD, spark)
             spark._deliver_data(event, heard and self._handler is None)
             return
         self._emit(event, event.args, owner=spark)
         if type(event) is not ev.SparkConnected:
             spark._deliver(event)
         elif self._handler is not None:
-            self._io.start(self._handle(self._handler, spark))
+            self._io.start(self._run_handler(self._handler, spark))
 
-    def _unheard(self, event: ev.Event) -> None:
+    def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
             log.warning("%s", event.text)
 
-    def _spark_of(self, core: pp.Spark) -> Spark:
-        """What users hold of a spark; made when it is first looked at, be that before its `connection` event."""
-        spark: Spark | None = core.context
+    def _spark_of(self, core: pp.Spark) -> S:
+        """The spark that users hold. Made at the first look, which may be before its `connection` event."""
+        spark: S | None = core.context
         if spark is None:
             spark = core.context = self._SPARK(core, self)
         return spark
 
-    async def _handle(self, handler: Handler, spark: Spark) -> None:
+    async def _run_handler(self, handler: Callable[[S], Awaitable[object]], spark: S) -> None:
         try:
             await handler(spark)
         except Exception as error:
-            spark._fault(error)
+            spark._handle_failure(error)
         except BaseException as error:
-            if spark.state == "open":  # else it is the server that closes
-                spark._fault(error)
+            if spark.state == "open":  # otherwise the server is closing
+                spark._handle_failure(error)
             raise
         else:
-            spark._core.end()  # what its listeners have still to handle they may
+            spark._core.end()  # its listeners may still handle earlier data
             self._io.schedule()
 
-    async def serve_forever(self) -> None:
-        """Serve until the server is closed, or this is cancelled."""
+    async def _until_closed(self) -> None:
         await self._io.checkpoint()
         if not self._closed:
             waiter = self._io.event()
@@ -244,12 +253,7 @@ class Server(Emitter):
             finally:
                 self._waiters.remove(waiter)
 
-    async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
-        """Stop listening and end all sparks, after `timeout` seconds if given; wait until all is closed.
-
-        `data` is sent to each spark as it ends; `reconnect` tells the clients to come back. Handlers that have not
-        returned some seconds (`Limits.close`) after their spark ended are cancelled.
-        """
+    async def _close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
         self._core.close(data, reconnect=reconnect, timeout=timeout)
         self._stop_listening()
         self._io.pump()
@@ -257,30 +261,30 @@ class Server(Emitter):
         try:
             await self._io.within(timeout + grace, self._wind_down)
         except BaseException:
-            grace = 0.0  # whoever cancels does not want to wait
+            grace = 0.0  # cancelled: do not wait any longer
             raise
         finally:
             await self._io.close(grace)
 
     async def _wind_down(self) -> None:
-        await self.serve_forever()
+        await self._until_closed()
         await self._io.finish()
 
-    def _ask(self, event: ev.RequestHeld) -> None:
+    def _authorize_request(self, event: ev.RequestHeld) -> None:
         assert self._authorize is not None
         try:
             result = self._authorize(event.request)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # also a CancelledError, as from a listener: the pump must go on
-            self._decide(event.id, error)
+        except BaseException as error:  # even a CancelledError: the pump must go on
+            self._answer_request(event.id, error)
         else:
             if inspect.isawaitable(result):
-                self._io.start(self._ask_later(event.id, result))
+                self._io.start(self._await_authorization(event.id, result))
             else:
-                self._decide(event.id, result)
+                self._answer_request(event.id, result)
 
-    async def _ask_later(self, id: int, awaitable: Awaitable[object]) -> None:
+    async def _await_authorization(self, id: int, awaitable: Awaitable[object]) -> None:
         result: object = pp.Refused("authorization took too long", 503)
 
         async def ask() -> None:
@@ -291,25 +295,25 @@ class Server(Emitter):
                 result = error
 
         limits = self._core.limits
-        if self._asking >= limits.authorizations:  # hooks of requests that have gone count too: they still run
+        if self._pending_authorizations >= limits.authorizations:  # lost requests count
             getattr(awaitable, "close", lambda: None)()
             result = pp.Refused("too many requests wait for authorization", 503)
         else:
-            self._asking += 1
+            self._pending_authorizations += 1
             try:
                 await self._io.within(limits.authorization, ask)
             except BaseException as error:
-                if not self._core.closing:  # else it is the binding that closes
-                    self._decide(id, error)
+                if not self._core.closing:  # otherwise the server is closing
+                    self._answer_request(id, error)
                     self._io.schedule()
                 raise
             finally:
-                self._asking -= 1
-        self._decide(id, result)
+                self._pending_authorizations -= 1
+        self._answer_request(id, result)
         self._io.schedule()
 
-    def _decide(self, id: int, result: object) -> None:
-        """Anything but an exception or False lets the request in."""
+    def _answer_request(self, id: int, result: object) -> None:
+        """Answer a held request. Any result other than an exception or False lets it in."""
         if isinstance(result, pp.Refused):
             try:
                 refusal = self._core.refusal(result.message, status=result.status, authenticate=result.authenticate)
@@ -325,26 +329,44 @@ class Server(Emitter):
         else:
             self._endpoint.resume(id)
 
-    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
         async def run() -> None:
             try:
                 await coroutine
             except Exception as error:
-                self._fault(error)
+                self._handle_failure(error)
             finally:
-                self._at_work -= 1
+                self._listener_tasks -= 1
 
         if self._io.closed:
             coroutine.close()
             return
-        self._at_work += 1
+        self._listener_tasks += 1
         self._io.start(run())
 
-    def _fault(self, error: BaseException) -> None:
+    def _handle_failure(self, error: BaseException) -> None:
         log.error("a listener of the server raised", exc_info=error)
 
 
-def check_sparks(value: object, kind: type) -> None:
-    """LocalProtocolError for what is no collection of sparks."""
-    if not isinstance(value, Collection) or not all(isinstance(spark, kind) for spark in value):
+class Server(ServerBase[Spark]):
+    """A server, as `serve` gives it."""
+
+    _SPARK = Spark
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed."""
+        await self._until_closed()
+
+    async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
+        """Stop listening, end all sparks `timeout` seconds later, and wait until all is closed.
+
+        `data` is sent to each spark as it ends. `reconnect` tells the clients to come back. A handler that has not
+        returned `Limits.close` + 1 seconds after its spark ended is cancelled; in a thread, it is left running.
+        """
+        await self._close(data, reconnect=reconnect, timeout=timeout)
+
+
+def check_exclude(value: object) -> None:
+    """Raise LocalProtocolError unless it is a collection of sparks."""
+    if not isinstance(value, Collection) or not all(isinstance(spark, SparkBase) for spark in value):
         raise pp.LocalProtocolError(f"exclude takes sparks, as in exclude=[spark]; got {value!r}")

@@ -1,47 +1,46 @@
-"""What a spark and a client of any binding have in common: listeners, an inbox, and back-pressure towards the peer.
+"""What the clients and sparks of all bindings share: listeners, an inbox, and back-pressure towards the peer.
 
-The law kept here: only waiting is coloured. Between two awaits nothing else of the same server or client happens.
+The law kept here: only waiting is async. Between two awaits nothing else happens to the same server or client.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import primus_proto as pp
 from primus_proto import events as ev
 
-__all__ = ["DATA", "IO", "OVERHEAD", "Emitter", "Session", "SessionInfo", "Waitable", "for_users", "log"]
+__all__ = ["DATA_EVENTS", "IO", "MESSAGE_OVERHEAD", "AsyncEvent", "AsyncSession", "Emitter", "Session", "log"]
 
 log = logging.getLogger("primus_io")
 
-# A session stops reading from its peer when what waits to be handled passes HIGH bytes, and goes on below LOW.
-HIGH = 256 * 1024
-LOW = HIGH // 2
-OVERHEAD = 64  # what a waiting message costs besides its bytes, so that empty ones count too
+# A session stops reading from its peer while more than PAUSE_ABOVE bytes wait to be handled, until RESUME_BELOW.
+PAUSE_ABOVE = 256 * 1024
+RESUME_BELOW = PAUSE_ABOVE // 2
+MESSAGE_OVERHEAD = 64  # added to the bytes of a waiting message, so that empty ones count too
 
-DATA = ("data", ev.DataReceived, ev.SparkData)
+DATA_EVENTS = ("data", ev.DataReceived, ev.SparkData)
 
-F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
-class Waitable(Protocol):
-    """An event object; asyncio's and trio's are."""
+class AsyncEvent(Protocol):
+    """An event object, such as `asyncio.Event` or `trio.Event`."""
 
     def set(self) -> object:
-        """Wake whoever waits."""
+        """Wake all waiters."""
 
     def wait(self) -> Awaitable[object]:
-        """Wait to be woken."""
+        """Wait until it is set."""
 
 
 class IO(ABC):
-    """What a binding offers to the objects here."""
+    """What a binding does for clients, servers and sparks."""
 
     pumping = False
     """Whether the core is being pumped, so that what is written now leaves by itself."""
@@ -49,62 +48,55 @@ class IO(ABC):
     @property
     @abstractmethod
     def closed(self) -> bool:
-        """Whether `start` starts nothing any more."""
+        """Whether it is closed, so that `start` starts nothing."""
 
     @abstractmethod
     def schedule(self) -> None:
-        """Have the core pumped before long; harmless while it is being pumped."""
+        """Pump the core soon. Does nothing during a pump."""
 
     @abstractmethod
     def pump(self) -> None:
-        """Pump the core now, unless it is being pumped."""
+        """Pump the core now. Does nothing during a pump."""
 
     @abstractmethod
-    def event(self) -> Waitable:
-        """A fresh event object."""
+    def event(self) -> AsyncEvent:
+        """Make an event object."""
 
     @abstractmethod
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in the background until it ends or the binding closes; not at all once it has."""
+        """Run a coroutine in the background until it ends or the binding closes. Once closed, only close it."""
 
-    def wakeup(self) -> Waitable:
-        """A fresh event object for one waiter."""
+    def wakeup(self) -> AsyncEvent:
+        """Make an event object for one waiter."""
         return self.event()
 
-    def long_run(self) -> bool:
-        """Whether it is time to let others run; to be asked by each call that may wait, before `checkpoint`."""
+    def should_yield(self) -> bool:
+        """Whether a call that may wait has to call `checkpoint` now."""
         return True
 
     @abstractmethod
     async def checkpoint(self) -> None:
-        """Where the library expects every async call to let others run, do so."""
+        """Let other tasks run, as often as the library expects it of an async call."""
 
     @abstractmethod
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
-        """Await `wait()`, but no longer than that: the caller goes on with whatever is left."""
+        """Await `wait()` for at most so many seconds, then cancel it and return."""
 
     @abstractmethod
     async def finish(self) -> None:
-        """Wait for what `start` started to end by itself."""
+        """Wait until everything that `start` started has returned."""
 
     @abstractmethod
     async def close(self, grace: float) -> None:
-        """Wait for the sockets to close, `grace` seconds at the most, then stop everything. Harmless twice."""
+        """Wait at most `grace` seconds for the sockets to close, then stop everything. May be called twice."""
 
     @abstractmethod
     async def release(self) -> None:
-        """The end, from the task that began: give up what `close` must keep, as a nursery."""
-
-
-def for_users(event: ev.Event) -> ev.Event:
-    """The event, with the spark that users hold."""
-    if isinstance(event, ev.SparkEvent) and event.spark._held is not event.spark:
-        return dataclasses.replace(event, spark=event.spark._held)
-    return event
+        """Give up what `close` has to keep, such as a nursery. Called last, by the task that began."""
 
 
 class Emitter:
-    """Listeners, by documented event name or by event class."""
+    """Keeps listeners, by event name or by event class."""
 
     NAMES: ClassVar[frozenset[str]] = frozenset()
     _io: IO
@@ -112,43 +104,36 @@ class Emitter:
     def __init__(self) -> None:
         self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
 
-    @overload
-    def on(self, event: str | type[ev.Event], listener: F) -> F: ...
+    def _do(self, function: Callable[[], T]) -> T:
+        """Call a function in the thread of the core, which is this one unless a binding says otherwise."""
+        return function()
 
-    @overload
-    def on(self, event: str | type[ev.Event]) -> Callable[[F], F]: ...
-
-    def on(self, event: str | type[ev.Event], listener: F | None = None) -> F | Callable[[F], F]:
-        """Call `listener` at each `event`; usable as a decorator. Returns the listener.
-
-        Under a documented name it gets what the documentation says; under an event class, the event. A coroutine
-        function runs in the background, in order. Raises LocalProtocolError for a name that does not exist, for what is
-        no event, and for what is no function.
-        """
+    def _on(self, event: str | type[ev.Event], listener: Callable[..., Any] | None) -> Callable[..., Any]:
+        """Do what `on` says. Each kind of emitter has an `on` of its own, for its types (see `_listeners`)."""
         ev.check_event(event, self.NAMES)
         if listener is None:
-            return lambda function: self.on(event, function)
+            return lambda function: self._on(event, function)
         if not callable(listener):
-            raise pp.LocalProtocolError(f"a listener is a function; got {listener!r}")
+            raise pp.LocalProtocolError(f"a listener must be callable; got {listener!r}")
         self._listen(event, listener)
         return listener
 
     def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         self._listeners.setdefault(event, []).append(listener)
-        self._heeded(event)
+        self._listener_added(event)
 
-    def _heeded(self, event: str | type[ev.Event]) -> None:
-        """There is a new listener."""
+    def _listener_added(self, event: str | type[ev.Event]) -> None:
+        """Called after a listener was added."""
 
-    def off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        """Undo one `on`; harmless where there was none."""
+    def _off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        """Do what `off` says."""
         if listener in self._listeners.get(event, ()):
             self._listeners[event].remove(listener)
             if not self._listeners[event]:
                 del self._listeners[event]
 
     def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
-        """Call the listeners; False where there were none. What they leave to do or fail in is the owner's affair."""
+        """Call the listeners. Returns whether there are any. `owner` runs coroutines and handles errors."""
         listeners = self._listeners
         owner = owner or self
         by_name = listeners.get(event.name)
@@ -156,67 +141,43 @@ class Emitter:
         for listener in by_name.copy() if by_name else ():
             owner._call(listener, args, size)
         if by_class:
-            event = for_users(event)
             for listener in by_class.copy():
                 owner._call(listener, (event,), size)
         return bool(by_name or by_class)
 
-    def _tell(self, event: ev.Event, args: tuple[Any, ...]) -> None:
-        """Call the listeners, or log what must not pass unseen."""
+    def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
+        """Call the listeners. Without any, log an event that should not go unnoticed."""
         if not self._emit(event, args):
-            self._unheard(event)
+            self._log_unhandled(event)
 
-    def _unheard(self, event: ev.Event) -> None:
-        """Nobody listens to this."""
+    def _log_unhandled(self, event: ev.Event) -> None:
+        """Log an event that has no listeners, if it matters."""
 
     def _call(self, listener: Callable[..., Any], args: tuple[Any, ...], size: int) -> None:
         try:
             result = listener(*args)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # also a CancelledError, say of a future it looked at: the pump must go on
-            self._fault(error)
+        except BaseException as error:  # even a CancelledError: the pump must go on
+            self._handle_failure(error)
         else:
             if inspect.iscoroutine(result):
-                self._later(result, size)
+                self._start_listener(result, size)
 
-    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
-        """Run a listener that waits."""
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+        """Run the coroutine of a listener in the background, in order. `size` is that of a data event, otherwise 0."""
         raise NotImplementedError
 
-    def _fault(self, error: BaseException) -> None:
-        """A listener or handler raised."""
+    def _handle_failure(self, error: BaseException) -> None:
+        """Deal with an exception that a listener or handler raised."""
         raise NotImplementedError
 
 
-class SessionInfo:
-    """What can be read of a spark and of a client at any time, without a loop."""
+class Session(Emitter):
+    """What a spark and a client share: an inbox, listeners that wait, and back-pressure in both directions."""
 
     _core: pp.Spark | pp.Client
-
-    @property
-    def state(self) -> str:
-        """``open`` or ``closed``; of a client ``opening``, too."""
-        return self._core.ready_state.name.lower()
-
-    @property
-    def close_reason(self) -> pp.CloseReason | None:
-        """Why the connection closed, the last one where there were several; None while none has."""
-        return self._core.close_reason
-
-    @property
-    def buffered(self) -> int:
-        """Bytes written that have not reached the socket."""
-        return self._core.buffered
-
-    @property
-    def needs_drain(self) -> bool:
-        """Whether so many bytes wait that `drain` and `send` would wait too."""
-        return self._core.needs_drain
-
-
-class Session(SessionInfo, Emitter):
-    """What a spark and a client have in common: an inbox, listeners that wait, and back-pressure for both."""
+    _handed_over = 0  # bytes of messages on the way from other threads
 
     def __init__(self, core: pp.Spark | pp.Client) -> None:
         super().__init__()
@@ -224,29 +185,39 @@ class Session(SessionInfo, Emitter):
         self._ended = False
         self._iterating = False
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
-        self._work: deque[tuple[Coroutine[Any, Any, object], int, int]] | None = None
-        self._working = False
-        self._ends = 1  # how often the application has ended it, and one
-        self._load = 0
+        self._listener_queue: deque[tuple[Coroutine[Any, Any, object], int, int]] | None = None
+        self._listeners_running = False
+        self._end_count = 1  # 1, and how often the application has ended the session
+        self._unhandled_bytes = 0  # in the inbox and the listener queue
         self._paused = False
-        self._waiters: list[Waitable] = []
+        self._waiters: list[AsyncEvent] = []
 
     @property
-    def _held(self) -> Any:
-        """What users hold of it."""
-        return self
+    def close_reason(self) -> pp.CloseReason | None:
+        """Why the connection closed, for the last time if it did so several times; None if it never has."""
+        return self._core.close_reason
 
     @property
-    def _over(self) -> bool:
-        """Whether the session has ended; its listeners may not know yet."""
+    def buffered(self) -> int:
+        """Bytes that were written and have not reached the socket."""
+        return self._core.buffered + self._handed_over
+
+    @property
+    def needs_drain(self) -> bool:
+        """Whether the buffer is more than half full, so that `drain` and `send` would wait."""
+        return self._core.needs_drain
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the session has ended. Its listeners may not know yet."""
         raise NotImplementedError
 
     # --- writing ---
 
     def write(self, data: Any) -> bool:
-        """Send one value. False when it was not taken: after the end, or because the peer does not read.
+        """Send one value without waiting. Returns False if it was dropped, after the end or above the limit.
 
-        Raises EncodeError where the value cannot be sent.
+        Raises EncodeError if the value cannot be encoded.
         """
         core = self._core
         taken = core.write(data)
@@ -256,58 +227,31 @@ class Session(SessionInfo, Emitter):
             self._io.schedule()
         return taken
 
-    async def send(self, data: Any) -> bool:
-        """`write`, and then wait until there is room for more."""
-        taken = self.write(data)
-        await self.drain()
-        return taken
-
-    async def drain(self) -> None:
-        """Wait until there is room for more."""
-        if self._io.long_run():
-            await self._io.checkpoint()
-        await self._until(lambda: not self._core.needs_drain or self._ended)
-
     # --- reading ---
 
     async def _take(self) -> ev.DataReceived | ev.SparkData | None:
-        """The next message; None when the session has ended and all have been taken."""
+        """Wait for the next message. Returns None once the session has ended and all messages were taken."""
         self._iterating = True
-        if self._io.long_run():
+        if self._io.should_yield():
             await self._io.checkpoint()
         while not self._inbox:
             if self._ended:
                 return None
             await self._wait_for_change()
         event = self._inbox.popleft()
-        self._unload(event.size + OVERHEAD)
+        self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
         return event
 
-    async def receive(self) -> Any:
-        """The next value; iteration without a loop. Raises ConnectionLost when there will be no more."""
+    async def _receive(self) -> Any:
         event = await self._take()
         if event is None:
-            raise pp.ConnectionLost("the session has ended, and all that came was taken")
+            raise pp.ConnectionLost("the session has ended, and every value was taken")
         return event.data
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        self._iterating = True
-        return self
-
-    async def __anext__(self) -> Any:
-        event = await self._take()
-        if event is None:
-            raise StopAsyncIteration
-        return event.data
-
-    async def wait_ended(self) -> None:
-        """Wait for the `end` event."""
-        await self._until(lambda: self._ended)
-
-    def _heeded(self, event: str | type[ev.Event]) -> None:
-        """The first listener of ``data`` is soon given what came while nobody took it."""
-        if event in DATA and self._inbox and not self._iterating:
-            self._io.start(self._hand_over())
+    def _listener_added(self, event: str | type[ev.Event]) -> None:
+        """Give the messages that were not taken yet to the first `data` listener, soon."""
+        if event in DATA_EVENTS and self._inbox and not self._iterating:
+            self._io.start(self._emit_inbox())
 
     # --- for the binding ---
 
@@ -321,12 +265,12 @@ class Session(SessionInfo, Emitter):
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:  # also a CancelledError: the pump must go on
-                    self._fault(error)
+                    self._handle_failure(error)
                 else:
                     if result is not None and inspect.iscoroutine(result):
-                        self._later(result, event.size + OVERHEAD)
+                        self._start_listener(result, event.size + MESSAGE_OVERHEAD)
             return
-        size = event.size + OVERHEAD
+        size = event.size + MESSAGE_OVERHEAD
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
         if behind or not (self._emit(event, (event.data,), size) or heard) or self._iterating:
             self._keep(event)
@@ -335,30 +279,35 @@ class Session(SessionInfo, Emitter):
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(event)
-        self._add(event.size + OVERHEAD)
+        self._add_unhandled(event.size + MESSAGE_OVERHEAD)
         if self._waiters:
-            self._changed()
+            self._wake_waiters()
 
-    async def _hand_over(self) -> None:
-        ends = self._ends
+    async def _emit_inbox(self) -> None:
+        end_count = self._end_count
         while self._inbox and not self._iterating:
-            event = self._inbox.popleft()
-            if ends == self._ends:
-                self._emit(event, (event.data,), event.size + OVERHEAD)
-            self._unload(event.size + OVERHEAD)
+            self._emit_first(end_count)
 
-    def _end_by(self, end: Callable[[], object]) -> None:
-        """Have the application end it: no listener that waits in line is given what the peer said before."""
-        was_over = self._over
+    def _emit_first(self, end_count: int) -> None:
+        """Give the first message of the inbox to its listeners, unless the session was ended after `end_count` ends."""
+        assert self._inbox
+        event = self._inbox.popleft()
+        if end_count == self._end_count:
+            self._emit(event, (event.data,), event.size + MESSAGE_OVERHEAD)
+        self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
+
+    def _end_with(self, end: Callable[[], object]) -> None:
+        """End the session for the application. Data that still waits for its listeners is dropped."""
+        was_over = self._is_over
         end()
-        self._ends += not was_over
+        self._end_count += not was_over
         self._io.schedule()
 
     def _deliver_end(self) -> None:
         self._ended = True
-        self._changed()
+        self._wake_waiters()
 
-    def _changed(self) -> None:
+    def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.set()
@@ -376,52 +325,92 @@ class Session(SessionInfo, Emitter):
             if waiter in self._waiters:  # cancelled
                 self._waiters.remove(waiter)
 
-    def _add(self, size: int) -> None:
-        self._load += size
-        if self._load > HIGH and not self._paused:
+    async def _until_drained(self) -> None:
+        await self._until(lambda: not self._core.needs_drain or self._ended)
+
+    async def _until_ended(self) -> None:
+        await self._until(lambda: self._ended)
+
+    def _add_unhandled(self, size: int) -> None:
+        self._unhandled_bytes += size
+        if self._unhandled_bytes > PAUSE_ABOVE and not self._paused:
             self._paused = True
             self._core.pause()
 
-    def _unload(self, size: int) -> None:
-        self._load -= size
-        if self._paused and self._load <= LOW:
+    def _subtract_unhandled(self, size: int) -> None:
+        self._unhandled_bytes -= size
+        if self._paused and self._unhandled_bytes <= RESUME_BELOW:
             self._paused = False
             self._core.resume()
             self._io.schedule()
 
-    def _later(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
         if self._io.closed:
             coroutine.close()
             return
-        ends = self._ends if size else 0  # only data has a size
-        size = size or OVERHEAD
-        if self._work is None:
-            self._work = deque()
-        self._work.append((coroutine, size, ends))
-        self._add(size)
-        if not self._working:
-            self._working = True
-            self._io.start(self._run_work())
+        ends = self._end_count if size else 0  # only data has a size
+        size = size or MESSAGE_OVERHEAD
+        if self._listener_queue is None:
+            self._listener_queue = deque()
+        self._listener_queue.append((coroutine, size, ends))
+        self._add_unhandled(size)
+        if not self._listeners_running:
+            self._listeners_running = True
+            self._io.start(self._run_listeners())
 
-    async def _run_work(self) -> None:
-        assert self._work is not None
+    async def _run_listeners(self) -> None:
+        assert self._listener_queue is not None
         try:
-            while self._work:
-                coroutine, size, ends = self._work.popleft()
-                if ends not in (0, self._ends):
+            while self._listener_queue:
+                coroutine, size, ends = self._listener_queue.popleft()
+                if ends not in (0, self._end_count):
                     coroutine.close()  # data from before an end
-                    self._unload(size)
+                    self._subtract_unhandled(size)
                     continue
                 try:
                     await coroutine
                 except Exception as error:
-                    self._fault(error)
+                    self._handle_failure(error)
                 except BaseException as error:
-                    if not self._ended:  # else it is the binding that closes
-                        self._fault(error)
+                    if not self._ended:  # otherwise the binding is closing
+                        self._handle_failure(error)
                     raise
-                self._unload(size)
+                self._subtract_unhandled(size)
         finally:
-            self._working = False
-            while self._work:  # cancelled: what will never run is said to be closed, not forgotten
-                self._work.popleft()[0].close()
+            self._listeners_running = False
+            while self._listener_queue:  # cancelled: close the coroutines that will never run
+                self._listener_queue.popleft()[0].close()
+
+
+class AsyncSession(Session):
+    """A session with methods that are awaited."""
+
+    async def send(self, data: Any) -> bool:
+        """`write`, then wait until there is room for more."""
+        taken = self.write(data)
+        await self.drain()
+        return taken
+
+    async def drain(self) -> None:
+        """Wait until there is room for more."""
+        if self._io.should_yield():
+            await self._io.checkpoint()
+        await self._until_drained()
+
+    async def receive(self) -> Any:
+        """Wait for the next value. Raises ConnectionLost once there will be no more."""
+        return await self._receive()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._iterating = True
+        return self
+
+    async def __anext__(self) -> Any:
+        event = await self._take()
+        if event is None:
+            raise StopAsyncIteration
+        return event.data
+
+    async def wait_ended(self) -> None:
+        """Wait for the `end` event."""
+        await self._until_ended()

@@ -1,7 +1,7 @@
-"""Primus on asyncio: `connect`, `serve`, `fetch_spec`. Works on any event loop, uvloop included.
+"""Primus on asyncio: `connect`, `serve` and `fetch_spec`. Works on any event loop, including uvloop.
 
-There is no protocol here. A `Driver` feeds an endpoint of `primus_proto` what its sockets and its one timer say, and
-does what the endpoint commands.
+This module has no rules of the protocol. A `Driver` gives an endpoint of `primus_proto` what arrives on its sockets,
+and runs the commands of the endpoint.
 """
 
 from __future__ import annotations
@@ -19,33 +19,37 @@ from typing import Any, cast
 import primus_proto as pp
 from primus_proto import commands as cmd
 
+from . import _common
 from ._client import Client
-from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
-from ._entry import Connect, Serve, spec_fetcher
+from ._common import *  # noqa: F403
+from ._driver import ConnectTarget, Deliver, Endpoint, ListenAddress, StopListening, connect_failure
+from ._entry import Connect, Serve
 from ._environment import Environment
-from ._portion import MOST, Portion
-from ._running import Job, RunningDriver
-from ._server import Server, Spark
+from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
+from ._read_budget import MAX_READ, ReadBudget
+from ._running import BackgroundTask, RunningDriver
+from ._server import Authorize, Handler, Server, Spark
+from ._session import AsyncEvent
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ += _common.__all__
 
-# A selector loop fills the buffer and hands it over in one go, so one buffer serves every connection of a loop, which
-# is the only one that runs in its thread. Windows' proactor loop reads in the background, into a buffer that must then
-# be the connection's own.
-SHARED = sys.platform != "win32"
-# Seconds of work from which on a read that filled the buffer is the only one of its turn. Less is let pass for the sake
-# of large messages.
+# A selector loop fills the buffer and hands it over in one step, so all connections of a thread can share one buffer.
+# The proactor loop of Windows reads in the background, so there each connection needs a buffer of its own.
+SHARED_BUFFER = sys.platform != "win32"
+# A read that filled the buffer and took more seconds of work than this is the only one of its turn. Faster reads may go
+# on, which speeds up large messages.
 QUICK = 0.0005
 
-# uvloop rounds timers to whole milliseconds; one that ran early would have to be set again, and that many times over.
+# uvloop rounds timers to whole milliseconds. A timer that fires early would have to be set again, many times.
 ROUNDING = 0.0005
 
 
 class Receiving(threading.local):
-    """What the loop of this thread receives into."""
+    """The receive buffer of this thread."""
 
     def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(MOST))
+        self.buffer: memoryview = memoryview(bytearray(MAX_READ))
 
 
 RECEIVING = Receiving()
@@ -60,28 +64,28 @@ class Channel(asyncio.BufferedProtocol):
 
     def __init__(self, driver: Driver, number: int = 0) -> None:
         self.driver = driver
-        self.number = number  # a server's gets one from the core
-        self._buffer = RECEIVING.buffer if SHARED else memoryview(bytearray(MOST))
-        self._portion = Portion()
+        self.number: int = number  # a server's gets one from the core
+        self._buffer = RECEIVING.buffer if SHARED_BUFFER else memoryview(bytearray(MAX_READ))
+        self._budget = ReadBudget()
         self._reading = True
         self._resting = False  # until the loop's next turn
-        self._greedy = False
+        self._reads_ahead = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         self.write = self.transport.write
-        self._greedy = self.driver.greedy or transport.get_extra_info("sslcontext") is not None
+        self._reads_ahead = self.driver.reads_ahead or transport.get_extra_info("sslcontext") is not None
         self.driver.open.add(self)
         self.number = self.driver.channel_up(self, self.number, transport.get_extra_info("peername"))
         self.driver.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer[: self._portion.size]
+        return self._buffer[: self._budget.size]
 
     def buffer_updated(self, nbytes: int) -> None:
-        driver, full = self.driver, nbytes == self._portion.size
-        seconds = driver.receive(self.number, self._buffer[:nbytes], self._portion)
-        if full and self._greedy and seconds > QUICK and self._reading:
+        driver, full = self.driver, nbytes == self._budget.size
+        seconds = driver.receive(self.number, self._buffer[:nbytes], self._budget)
+        if full and self._reads_ahead and seconds > QUICK and self._reading:
             self._resting = True
             self.transport.pause_reading()
             driver.loop.call_soon(self._rested)
@@ -98,7 +102,7 @@ class Channel(asyncio.BufferedProtocol):
         if self.deadline is not None:
             self.deadline.cancel()
         self.driver.open.discard(self)
-        self.driver.note_change()
+        self.driver.wake_waiters()
         self.driver.channel_closed(self.number, str(exc) if exc is not None else None)
 
     def pause_writing(self) -> None:
@@ -142,14 +146,15 @@ class Wakeup:
 class Driver(RunningDriver):
     """Runs one endpoint on the running event loop."""
 
-    event = staticmethod(asyncio.Event)
+    def event(self) -> AsyncEvent:
+        return asyncio.Event()
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
-        super().__init__(endpoint, deliver, reach)
-        self.loop = asyncio.get_running_loop()
-        # uvloop reads on while the buffer comes back full, 32 times, before anyone else has a turn. Over TLS, asyncio
-        # does the like: whatever comes from the socket begins one more row of reads, each with a read in every turn.
-        self.greedy = not isinstance(self.loop, asyncio.BaseEventLoop)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
+        super().__init__(endpoint, deliver, target)
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        # uvloop reads up to 32 times in a row while the buffer comes back full. asyncio does something similar with
+        # TLS: data from the socket starts another series of reads, one in each turn.
+        self.reads_ahead: bool = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -164,45 +169,46 @@ class Driver(RunningDriver):
             self._scheduled = True
             self.loop.call_soon(self._scheduled_pump)
 
-    def spawn(self, job: Job) -> None:
-        job.cancel = self.loop.create_task(job.run(), name=job.name).cancel
+    def spawn(self, task: BackgroundTask) -> None:
+        task.cancel = self.loop.create_task(task.run(), name=task.name).cancel
 
-    async def begun(self) -> None:
+    async def let_tasks_start(self) -> None:
         await asyncio.sleep(0)
 
     def wakeup(self) -> Wakeup:
         return Wakeup(self.loop)
 
     async def checkpoint(self) -> None:
-        """Let others run. asyncio asks for none, but whoever goes through what waits for it would let nobody else."""
+        """asyncio needs none, but a loop over values that have all arrived would never let another task run."""
         await asyncio.sleep(0)
 
     async def release(self) -> None:
-        """Nothing outlives `close` here."""
+        """Do nothing: `close` leaves nothing behind."""
 
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await wait()
 
-    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
+    async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         accept = partial(Channel, self)
-        options = {"start_serving": False, **_tls_options(where.tls, self.endpoint.limits)}
+        options = {"start_serving": False, **_tls_options(address.tls, self.endpoint.limits)}
         listener = await (
-            self.loop.create_server(accept, where.host, where.port, backlog=1024, **options)
+            self.loop.create_server(accept, address.host, address.port, backlog=1024, **options)
             if sock is None
             else self.loop.create_unix_server(accept, sock=sock, **options)
         )
         try:
             await listener.start_serving()
-        except BaseException:  # cancelled: asked to begin at once, asyncio would go on listening for ever
+        except BaseException:  # cancelled here; with start_serving=True asyncio would listen forever
             listener.close()
             raise
 
         def stop() -> None:
             if not isinstance(self.loop, asyncio.SelectorEventLoop):
                 return listener.close()
-            # It accepts in tasks. Closed before one has begun, it would leave that connection open, and forget it.
+            # The selector loop accepts in tasks. If the listener closed before such a task starts, the task would leave
+            # its connection open and nobody would close it.
             for each in listener.sockets:
                 self.loop.remove_reader(each)
             self.loop.call_soon(listener.close)
@@ -221,12 +227,12 @@ class Driver(RunningDriver):
     def _open(self, command: cmd.OpenChannel) -> None:
         task = self.loop.create_task(self._connect(command))
         self.opening[command.channel] = task.cancel
-        # Cancelled before it began, or an eager task over before it is noted here, it cannot say so itself.
+        # A task that was cancelled before it started cannot do this itself, nor can an eager task that is done already.
         task.add_done_callback(lambda _: self._opened(command.channel))
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
-        number, unix = command.channel, self._reach.unix
-        channel, tls = Channel(self, number), self._reach.context(command)
+        number, unix = command.channel, self._target.unix
+        channel, tls = Channel(self, number), self._target.tls_context(command)
         options = _tls_options(tls, self.endpoint.limits)
         error: str | None = None
         try:
@@ -234,12 +240,13 @@ class Driver(RunningDriver):
                 host = command.host if tls else None
                 await self.loop.create_unix_connection(lambda: channel, unix, server_hostname=host, **options)
             else:
-                # Without happy_eyeballs_delay: uvloop has no such option, and asyncio's leaks sockets when cancelled.
+                # Without happy_eyeballs_delay: uvloop has no such option, and with it asyncio leaks sockets when
+                # cancelled.
                 await self.loop.create_connection(lambda: channel, command.host, command.port, **options)
         except (OSError, ValueError, NotImplementedError) as failure:  # the last: a loop without Unix sockets
             error = connect_failure(command, unix, failure)
         except asyncio.CancelledError:
-            if channel in self.open:  # connected even so; uvloop closes that without a word to the channel
+            if channel in self.open:  # connected all the same; uvloop closes it without calling the channel
                 channel.transport.abort()
                 channel.connection_lost(None)
             raise
@@ -250,7 +257,7 @@ class Driver(RunningDriver):
 
     def _opened(self, number: int) -> None:
         self.opening.pop(number, None)
-        self.note_change()
+        self.wake_waiters()
 
 
 def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any]:
@@ -259,12 +266,6 @@ def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any
     return {"ssl": tls, "ssl_handshake_timeout": limits.handshake, "ssl_shutdown_timeout": limits.close}
 
 
-class connect(Connect):  # noqa: N801  # used like a function, as open() is
-    DRIVER = Driver
-
-
-class serve(Serve):  # noqa: N801  # used like a function, as open() is
-    DRIVER = Driver
-
-
-fetch_spec = spec_fetcher(lambda: Driver)
+connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
+fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

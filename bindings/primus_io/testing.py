@@ -1,4 +1,4 @@
-"""asyncio in virtual time: your own handlers and clients on a network in memory, the binding unchanged.
+"""asyncio in virtual time: your own handlers and clients on a network in memory, with the real binding.
 
     network = VirtualNetwork(latency=0.05, seed=1)
 
@@ -9,8 +9,8 @@
 
     run(main(), network)
 
-Nothing waits. Time passes only when the loop has nothing left to do, straight to what is due next: a timer of the loop
-or a delivery of the network. With the same seed everything repeats.
+Nothing really waits. When the loop has nothing left to do, its clock jumps to whatever is due next: a timer of the loop
+or a delivery of the network. With the same seed a run repeats exactly.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def run(
 ) -> T:
     """`asyncio.run` in virtual time, on this network or a new one.
 
-    Raises AssertionError, with the end of the network's trace, if nothing is due any more and `main` has not returned,
-    if `main` has not returned after `limit` seconds of virtual time, or if time stands still because something never
+    Raises AssertionError, with the end of the network's trace, in three cases: nothing is due any more and `main` has
+    not returned; `main` has not returned after `limit` seconds of virtual time; time stands still, because a task never
     waits.
 
     After `main` has returned, raises the first exception that a handler, a listener or an authorization hook raised,
@@ -64,7 +64,7 @@ def run(
     """
     if asyncio._get_running_loop() is not None:
         main.close()
-        raise RuntimeError("run() makes a loop, and one is running here already: await the coroutine instead")
+        raise RuntimeError("run() makes a loop, but one is running already: await the coroutine instead")
     try:
         loop = VirtualLoop(network, limit=limit)
     except BaseException:
@@ -80,7 +80,7 @@ def run(
             failure = error
         loop.failed = True
         loop.give_up(main)
-    # Not before everything is cleaned up: each task cancelled for that would show this error as its context.
+    # Raised only after the clean-up, or each cancelled task would have this error as its context.
     try:
         raise failure
     finally:
@@ -88,24 +88,24 @@ def run(
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """An event loop that runs on a network's clock, and whose connections are byte streams on that network.
+    """An event loop that runs on the clock of a network. Its connections are byte streams on that network.
 
-    It has `create_connection` and `create_server`, without TLS. Options about sockets, address families and names are
-    ignored. `run_in_executor` calls the function at once, in this thread; that takes no virtual time.
+    It has `create_connection` and `create_server`, without TLS. It ignores options about sockets, address families and
+    names. `run_in_executor` calls the function at once in this thread, which takes no virtual time.
     """
 
     def __init__(self, network: VirtualNetwork | None = None, *, limit: float = DEFAULT_LIMIT) -> None:
         super().__init__()
         try:
-            self.runtime = VirtualRuntime(network, limit)
+            self.runtime: VirtualRuntime = VirtualRuntime(network, limit)
         except BaseException:
             super().close()
             raise
-        self.network = self.runtime.network
-        self.primus_environment = VirtualEnvironment(self.network)
-        """The clock and the randomness that drivers take."""
+        self.network: VirtualNetwork = self.runtime.network
+        self.primus_environment: VirtualEnvironment = VirtualEnvironment(self.network)
+        """The clock and the randomness for drivers."""
         self.failed = False
-        """Whether the run has raised. Then anything left open is not reported."""
+        """Whether the run has raised. Then open connections are not reported."""
         self._intrusion: RuntimeError | None = None
         self._selector = self  # BaseEventLoop calls its `select` to wait
 
@@ -114,7 +114,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for task in asyncio.all_tasks(self):
             if task.get_coro() is main:
                 task.cancel()
-                with contextlib.suppress(AssertionError):  # it goes on waiting; the first failure has said why
+                with contextlib.suppress(AssertionError):  # it still waits; the first failure says why
                     self.run_until_complete(asyncio.wait([task]))
 
     # --- time ---
@@ -124,8 +124,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.network.now
 
     def select(self, timeout: float | None) -> list[object]:
-        """Let time pass: none if there is something to do (`timeout` is 0), else to what is due next."""
-        if self._intrusion is not None:  # raised here too, as the other thread may show it to nobody
+        """Let time pass: none if there is something to do (`timeout` is 0), otherwise until the next due time."""
+        if self._intrusion is not None:  # raised here too, because the other thread may hide it
             intrusion, self._intrusion = self._intrusion, None
             raise intrusion
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
@@ -149,7 +149,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         sock: None = None,
         **options: object,
     ) -> tuple[Stream, asyncio.BaseProtocol]:
-        """Connect to what listens at `host`:`port` on the network. Raises OSError if nothing does, and for TLS."""
+        """Connect to the listener at `host`:`port` on the network. Raises OSError if there is none, and for TLS."""
         host, port = _address(host, port, ssl, sock)
         protocol = protocol_factory()
         node = self.runtime.caller(protocol.driver if isinstance(protocol, Channel) else protocol)
@@ -171,7 +171,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         sock: None = None,
         **options: object,
     ) -> StreamServer:
-        """Listen at `host`:`port` on the network. Raises OSError if something does already, and for TLS."""
+        """Listen at `host`:`port` on the network. Raises OSError if the address is in use, and for TLS."""
         host, port = _address(host or "", port or 0, ssl, sock)
 
         def accepted(node: ListenerNode, number: int, peer: tuple[str, int]) -> Stream:
@@ -179,12 +179,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
         return StreamServer(self, self.runtime.listen(_server_owner(protocol_factory), accepted, host, port))
 
-    # --- what else asyncio asks of a loop ---
+    # --- the rest of what asyncio needs ---
 
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        """`call_soon`, for the loop's own thread only."""
+        """The same as `call_soon`. Raises RuntimeError in another thread."""
         if self.is_running() and threading.get_ident() != self._thread_id:  # type: ignore[attr-defined]
             self._intrusion = RuntimeError(
                 "a virtual loop cannot be called from other threads, because its time does not wait for them: run "
@@ -196,7 +196,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: object, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Call `func` at once."""
+        """Call `func` at once in this thread."""
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
@@ -205,21 +205,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return future
 
     def close(self) -> None:
-        """Close the loop, and let go of the network. What is left open there is a ResourceWarning."""
+        """Close the loop and release the network. Warns with ResourceWarning about connections that are still open."""
         closed = self.is_closed()
         super().close()
         if not closed:
             self.runtime.close(failed=self.failed or sys.exc_info()[0] is not None)
 
     def _process_events(self, events: list[object]) -> None:
-        """Nothing to do: the network calls the streams."""
+        """Do nothing: the network calls the streams."""
 
     def _write_to_self(self) -> None:
-        """Nothing to do: nobody sleeps."""
+        """Do nothing: the loop never sleeps."""
 
 
 def _server_owner(protocol_factory: Callable[[], asyncio.BaseProtocol]) -> object:
-    """The driver that a listener belongs to, so that a server's node is found; of other listeners, the factory."""
+    """The owner of a listener: its driver, so that the node of a server can be found, or otherwise the factory."""
     if isinstance(protocol_factory, partial) and protocol_factory.func is Channel:
         return protocol_factory.args[0]
     return protocol_factory

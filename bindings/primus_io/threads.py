@@ -1,8 +1,8 @@
-"""Primus without a loop of your own: `connect`, `serve`, `fetch_spec`, which block.
+"""Primus without an event loop of your own: `connect`, `serve` and `fetch_spec` block.
 
-A blocking view of `primus_io.asyncio`, which runs on one background thread. The law kept here: the core and the objects
-of the asyncio binding change in that thread only. A call is handed to it and waited for, so an exception in the user's
-thread, such as KeyboardInterrupt, interrupts a wait and nothing else.
+Methods that block take a `timeout` in seconds and raise TimeoutError after it. Any number of threads may use an object.
+One background thread runs the loop of `primus_io.asyncio`. Objects and core change in that thread only: a call is
+handed to it and waited for. So an exception in the user's thread, such as KeyboardInterrupt, only interrupts a wait.
 """
 
 from __future__ import annotations
@@ -16,339 +16,288 @@ from typing import Any, ClassVar, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.options import ClientOptions, ServerOptions
+from primus_proto.options import ClientOptions
 from primus_proto.session.link import encode
 from primus_proto.session.messages import Message
 
-from . import _background as loop
+from . import _common
 from . import asyncio as aio
-from ._background import background
-from ._client import ClientInfo
-from ._entry import Connecting, Serving, refuse_async
-from ._server import SparkInfo, Sparks, check_sparks
-from ._session import Emitter, SessionInfo
+from ._client import ClientBase
+from ._common import *  # noqa: F403
+from ._entry import ConnectBase, ServeBase, check_plain
+from ._functions import ConnectFunction, ServeFunction, make_connect, make_serve
+from ._listeners import SparkListeners
+from ._loop_thread import loop_thread
+from ._server import ServerBase, SparkBase, check_exclude
+from ._session import DATA_EVENTS, Emitter, Session
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ += _common.__all__
 
 T = TypeVar("T")
 
 
-class View(Emitter):
-    """What a client, a server and a spark have in common: listeners, and calls that the loop makes for them."""
+class InWorker:
+    """A user's function as an async one, which calls it in a worker thread."""
 
-    _on_loop: loop.Client | loop.Server | loop.Spark
+    removed = False  # a listener that `off` was called for; it may still be queued
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._calls: list[tuple[object, object, Callable[..., Any]]] = []  # listeners, and what the loop calls for each
+    def __init__(self, function: Callable[..., Any], what: str) -> None:
+        check_plain(function, what)
+        self.function = function
 
-    def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        refuse_async(listener, "a listener")
+    async def __call__(self, *args: Any) -> Any:
+        if not self.removed:
+            return await loop_thread().in_worker(self.function, *args)
 
-        async def call(*args: Any) -> None:
-            if known in self._calls:  # no `off` meanwhile
-                await background().in_worker(listener, *args)
 
-        known = event, listener, call
-        self._calls.append(known)
-        self._do(lambda: self._on_loop._listen(event, call))
-
-    def off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        """Undo one `on`; harmless where there was none. It may be running in another thread, for the last time."""
-        known = next((each for each in self._calls if each[:2] == (event, listener)), None)
-        if known is not None:
-            self._calls.remove(known)
-            self._do(lambda: self._on_loop.off(event, known[2]))
+class ThreadSafe(Emitter):
+    """Calls from other threads, handed to the loop."""
 
     def _do(self, function: Callable[[], T]) -> T:
-        """Have the loop call a function and do what follows from it; wait for that."""
+        return loop_thread().do(function)
 
-        def call() -> T:
-            try:
-                return function()
-            finally:
-                self._on_loop._io.pump()
+    def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        listen, call = super()._listen, InWorker(listener, "a listener")
+        self._do(lambda: listen(event, call))
 
-        return background().do(call)
+    def _off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        off = super()._off
+
+        def remove() -> None:
+            for call in self._listeners.get(event, ()):
+                if isinstance(call, InWorker) and call.function == listener:
+                    call.removed = True
+                    return off(event, call)
+
+        self._do(remove)
 
 
-class Session(SessionInfo, View):
-    """What a client and a spark have in common. `timeout` is in seconds; TimeoutError says that they have passed."""
+class ThreadSession(ThreadSafe, Session):
+    """What a client and a spark share.
 
-    _on_loop: loop.Client | loop.Spark
+    Listeners run one after the other while more arrives, and a `connection` listener may add others meanwhile. So an
+    event that arrives while a listener runs is queued, and looks for its listeners when its turn comes.
+    """
 
-    def __init__(self, session: loop.Client | loop.Spark, parser: pp.Parser, limit: int) -> None:
-        super().__init__()
-        self._on_loop = session
-        self._core = session._core
-        self._parser = parser
-        self._limit = limit
-        self._handing_over = threading.RLock()  # a signal handler may write, too
-        self._pending = 0  # bytes on their way to the loop
+    _turns = 0  # queued turns of messages in the inbox
+
+    def __init__(self, core: pp.Client | pp.Spark) -> None:
+        super().__init__(core)
+        self._limit = core.limits.queue if isinstance(core, pp.Client) else core.server.limits.backlog
+        self._handing_over = threading.RLock()  # reentrant, because a signal handler may write
         self._received: deque[Any] = deque()
 
     @property
-    def buffered(self) -> int:
-        """Bytes written that have not reached the socket."""
-        return self._core.buffered + self._pending
-
-    @property
     def needs_drain(self) -> bool:
-        """Whether so many bytes wait that `drain` and `send` would wait too."""
         return self._core.needs_drain or self.buffered > self._limit // 2
 
     def write(self, data: Any) -> bool:
-        """Send one value. False when it was not taken: after the end, or because the peer does not read.
-
-        The value is encoded here: raises EncodeError where it cannot be sent. Then it is handed to the loop. This waits
-        for the loop only while the answer depends on it: unconnected, or with half of what may be buffered.
-        """
-        if self._on_loop._over:
+        # The value is encoded here and handed over. This waits for the loop only while the answer depends on it:
+        # without a connection, or with half of what may be buffered.
+        if self._is_over:
             return False
-        message = encode(self._parser, data)
+        message = encode(self._core.parser, data)
         taken: list[bool] = []
-        with self._handing_over:  # what is counted first is sent first
-            is_certain = self.state == "open" and self.buffered < self._limit // 2
-            self._pending += message.size
-            background().post(self._send, message, taken)
+        with self._handing_over:  # counted and posted in one step, so that the order is the same
+            is_certain = self._core.ready_state is pp.ReadyState.OPEN and self.buffered < self._limit // 2
+            self._handed_over += message.size
+            loop_thread().post(self._write_message, message, taken)
         if not is_certain:
-            background().do(lambda: None)  # the loop comes to this after the message
+            loop_thread().do(lambda: None)  # runs after the message
         return taken != [False]
 
-    def _send(self, message: Message, taken: list[bool]) -> None:
+    def _write_message(self, message: Message, taken: list[bool]) -> None:
         with self._handing_over:
-            self._pending -= message.size
+            self._handed_over -= message.size
         taken.append(self._core.write_message(message))
         if self._core.needs_drain:
-            self._on_loop._io.pump()
+            self._io.pump()
         else:
-            self._on_loop._io.schedule()
+            self._io.schedule()
 
     def send(self, data: Any, timeout: float | None = None) -> bool:
-        """`write`, and then wait until there is room for more. What TimeoutError is raised for is written all the same.
-
-        Raises EncodeError where the value cannot be sent.
-        """
+        """`write`, then wait until there is room for more. After a TimeoutError the value is written all the same."""
         taken = self.write(data)
-        if self.needs_drain:
-            background().wait(self._on_loop.drain(), timeout)
+        ThreadSession.drain(self, timeout)
         return taken
 
     def drain(self, timeout: float | None = None) -> None:
-        """Wait until there is room for more."""
         if self.needs_drain:
-            background().wait(self._on_loop.drain(), timeout)
+            loop_thread().wait(self._until_drained(), timeout)
 
     def receive(self, timeout: float | None = None) -> Any:
-        """The next value; iteration without a loop. Raises ConnectionLost when there will be no more."""
-        return self._next(timeout)
-
-    def _next(self, timeout: float | None = None) -> Any:
         while True:
             try:
                 return self._received.popleft()
-            except IndexError:  # the loop fills it, so that an interrupted wait loses nothing
-                background().wait(self._on_loop.receive_all(self._received), timeout)
+            except IndexError:
+                loop_thread().wait(self._receive_all(), timeout)
+
+    async def _receive_all(self) -> None:
+        """Wait for a value. Take it and all others that have arrived, so that an interrupted wait loses nothing."""
+        self._received.append(await self._receive())
+        while self._inbox:
+            self._received.append(await self._receive())
 
     def __iter__(self) -> Iterator[Any]:
-        self._do(self._on_loop.__aiter__)
+        self._do(lambda: setattr(self, "_iterating", True))
         return self
 
     def __next__(self) -> Any:
         try:
-            return self._next()
+            return ThreadSession.receive(self)
         except pp.ConnectionLost:
             raise StopIteration from None
 
     def wait_ended(self, timeout: float | None = None) -> None:
-        """Wait for the `end` event."""
-        background().wait(self._on_loop.wait_ended(), timeout)
+        loop_thread().wait(self._until_ended(), timeout)
+
+    # --- events, on the loop ---
+
+    def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
+        if self._listeners_running:
+            self._queue_turn(lambda: super(ThreadSession, self)._emit_or_log(event, args))
+        else:
+            super()._emit_or_log(event, args)
+
+    def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
+        if heard or self._iterating or not self._listeners_running:
+            super()._deliver_data(event, heard)
+        else:
+            self._keep(event)
+            self._queue_messages()
+
+    def _queue_messages(self) -> None:
+        """Queue a turn for each message of the inbox that has none yet. By then it may have listeners."""
+        end_count = self._end_count
+        while self._turns < len(self._inbox or ()):
+            self._turns += 1
+            self._queue_turn(lambda: self._emit_message(end_count))
+
+    def _emit_message(self, end_count: int) -> None:
+        self._turns -= 1
+        if self._inbox and not self._iterating and any(self._listeners.get(kind) for kind in DATA_EVENTS):
+            self._emit_first(end_count)
+
+    def _listener_added(self, event: str | type[ev.Event]) -> None:
+        """Queue the messages that arrived before their first listener, in front of everything that arrived later."""
+        if event in DATA_EVENTS and self._inbox and not self._iterating and not self._io.closed:
+            self._first(self._queue_messages)
+
+    def _queue_turn(self, function: Callable[[], object]) -> None:
+        async def turn() -> None:
+            self._first(function)
+
+        self._start_listener(turn(), 0)
+
+    def _first(self, function: Callable[[], object]) -> None:
+        """Call a function. What it adds to the queue comes before what was there already."""
+        behind = len(self._listener_queue or ())
+        function()
+        if self._listener_queue:
+            self._listener_queue.rotate(len(self._listener_queue) - behind)
 
 
-class Client(ClientInfo, Session):
-    """A client, as `connect` gives it. Any number of threads may use it."""
-
-    _on_loop: loop.Client
-
-    def __init__(self, client: loop.Client) -> None:
-        super().__init__(client, client._core.parser, client._core.limits.queue)
-
-    @property
-    def failure(self) -> Exception | None:
-        """What a listener raised; `connect` raises it again when it is left."""
-        return self._on_loop.failure
+class Client(ThreadSession, ClientBase):
+    """A client, as `connect` gives it."""
 
     def id(self, timeout: float | None = None) -> str:
-        """Ask the server for the id of this connection's spark; waits for a connection if there is none.
-
-        Raises ConnectionLost when the client ends before there was an answer.
-        """
-        return background().wait(self._on_loop.id(), timeout)
-
-    def open(self) -> None:
-        """Connect, with `manual=True` or after an end. Ignored while it is being left, an error after that."""
-        self._do(self._on_loop.open)
-
-    def end(self, data: Any = pp.NOTHING) -> None:
-        """Close for good, after sending `data` if given."""
-        self._do(lambda: self._on_loop.end(data))
-
-    def destroy(self) -> None:
-        """`end`, and never to be opened again."""
-        self._do(self._on_loop.destroy)
-
-    def network_offline(self) -> None:
-        """Tell the client that the network is gone: it ends until `network_online`."""
-        self._do(self._on_loop.network_offline)
-
-    def network_online(self) -> None:
-        """Tell the client that the network is back."""
-        self._do(self._on_loop.network_online)
+        return loop_thread().wait(self._request_id(), timeout)
 
 
-class Spark(SparkInfo, Session):
-    """A spark, as a handler or a `connection` listener gets it. Any number of threads may use it."""
+class Spark(SparkListeners["Spark"], ThreadSession, SparkBase):
+    """A spark, as a handler or a `connection` listener gets it."""
 
-    _on_loop: loop.Spark
+    _unannounced: ev.SparkConnected | None = None  # its `connection` event, while that had no listener
 
-    def __init__(self, spark: loop.Spark, server: Server) -> None:
-        super().__init__(spark, spark._core.server.parser, spark._core.server.limits.backlog)
-        self.server = server
-        """The server it is a spark of."""
-
-    def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
-        """Close the session, after sending `data` if given. The client stays away unless `reconnect`."""
-        self._do(lambda: self._on_loop.end(data, reconnect=reconnect))
+    def __init__(self, core: pp.Spark, server: Server) -> None:
+        super().__init__(core)
+        self._io = server._io
+        self.server: Server = server
+        """The server that it belongs to."""
 
 
-class Server(View):
-    """A server, as `serve` gives it. Any number of threads may use it."""
+class Server(ThreadSafe, ServerBase[Spark]):
+    """A server, as `serve` gives it."""
 
-    NAMES = aio.Server.NAMES
-    _SPARK: ClassVar[type[Spark]] = Spark
-    _on_loop: loop.Server
-
-    def __init__(self, server: loop.Server) -> None:
-        super().__init__()
-        self._on_loop = server
-        self.sparks: Sparks[Spark] = Sparks(lambda: server._core.sparks, self._view_of)
-        """The open sparks by id."""
-        self.port = 0
-        """The port it listens on."""
-        self.url = ""
-        """Where a client on this machine finds it."""
-
-    def spark(self, id: str) -> Spark | None:
-        """The open spark with this id."""
-        return self.sparks.get(id)
+    _SPARK = Spark
 
     def write(self, data: Any, *, exclude: Collection[Spark] = ()) -> int:
-        """Broadcast one value to every spark but those in `exclude`; returns how many there are. Does not wait.
-
-        Raises EncodeError where it cannot be sent, LocalProtocolError where `exclude` is no collection of sparks.
-        """
-        check_sparks(exclude, Spark)
-        message = encode(self._on_loop._core.parser, data)
+        """Broadcast as on asyncio, without waiting. Returns how many sparks are open and not excluded."""
+        check_exclude(exclude)
         excluded = {spark._core for spark in exclude}
-        background().post(self._broadcast, message, excluded)
-        return sum(core not in excluded for core in self._on_loop._core.sparks.copy().values())
+        loop_thread().post(self._broadcast, encode(self._core.parser, data), excluded)
+        return sum(core not in excluded for core in self._core.sparks.copy().values())
 
-    def _broadcast(self, message: Message, excluded: Collection[object]) -> None:
-        for core in self._on_loop._core:
+    def _broadcast(self, message: Message, excluded: set[pp.Spark]) -> None:
+        for core in self._core:
             if core not in excluded:
                 core.write_message(message)
-        self._on_loop._io.pump()
+        self._io.pump()
 
     def serve_forever(self, timeout: float | None = None) -> None:
-        """Serve until the server is closed; raises TimeoutError if that takes longer than so many seconds."""
-        background().wait(self._on_loop.serve_forever(), timeout)
+        loop_thread().wait(self._until_closed(), timeout)
 
     def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
-        """Stop listening and end all sparks, after `timeout` seconds if given; wait until all is closed.
+        loop_thread().wait(self._close(data, reconnect=reconnect, timeout=timeout))
 
-        `data` is sent to each spark as it ends; `reconnect` tells the clients to come back. Handlers that have not
-        returned some seconds (`Limits.close` and one more) after their spark ended are not waited for any longer: they
-        cannot be stopped, but their spark has ended, and what they still wait for from it returns.
-        """
-        background().wait(self._on_loop.close(data, reconnect=reconnect, timeout=timeout))
+    def _spark_of(self, core: pp.Spark) -> Spark:
+        return core.context or self._do(lambda: super(Server, self)._spark_of(core))
 
-    def _view_of(self, core: pp.Spark) -> Spark:
-        spark = core.context or self._do(lambda: self._on_loop._spark_of(core))
-        return spark._held  # type: ignore[no-any-return]
+    def _listener_added(self, event: str | type[ev.Event]) -> None:
+        """Tell a new listener what it has missed: that the server is ready, or the open sparks nobody was told of."""
+        call = self._listeners[event][-1]
+        if event in ("initialised", ev.Initialised):
+            self._start_listener(call(*((ev.Initialised(),) if event is ev.Initialised else ())), 0)
+        elif event in ("connection", ev.SparkConnected):
+            for spark in self.sparks.values():
+                missed, spark._unannounced = spark._unannounced, None
+                if missed is not None:
+                    spark._start_listener(call(missed if event is ev.SparkConnected else spark), 0)
+
+    def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
+        if type(event) is ev.Initialised:  # a listener got it when it was added
+            return True
+        heard = super()._emit(event, args, size, owner)
+        if not heard and type(event) is ev.SparkConnected:
+            event.spark._unannounced = event
+        return heard
 
 
-class connect(Connecting):  # noqa: N801  # used like a function, as open() is
-    """Connect to a Primus server: ``with connect("http://localhost:8080") as primus: ...``
+class Connect(ConnectBase[Client]):
+    """An entered `connect` has a client."""
 
-    Entering and leaving block, and leaving also waits for the listeners that still run. All else is as it is for
-    `primus_io.asyncio.connect`.
-    """
-
-    DRIVER, CLIENT = aio.Driver, loop.Client
-    VIEW: ClassVar[type[Client]] = Client
+    CLIENT: Callable[[pp.Client], Client] = Client
+    WAIT_FOR_LISTENERS: ClassVar[bool] = True
 
     def __enter__(self) -> Client:
-        background().wait(self._enter())
-        return self._view
+        return loop_thread().wait(self._enter())
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        background().wait(self._exit(error))
-
-    async def _begin(self) -> None:
-        await super()._begin()
-        assert isinstance(self._client, loop.Client)
-        self._view = self._client.view = self.VIEW(self._client)
-
-    async def _leave(self) -> None:
-        self._client._leaving = True
-        self._client._core.end()
-        self._io.pump()
-        await self._io.within(self._config.limits.close + 1, self._io.finish)  # listeners that still run
-        await super()._leave()
+        loop_thread().wait(self._exit(error))
 
 
-class serve(Serving):  # noqa: N801  # used like a function, as open() is
-    """Serve Primus: ``with serve(handler, "127.0.0.1", 8080) as server: server.serve_forever()``
+Handler = Callable[[Spark], object]
+Authorize = Callable[[pp.Request], object]
 
-    `handler` and `authorize` are plain functions; each call of them has a thread of its own. All else is as it is for
-    `primus_io.asyncio.serve`.
-    """
 
-    DRIVER, SERVER = aio.Driver, loop.Server
-    VIEW: ClassVar[type[Server]] = Server
+class Serve(ServeBase[Server, Handler, Authorize]):
+    """An entered `serve` has a server."""
 
-    def __init__(
-        self,
-        handler: Callable[[Spark], object] | None,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        *,
-        unix: str | os.PathLike[str] | None = None,
-        ssl: ssl.SSLContext | None = None,
-        authorize: Callable[[pp.Request], object] | None = None,
-        **options: Unpack[ServerOptions],
-    ) -> None:
-        if handler is not None and not callable(handler):
-            raise pp.ConfigError(f"the handler must be a plain function taking a spark, or None; got {handler!r}")
-        refuse_async(handler, "the handler")
-        refuse_async(authorize, "authorize=")
-        super().__init__(None, host, port, unix=unix, ssl=ssl, authorize=authorize, **options)
-        worker = background().in_worker
-        self._handler = None if handler is None else lambda spark: worker(handler, spark._held)
-        self._authorize = None if authorize is None else lambda request: worker(authorize, request)
+    SERVER: Callable[[pp.ByteServer, Any, Any], Server] = Server
+
+    def _check(self, function: Any, what: str) -> InWorker:
+        return InWorker(function, what)
 
     def __enter__(self) -> Server:
-        server = background().wait(self._enter())
-        self._view.port, self._view.url = server.port, server.url
-        return self._view
+        return loop_thread().wait(self._enter())
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        background().wait(self._exit())
+        loop_thread().wait(self._exit())
 
-    async def _begin(self) -> None:
-        await super()._begin()
-        assert isinstance(self._server, loop.Server)
-        self._view = self._server.view = self.VIEW(self._server)
+
+connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: aio.Driver)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: aio.Driver)
 
 
 def fetch_spec(
@@ -358,5 +307,11 @@ def fetch_spec(
     unix: str | os.PathLike[str] | None = None,
     **options: Unpack[ClientOptions],
 ) -> dict[str, Any]:
-    """Ask a server what it is, as `primus_io.asyncio.fetch_spec`; blocks."""
-    return background().wait(aio.fetch_spec(url, ssl=ssl, unix=unix, **options))
+    return loop_thread().wait(aio.fetch_spec(url, ssl=ssl, unix=unix, **options))
+
+
+fetch_spec.__doc__ = aio.fetch_spec.__doc__
+for _class, _original in ((ThreadSession, aio.Client), (Client, aio.Client), (Server, aio.Server)):
+    for _name, _member in vars(_class).items():
+        if not _name.startswith("_") and _member.__doc__ is None:
+            _member.__doc__ = getattr(_original, _name).__doc__

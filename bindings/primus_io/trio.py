@@ -1,7 +1,7 @@
-"""Primus on trio: `connect`, `serve`, `fetch_spec`. A nursery owns everything; leaving it leaves nothing behind.
+"""Primus on trio: `connect`, `serve` and `fetch_spec`. A nursery owns everything, so leaving it leaves nothing behind.
 
-What a block runs is shielded from its surroundings, and ends when the block is left, which a cancellation makes happen:
-so whoever is cancelled still says goodbye, if that takes no time to speak of.
+The tasks of a block are shielded from cancellation around it, and end when the block is left. So a block that is
+cancelled still sends its close frames, within half a second.
 """
 
 from __future__ import annotations
@@ -15,31 +15,36 @@ from typing import Any, Self
 
 from primus_proto import commands as cmd
 
+from . import _common
 from ._client import Client
-from ._driver import Deliver, Endpoint, Listening, Reach, StopListening, connect_failure
-from ._entry import Connect, Serve, spec_fetcher
+from ._common import *  # noqa: F403
+from ._driver import ConnectTarget, Deliver, Endpoint, ListenAddress, StopListening, connect_failure
+from ._entry import Connect, Serve
 from ._environment import Environment
-from ._portion import Portion
-from ._running import Job, RunningDriver
-from ._server import Server, Spark
+from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
+from ._read_budget import ReadBudget
+from ._running import BackgroundTask, RunningDriver
+from ._server import Authorize, Handler, Server, Spark
+from ._session import AsyncEvent
 
 try:
     import trio
-except ImportError as missing:
-    raise ImportError("primus_io.trio needs trio: pip install 'primus-proto[trio]'") from missing
+except ImportError as _missing:
+    raise ImportError("primus_io.trio needs trio: pip install 'primus-proto[trio]'") from _missing
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ += _common.__all__
 
 HIGH = 64 * 1024  # unsent bytes of one channel above which the core keeps the rest
 Opening = trio.abc.Stream | Awaitable[trio.abc.Stream]
 
 
 class Channel:
-    """One byte stream: a task that reads, and one that writes, until the core closes it."""
+    """One byte stream: a task that reads and a task that writes, until the core closes it."""
 
     def __init__(self, driver: Driver, number: int = 0) -> None:
-        self.number = number
-        self.up = False
+        self.number: int = number
+        self.up: bool = False
         self._driver = driver
         self._stream: trio.abc.Stream
         self._scope = trio.CancelScope()
@@ -52,7 +57,7 @@ class Channel:
         driver.open.add(self)
 
     async def run(self, opening: Opening, failed: Callable[[Exception], None], peer: object = None) -> None:
-        """Carry bytes until the channel is closed; `failed` is told why there were none to carry."""
+        """Open the stream and carry bytes until the channel is closed. Calls `failed` if it cannot be opened."""
         driver = self._driver
         try:
             with self._scope:
@@ -76,7 +81,7 @@ class Channel:
                 with driver.shield():
                     await trio.aclose_forcefully(self._stream)
             driver.open.discard(self)
-            driver.note_change()
+            driver.wake_waiters()
 
     def write(self, data: bytes) -> None:
         self._out.append(data)
@@ -107,10 +112,10 @@ class Channel:
         self._driver.channel_closed(self.number, error)
 
     async def _receive(self) -> None:
-        portion = Portion()
+        budget = ReadBudget()
         await self._reading.wait()
-        while data := await self._stream.receive_some(portion.size):
-            self._driver.receive(self.number, data, portion)
+        while data := await self._stream.receive_some(budget.size):
+            self._driver.receive(self.number, data, budget)
             await self._reading.wait()
 
     async def _send(self) -> None:
@@ -133,15 +138,13 @@ class Channel:
 class Driver(RunningDriver):
     """Runs one endpoint in a nursery."""
 
-    HASTE = 0.5
-    event = staticmethod(trio.Event)
-    checkpoint = staticmethod(trio.lowlevel.checkpoint)
+    CANCELLED_GRACE = 0.5
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
-        super().__init__(endpoint, deliver, reach)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
+        super().__init__(endpoint, deliver, target)
         self.open: set[Channel]
-        self._wanted = trio.Event()
-        self._alarm = trio.CancelScope()
+        self._pump_wanted = trio.Event()
+        self._timer_scope = trio.CancelScope()
         self._due = math.inf
         self._scope = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
@@ -152,34 +155,40 @@ class Driver(RunningDriver):
         return Environment(trio.current_time)
 
     @classmethod
-    async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
-        driver = cls(endpoint, deliver, reach)
+    async def begin(cls, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> Self:
+        driver = cls(endpoint, deliver, target)
         (await driver._manager.__aenter__()).start_soon(driver._main)
         with driver.shield():
-            await driver._changed.wait()
+            await driver._change.wait()
         return driver
 
     async def _main(self) -> None:
         with self._scope:
             async with trio.open_nursery() as self._inner:
-                self._inner.start_soon(self._clockwork)
-                self.note_change()  # `begin` goes on
+                self._inner.start_soon(self._run_timer)
+                self.wake_waiters()  # `begin` goes on
 
     def schedule(self) -> None:
         if not self.pumping:
-            self._wanted.set()
+            self._pump_wanted.set()
 
-    def long_run(self) -> bool:
+    def should_yield(self) -> bool:
         return True  # trio expects a checkpoint in every call
 
-    def spawn(self, job: Job) -> None:
+    def spawn(self, task: BackgroundTask) -> None:
         scope = trio.CancelScope()
-        job.cancel = scope.cancel
-        self._inner.start_soon(self._in_scope, scope, job.run, name=job.name)
+        task.cancel = scope.cancel
+        self._inner.start_soon(self._in_scope, scope, task.run, name=task.name)
 
     async def _in_scope(self, scope: trio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
         with scope:
             await run()
+
+    def event(self) -> AsyncEvent:
+        return trio.Event()
+
+    async def checkpoint(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     def shield(self) -> trio.CancelScope:
         return trio.CancelScope(shield=True)
@@ -192,9 +201,9 @@ class Driver(RunningDriver):
         self._scope.cancel()
         await self._manager.__aexit__(None, None, None)
 
-    async def _listen(self, where: Listening, sock: socket.socket | None) -> tuple[Any, StopListening]:
+    async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         if sock is None:
-            listeners = await trio.open_tcp_listeners(where.port, host=where.host or None, backlog=1024)
+            listeners = await trio.open_tcp_listeners(address.port, host=address.host or None, backlog=1024)
         else:
             listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock))]
         scope = trio.CancelScope()
@@ -202,57 +211,51 @@ class Driver(RunningDriver):
         async def accept(stream: trio.SocketStream) -> None:
             if scope.cancel_called:
                 return await trio.aclose_forcefully(stream)
-            with contextlib.suppress(OSError):  # gone already
+            with contextlib.suppress(OSError):  # closed already
                 peer = stream.socket.getpeername()
-                secure = where.tls and trio.SSLStream(stream, where.tls, server_side=True)
+                secure = address.tls and trio.SSLStream(stream, address.tls, server_side=True)
                 await Channel(self).run(secure or stream, lambda failure: None, peer)
 
         def stop() -> None:
             scope.cancel()
             for channel in self.open:
-                if not channel.up:  # amid the TLS handshake
+                if not channel.up:  # in the TLS handshake
                     channel.close(True)
 
         accept_all = partial(trio.serve_listeners, accept, listeners, handler_nursery=self._inner)
         self._inner.start_soon(self._in_scope, scope, accept_all, name="primus_io.trio.Driver.listen")
         return listeners[0].socket.getsockname(), stop
 
-    async def _clockwork(self) -> None:
+    async def _run_timer(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self._due) as self._alarm:
-                await self._wanted.wait()
-            if self._alarm.cancelled_caught:
+            with trio.CancelScope(deadline=self._due) as self._timer_scope:
+                await self._pump_wanted.wait()
+            if self._timer_scope.cancelled_caught:
                 self._due = math.inf
                 # Where all of us stood still, what came meanwhile first: a ping that lies there is not a missed one.
                 await trio.lowlevel.checkpoint()
                 self.timeout()
             else:
-                self._wanted = trio.Event()
+                self._pump_wanted = trio.Event()
                 self.pump()
 
     def _arm(self, due: float | None) -> None:
-        self._due = self._alarm.deadline = math.inf if due is None else due
+        self._due = self._timer_scope.deadline = math.inf if due is None else due
 
     def _open(self, command: cmd.OpenChannel) -> None:
         channel = self.channels[command.channel] = Channel(self, command.channel)
 
         def failed(failure: Exception) -> None:
-            self.channel_closed(command.channel, connect_failure(command, self._reach.unix, failure))
+            self.channel_closed(command.channel, connect_failure(command, self._target.unix, failure))
 
-        self._inner.start_soon(channel.run, self._reached(command), failed)
+        self._inner.start_soon(channel.run, self._open_stream(command), failed)
 
-    async def _reached(self, command: cmd.OpenChannel) -> trio.abc.Stream:
-        host, unix, tls = command.host, self._reach.unix, self._reach.context(command)
+    async def _open_stream(self, command: cmd.OpenChannel) -> trio.abc.Stream:
+        host, unix, tls = command.host, self._target.unix, self._target.tls_context(command)
         stream = await (trio.open_unix_socket(unix) if unix else trio.open_tcp_stream(host, command.port))
         return trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True) if tls else stream
 
 
-class connect(Connect):  # noqa: N801  # used like a function, as open_nursery() is
-    DRIVER = Driver
-
-
-class serve(Serve):  # noqa: N801  # used like a function, as open_nursery() is
-    DRIVER = Driver
-
-
-fetch_spec = spec_fetcher(lambda: Driver)
+connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
+fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

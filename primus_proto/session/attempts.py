@@ -57,7 +57,7 @@ class Attempts:
         self._backoff = Backoff(client.config, client.rng)
         self._limit = client.timers.new(self._expired)
         self._delay = client.timers.new(self._delay_over)
-        self.started = 0.0
+        self.started: float = 0.0
         """When the last attempt began."""
 
     def first(self, now: float) -> None:

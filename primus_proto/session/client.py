@@ -18,7 +18,7 @@ from ..parsers import get_parser
 from ..transports.pipe import MessagePipe, Pipe
 from .attempts import Attempts
 from .core import Core, poll
-from .heartbeat_client import client_heartbeat
+from .heartbeat_client import ClientHeartbeat, client_heartbeat
 from .link import Link, encode, encode_protocol
 from .messages import MAX_VALUE, NOTHING, Message, protocol_message
 from .queue import WriteQueue
@@ -41,9 +41,9 @@ class Client(Core, Link):
         Core.__init__(self, config.limits, rng, wall_offset)
         Link.__init__(self, get_parser(config.parser), config.limits.queue)
         self.config = config
-        self.state = ClientState.IDLE
-        self.ready_state = ReadyState.CLOSED
-        self.online = True
+        self.state: ClientState = ClientState.IDLE
+        self.ready_state: ReadyState = ReadyState.CLOSED
+        self.online: bool = True
         """False from a missed pong, or from what the host says of the network, until the next connection."""
         self.close_reason: CloseReason | None = None
         """Why the last connection closed; None where none did since `open`."""
@@ -56,7 +56,7 @@ class Client(Core, Link):
         self._paused = False
         self._ids_asked = 0  # answers to `request_id` still to come
         self._opened_at = 0.0
-        self.heartbeat = client_heartbeat(self)
+        self.heartbeat: ClientHeartbeat = client_heartbeat(self)
         """Who pings whom, and what silence means."""
         if not config.manual:
             self.open()

@@ -52,7 +52,7 @@ class Core:
         self.limits = limits
         self.rng = rng
         self.wall_offset = wall_offset
-        self.timers = Timers()
+        self.timers: Timers = Timers()
         self.queued_events: deque[ev.Event] = deque()
         """Events that `poll` has not handed out yet."""
         self.queued_commands: deque[MessageCommand[Any]] = deque()

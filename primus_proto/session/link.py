@@ -50,7 +50,7 @@ class Link(ABC):
     __slots__ = ("_limit", "_pending", "needs_drain", "parser")
 
     def __init__(self, parser: Parser, limit: int) -> None:
-        self.parser = parser
+        self.parser: Parser = parser
         """What encodes and decodes its messages."""
         self._limit = limit  # of unsent bytes; half of it is the high-water mark
         self.needs_drain = False

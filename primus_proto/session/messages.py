@@ -76,7 +76,7 @@ class Message:
         self.payload = payload
         # What counts against limits. ASCII text, the usual case, is as long as its UTF-8 form.
         if isinstance(payload, str):
-            self.size = len(payload) if payload.isascii() else len(payload.encode())
+            self.size: int = len(payload) if payload.isascii() else len(payload.encode())
         elif isinstance(payload, bytes):
             self.size = len(payload)
         else:

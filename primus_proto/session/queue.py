@@ -18,7 +18,7 @@ class WriteQueue:
         self._count = count
         self._limit = limit
         self._messages: deque[Message] = deque()
-        self.size = 0
+        self.size: int = 0
         """Bytes queued."""
 
     def __len__(self) -> int:

@@ -17,9 +17,10 @@ from .. import events as ev
 from ..commands import MessageCommand
 from ..config import ServerConfig
 from ..errors import LocalProtocolError
+from ..http.forwarded import Network
 from ..http.model import UPGRADE_REQUIRED, Headers, Request, Response, check_status, error_response, wants_websocket
 from ..http.pipeline import Pipeline
-from ..parsers import get_parser
+from ..parsers import Parser, get_parser
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe
 from .core import Core, poll
@@ -34,13 +35,13 @@ class Server(Core):
     """All sparks of one server, and the verbs that concern them all. `rng` and `wall_offset` are as for `Core`."""
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
-        self.config = config or ServerConfig()
+        self.config: ServerConfig = config or ServerConfig()
         super().__init__(self.config.limits, rng, wall_offset)
-        self.parser = get_parser(self.config.parser)
-        self.networks = self.config.networks()
+        self.parser: Parser = get_parser(self.config.parser)
+        self.networks: tuple[Network, ...] = self.config.networks()
         self.sparks: dict[str, Spark] = {}
         """The open sparks by id; read it, do not change it."""
-        self.pipeline = Pipeline(self)
+        self.pipeline: Pipeline = Pipeline(self)
         """The layers that every request walks."""
         self.closing = False
         """Whether `close` was called."""

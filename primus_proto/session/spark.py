@@ -17,7 +17,7 @@ from ..limits import Limits
 from ..parsers import Parser
 from ..timers import Timers
 from ..transports.pipe import Pipe
-from .heartbeat_spark import spark_heartbeat
+from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
 from .link import Link, encode
 from .messages import MAX_VALUE, NOTHING, SERVER_CLOSE, Message
 from .states import SPARK, CloseKind, CloseReason, ReadyState, SparkState, SparkTrigger, step
@@ -71,20 +71,20 @@ class Spark(Link):
 
     def __init__(self, server: SparkHost, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
         super().__init__(server.parser, server.limits.backlog)
-        self.server = server
-        self.state = SparkState.OPEN
+        self.server: SparkHost = server
+        self.state: SparkState = SparkState.OPEN
         self._paused = False
-        self.pipe = pipe
-        self.request = request
+        self.pipe: Pipe = pipe
+        self.request: Request = request
         """The request that opened the session."""
-        self.id = id
+        self.id: str = id
         """Unique, unguessable, and good for this one connection only: a reconnect has a new one."""
         self.address: Address = client_address(request, server.networks)
         """The client's `ip` and `port`."""
         self.context: Any = None
         self.close_reason: CloseReason | None = None
         """Why the spark closed; None while it is open."""
-        self.heartbeat = spark_heartbeat(self)
+        self.heartbeat: SparkHeartbeat = spark_heartbeat(self)
         """Who pings whom, and what silence means: its `dialect`, `timeout` and `skipped` may be read."""
         self.heartbeat.start(now)
 

@@ -34,9 +34,11 @@ class ReadyState(IntEnum):
     OPEN = 3
 
     @property
-    def announced(self) -> str:
-        """The name that a client's `readyStateChange` event has for it."""
-        return "end" if self is ReadyState.CLOSED else self.name.lower()
+    def announced(self) -> Literal["opening", "open", "end"]:
+        """The name that a client's `readyStateChange` gives it."""
+        if self is ReadyState.CLOSED:
+            return "end"
+        return "open" if self is ReadyState.OPEN else "opening"
 
 
 class ClientState(Enum):

@@ -33,7 +33,7 @@ class VirtualClock:
     """Knows the time and what is due next. It moves only when told to."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now: float = 0.0
         self._calls: list[tuple[float, int, Callable[[], object]]] = []  # a heap
         self._alarms: list[tuple[float, int, Timed]] = []  # a heap; an entry is stale if its node has another
         self._serial = itertools.count()

@@ -71,14 +71,14 @@ class Direction:
         self.link = link
         self.receiver = receiver
         self.channel = channel
-        self.closed = False
-        self.paused = False
+        self.closed: bool = False
+        self.paused: bool = False
         self.blocked = False  # the sender was told to wait
         self.held_up: deque[tuple[int, Callable[[], None]]] = deque()  # by a fault; numbered in order of arrival
         self.unread: deque[bytes | None] = deque()  # arrived while paused; None: EOF
-        self.outstanding = 0  # bytes sent that the receiver has not read
-        self.sender_free_at = 0.0  # when the last byte has left the sender
-        self.last_arrival = 0.0
+        self.outstanding: int = 0  # bytes sent that the receiver has not read
+        self.sender_free_at: float = 0.0  # when the last byte has left the sender
+        self.last_arrival: float = 0.0
 
     def close(self) -> None:
         """The receiver hears nothing more."""
@@ -138,7 +138,7 @@ class Link:
         self.server: Node | None = network.addresses.at(address)
         self.directions: dict[Node, Direction] = {client: Direction(self, client, number)}  # by receiver
         self._arrivals = itertools.count()
-        self.abandoned = False  # one end is gone, and the other end is not told
+        self.abandoned: bool = False  # one end is gone, and the other end is not told
 
     @property
     def ends(self) -> list[Node]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from typing import Any, Protocol
 
@@ -69,21 +69,21 @@ class VirtualNetwork:
         window: int | None = None,
         wall_offset: float = 1_700_000_000.0,
     ) -> None:
-        self.conditions = Conditions(latency, jitter, bandwidth)
-        self.window = check_size("window", window)
+        self.conditions: Conditions = Conditions(latency, jitter, bandwidth)
+        self.window: int | None = check_size("window", window)
         self._cut = check_size("cut", cut)
         self.seed = seed
-        self.rng = random.Random(seed)
-        self.wall_offset = wall_offset
+        self.rng: random.Random = random.Random(seed)
+        self.wall_offset: float = wall_offset
         self.trace: list[str] = []
         """What happened, one readable line each."""
         self.runner: Runner | None = None
         """What makes time pass in place of `run`."""
-        self.clock = VirtualClock()
-        self.addresses = Addresses()
-        self.faults = Faults()
+        self.clock: VirtualClock = VirtualClock()
+        self.addresses: Addresses = Addresses()
+        self.faults: Faults = Faults()
         self.links: dict[Link, None] = {}  # those that are not over
-        self.node_numbers = itertools.count(1)
+        self.node_numbers: Iterator[int] = itertools.count(1)
         self._nodes: list[VirtualEndpoint] = []
         self._to_pump: deque[VirtualEndpoint] = deque()
 

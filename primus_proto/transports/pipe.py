@@ -56,9 +56,9 @@ class Pipe(ABC):
 
     def __init__(self, on_dirty: Callable[[Pipe], None], request: Request | None = None) -> None:
         self._on_dirty = on_dirty
-        self.request = request
-        self.dirty = False
-        self.high = False  # the session wants to hear when `buffered` has fallen again
+        self.request: Request | None = request
+        self.dirty: bool = False
+        self.high: bool = False  # the session wants to hear when `buffered` has fallen again
         self.ending: tuple[int, str] | None = None  # closed by the session, or seen closed by the peer
         self.aborted = False
         self._outbox: list[Message] | None = None  # made with the first message

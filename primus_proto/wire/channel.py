@@ -63,12 +63,12 @@ class Channel:
     user: ChannelUser
 
     def __init__(self, number: int, host: ChannelHost) -> None:
-        self.number = number
-        self.blocked = False
-        self.buffered = 0
+        self.number: int = number
+        self.blocked: bool = False
+        self.buffered: int = 0
         self.on_writable: Callable[[float], None] | None = None
         self.on_written: Callable[[float], None] | None = None
-        self.unread = b""  # bytes that came before their reader was there: behind an upgrade
+        self.unread: bytes = b""  # bytes that came before their reader was there: behind an upgrade
         self._host = host
         self._chunks: list[bytes] = []
         self._dirty = False

@@ -47,13 +47,13 @@ class HttpExchange:
     )
 
     def __init__(self, server: HttpServer, request: Request, has_body: bool, length: int) -> None:
-        self.request = request
+        self.request: Request = request
         self.extra_headers: tuple[tuple[str, str], ...] = ()
         self.on_gone: Callable[[float], None] | None = None
         self.on_drained: Callable[[float], None] | None = None
-        self.open = True
-        self.sent = 0
-        self.reading = False
+        self.open: bool = True
+        self.sent: int = 0
+        self.reading: bool = False
         self._server = server
         self._has_body = has_body
         self._length = length

@@ -64,9 +64,9 @@ class HttpServer:
     __slots__ = ("_conn", "_exchange", "_fed", "_input", "_pumping", "_timer", "channel", "host", "peer")
 
     def __init__(self, channel: Channel, host: HttpServerHost, peer: Address, *, now: float) -> None:
-        self.channel = channel
-        self.host = host
-        self.peer = peer
+        self.channel: Channel = channel
+        self.host: HttpServerHost = host
+        self.peer: Address = peer
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=host.limits.head)
         self._exchange: HttpExchange | None = None
         self._input = bytearray()  # what h11 has not been given yet

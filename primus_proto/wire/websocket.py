@@ -135,7 +135,7 @@ class WebSocket:
         client_rng: random.Random | None = None,
     ) -> None:
         """`client_rng` makes it the client's end, and its masks."""
-        self.subprotocol = subprotocol
+        self.subprotocol: str | None = subprotocol
         self._channel = channel
         self._limits = limits
         self._limit = limit

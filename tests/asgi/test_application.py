@@ -224,7 +224,7 @@ def test_mistakes_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match="authorize= is the function"):
         Primus(authorization=True)
     for name in ("host", "port", "ssl", "unix"):
-        with pytest.raises(ConfigError, match=f"{name}= is for what serves this application"):
+        with pytest.raises(ConfigError, match=f"{name}= belongs to the server of this application"):
             Primus(**{name: None})  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         Primus(no_such_option=1)  # type: ignore[call-arg]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from primus_io._background import background
+from primus_io._loop_thread import loop_thread
 from primus_io.threads import Client, Server, Spark, connect, serve
 from primus_proto import Limits
 from tests.conformance.hosts import sockets
@@ -27,7 +27,7 @@ LIMITS = Limits(close=CLOSE)
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """With all servers and clients left there are no more sockets than before, and no threads but idle ones."""
-    background()
+    loop_thread()
     threads, open_before = set(threading.enumerate()), sockets()
     yield
     until(lambda: all(name.startswith(IDLE) for name in {each.name for each in set(threading.enumerate()) - threads}))

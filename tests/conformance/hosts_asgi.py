@@ -281,7 +281,7 @@ class UvicornHost(AsgiHost):
     """uvicorn with the ``websockets`` library."""
 
     name = "uvicorn"
-    serve = ServeUvicorn  # type: ignore[assignment]
+    serve = ServeUvicorn
 
 
 class UvicornWsprotoHost(AsgiHost):
@@ -289,7 +289,7 @@ class UvicornWsprotoHost(AsgiHost):
 
     name = "uvicorn-wsproto"
     only = SOME
-    serve = ServeUvicornWsproto  # type: ignore[assignment]
+    serve = ServeUvicornWsproto
 
 
 class HypercornHost(AsgiHost):
@@ -298,14 +298,14 @@ class HypercornHost(AsgiHost):
     name = "hypercorn"
     # It cuts nobody without a close of its own.
     only = SOME - {"test_a_peer_that_never_reads_is_cut_at_the_limit"}
-    serve = ServeHypercorn  # type: ignore[assignment]
+    serve = ServeHypercorn
 
 
 class HypercornTrioHost(TrioHost):
     """hypercorn's trio worker."""
 
     name = "hypercorn-trio"
-    serve = ServeHypercornTrio  # type: ignore[assignment]
+    serve = ServeHypercornTrio
     lacks = LACKS
     # Nor does it let anybody cancel its sending.
     only = HypercornHost.only - {"test_a_peer_that_never_answers_the_close"}

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import primus_io.anyio
 import primus_io.asyncio
-from primus_io._entry import Connect, Serve
 from tests.conformance.hosts import CHOOSING, MACHINE_LACKS, Host, Task, instances, sockets
 
 uvloop: Any = None
@@ -115,8 +114,8 @@ class AsyncioHost(Host):
     """asyncio on its own event loop."""
 
     name = "asyncio"
-    connect: type[Connect] = primus_io.asyncio.connect
-    serve: type[Serve] = primus_io.asyncio.serve
+    connect: Any = staticmethod(primus_io.asyncio.connect)
+    serve: Any = staticmethod(primus_io.asyncio.serve)
     fetch_spec = staticmethod(primus_io.asyncio.fetch_spec)
     lacks: ClassVar[Mapping[str, str]] = {
         **MACHINE_LACKS,
@@ -219,6 +218,6 @@ class AnyioAsyncioHost(AsyncioHost):
 
     name = "anyio-asyncio"
     only = CHOOSING
-    connect = primus_io.anyio.connect
-    serve = primus_io.anyio.serve
+    connect = staticmethod(primus_io.anyio.connect)
+    serve = staticmethod(primus_io.anyio.serve)
     fetch_spec = staticmethod(primus_io.anyio.fetch_spec)

@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar, Unpack
 
 import primus_io.threads
-from primus_io._background import background
+from primus_io._functions import make_connect, make_serve
+from primus_io._loop_thread import loop_thread
 from primus_io.asyncio import Driver
 from primus_proto.options import ClientOptions
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
@@ -86,10 +87,6 @@ class Waiting(Listening):
     async def wait_ended(self) -> None:
         super().wait_ended()  # type: ignore[misc]
 
-    @property
-    def _inbox(self) -> list[Any]:
-        return [*self._received, *(self._on_loop._inbox or ())]  # type: ignore[attr-defined]
-
     def __aiter__(self) -> Self:
         iter(self)  # type: ignore[call-overload]
         return self
@@ -120,8 +117,8 @@ class Server(Listening, primus_io.threads.Server):
         super().close(*args, **options)
 
 
-class connect(primus_io.threads.connect):  # noqa: N801
-    VIEW = Client
+class Connect(primus_io.threads.Connect):
+    CLIENT = Client
 
     async def __aenter__(self) -> Any:
         return self.__enter__()
@@ -130,17 +127,23 @@ class connect(primus_io.threads.connect):  # noqa: N801
         self.__exit__(*error)
 
 
-class serve(primus_io.threads.serve):  # noqa: N801
-    VIEW = Server
-
-    def __init__(self, handler: Any, *args: Any, authorize: Any = None, **options: Any) -> None:
-        super().__init__(plain(handler), *args, authorize=plain(authorize), **options)
+class Serve(primus_io.threads.Serve):
+    SERVER = Server
 
     async def __aenter__(self) -> Any:
         return self.__enter__()
 
     async def __aexit__(self, *error: Any) -> None:
         self.__exit__(*error)
+
+
+connect = make_connect(__name__, Connect, lambda: Driver)
+serve_plain: Any = make_serve(__name__, Serve, lambda: Driver)
+
+
+def serve(handler: Any, *args: Any, authorize: Any = None, **options: Any) -> Serve:
+    served: Serve = serve_plain(plain(handler), *args, authorize=plain(authorize), **options)
+    return served
 
 
 async def fetch_spec(
@@ -226,15 +229,15 @@ class ThreadsHost(Host):
         "eager tasks": "there are no tasks, and a thread begins when the system lets it",
         "one thread": "what runs in other threads does not wait for the next await of the scenario",
     }
-    connect = connect
-    serve = serve
+    connect = staticmethod(connect)
+    serve = staticmethod(serve)
     fetch_spec = staticmethod(fetch_spec)
 
     def run(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:
         self._over_for_tasks, self._over_for_all = threading.Event(), threading.Event()
         self._started: list[ThreadsTask[Any]] = []
         self._timer_runs = 0
-        background()  # its sockets are there before, and stay
+        loop_thread()  # its sockets are there before, and stay
         threads, open_before, timeout_of = set(threading.enumerate()), sockets(), Driver.timeout
 
         def counting(driver: Driver) -> None:
@@ -263,7 +266,7 @@ class ThreadsHost(Host):
         failed = [started.error for started in self._started if not started.asked and not started.cancelled]
         left += [f"failure of a task that nobody asked: {error!r}" for error in failed if error is not None]
         for driver in instances(Driver) if left else ():  # what one scenario has left is not to be found with the next
-            background().wait(driver.close(0))
+            loop_thread().wait(driver.close(0))
         task.result()
         assert left == [], left
 
@@ -283,7 +286,7 @@ class ThreadsHost(Host):
         return "\n".join(f"{name}:\n{''.join(traceback.format_stack(frame))}" for name, frame in there)
 
     def leftovers(self) -> list[str]:
-        return background().do(self._leftovers)
+        return loop_thread().do(self._leftovers)
 
     def _leftovers(self) -> list[str]:
         current = asyncio.current_task()

@@ -10,7 +10,6 @@ import trio
 
 import primus_io.anyio
 import primus_io.trio
-from primus_io._entry import Connect, Serve
 from primus_io.trio import Driver
 from tests.conformance.hosts import CHOOSING, MACHINE_LACKS, Host, Task, sockets
 
@@ -18,7 +17,7 @@ __all__ = ["AnyioTrioHost", "TrioHost"]
 
 # What every block has from when it is entered to when it is left; and the shells of trio's own around what it accepted.
 STANDING = (
-    *(f"primus_io.trio.Driver.{name}" for name in ("_main", "_clockwork", "listen")),
+    *(f"primus_io.trio.Driver.{name}" for name in ("_main", "_run_timer", "listen")),
     "trio._highlevel_serve_listeners.",
 )
 
@@ -71,8 +70,8 @@ class TrioHost(Host):
     """trio."""
 
     name = "trio"
-    connect: type[Connect] = primus_io.trio.connect
-    serve: type[Serve] = primus_io.trio.serve
+    connect: Any = staticmethod(primus_io.trio.connect)
+    serve: Any = staticmethod(primus_io.trio.serve)
     fetch_spec = staticmethod(primus_io.trio.fetch_spec)
     lacks: ClassVar[Mapping[str, str]] = {
         **MACHINE_LACKS,
@@ -154,8 +153,8 @@ class AnyioTrioHost(TrioHost):
 
     name = "anyio-trio"
     only = CHOOSING
-    connect = primus_io.anyio.connect
-    serve = primus_io.anyio.serve
+    connect = staticmethod(primus_io.anyio.connect)
+    serve = staticmethod(primus_io.anyio.serve)
     fetch_spec = staticmethod(primus_io.anyio.fetch_spec)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from primus_io._portion import LEAST
-from primus_io._running import RUN
+from primus_io._read_budget import MIN_READ
+from primus_io._running import CALLS_PER_TURN
 from primus_io.asyncio import Spark, connect, serve
 from primus_proto import ConnectError, Limits, PrimusError
 from tests.conformance.conftest import Certificates, host_of
@@ -179,8 +179,8 @@ async def test_a_flood_leaves_others_their_turns(
                 while len(turn_of) <= part // len(frame(b"1")):  # none of this part has been read
                     await asyncio.sleep(0)
             await host.until(lambda: len(turn_of) == COUNT)
-    assert reads.sizes.count(LEAST) > len(FLOOD) / LEAST / 2
-    assert max(Counter(turn_of).values()) <= LEAST // len(frame(b"1")) + 1
+    assert reads.sizes.count(MIN_READ) > len(FLOOD) / MIN_READ / 2
+    assert max(Counter(turn_of).values()) <= MIN_READ // len(frame(b"1")) + 1
 
 
 @scenario()
@@ -211,7 +211,7 @@ async def test_what_has_waited_leaves_others_their_turns(host: Host) -> None:
         await host.until(lambda: spark._inbox is not None and len(spark._inbox) == count)
         all_there.set()
         await host.until(lambda: len(turn_of) == count)
-    assert max(Counter(turn_of).values()) <= RUN
+    assert max(Counter(turn_of).values()) <= CALLS_PER_TURN
 
 
 def test_a_loop_that_is_closed_at_once() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from primus_io._driver import Driver
 from primus_io._environment import Environment
-from primus_io._portion import FIRST, LEAST, MOST, Portion
+from primus_io._read_budget import FIRST_READ, MAX_READ, MIN_READ, ReadBudget
 from primus_proto import ByteServer
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, needing, scenario
@@ -35,10 +35,10 @@ class Reads:
         work = itertools.count()
         receive = Driver.receive
 
-        def noted(driver: Driver, number: int, data: Any, portion: Portion) -> float:
+        def noted(driver: Driver, number: int, data: Any, budget: ReadBudget) -> float:
             if isinstance(driver.endpoint, ByteServer):
                 self.sizes.append(len(data))
-            return receive(driver, number, data, portion)
+            return receive(driver, number, data, budget)
 
         patch.setattr(Driver, "receive", noted)
         patch.setattr(Environment, "work_time", staticmethod(lambda: next(work) * seconds))
@@ -62,10 +62,10 @@ async def test_a_flood_is_read_in_small_portions(
             await host.thread(peer.send, FLOOD)
             await host.until(lambda: len(heard) == COUNT)
             head, *rest = reads.sizes
-            assert head <= FIRST
+            assert head <= FIRST_READ
             assert sum(rest) == len(FLOOD)
-            assert max(rest) <= LEAST
-            assert rest.count(LEAST) > len(rest) // 2  # and no smaller than need be
+            assert max(rest) <= MIN_READ
+            assert rest.count(MIN_READ) > len(rest) // 2  # and no smaller than need be
 
 
 @KINDS
@@ -81,7 +81,7 @@ async def test_a_large_message_is_not(
             heard.append(len(value))
 
     # Not every library gives more at once than one record of TLS, which is 16 KiB.
-    large = 16 * 1024 if secure else MOST
+    large = 16 * 1024 if secure else MAX_READ
     message = frame(b'"%s"' % mebibytes(1).encode())
     async with over(host, tls, secure, handler) as server:
         with RawPeer(server.port, tls=tls.client if secure else None) as peer:
@@ -91,4 +91,4 @@ async def test_a_large_message_is_not(
                 await host.until(lambda count=count: len(heard) == count)  # type: ignore[misc]
                 if max(reads.sizes) >= large:
                     break
-            assert max(reads.sizes) in range(large, MOST + 1)
+            assert max(reads.sizes) in range(large, MAX_READ + 1)

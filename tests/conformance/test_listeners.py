@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from primus_io import Spark
-from primus_io._server import BUSY
+from primus_io._server import MAX_LISTENER_TASKS
 from primus_proto import DecodeError, LocalProtocolError
 from primus_proto import events as ev
 from tests.conformance.hosts import Host, scenario
@@ -66,7 +66,7 @@ async def test_an_unknown_event_is_refused_with_the_known_names(host: Host) -> N
             for no_event in (5, int):
                 with pytest.raises(LocalProtocolError, match="an event is a name, or a class of primus_proto"):
                     emitter.on(no_event, print)
-            with pytest.raises(LocalProtocolError, match="a listener is a function; got 5"):
+            with pytest.raises(LocalProtocolError, match="a listener must be callable; got 5"):
                 emitter.on(right, 5)
 
 
@@ -93,15 +93,15 @@ async def test_peers_cannot_pile_up_listeners_of_the_log(host: Host, caplog: pyt
             await gate.wait()
             ended.append(text)
 
-        for number in range(BUSY + more):
+        for number in range(MAX_LISTENER_TASKS + more):
             with RawPeer(server.port) as peer:
                 await host.thread(peer.connect)
                 peer.send(b"nonsense %d\r\n\r\n" % number)
                 assert (await host.thread(peer.head)).startswith(b"HTTP/1.1 400")
         await host.until(lambda: caplog.text.count("nonsense") == more)
-        await host.until(lambda: len(said) == BUSY)
+        await host.until(lambda: len(said) == MAX_LISTENER_TASKS)
         gate.open()
-        await host.until(lambda: len(ended) == BUSY)
+        await host.until(lambda: len(ended) == MAX_LISTENER_TASKS)
 
 
 @scenario()

@@ -223,5 +223,5 @@ async def test_receive_takes_one_value_at_a_time(host: Host) -> None:
         spark.end()
         await primus.wait_ended()
         assert [await primus.receive(), await primus.receive()] == [None, "three"]
-        with pytest.raises(ConnectionLost, match="all that came was taken"):
+        with pytest.raises(ConnectionLost, match="every value was taken"):
             await primus.receive()

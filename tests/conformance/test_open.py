@@ -24,15 +24,13 @@ async def test_a_client_connects_and_both_ends_know_each_other(host: Host) -> No
     async with host.serve(echo) as server:
         assert server.url == f"http://127.0.0.1:{server.port}"
         async with host.connect(f"{server.url}/?token=a%20b", headers={"X-From": "here"}) as primus:
-            assert primus.state == "open"
-            assert why(primus) is None
+            assert (primus.state, why(primus)) == ("open", None)
             [spark] = server.sparks.values()
             assert spark.query["token"] == "a b"
             assert spark.headers["x-from"] == "here"
             assert spark.address.ip == "127.0.0.1"
             assert spark.address.port > 0
-            assert spark.state == "open"
-            assert server.spark(spark.id) is spark
+            assert (spark.state, server.spark(spark.id)) == ("open", spark)
             assert primus.write({"hello": "world"})
             assert await take(primus, 1) == [{"hello": "world"}]
         assert primus.state == "closed"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from primus_io._background import background
+from primus_io._loop_thread import loop_thread
 from primus_io.threads import Spark, connect, serve
 from primus_proto import Limits
 from tests.conformance.blocking import DEADLINE, LIMITS, both, echo, in_threads, nothing_left, stay, until
@@ -119,7 +119,7 @@ def test_a_send_that_took_too_long_was_written_all_the_same() -> None:
         [spark] = server.sparks.values()
         while spark.buffered < 40_000:
             assert spark.send("x" * 10_000)
-            background().do(lambda: None)  # what the socket takes does not count
+            loop_thread().do(lambda: None)  # what the socket takes does not count
         with pytest.raises(TimeoutError):
             spark.send("x" * 20_000, timeout=0.05)
         with pytest.raises(TimeoutError):

@@ -42,7 +42,7 @@ RECONNECT_FIELDS = ("attempt", "retries", "delay", "start", "duration", "error")
 class Emitter(Protocol):
     """Our client, server or spark: it takes listeners by the documented names."""
 
-    def on(self, name: str, fn: Callable[..., Any], /) -> Any: ...
+    def on(self, name: Any, fn: Callable[..., Any], /) -> Any: ...
 
 
 def missing() -> str | None:

@@ -1,7 +1,7 @@
-"""One call of an ASGI application: what it is about, and words in and out.
+"""One call of an ASGI application: its request, and the messages that the host receives and sends.
 
-The law kept here: one task calls the host's `receive` and one its `send`, in order, and what either raises means that
-the peer is gone. What `send` has not taken counts as `buffered`; nothing is received while nobody wants it.
+The law kept here: one task calls `receive` and one task calls `send`, in order. If either raises, the peer is gone.
+Messages that `send` has not taken count as `buffered`. Nothing is received while reading is paused.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import primus_proto as pp
 from primus_proto.http.model import Address, Headers, Request, owns
 from primus_proto.timers import Timer
 
-from .._session import Waitable
+from .._session import AsyncEvent
 
-__all__ = ["Application", "Call", "CallHost", "Receive", "Scope", "Send", "Words", "read_scope"]
+__all__ = ["ASGIMessage", "Application", "Call", "CallHost", "Receive", "Scope", "Send", "read_scope"]
 
 Scope = MutableMapping[str, Any]
-Words = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Words]]
-Send = Callable[[Words], Awaitable[None]]
+ASGIMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[ASGIMessage]]
+Send = Callable[[ASGIMessage], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# What a path may have besides letters and digits (RFC 3986, 3.3).
+# Characters that a path may have besides letters and digits (RFC 3986, 3.3).
 PATH = "/~!$&'()*+,;=:@-._"
 
 
 def read_scope(scope: Scope) -> Request:
-    """The request that a scope tells of. What is in front of the application's own paths becomes its `root`."""
-    # A host gives `path` with the root in front, as the specification has it since 2.4, or without it.
+    """Make the request of a scope. The part of the path before the application's own paths becomes its `root`."""
+    # Hosts give `path` with the root in front, as the specification demands since 2.4, or without it.
     root = scope.get("root_path", "").rstrip("/")
     path: str = scope["path"]
     if root and owns(root, path):
@@ -45,7 +45,7 @@ def read_scope(scope: Scope) -> Request:
     pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
     websocket = scope["type"] == "websocket"
     headers = Headers(pairs)
-    if websocket and "upgrade" not in headers:  # over HTTP/2 it is asked for in another way
+    if websocket and "upgrade" not in headers:  # HTTP/2 has another way to ask for it
         headers = Headers([*pairs, ("upgrade", "websocket")])
     ip, port = scope.get("client") or ("", 0)
     return Request(
@@ -59,7 +59,7 @@ def read_scope(scope: Scope) -> Request:
 
 
 class CallHost(Protocol):
-    """What a call needs of its runner."""
+    """What a call needs from its runner."""
 
     endpoint: pp.ByteServer
 
@@ -67,11 +67,11 @@ class CallHost(Protocol):
 
     def pump(self) -> None: ...
 
-    def event(self) -> Waitable: ...
+    def event(self) -> AsyncEvent: ...
 
 
 class Call(ABC):
-    """Words in, words out. It ends when its last words have left, when the peer has, or when it is stopped."""
+    """Receives from the host and sends to it, until its last message has left, the peer has gone, or it is stopped."""
 
     def __init__(self, host: CallHost, receive: Receive, send: Send) -> None:
         self.buffered = 0
@@ -79,67 +79,69 @@ class Call(ABC):
         self._receive = receive
         self._send = send
         self._scope = anyio.CancelScope()
-        self._outbox = deque[tuple[Words, int]]()
-        self._filled: Waitable | None = None  # what the task that sends waits for
-        self._resumed: Waitable | None = None  # and the one that receives
+        self._outbox = deque[tuple[ASGIMessage, int]]()
+        self._filled: AsyncEvent | None = None  # the sending task waits for this
+        self._resumed: AsyncEvent | None = None  # and the receiving task for this
         self._receiving = True
-        self._last = False  # the outbox gets no more
+        self._finished = False  # the outbox is complete
         self._deadline: Timer | None = None
 
     async def run(self) -> None:
-        """The whole call."""
+        """Run the call to its end."""
         try:
             with self._scope:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._hand_out)
+                    group.start_soon(self._run_sender)
                     self._begin(self._host.now())
                     self._host.pump()
-                    while not self._scope.cancel_called:  # a host that is over may say so for ever without waiting
-                        await self._take_in()
+                    while (
+                        not self._scope.cancel_called
+                    ):  # a stopped host may return "disconnect" forever, without waiting
+                        await self._receive_next()
         finally:
             self._disarm()
             self._lost("the host ended the call", self._host.now())
 
     def close(self, abort: bool) -> None:
-        """What a driver says to whatever is open: the time for politeness is over."""
+        """Stop the call. A driver calls this when its time to close is over."""
         self.stop()
 
     def stop(self) -> None:
-        """End the call at once, whatever has not been sent."""
+        """End the call at once. Messages that were not sent are lost."""
         self.buffered = 0
         self._outbox.clear()
         self._scope.cancel()
 
     @abstractmethod
     def _begin(self, now: float) -> None:
-        """Before anything has been received."""
+        """Called before anything is received."""
 
     @abstractmethod
-    def _hear(self, words: Words, now: float) -> None:
-        """What the host said."""
+    def _receive_message(self, message: ASGIMessage, now: float) -> None:
+        """Handle a message from the host."""
 
     @abstractmethod
     def _drained(self, now: float) -> None:
-        """The host has taken all that there was to send."""
+        """Called when the host has taken everything."""
 
     @abstractmethod
     def _lost(self, why: str, now: float) -> None:
-        """There is no peer any longer; harmless twice, and after the end."""
+        """Called when the peer is gone. May be called twice, and after the end."""
 
-    def _put(self, words: Words, size: int = 0) -> None:
-        self._outbox.append((words, size))
+    def _queue(self, message: ASGIMessage, size: int = 0) -> None:
+        self._outbox.append((message, size))
         self.buffered += size
         if self._filled is not None:
             self._filled.set()
 
     def _finish(self) -> None:
-        """What is in the outbox is the last."""
-        self._last = True
+        """End the call once the outbox is empty."""
+        self._finished = True
         if self._filled is not None:
             self._filled.set()
 
-    def _listen(self, on: bool) -> None:
-        """Receive, or receive no more: what comes then waits with the host, which makes the peer wait."""
+    def _set_receiving(self, on: bool) -> None:
+        """Start or stop receiving. While stopped, data waits in the host, and then the peer has to wait."""
         self._receiving = on
         if on and self._resumed is not None:
             self._resumed.set()
@@ -153,39 +155,39 @@ class Call(ABC):
         if self._deadline is not None:
             self._deadline.cancel()
 
-    async def _take_in(self) -> None:
+    async def _receive_next(self) -> None:
         host = self._host
         while not self._receiving:
             self._resumed = host.event()
             await self._resumed.wait()
         try:
-            words = await self._receive()
+            message = await self._receive()
         except Exception as error:
             self._fail(error)
         else:
-            self._hear(words, host.now())
+            self._receive_message(message, host.now())
         host.pump()
 
-    async def _hand_out(self) -> None:
+    async def _run_sender(self) -> None:
         host = self._host
         while True:
             if self._outbox:
-                await self._hand_out_all()
-                if not self._last:
+                await self._send_outbox()
+                if not self._finished:
                     self._drained(host.now())
                     host.pump()
-            elif self._last:
+            elif self._finished:
                 self.stop()
                 return
             else:
                 self._filled = host.event()
                 await self._filled.wait()
 
-    async def _hand_out_all(self) -> None:
+    async def _send_outbox(self) -> None:
         while self._outbox:
-            words, size = self._outbox.popleft()
+            message, size = self._outbox.popleft()
             try:
-                await self._send(words)
+                await self._send(message)
             except Exception as error:
                 self._fail(error)
                 self._host.pump()

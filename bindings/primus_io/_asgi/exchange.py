@@ -1,7 +1,7 @@
 """A call as the core sees it: an exchange, and the WebSocket that it may become.
 
-The law kept here: an exchange is answered once, and its peer's leaving is told once; what the host cannot say in ASGI
-is left out, never made up.
+The law kept here: an exchange is answered once, and the loss of its peer is reported once. What ASGI cannot express is
+left out.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from primus_proto.session.messages import Message
 from primus_proto.transports.base import CarrierOwner
 from primus_proto.wire.websocket import check_handshake, choose_subprotocol
 
-from .call import Call, CallHost, Receive, Send, Words
+from .call import ASGIMessage, Call, CallHost, Receive, Send
 
 __all__ = ["HttpExchange", "WebSocketExchange"]
 
 HeaderPairs = Iterable[tuple[str, str]]
 
-# What HTTP/2 and later have no place for (RFC 9113, 8.2.2).
+# Fields that HTTP/2 and later do not allow (RFC 9113, 8.2.2).
 HOP_BY_HOP = ("connection", "upgrade")
-HIGH = 64 * 1024  # bytes that the host has not taken above which the core keeps the rest
-# Codes of closes that say what the peer did wrong, whichever end said so first.
+HIGH = 64 * 1024  # if the host has not taken more bytes than this, the core keeps the rest
+# Close codes for violations of the protocol by the peer, whichever end closed.
 VIOLATIONS = {1002: "protocol error", 1003: "data it cannot take", 1007: "not UTF-8", 1009: "message too large"}
 
 
 class Exchange(Call):
     """One call, and the right to answer it (the `Exchange` of the transports)."""
 
-    _says = "http.response"  # how the words of an answer begin; empty where the host has none
-    _hop_by_hop = True  # whether an answer may say what becomes of the connection
+    _response_type = (
+        "http.response"  # how the types of the messages of an answer begin; empty if the host supports none
+    )
+    _hop_by_hop = True  # whether an answer may have Connection and Upgrade fields
 
     def __init__(self, host: CallHost, request: Request, receive: Receive, send: Send) -> None:
         super().__init__(host, receive, send)
@@ -42,27 +44,27 @@ class Exchange(Call):
         self.open = True
         self.sent = 0
         self._started = False
-        self._bodied = False
+        self._has_body = False
 
     def respond(
         self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
     ) -> None:
         length = [] if status in (204, 304) else [("Content-Length", str(len(body)))]
         if self._start(status, [*headers, *length], close):
-            self._part(body if self._bodied else b"", False)
+            self._send_body(body if self._has_body else b"", False)
 
     def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
         self._start(status, list(headers), False)
 
     def write(self, data: bytes, *, now: float) -> None:
-        if self.open and self._bodied and data:
-            self._part(data, True)
+        if self.open and self._has_body and data:
+            self._send_body(data, True)
 
     def finish(self, *, now: float) -> None:
         if self.open:
             if not self._started:
                 raise pp.LocalProtocolError("there is no answer to finish")
-            self._part(b"", False)
+            self._send_body(b"", False)
 
     def abort(self, *, now: float) -> None:
         if self.open:
@@ -76,10 +78,10 @@ class Exchange(Call):
             raise pp.LocalProtocolError("an answer to this request has begun already")
         self._started = True
         headers = [*headers, *self.extra_headers]
-        self._bodied = self.request.method != "HEAD" and status not in (204, 304)
+        self._has_body = self.request.method != "HEAD" and status not in (204, 304)
         self._disarm()
-        if not self._says:
-            self._put({"type": "websocket.close"})  # which is a 403 before the WebSocket is accepted
+        if not self._response_type:
+            self._queue({"type": "websocket.close"})  # before the WebSocket is accepted, this is a 403
             self.open = False
             self._finish()
             return False
@@ -88,11 +90,11 @@ class Exchange(Call):
         elif close or self._host.endpoint.closing:
             headers = [*headers, ("Connection", "close")]
         fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        self._put({"type": f"{self._says}.start", "status": status, "headers": fields})
+        self._queue({"type": f"{self._response_type}.start", "status": status, "headers": fields})
         return True
 
-    def _part(self, data: bytes, more: bool) -> None:
-        self._put({"type": f"{self._says}.body", "body": data, "more_body": more}, len(data))
+    def _send_body(self, data: bytes, more: bool) -> None:
+        self._queue({"type": f"{self._response_type}.body", "body": data, "more_body": more}, len(data))
         self.sent += len(data)
         if not more:
             self.open = False
@@ -116,7 +118,7 @@ class HttpExchange(Exchange):
     def __init__(self, host: CallHost, request: Request, receive: Receive, send: Send) -> None:
         super().__init__(host, request, receive, send)
         self._hop_by_hop = request.http_version.startswith("1")
-        # To receive is to ask for the body, which a peer may want to be asked for (RFC 9110, 10.1.1).
+        # Calling `receive` asks for the body, and the peer may be waiting for a 100 (RFC 9110, 10.1.1).
         self._receiving = "100-continue" not in request.headers.tokens("expect")
         self._body = bytearray()
         self._whole = False
@@ -132,7 +134,7 @@ class HttpExchange(Exchange):
             return
         self._limit, self._handler = limit, handler
         self._arm(now + self._host.endpoint.limits.handshake, self._late)
-        self._listen(True)
+        self._set_receiving(True)
         self._check(now)
 
     def accept_websocket(
@@ -144,7 +146,7 @@ class HttpExchange(Exchange):
         *,
         now: float,
     ) -> None:
-        """No: a host that knows WebSockets would not have taken it for a plain request."""
+        """Refuse: a host that supports WebSockets would not have sent this as an HTTP request."""
         answer = check_handshake(self.request) or text_response(
             501, "Not Implemented: the server that hosts this application has no WebSockets"
         )
@@ -153,19 +155,19 @@ class HttpExchange(Exchange):
     def _begin(self, now: float) -> None:
         self._host.endpoint.request(self, now=now)
 
-    def _hear(self, words: Words, now: float) -> None:
-        if words["type"] == "http.disconnect":
+    def _receive_message(self, message: ASGIMessage, now: float) -> None:
+        if message["type"] == "http.disconnect":
             self._lost("", now)
             self.stop()
-        elif self.open:  # else it is the rest of a body that nobody wants
-            self._body += words.get("body", b"")
-            self._whole = not words.get("more_body", False)
+        elif self.open:  # otherwise it is the rest of an unwanted body
+            self._body += message.get("body", b"")
+            self._whole = not message.get("more_body", False)
             self._check(now)
 
     def _check(self, now: float) -> None:
         handler = self._handler
         if handler is None:
-            self._listen(self._whole)  # a first part has come before anybody asked for it: no second one
+            self._set_receiving(self._whole)  # stop after one unrequested part of a body
         elif len(self._body) > self._limit:
             self._too_large(self._limit, now)
         elif self._whole:
@@ -191,13 +193,13 @@ class HttpExchange(Exchange):
 
 
 class WebSocketExchange(Exchange):
-    """A call for a WebSocket: a request that may be answered, until it is accepted."""
+    """A call for a WebSocket. Until it is accepted, it is a request that may be answered."""
 
     _hop_by_hop = False
 
     def __init__(self, host: CallHost, request: Request, answers: bool, receive: Receive, send: Send) -> None:
         super().__init__(host, request, receive, send)
-        self._says = "websocket.http.response" if answers else ""
+        self._response_type = "websocket.http.response" if answers else ""
         self._carrier: WebSocket | None = None
 
     def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
@@ -219,25 +221,25 @@ class WebSocketExchange(Exchange):
         subprotocol = choose_subprotocol(self.request, subprotocols)
         pairs = (*headers, *self.extra_headers)
         fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
-        self._put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
+        self._queue({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         self._carrier = WebSocket(self, owner, limit, subprotocol)
         return self._carrier
 
     def _begin(self, now: float) -> None:
-        """The host first says ``websocket.connect``."""
+        """Do nothing: the host first sends ``websocket.connect``."""
 
-    def _hear(self, words: Words, now: float) -> None:
-        kind = words["type"]
+    def _receive_message(self, message: ASGIMessage, now: float) -> None:
+        kind = message["type"]
         if kind == "websocket.connect":
             self._host.endpoint.request(self, now=now)
         elif kind == "websocket.disconnect":
             if self._carrier is not None:
-                self._carrier.ended(words, now)
+                self._carrier.ended(message, now)
             self._lost("", now)
             self.stop()
         elif self._carrier is not None:
-            text = words.get("text")
-            self._carrier.received(words["bytes"] if text is None else text, now)
+            text = message.get("text")
+            self._carrier.received(message["bytes"] if text is None else text, now)
 
     def _drained(self, now: float) -> None:
         if self._carrier is not None:
@@ -253,15 +255,15 @@ class WebSocketExchange(Exchange):
 class WebSocket:
     """The carrier on a call (the `WebSocketCarrier` of the transports)."""
 
-    __slots__ = ("_call", "_limit", "_open", "_told", "owner", "subprotocol")
+    __slots__ = ("_call", "_close_reported", "_limit", "_open", "owner", "subprotocol")
 
     def __init__(self, call: WebSocketExchange, owner: CarrierOwner, limit: int, subprotocol: str | None) -> None:
         self.owner = owner
         self.subprotocol = subprotocol
         self._call = call
         self._limit = limit
-        self._open = True  # we have not closed it
-        self._told = False  # the owner knows that it is closed
+        self._open = True  # not closed by this end
+        self._close_reported = False  # the owner was told
 
     @property
     def buffered(self) -> int:
@@ -275,35 +277,35 @@ class WebSocket:
         if self._open:
             for message in messages:
                 kind = "text" if isinstance(message.payload, str) else "bytes"
-                self._call._put({"type": "websocket.send", kind: message.payload}, message.size)
+                self._call._queue({"type": "websocket.send", kind: message.payload}, message.size)
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
-        """Pings are the host's own affair: ASGI has no words for them."""
+        """Do nothing: ASGI has no pings, the host sends its own."""
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
         if self._open:
             self._open = False
-            self._call._put({"type": "websocket.close", "code": code, "reason": reason})
+            self._call._queue({"type": "websocket.close", "code": code, "reason": reason})
 
     def abort(self, *, now: float) -> None:
         self._open = False
         self._call.stop()
-        self._tell(1006, "", None, now)
+        self._report_close(1006, "", None, now)
 
     def pause(self) -> None:
-        self._call._listen(False)
+        self._call._set_receiving(False)
 
     def resume(self) -> None:
-        self._call._listen(True)
+        self._call._set_receiving(True)
 
     def report_drained(self) -> None:
-        """Nothing to do: it always reports that."""
+        """Do nothing: it always reports that."""
 
-    # --- the call's side ---
+    # --- for the call ---
 
     def received(self, data: str | bytes, now: float) -> None:
-        """A message came, which the host may have let grow larger than the limit here."""
-        if self._told:
+        """Handle a message. The host may have let it grow larger than the limit here."""
+        if self._close_reported:
             return
         if len(data) <= self._limit:
             size = len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode(errors="replace"))
@@ -315,27 +317,27 @@ class WebSocket:
         call = self._call
         call._arm(now + call._host.endpoint.limits.close, lambda now: call.stop())
         call._finish()
-        self._tell(1009, reason, pp.RemoteProtocolError(f"WebSocket: {reason}"), now)
+        self._report_close(1009, reason, pp.RemoteProtocolError(f"WebSocket: {reason}"), now)
 
-    def ended(self, words: Words, now: float) -> None:
-        """The host said that it is over, and why."""
-        code, reason = words.get("code", 1005), words.get("reason") or ""
+    def ended(self, message: ASGIMessage, now: float) -> None:
+        """Handle the host's ``websocket.disconnect``."""
+        code, reason = message.get("code", 1005), message.get("reason") or ""
         error: pp.PrimusError | None = None
-        if code == 1006 or (code == 1005 and "reason" not in words):  # uvicorn's way to say 1006
+        if code == 1006 or (code == 1005 and "reason" not in message):  # uvicorn's form of 1006
             self.lost("the connection was closed without a closing handshake", now)
             return
         if code == 1012:
             error = pp.ConnectionLost("the server that hosts this application is stopping", code=code)
         elif code in VIOLATIONS:
             error = pp.RemoteProtocolError(f"WebSocket: {reason or VIOLATIONS[code]}")
-        self._tell(code, reason, error, now)
+        self._report_close(code, reason, error, now)
 
     def lost(self, why: str, now: float) -> None:
-        """It is over without a close."""
+        """Handle a loss without a close frame."""
         self._open = False
-        self._tell(1006, "", pp.ConnectionLost(why), now)
+        self._report_close(1006, "", pp.ConnectionLost(why), now)
 
-    def _tell(self, code: int, reason: str, error: pp.PrimusError | None, now: float) -> None:
-        if not self._told:
-            self._told = True
+    def _report_close(self, code: int, reason: str, error: pp.PrimusError | None, now: float) -> None:
+        if not self._close_reported:
+            self._close_reported = True
             self.owner.closed(code, reason, error, now=now)

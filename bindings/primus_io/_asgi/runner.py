@@ -1,6 +1,6 @@
-"""What runs a Primus server that has calls instead of sockets, on asyncio or trio.
+"""Runs a Primus server that has ASGI calls instead of sockets, on asyncio or trio.
 
-The law kept here: what is started belongs to the task group that the lifespan holds, and nothing outlives it.
+The law kept here: every task belongs to the task group of the lifespan, and ends with it.
 """
 
 from __future__ import annotations
@@ -20,60 +20,60 @@ import anyio.lowlevel
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-from .._driver import Deliver, Endpoint, Listening, Reach
+from .._driver import ConnectTarget, Deliver, Endpoint, ListenAddress
 from .._environment import Environment
-from .._running import Job, RunningDriver
-from .._session import Waitable
+from .._running import BackgroundTask, RunningDriver
+from .._session import AsyncEvent
 from .call import Call
 
 __all__ = ["Runner"]
 
 
-# Seconds for calls to end that have been cancelled. A host may not let its `send` be cancelled, as hypercorn on trio;
-# then the call is the host's to end, and nobody here waits for it any longer.
-STUBBORN = 1.0
+# Seconds that cancelled calls have to end. A host may protect its `send` from cancellation, as hypercorn does on trio.
+# Then the host has to end the call, and this no longer waits for it.
+STOP_GRACE = 1.0
 
 
 class Runner(RunningDriver):
-    """Runs a server whose channels are calls of the host's; the `IO` of the objects users hold."""
+    """Runs a server whose channels are calls of the host."""
 
     endpoint: pp.ByteServer
     open: set[Call]
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> None:
-        super().__init__(endpoint, deliver, reach)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
+        super().__init__(endpoint, deliver, target)
         self.endpoint.watch_host(lambda: bool(self.open))
         self._due = math.inf
-        self._wanted = anyio.Event()
-        self._alarm = anyio.CancelScope()
+        self._pump_wanted = anyio.Event()
+        self._timer_scope = anyio.CancelScope()
         self._on_asyncio = anyio.get_cancelled_exc_class() is asyncio.CancelledError
         self._group: anyio.abc.TaskGroup
 
     @classmethod
-    async def begin(cls, endpoint: Endpoint, deliver: Deliver, reach: Reach) -> Self:
-        runner = cls(endpoint, deliver, reach)
+    async def begin(cls, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> Self:
+        runner = cls(endpoint, deliver, target)
         runner._group = await anyio.create_task_group().__aenter__()
-        runner._group.start_soon(runner._clockwork, name="primus_io.asgi clockwork")
+        runner._group.start_soon(runner._run_timer, name="primus_io.asgi clockwork")
         return runner
 
     @staticmethod
     def environment() -> Environment:
         return Environment(anyio.current_time)
 
-    def event(self) -> Waitable:
+    def event(self) -> AsyncEvent:
         return anyio.Event()
 
     def schedule(self) -> None:
         if not self.pumping:
-            self._wanted.set()
+            self._pump_wanted.set()
 
-    def long_run(self) -> bool:
-        return not self._on_asyncio or super().long_run()  # asyncio asks for no checkpoint
+    def should_yield(self) -> bool:
+        return not self._on_asyncio or super().should_yield()  # asyncio needs no checkpoint each time
 
     async def checkpoint(self) -> None:
         await anyio.lowlevel.checkpoint()
 
-    async def begun(self) -> None:
+    async def let_tasks_start(self) -> None:
         await anyio.lowlevel.checkpoint()
 
     def shield(self) -> AbstractContextManager[object]:
@@ -88,13 +88,13 @@ class Runner(RunningDriver):
         await self._group.__aexit__(None, None, None)
 
     async def run_call(self, call: Call) -> None:
-        """Serve one call of the application."""
+        """Run one call of the application."""
         self.open.add(call)
         try:
             await call.run()
         finally:
             self.open.discard(call)
-            self.note_change()
+            self.wake_waiters()
             self.pump()
 
     # --- inside ---
@@ -102,45 +102,45 @@ class Runner(RunningDriver):
     async def _end_all(self) -> None:
         for call in self.open:
             call.stop()
-        await self.within(STUBBORN, self._emptied)
+        await self.within(STOP_GRACE, self._until_all_closed)
         self.open.clear()
         await super()._end_all()
 
-    def spawn(self, job: Job) -> None:
+    def spawn(self, task: BackgroundTask) -> None:
         scope = anyio.CancelScope()
-        job.cancel = scope.cancel
-        self._group.start_soon(self._run_job, job, scope, name=job.name)
+        task.cancel = scope.cancel
+        self._group.start_soon(self._run_task, task, scope, name=task.name)
 
-    async def _run_job(self, job: Job, scope: anyio.CancelScope) -> None:
+    async def _run_task(self, task: BackgroundTask, scope: anyio.CancelScope) -> None:
         if self._on_asyncio:
-            # Cancelled once, as its tasks expect it: a scope would go on cancelling what cleans up.
-            task = asyncio.current_task()
-            assert task is not None
-            job.cancel = task.cancel
-            with contextlib.suppress(asyncio.CancelledError):  # or one of its own: it ends, and nothing else must
-                await job.run()
+            # Cancelled once, as asyncio does it. A scope would cancel again and again, even the clean-up.
+            current = asyncio.current_task()
+            assert current is not None
+            task.cancel = current.cancel
+            with contextlib.suppress(asyncio.CancelledError):  # ends this task only
+                await task.run()
         else:
             with scope:
-                await job.run()
+                await task.run()
 
-    async def _clockwork(self) -> None:
+    async def _run_timer(self) -> None:
         while True:
-            with anyio.CancelScope(deadline=self._due) as self._alarm:
-                await self._wanted.wait()
-            self._wanted = anyio.Event()
-            if self._alarm.cancelled_caught:
-                self._due = math.inf  # a timer that has fired is off
-                # Where all of us stood still, what came meanwhile first: a ping that lies there is not a missed one.
+            with anyio.CancelScope(deadline=self._due) as self._timer_scope:
+                await self._pump_wanted.wait()
+            self._pump_wanted = anyio.Event()
+            if self._timer_scope.cancelled_caught:
+                self._due = math.inf  # a timer fires once
+                # If the process was suspended, first handle what arrived: a waiting ping was not missed.
                 await anyio.lowlevel.checkpoint()
                 self.timeout()
             else:
                 self.pump()
 
     def _arm(self, due: float | None) -> None:
-        self._due = self._alarm.deadline = math.inf if due is None else due
+        self._due = self._timer_scope.deadline = math.inf if due is None else due
 
-    async def _listen(self, where: Listening, sock: socket.socket | None) -> NoReturn:
-        raise AssertionError("it is the host that listens")
+    async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> NoReturn:
+        raise AssertionError("the host listens")
 
     def _open(self, command: cmd.OpenChannel) -> Any:
         raise AssertionError("a server opens no channels")

@@ -1,1 +1,1 @@
-"""The inside of `primus_io.testing`: asyncio's connections on a virtual network."""
+"""The internals of `primus_io.testing`: asyncio connections on a virtual network."""

@@ -1,4 +1,4 @@
-"""What a failing run says: exceptions that the binding only logs, and where each task waits."""
+"""What the error of a failed run reports: exceptions that the binding only logs, and where each task waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["FailureRecorder", "describe_wait"]
 
 
 class FailureRecorder(logging.Handler):
-    """Keeps the exceptions of the application's functions that the binding catches and logs in this thread."""
+    """Records the exceptions of users' functions that the binding logs in this thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -25,7 +25,7 @@ class FailureRecorder(logging.Handler):
             self.errors.append(record.exc_info[1])
 
     def raise_first(self) -> None:
-        """Raise the first of them, if there are any."""
+        """Raise the first recorded exception, if there is one."""
         if self.errors:
             raise self.errors[0]
 
@@ -38,7 +38,7 @@ class FailureRecorder(logging.Handler):
 
 
 def describe_wait(name: str, coroutine: object) -> str:
-    """A task, and the chain of calls in which it waits."""
+    """Describe a task and the chain of calls in which it waits."""
     calls: list[str] = []
     while inspect.iscoroutine(coroutine) and coroutine.cr_frame is not None:
         calls.append(f"{coroutine.__qualname__}:{coroutine.cr_frame.f_lineno}")

@@ -1,4 +1,4 @@
-"""The nodes of an event loop on a virtual network. Their channels end at asyncio transports."""
+"""The nodes of an event loop on a virtual network. Their channels are asyncio transports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextvars
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from primus_proto.testing import VirtualNetwork
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 __all__ = ["CallerNode", "ListenerNode", "LoopNode", "MakeAccepted", "MakeOpened", "system_error"]
 
 DRIVER_ENTRIES = ("pump", "timeout", "_arm")
-"""Everything a driver does by itself begins in one of these methods. A suspended driver has them replaced."""
+"""The methods in which a driver becomes active by itself. Suspending a driver replaces them."""
 
 MakeAccepted = Callable[["ListenerNode", int, tuple[str, int]], "Stream"]
-"""Takes the node that accepted, the number of the stream and the peer's address."""
+"""Takes the node that accepted, the number of the stream and the address of the peer."""
 MakeOpened = Callable[[int, tuple[str, int], Callable[[], None]], "Stream"]
-"""Takes the number of the stream, its own address, and what to call when the user may have it."""
+"""Takes the number of the stream, its own address, and a function to call once the user may have it."""
 
 
 def system_error(number: int) -> OSError:
-    """The error that the operating system has for an error number."""
+    """The error of the operating system with this number."""
     return OSError(number, os.strerror(number))
 
 
 class LoopNode(Node):
-    """A node of an event loop. `owner` is who asked for the connections: a `Driver`, or a protocol of the user's."""
+    """A node of an event loop. `owner` asked for the connections: a `Driver`, or a protocol of the user."""
 
     network: VirtualNetwork
     acknowledges_reads = True
 
     def __init__(self, network: VirtualNetwork, name: str, numbers: Iterator[int], owner: object) -> None:
         super().__init__(network, name)
-        self.endpoint = self
-        self.context = contextvars.copy_context()
-        """Protocols are called in the context that asked for the connection."""
+        self.endpoint: Any = self
+        self.context: contextvars.Context = contextvars.copy_context()
+        """Protocols are called in this context, in which the connection was asked for."""
         self.streams: dict[int, Stream] = {}
         self._numbers = numbers
         self._owner = ref(owner)
@@ -72,12 +72,12 @@ class LoopNode(Node):
         return left
 
     def has_read(self, channel: int, size: int) -> None:
-        """A stream has read some of what arrived."""
+        """Acknowledge that a stream has read so many bytes."""
         if channel in self.links:
             self.links[channel].directions[self].acknowledge(size)
 
     def pump(self) -> None:
-        """Nothing: what there is to do is in the loop's own queue."""
+        """Do nothing: all work is in the queue of the loop."""
 
     def jump(self, seconds: float) -> None:
         owner = self._owner()
@@ -85,7 +85,7 @@ class LoopNode(Node):
             owner.endpoint._session.wall_offset += seconds
 
     def suspend(self) -> None:
-        """Stop the driver. The tasks that use it go on, and wait."""
+        """Suspend the driver. The tasks that use it keep running, and wait for it."""
         driver = self._owner()
         if not isinstance(driver, RunningDriver):
             super().suspend()
@@ -100,9 +100,9 @@ class LoopNode(Node):
                 del vars(driver)[name]
             if not driver._closed:
                 driver._armed = None
-                driver.schedule()  # after what has arrived is read; this also sets the timer
+                driver.schedule()  # after reading what has arrived; this also sets the timer
 
-    # --- what links say ---
+    # --- for the links ---
 
     def receive_data(self, channel: int, data: bytes, *, now: float) -> None:
         self.streams[channel].arrived(data)
@@ -112,7 +112,7 @@ class LoopNode(Node):
             self.streams[channel].ended(error is not None)
 
     def channel_blocked(self, channel: int) -> None:
-        """Never called: a stream offers no more than the window has room for."""
+        """Do nothing: a stream never offers more than fits into the window."""
 
     def channel_writable(self, channel: int, *, now: float) -> None:
         if channel in self.streams:
@@ -120,9 +120,10 @@ class LoopNode(Node):
 
 
 class CallerNode(LoopNode, Caller):
-    """A client."""
+    """The node of a client."""
 
     def __init__(self, network: VirtualNetwork, numbers: Iterator[int], owner: object) -> None:
+        self.ip: str
         name, self.ip = network.addresses.name_client()
         super().__init__(network, name, numbers, owner)
         self._attempts: dict[int, Attempt] = {}
@@ -176,7 +177,7 @@ class Attempt:
 
 
 class ListenerNode(LoopNode, Listener):
-    """A server."""
+    """The node of a server."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from primus_proto import ConfigError
@@ -23,11 +23,11 @@ from .nodes import CallerNode, ListenerNode, LoopNode, MakeAccepted, system_erro
 __all__ = ["DEFAULT_LIMIT", "VirtualEnvironment", "VirtualRuntime"]
 
 DEFAULT_LIMIT = 2 * 86400.0
-FIRST_PORT = 49152  # of those that port 0 picks from
+FIRST_PORT = 49152  # the first one that port 0 picks
 
 
 class VirtualEnvironment(Environment):
-    """The clock and the randomness of a network. No work takes any time, so that a run repeats."""
+    """The clock and the randomness of a network. Work takes no time, so that a run repeats."""
 
     def __init__(self, network: VirtualNetwork) -> None:
         super().__init__(lambda: network.now)
@@ -46,7 +46,7 @@ class VirtualEnvironment(Environment):
 
 
 class VirtualRuntime:
-    """Makes time pass on a network in place of the network's own `run`, and keeps the nodes of a loop."""
+    """Lets time pass on a network, in place of its own `run`, and keeps the nodes of a loop."""
 
     def __init__(self, network: VirtualNetwork | None, limit: float) -> None:
         network = network if network is not None else VirtualNetwork()
@@ -56,13 +56,13 @@ class VirtualRuntime:
         if not isinstance(given, int | float) or not given > 0:
             raise ConfigError(f"limit must be seconds of virtual time above 0, math.inf for none; got {limit!r}")
         if network.runner is not None:
-            raise RuntimeError("another loop runs this network")
+            raise RuntimeError("this network already runs on another loop")
         self.network = network
         network.runner = self
-        self.stream_numbers = itertools.count(1)
+        self.stream_numbers: Iterator[int] = itertools.count(1)
         self._limit = limit
         self._deadline = network.now + limit
-        # A node lives as long as its owner, a driver as a rule. Neither this nor the network keeps an unused one.
+        # A node lives as long as its owner, usually a driver. Neither this nor the network keeps an unused node.
         self._nodes: WeakValueDictionary[int, LoopNode] = WeakValueDictionary()
         self._by_owner: WeakKeyDictionary[object, ref[LoopNode]] = WeakKeyDictionary()
         self._node_numbers = itertools.count()
@@ -71,7 +71,7 @@ class VirtualRuntime:
     # --- time ---
 
     def advance(self, until: float) -> str:
-        """Let time pass to what is due next, at most to `until`. Returns why it cannot go on like this, or ''."""
+        """Let time pass to the next due time, at most to `until`. Returns a problem, or '' if there is none."""
         problem = "" if until < math.inf else "nothing is due any more"
         try:
             if self.network.step(until):
@@ -79,7 +79,7 @@ class VirtualRuntime:
         except TimeStandsStill:
             problem = "time stands still"
         if not problem and self.network.now > self._deadline:
-            problem = f"it is not over after {self._limit:.10g} s, its `limit`"
+            problem = f"it has not ended after {self._limit:.10g} s, its `limit`"
         return problem
 
     def failure(self, problem: str, waiting: Iterable[str]) -> AssertionError:
@@ -91,14 +91,14 @@ class VirtualRuntime:
     # --- nodes ---
 
     def nodes(self) -> list[LoopNode]:
-        """Those that are in use, in the order they were made."""
+        """The nodes in use, in the order in which they were made."""
         return list(self._nodes.values())
 
-    def node_of(self, who: object) -> Node | None:
+    def node_of(self, held: object) -> Node | None:
         """The node of a client or server that a user holds."""
-        if isinstance(who, Client):
-            return self.caller(who._io)
-        return self._node_owned_by(who._io) if isinstance(who, Server) else None
+        if isinstance(held, Client):
+            return self.caller(held._io)
+        return self._node_owned_by(held._io) if isinstance(held, Server) else None
 
     def caller(self, owner: object) -> CallerNode:
         """The node on which `owner` opens connections."""
@@ -121,7 +121,7 @@ class VirtualRuntime:
         return node
 
     def close(self, *, failed: bool) -> None:
-        """Let go of the network. What is left open is a ResourceWarning, unless the run has failed."""
+        """Release the network. Warns with ResourceWarning about what is still open, unless the run has failed."""
         left = [what for node in self.nodes() for what in node.close_all()]
         self.network.runner = None
         if left and not failed:

@@ -10,12 +10,9 @@ import asyncio
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .nodes import ListenerNode, LoopNode, system_error
-
-if TYPE_CHECKING:
-    from ..testing import VirtualLoop
 
 __all__ = ["Stream", "StreamServer"]
 
@@ -26,7 +23,12 @@ class Stream(asyncio.Transport):
     """One end of a connection."""
 
     def __init__(
-        self, loop: VirtualLoop, node: LoopNode, number: int, protocol: asyncio.BaseProtocol, extra: dict[str, Any]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        node: LoopNode,
+        number: int,
+        protocol: asyncio.BaseProtocol,
+        extra: dict[str, Any],
     ) -> None:
         super().__init__(extra)
         self._loop = loop
@@ -37,7 +39,7 @@ class Stream(asyncio.Transport):
         self._outgoing = bytearray()
         self._error: OSError | None = None
         self._reading = False  # `_read` is about to run
-        self._paused = self._closing = self._over = self._stopped = False
+        self._paused = self._closing = self._is_over = self._stopped = False
         self.set_write_buffer_limits()
         self.soon(self._protocol.connection_made, self)
 
@@ -45,19 +47,19 @@ class Stream(asyncio.Transport):
         return f"<Stream of {self._node.name} with {self.get_extra_info('peername')}>"
 
     def soon(self, call: Callable[..., object], *args: Any) -> None:
-        """Call something in the next turn of the loop, in the context that asked for the connection."""
+        """Call a function in the next turn of the loop, in the context of the node."""
         self._loop.call_soon(call, *args, context=self._node.context)
 
-    # --- what the network says ---
+    # --- for the network ---
 
     def arrived(self, data: bytes) -> None:
-        """Bytes."""
+        """Take bytes from the network."""
         if not self._closing:
             self._incoming.append(memoryview(data))
             self._go_on_reading()
 
     def ended(self, broken: bool) -> None:
-        """The other end closed, or the connection broke. A protocol that neither reads nor writes does not notice."""
+        """The other end closed, or the connection broke. A protocol that neither reads nor writes notices nothing."""
         error = system_error(errno.ECONNRESET) if broken else None
         if self._closing or (error and self._outgoing):
             self._finish(error)
@@ -67,7 +69,7 @@ class Stream(asyncio.Transport):
             self._go_on_reading()
 
     def writable(self) -> None:
-        """The network takes more."""
+        """The network has room for more."""
         self._flush()
         if self._stopped and len(self._outgoing) <= self._low:
             self._stopped = False
@@ -142,7 +144,7 @@ class Stream(asyncio.Transport):
 
     def _flush(self) -> None:
         link = self._node.links.get(self._number)
-        if link is None and self._outgoing:  # the other end has gone
+        if link is None and self._outgoing:  # the other end is gone
             self._outgoing.clear()
             if self._error is not None:
                 self._finish(self._error)
@@ -187,9 +189,9 @@ class Stream(asyncio.Transport):
         self._finish(None, abort=True)
 
     def _finish(self, error: Exception | None, *, abort: bool = False) -> None:
-        if self._over:
+        if self._is_over:
             return
-        self._over = self._closing = True
+        self._is_over = self._closing = True
         self._incoming.clear()
         self._outgoing.clear()
         self._node.streams.pop(self._number, None)
@@ -208,16 +210,16 @@ class Stream(asyncio.Transport):
 class StreamServer(asyncio.AbstractServer):
     """The result of `create_server`."""
 
-    def __init__(self, loop: VirtualLoop, node: ListenerNode) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, node: ListenerNode) -> None:
         self._loop = loop
         self._node = node
         self.sockets = (self,)
 
     def getsockname(self) -> tuple[str, int]:
-        """The address, as a socket tells it."""
+        """The address."""
         return self._node.address
 
-    def get_loop(self) -> VirtualLoop:
+    def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._loop
 
     def is_serving(self) -> bool:
@@ -227,7 +229,7 @@ class StreamServer(asyncio.AbstractServer):
         self._node.listening = False
 
     async def start_serving(self) -> None:
-        """Nothing to do: it serves already."""
+        """Do nothing: it serves already."""
 
     async def serve_forever(self) -> None:
         try:
@@ -236,4 +238,4 @@ class StreamServer(asyncio.AbstractServer):
             self.close()
 
     async def wait_closed(self) -> None:
-        """Nothing to wait for."""
+        """Do nothing: there is nothing to wait for."""

@@ -49,7 +49,7 @@ class Output:
     verbose: bool = False
     timestamps: bool = False
 
-    needs_drain = False
+    needs_drain: bool = False
     """Whether so much waits to be written that `drain` should be awaited before more is printed."""
     error: OSError | None = field(default=None, init=False)
     """Why stdout cannot be written to, unless its reader has just gone."""
@@ -90,7 +90,7 @@ class Output:
             self.event(name, **more, **event_fields(session, name, *args))
 
         for name in sorted(session.NAMES):
-            session.on(name, (listeners or {}).get(name) or partial(happened, name))
+            session._on(name, (listeners or {}).get(name) or partial(happened, name))
 
     def text(self, line: str) -> None:
         """Print a line of text, which must be safe for a terminal; not with --json."""

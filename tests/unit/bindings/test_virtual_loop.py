@@ -127,7 +127,7 @@ def test_a_run_has_a_limit_and_the_handlers_end_in_order(caplog: pytest.LogCaptu
             await primus.wait_ended()
 
     network = VirtualNetwork(seed=3)
-    with pytest.raises(AssertionError, match="not over after 3600 s, its `limit`, and these still wait:") as caught:
+    with pytest.raises(AssertionError, match="not ended after 3600 s, its `limit`, and these still wait:") as caught:
         run(main(), network, limit=3600)
     for part in ("Session.wait_ended", "VirtualNetwork(seed=3)", "client1: Opened()", "times more, until 35"):
         assert part in str(caught.value)
@@ -206,7 +206,7 @@ def test_one_loop_at_a_time_runs_a_network() -> None:
     async def main() -> None:
         with pytest.raises(LocalProtocolError, match="an event loop runs this network"):
             network.run(1)
-        with pytest.raises(RuntimeError, match="another loop runs this network"):
+        with pytest.raises(RuntimeError, match="already runs on another loop"):
             VirtualLoop(network)
         with pytest.raises(RuntimeError, match="await the coroutine instead"):
             run(asyncio.sleep(1))

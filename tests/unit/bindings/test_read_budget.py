@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from primus_io._portion import FIRST, LEAST, LONG, MANY, MOST, PATIENCE, Portion
+from primus_io._read_budget import FIRST_READ, MANY_EVENTS, MAX_READ, MIN_READ, REGROW_DELAY, SLOW_READ, ReadBudget
 
 FRAME = 7  # bytes of the smallest frame that has a value in it
 DEAR = 30e-6  # seconds of work for each of those
@@ -23,79 +23,81 @@ TURN = 50e-6  # what each read costs besides
 class Reader:
     """Reads what a peer sends, the rule's share at a time."""
 
-    portion: Portion
+    budget: ReadBudget
     now: float = 0.0
     reads: int = 0
 
     def flood(self) -> float:
         """A read that is full of the smallest frames; returns the seconds it took."""
-        size = self.portion.size
+        size = self.budget.size
         return self._read(size, size // FRAME * DEAR, size // FRAME)
 
     def bulk(self) -> float:
         """A read amid a large message."""
-        return self._read(self.portion.size, self.portion.size * CHEAP, 0)
+        return self._read(self.budget.size, self.budget.size * CHEAP, 0)
 
     def message(self, size: int, work: float) -> None:
         """A whole large message; the end of it makes it known, and that is the most work."""
         while size > 0:
-            size -= (read := min(self.portion.size, size))
+            size -= (read := min(self.budget.size, size))
             self._read(read, read * CHEAP + (0.0 if size else work), 0 if size else 1)
 
     def _read(self, size: int, seconds: float, events: int) -> float:
         self.reads += 1
         self.now += TURN + seconds
-        self.portion.took(size, seconds, events, now=self.now)
+        self.budget.record(size, seconds, events, now=self.now)
         return seconds
 
 
 @pytest.fixture
 def reader() -> Reader:
-    return Reader(Portion())
+    return Reader(ReadBudget())
 
 
 def grown(reader: Reader) -> Reader:
     """One whose peer has sent nothing but what is quick."""
     for _ in range(8):
         reader.bulk()
-    assert reader.portion.size == MOST
+    assert reader.budget.size == MAX_READ
     return reader
 
 
 def test_a_flood_from_the_beginning(reader: Reader) -> None:
     """No read of a new channel is much too long, and after the first few none is."""
     took = [reader.flood() for _ in range(100)]
-    assert max(took) <= FIRST // FRAME * DEAR
-    assert max(took[2:]) <= LONG
-    assert LEAST // FRAME * DEAR < LONG, "or the costs here prove nothing"
+    assert max(took) <= FIRST_READ // FRAME * DEAR
+    assert max(took[2:]) <= SLOW_READ
+    assert MIN_READ // FRAME * DEAR < SLOW_READ, "or the costs here prove nothing"
 
 
 def test_a_flood_later_on(reader: Reader) -> None:
     """One read of the largest size can happen, and then a smaller one or two."""
     grown(reader)
     took = [reader.flood() for _ in range(100)]
-    assert took[0] == MOST // FRAME * DEAR
+    assert took[0] == MAX_READ // FRAME * DEAR
     assert sum(took[1:3]) < took[0] / 5
-    assert max(took[3:]) <= LONG
+    assert max(took[3:]) <= SLOW_READ
 
 
 def test_large_messages_are_read_at_the_largest_size(reader: Reader) -> None:
     grown(reader).reads = 0
     for _ in range(20):
         reader.message(10 << 20, work=0.1)
-    assert reader.reads < 20 * (10 << 20) / MOST * 1.05
+    assert reader.reads < 20 * (10 << 20) / MAX_READ * 1.05
 
 
 def test_a_new_channel_has_the_largest_size_at_once(reader: Reader) -> None:
     reader.message(1 << 20, work=0.0)
-    assert reader.portion.size == MOST
-    assert reader.reads < (1 << 20) / MOST + 5
+    assert reader.budget.size == MAX_READ
+    assert reader.reads < (1 << 20) / MAX_READ + 5
 
 
-@pytest.mark.parametrize(("size", "seconds"), [(FIRST - 1, 0.0), (FIRST, LONG * 0.75)], ids=["not full", "slow"])
+@pytest.mark.parametrize(
+    ("size", "seconds"), [(FIRST_READ - 1, 0.0), (FIRST_READ, SLOW_READ * 0.75)], ids=["not full", "slow"]
+)
 def test_a_read_that_is_not_full_or_nearly_too_long_asks_for_no_more(reader: Reader, size: int, seconds: float) -> None:
-    reader.portion.took(size, seconds, 1, now=reader.now)
-    assert reader.portion.size == FIRST
+    reader.budget.record(size, seconds, 1, now=reader.now)
+    assert reader.budget.size == FIRST_READ
 
 
 def test_trust_comes_back_with_time(reader: Reader) -> None:
@@ -103,30 +105,30 @@ def test_trust_comes_back_with_time(reader: Reader) -> None:
     grown(reader)
     for _ in range(10):
         reader.flood()
-    doublings = math.ceil(math.log2(MOST / reader.portion.size))
+    doublings = math.ceil(math.log2(MAX_READ / reader.budget.size))
     assert doublings >= 3
     last = reader.now  # of a read that was much work, or a little before the end of those
     for _ in range(100_000):
-        if reader.portion.size == MOST:
+        if reader.budget.size == MAX_READ:
             break
         reader.bulk()
-    assert reader.now - last == pytest.approx(doublings * PATIENCE, rel=0.03)
+    assert reader.now - last == pytest.approx(doublings * REGROW_DELAY, rel=0.03)
 
 
 def test_few_events_are_no_flood(reader: Reader) -> None:
     """What was long once is no reason for patience unless many messages were the reason."""
-    for events in range(MANY):
+    for events in range(MANY_EVENTS):
         grown(reader)
-        reader.portion.took(MOST, 4 * LONG, events, now=reader.now)
-        assert reader.portion.size == MOST // 4
+        reader.budget.record(MAX_READ, 4 * SLOW_READ, events, now=reader.now)
+        assert reader.budget.size == MAX_READ // 4
     grown(reader)
-    reader.portion.took(MOST, 4 * LONG, MANY, now=reader.now)
+    reader.budget.record(MAX_READ, 4 * SLOW_READ, MANY_EVENTS, now=reader.now)
     reader.bulk()
-    assert reader.portion.size == MOST // 4
+    assert reader.budget.size == MAX_READ // 4
 
 
 def test_nothing_changes_where_work_takes_no_time(reader: Reader) -> None:
     """So it is on a virtual clock: there is no read after which the next could be smaller."""
     for _ in range(4):
-        reader.portion.took(reader.portion.size, 0.0, 5000, now=0.0)
-    assert reader.portion.size == MOST
+        reader.budget.record(reader.budget.size, 0.0, 5000, now=0.0)
+    assert reader.budget.size == MAX_READ

@@ -1,0 +1,243 @@
+"""The functions `connect`, `serve` and `fetch_spec`: their types, and how a binding makes its own.
+
+Their docstrings say what each option means. The bindings share them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, Unpack
+
+import primus_proto as pp
+from primus_proto import events as ev
+from primus_proto.options import ClientOptions, ServerOptions
+
+from ._driver import ConnectTarget, Driver, ListenAddress
+from ._entry import socket_path
+
+__all__ = ["ConnectFunction", "FetchSpec", "ServeFunction", "make_connect", "make_fetch_spec", "make_serve"]
+
+A = TypeVar("A", contravariant=True)
+H = TypeVar("H", contravariant=True)
+R = TypeVar("R", covariant=True)
+F = TypeVar("F", bound=Callable[..., Any])
+
+OPTIONS = re.compile(r"\n +Options, .*", re.DOTALL)
+WAIT = re.compile(r" {12}wait:.*\n( {16}.*\n)*")
+
+
+class ConnectFunction(Protocol[R]):
+    """The type of `connect`, which returns an async context manager, or in `primus_io.threads` a plain one."""
+
+    def __call__(
+        self,
+        url: str,
+        *,
+        wait: bool | float = True,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> R:
+        """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
+
+        In `primus_io.threads` it is ``with`` instead of ``async with``. `url` is ``http(s)://host[:port]/?query``, or
+        the same with ``ws`` and ``wss``. Entering waits for the first `open`, and raises ConnectError once the client
+        gives up, which by default takes minutes if nothing listens there (see `retries`). Leaving calls `end`, and
+        raises again what a listener raised. Invalid options raise ConfigError.
+
+        Options, all by keyword. Durations are seconds:
+            wait: What entering waits for. True: the first `open`, without a limit of its own. A number: the same for
+                at most so many seconds, then TimeoutError. False: nothing; values written meanwhile are kept. Default
+                True.
+            ssl: TLS context for ``https`` and ``wss``. Default None: `ssl.create_default_context()`.
+            unix: Path of a Unix socket to connect to, instead of the host and port of the URL. Default None.
+            pathname: Path that the server's Primus owns. Default "/primus".
+            parser: Name of a parser, or a `Parser`. The server must use the same. Default "json".
+            transformer: Name of the transport. The server must use the same. Default "websockets".
+            transport: Options of that transport. "websockets" has none. Default {}.
+            dialect: "happn", "primus6" or "primus" (7 and later) says who sends the heartbeats. Default "auto":
+                whatever the server does.
+            ping: Seconds from the open, and from each pong, to the next ping. False or 0: no heartbeat. Not in
+                dialect "primus". Default None: 25, or what suits the server.
+            pong: Seconds in which the server must answer a ping. Not in dialect "primus". Default 10.
+            ping_timeout: Seconds without a ping from the server after which the connection counts as lost. False or
+                0: no limit. For dialect "primus". Default None: 45, or what suits the server.
+            timeout: Seconds that the first connect may take. False or 0: no limit. Default 10.
+            strategy: When to reconnect: any of "disconnect", "online" and "timeout". False or empty: never. Default
+                None: all three.
+            min: Seconds before the first reconnect attempt, from which the delays grow. Default 0.5.
+            max: Longest delay in seconds between reconnect attempts. Default inf.
+            factor: Factor by which the delay grows from attempt to attempt. Default 2.
+            retries: Number of reconnect attempts before the client gives up. None: it never does. Default 10.
+            reconnect_timeout: Seconds that one reconnect attempt may take. Default 30.
+            queue_size: Number of messages that are kept while not connected. 0: none. Default None: as many as fit
+                into `Limits.queue` bytes.
+            manual: True: do not connect before `open()` is called. Default False.
+            headers: Header fields to send with the connect request: a mapping or (name, value) pairs. Default ().
+            limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
+        """
+
+
+def make_connect(
+    module: str,
+    context: Callable[[Callable[[], type[Driver]], str, Any, Any, Any, ClientOptions], R],
+    find_driver: Callable[[], type[Driver]],
+) -> ConnectFunction[R]:
+    """Make the `connect` of a binding. Entering looks for the driver."""
+
+    def connect(
+        url: str,
+        *,
+        wait: bool | float = True,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> R:
+        return context(find_driver, url, wait, ssl, unix, options)
+
+    return _export(connect, module, ConnectFunction.__call__.__doc__)
+
+
+class ServeFunction(Protocol[H, A, R]):
+    """The type of `serve`, which returns an async context manager, or in `primus_io.threads` a plain one."""
+
+    def __call__(
+        self,
+        handler: H | None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        unix: str | os.PathLike[str] | None = None,
+        ssl: ssl.SSLContext | None = None,
+        authorize: A | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> R:
+        """Serve Primus: ``async with serve(handler, "127.0.0.1", 8080) as server: await server.serve_forever()``
+
+        In `primus_io.threads` it is ``with``, and no ``await``. `handler` gets each new spark. It is an async function,
+        or in `primus_io.threads` a plain one, which runs in a thread of its own. The spark ends when the handler
+        returns. If it raises, the exception is logged and the client may reconnect. None: use ``server.on("connection",
+        ...)``. Entering raises OSError if it cannot listen. Invalid options raise ConfigError.
+
+        Options, by keyword unless noted. Durations are seconds:
+            host: Address to listen on, "" for all addresses. May be positional. Default "127.0.0.1".
+            port: Port to listen on, 0 for a free one. May be positional. Default 0.
+            unix: Path of a Unix socket to listen on, instead of host and port. Default None.
+            ssl: TLS context, to serve ``https`` and ``wss``. Default None: no TLS.
+            authorize: Function that gets each `Request` for a session. It lets the request in unless it raises
+                `Refused` or returns False. Default None: every request is let in.
+            pathname: Path that Primus owns on this server. Default "/primus".
+            parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
+            transformer: Name of the transport. The clients must use the same. Default "websockets".
+            transport: Options of that transport. "websockets" has none. Default {}.
+            allow_skipped_heartbeats: Number of heartbeats in a row that a spark may miss; at least 2. For dialect
+                "happn". Default 2.
+            dialect: "happn", "primus6" or "primus" (7 and later) says who sends the heartbeats. Default "auto":
+                whatever each client does.
+            timeout: Seconds without a message after which a spark is ended. False or 0: never. For dialect
+                "primus6". Default 35.
+            ping_interval: Seconds between the server's pings. False or 0: no pings. For dialect "primus". Default
+                30.
+            detect_after: Seconds without a ping after which a client counts as dialect "primus". Only in dialect
+                "auto". Default 35.
+            pong_skip_time: Seconds in which several pings of one spark get one pong together. For dialect
+                "happn". Default 1.
+            authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
+                the pathname. Default: True with `authorize`, otherwise False.
+            trusted_proxies: Addresses or networks of proxies whose ``X-Forwarded-For`` is believed. Default ().
+            limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
+        """
+
+
+def make_serve(
+    module: str,
+    context: Callable[[Callable[[], type[Driver]], H | None, ListenAddress, A | None, ServerOptions], R],
+    find_driver: Callable[[], type[Driver]],
+) -> ServeFunction[H, A, R]:
+    """Make the `serve` of a binding. Entering looks for the driver."""
+
+    def serve(
+        handler: H | None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        unix: str | os.PathLike[str] | None = None,
+        ssl: ssl.SSLContext | None = None,
+        authorize: A | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> R:
+        address = ListenAddress(host, port, socket_path(unix), ssl)
+        return context(find_driver, handler, address, authorize, options)
+
+    return _export(serve, module, ServeFunction.__call__.__doc__)
+
+
+class FetchSpec(Protocol):
+    """The type of `fetch_spec`."""
+
+    async def __call__(
+        self,
+        url: str,
+        *,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> dict[str, Any]:
+        """Ask the server at `url` for its spec, the JSON object at ``<pathname>/spec``.
+
+        Raises ConnectError if there is no answer or it is not a spec, and ConfigError for invalid options. The options
+        are those of `connect`, but for `wait`. Those that only matter to an open connection have no effect.
+        """
+        ...
+
+
+def spec_doc() -> str:
+    """The docstring of `fetch_spec`, with the options of `connect`."""
+    options = OPTIONS.search(ConnectFunction.__call__.__doc__ or "")
+    return f"{(FetchSpec.__call__.__doc__ or '').rstrip()}\n{WAIT.sub('', options[0]) if options else ''}"
+
+
+def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> FetchSpec:
+    """Make the `fetch_spec` of a binding. Each call looks for the driver anew."""
+
+    async def fetch_spec(
+        url: str,
+        *,
+        ssl: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> dict[str, Any]:
+        driver = find_driver()
+        query = pp.SpecQuery(pp.ClientConfig(url=url, **options), rng=driver.environment().new_rng())
+        answers: list[ev.Event] = []
+
+        def deliver(event: ev.Event) -> None:
+            answers.append(event)
+            answered.set()
+
+        io = await driver.begin(query, deliver, ConnectTarget(ssl, socket_path(unix)))
+        answered = io.event()
+        try:
+            io.pump()
+            await answered.wait()
+        finally:
+            try:
+                await io.close(0)  # the answer is there, or this was cancelled
+            finally:
+                await io.release()
+        answer = answers[0]
+        if isinstance(answer, ev.SpecReceived):
+            return answer.spec
+        assert isinstance(answer, ev.ErrorOccurred)
+        raise answer.error
+
+    return _export(fetch_spec, module, spec_doc())
+
+
+def _export(function: F, module: str, doc: str | None) -> F:
+    """Let a function look as if it had been defined in the module of its binding."""
+    function.__module__, function.__qualname__, function.__doc__ = module, function.__name__, doc
+    return function

@@ -1,0 +1,56 @@
+"""How much one channel reads at once, so that one peer cannot hold up all others.
+
+Everything that one read brings is handled before anything else. 32 KiB of one large message are almost no work; 32 KiB
+of frames of seven bytes are 4,500 messages and some hundred milliseconds of work. The bytes do not show which it is, so
+the work that a read took decides the size of the next one.
+
+The laws kept here: a read that took too long makes the next ones smaller. If it had many messages, the size grows again
+with time and not with bytes, because bytes cost a peer nothing. If it had few, one message was the work and smaller
+reads would not help anyone, so the size grows again at once. Where work takes no time, as on a virtual clock, the size
+only grows.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["MAX_READ", "MIN_READ", "SLOW_READ", "ReadBudget"]
+
+MAX_READ = 32 * 1024
+MIN_READ = 512
+FIRST_READ = 4 * 1024
+"""Bytes. A new channel starts small and reaches MAX_READ after a few quick reads."""
+
+SLOW_READ = 0.004
+"""Seconds of work above which a read was too large."""
+
+MANY_EVENTS = 8
+"""Number of events from which on a slow read counts as many messages."""
+
+MAX_SHRINK = 8
+"""A slow read divides the size by at most this, because the time may have gone into garbage collection."""
+
+REGROW_DELAY = 1.0
+"""Seconds between two doublings for a channel that has sent many messages in a slow read."""
+
+
+class ReadBudget:
+    """The size of a channel's next read is `size`."""
+
+    __slots__ = ("_grow_at", "_regrow_delay", "size")
+
+    def __init__(self) -> None:
+        self.size: int = FIRST_READ
+        self._regrow_delay = 0.0
+        self._grow_at = -math.inf
+
+    def record(self, received: int, seconds: float, events: int, *, now: float) -> None:
+        """Adapt the size: handling the received bytes took so many seconds of work and brought so many events."""
+        if seconds > SLOW_READ:
+            self.size = max(MIN_READ, self.size // MAX_SHRINK, int(self.size * SLOW_READ / seconds))
+            if events >= MANY_EVENTS:
+                self._regrow_delay = REGROW_DELAY
+                self._grow_at = now + REGROW_DELAY
+        elif received >= self.size < MAX_READ and seconds < SLOW_READ / 2 and now >= self._grow_at:
+            self.size = min(MAX_READ, self.size * 2)
+            self._grow_at = now + self._regrow_delay
