@@ -40,9 +40,9 @@ class JSONParser:
         # json.loads and json.dumps would build a scanner and an encoder for each message.
         self._decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
         self._scan = self._decoder.scan_once  # type: ignore[attr-defined]  # typeshed leaves it out
-        self._markers: dict[int, Any] = {}  # the containers an encoder is in the midst of, to find circles
         make = getattr(json.encoder, "c_make_encoder", None)  # CPython's; other interpreters have their own way
-        self._fast = make and make(self._markers, _unknown, encode_basestring, None, ":", ",", False, False, False)
+        # Without markers, which find circles but are shared by all calls: a circle ends as too deep a nesting does.
+        self._fast = make and make(None, _unknown, encode_basestring, None, ":", ",", False, False, False)
         self._slow = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
     def encode(self, value: Any) -> str:
@@ -51,12 +51,8 @@ class JSONParser:
             fast = self._fast if type(value) is not str else None
             text = "".join(fast(value, 0)) if fast is not None else self._slow(value)
         except (TypeError, ValueError, RecursionError) as error:
-            self._markers.clear()
             hint = "; JSON has no bytes" if isinstance(value, bytes | bytearray | memoryview) else ""
             raise EncodeError(f"cannot encode as JSON: {error}{hint}") from error
-        except BaseException:
-            self._markers.clear()
-            raise
         return text if text.isascii() else _escaped(text)
 
     def decode(self, data: str | bytes) -> Any:
