@@ -127,8 +127,8 @@ class ServeFunction(Protocol[H, A, R]):
             port: Port to listen on, 0 for a free one. May be positional. Default 0.
             unix: Path of a Unix socket to listen on, instead of host and port. Default None.
             ssl: TLS context, to serve ``https`` and ``wss``. Default None: no TLS.
-            authorize: Function that gets each `Request` for a session. It lets the request in unless it raises
-                `Refused` or returns False. Default None: every request is let in.
+            authorize: Function that gets each `Request` for a session. It refuses by raising
+                `Refused` or returning False, and admits by None or True. Default None: every request is let in.
             pathname: Path that Primus owns on this server. Default "/primus".
             parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
             transformer: Name of the transport. The clients must use the same. Default "websockets".

@@ -313,7 +313,7 @@ class ServerBase(ServerListeners[S], Generic[S]):
         self._io.schedule()
 
     def _answer_request(self, id: int, result: object) -> None:
-        """Answer a held request. Any result other than an exception or False lets it in."""
+        """Answer a held request. Only None and True let it in; whatever is not understood is a 500."""
         if isinstance(result, pp.Refused):
             try:
                 refusal = self._core.refusal(result.message, status=result.status, authenticate=result.authenticate)
@@ -321,13 +321,17 @@ class ServerBase(ServerListeners[S], Generic[S]):
                 return
             except pp.ConfigError as error:
                 result = error
-        if isinstance(result, BaseException):
-            log.error("the authorization hook raised; answering 500", exc_info=result)
-            self._endpoint.resume(id, self._core.refusal("internal error", status=500))
+        if result is None or result is True:
+            self._endpoint.resume(id)
         elif result is False:
             self._endpoint.resume(id, self._core.refusal("Unauthorized"))
         else:
-            self._endpoint.resume(id)
+            if isinstance(result, BaseException):
+                log.error("the authorization hook raised; answering 500", exc_info=result)
+            else:
+                kind = type(result).__name__
+                log.error("the authorization hook returned a %s, not None, True or False; answering 500", kind)
+            self._endpoint.resume(id, self._core.refusal("internal error", status=500))
 
     def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
         async def run() -> None:

@@ -54,8 +54,8 @@ class Primus(Server):
 
     Options, by keyword. Durations are seconds:
         app: Application for requests that are not under `pathname`. Default None: 404.
-        authorize: Function that gets each `Request` for a session. It lets the request in unless it raises
-            `Refused` or returns False. Default None: every request is let in.
+        authorize: Function that gets each `Request` for a session. It refuses by raising
+            `Refused` or returning False, and admits by None or True. Default None: every request is let in.
         pathname: Path that Primus owns on this server. Default "/primus".
         parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
         transformer: Name of the transport. The clients must use the same. Default "websockets".

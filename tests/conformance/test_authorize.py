@@ -24,16 +24,17 @@ class Strange(BaseException):
         pytest.param(ZeroDivisionError("oops"), 500, "internal error", True, id="raises"),
         pytest.param(Strange(), 500, "internal error", False, id="raises a BaseException"),
         pytest.param(Refused("fine", 200), 500, "internal error", False, id="no such status"),
+        *(pytest.param(result, 500, "internal error", False, id=repr(result)) for result in ("no", 0, 1)),
     ],
 )
 @scenario()
 async def test_a_refusal_tells_the_client_why(
-    host: Host, what: BaseException | None, status: int, message: str, awaits: bool
+    host: Host, what: object, status: int, message: str, awaits: bool
 ) -> None:
     def decide(request: Any) -> object:
-        if what is not None:
+        if isinstance(what, BaseException):
             raise what
-        return False
+        return False if what is None else what
 
     async def decide_later(request: Any) -> object:
         await host.pause(0.01)
@@ -53,9 +54,9 @@ async def test_a_refusal_tells_the_client_why(
         assert not server.sparks
 
 
-@pytest.mark.parametrize(("answer", "awaits"), [(None, False), (0, False), (None, True)])
+@pytest.mark.parametrize(("answer", "awaits"), [(None, False), (True, False), (None, True)])
 @scenario()
-async def test_any_answer_but_false_lets_the_client_in(host: Host, answer: object, awaits: bool) -> None:
+async def test_none_and_true_let_the_client_in(host: Host, answer: object, awaits: bool) -> None:
     asked = []
 
     def decide(request: Any) -> object:
