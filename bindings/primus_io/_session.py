@@ -138,12 +138,13 @@ class Emitter:
         owner = owner or self
         by_name = listeners.get(event.name)
         by_class = listeners.get(type(event))
+        heard = bool(by_name or by_class)  # asked now: a listener may remove itself
         for listener in by_name.copy() if by_name else ():
             owner._call(listener, args, size)
         if by_class:
             for listener in by_class.copy():
                 owner._call(listener, (event,), size)
-        return bool(by_name or by_class)
+        return heard
 
     def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
         """Call the listeners. Without any, log an event that should not go unnoticed."""
@@ -238,6 +239,11 @@ class Session(Emitter):
             if self._ended:
                 return None
             await self._wait_for_change()
+        return self._take_first()
+
+    def _take_first(self) -> ev.DataReceived | ev.SparkData:
+        """Take the first message of the inbox."""
+        assert self._inbox
         event = self._inbox.popleft()
         self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
         return event
@@ -258,7 +264,8 @@ class Session(Emitter):
     def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
         """Give a message to the listeners; keep it for iteration, or where nobody `heard` it."""
         listeners = self._listeners
-        if not self._iterating and not self._inbox and "data" in listeners and type(event) not in listeners:
+        idle = not self._iterating and not self._inbox
+        if idle and "data" in listeners and type(event) not in listeners:
             for listener in tuple(listeners["data"]):  # the ordinary case, without another call
                 try:
                     result = listener(event.data)
@@ -269,6 +276,8 @@ class Session(Emitter):
                 else:
                     if result is not None and inspect.iscoroutine(result):
                         self._start_listener(result, event.size + MESSAGE_OVERHEAD)
+            if self._iterating:  # since one of these listeners
+                self._keep(event)
             return
         size = event.size + MESSAGE_OVERHEAD
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
@@ -285,7 +294,7 @@ class Session(Emitter):
 
     async def _emit_inbox(self) -> None:
         end_count = self._end_count
-        while self._inbox and not self._iterating:
+        while self._inbox and not self._iterating and any(self._listeners.get(kind) for kind in DATA_EVENTS):
             self._emit_first(end_count)
 
     def _emit_first(self, end_count: int) -> None:

@@ -134,10 +134,10 @@ class ThreadSession(ThreadSafe, Session):
                 loop_thread().wait(self._receive_all(), timeout)
 
     async def _receive_all(self) -> None:
-        """Wait for a value. Take it and all others that have arrived, so that an interrupted wait loses nothing."""
+        """Wait for a value. Take it and all others that are there now, so that an interrupted wait loses nothing."""
         self._received.append(await self._receive())
-        while self._inbox:
-            self._received.append(await self._receive())
+        while self._inbox:  # without awaiting: more may arrive all the time, and the reader waits
+            self._received.append(self._take_first().data)
 
     def __iter__(self) -> Iterator[Any]:
         self._do(lambda: setattr(self, "_iterating", True))

@@ -57,7 +57,7 @@ class JSONParser:
 
     def decode(self, data: str | bytes) -> Any:
         """Decode a text message; return the bytes of a binary one. Raises DecodeError for text that is not JSON."""
-        if type(data) is not str:
+        if not isinstance(data, str):
             return data
         try:
             value, end = self._scan(data, 0)

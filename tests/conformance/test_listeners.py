@@ -70,6 +70,28 @@ async def test_an_unknown_event_is_refused_with_the_known_names(host: Host) -> N
                 emitter.on(right, 5)
 
 
+@pytest.mark.parametrize("event", ["data", ev.SparkData], ids=["name", "class"])
+@scenario()
+async def test_a_listener_that_removes_itself_leaves_later_messages_to_receive(host: Host, event: Any) -> None:
+    said: list[Any] = []
+
+    async def handler(spark: Any) -> None:
+        def once(value: Any) -> None:
+            said.append(value)
+            spark.off(event, once)
+
+        spark.on(event, once)
+        await spark.wait_ended()
+
+    async with host.serve(handler) as server, host.connect(server.url) as primus:
+        for number in range(3):
+            primus.write(number)
+        await host.until(lambda: said)
+        [spark] = server.sparks.values()
+        assert [await spark.receive(), await spark.receive()] == [1, 2]
+        assert len(said) == 1
+
+
 @scenario(needs=["early listeners"])
 async def test_a_listener_added_in_the_block_hears_initialised(host: Host) -> None:
     said: list[str] = []

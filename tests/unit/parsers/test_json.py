@@ -81,6 +81,13 @@ def test_an_interrupt_leaves_nothing_behind() -> None:
     assert parser.encode(inner) == '{"a":1}', "no loop is seen where there is none"
 
 
+def test_the_text_of_a_subclass_is_text() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    assert parser.decode(Text('{"a":1}')) == {"a": 1}
+
+
 def test_binary_messages_are_handed_over_undecoded() -> None:
     assert parser.decode(b"\x00[1]") == b"\x00[1]"
 
