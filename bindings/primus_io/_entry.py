@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import inspect
 import os
+import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -23,9 +26,11 @@ __all__ = [
     "ServeBase",
     "check_handler",
     "check_plain",
+    "client_config",
     "is_async",
     "server_config",
     "socket_path",
+    "suggestion",
 ]
 
 C = TypeVar("C", bound=ClientBase)
@@ -49,10 +54,31 @@ def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
     return error
 
 
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean …?" for a misspelt word, or nothing if no known one is like it. Finds camelCase too."""
+    plain = {re.sub("[-_]", "", name): name for name in known}
+    similar = difflib.get_close_matches(re.sub("[-_]", "", word).lower(), plain, n=1, cutoff=0.7)
+    return f"; did you mean {plain[similar[0]]}?" if similar else ""
+
+
+def _check_names(config: type, options: Mapping[str, object]) -> None:
+    known = [field.name for field in dataclasses.fields(config) if field.init]
+    for name in options:
+        if name not in known:
+            raise pp.ConfigError(f"there is no option {name!r}{suggestion(name, known)}")
+
+
+def client_config(url: str, options: ClientOptions) -> pp.ClientConfig:
+    """Check the options of a client. Raises ConfigError for invalid ones."""
+    _check_names(pp.ClientConfig, options)
+    return pp.ClientConfig(url=url, **options)
+
+
 def server_config(authorize: object, options: ServerOptions) -> pp.ServerConfig:
     """Check the options of a server. Raises ConfigError for invalid ones."""
     if authorize is not None and not callable(authorize):
         raise pp.ConfigError(f"authorize must be a function taking a Request; got {authorize!r}")
+    _check_names(pp.ServerConfig, options)
     given: ServerOptions = {"authorization": authorize is not None, **options}
     config = pp.ServerConfig(**given)
     if bool(config.authorization) != (authorize is not None):
@@ -127,7 +153,7 @@ class ConnectBase(SingleEntry, Generic[C]):
         options: ClientOptions,
     ) -> None:
         self._find_driver = find_driver
-        self._config = pp.ClientConfig(url=url, **options)
+        self._config = client_config(url, options)
         given: object = wait
         if not isinstance(given, int | float) or not (given > 0 or given is False):
             raise pp.ConfigError(f"wait must be True, False or a number of seconds greater than 0; got {wait!r}")

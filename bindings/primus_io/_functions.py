@@ -16,7 +16,7 @@ from primus_proto import events as ev
 from primus_proto.options import ClientOptions, ServerOptions
 
 from ._driver import ConnectTarget, Driver, ListenAddress
-from ._entry import socket_path
+from ._entry import client_config, socket_path
 
 __all__ = ["ConnectFunction", "FetchSpec", "ServeFunction", "make_connect", "make_fetch_spec", "make_serve"]
 
@@ -211,7 +211,7 @@ def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> Fet
         **options: Unpack[ClientOptions],
     ) -> dict[str, Any]:
         driver = find_driver()
-        query = pp.SpecQuery(pp.ClientConfig(url=url, **options), rng=driver.environment().new_rng())
+        query = pp.SpecQuery(client_config(url, options), rng=driver.environment().new_rng())
         answers: list[ev.Event] = []
 
         def deliver(event: ev.Event) -> None:

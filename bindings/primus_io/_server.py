@@ -373,4 +373,4 @@ class Server(ServerBase[Spark]):
 def check_exclude(value: object) -> None:
     """Raise LocalProtocolError unless it is a collection of sparks."""
     if not isinstance(value, Collection) or not all(isinstance(spark, SparkBase) for spark in value):
-        raise pp.LocalProtocolError(f"exclude takes sparks, as in exclude=[spark]; got {value!r}")
+        raise pp.LocalProtocolError(f"exclude takes a collection of sparks, as in exclude=[spark]; got {value!r}")

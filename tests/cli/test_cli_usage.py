@@ -117,6 +117,7 @@ def test_sizes() -> None:
         (["connect"], "primus connect: the following arguments are required: URL"),
         (["connect", URL, "--pings", "1"], "primus connect: unknown option --pings; did you mean --ping?"),
         (["connect", URL, "--pin", "1"], "primus connect: unknown option --pin; did you mean --ping?"),
+        (["connect", URL, "--queueSize", "1"], "option --queueSize; did you mean --queue-size?"),
         (["connect", "http://\x1b[31m"], "primus connect: url "),
         (["connect", URL, "--parser", "xml"], "primus connect: unknown parser 'xml'; known: json"),
         (["connect", URL, "--json", "--values"], "--values and --json exclude each other"),

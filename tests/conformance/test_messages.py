@@ -125,7 +125,7 @@ async def test_a_broadcast_leaves_out_sparks_and_nothing_else(host: Host) -> Non
         [spark] = server.sparks.values()
         mistakes: list[Any] = [spark, spark.id, [spark.id], [primus]]
         for wrong in mistakes:
-            with pytest.raises(LocalProtocolError, match="exclude takes sparks, as in "):
+            with pytest.raises(LocalProtocolError, match="exclude takes a collection of sparks, as in "):
                 server.write("to nobody", exclude=wrong)
         assert server.write("to nobody", exclude={spark}) == 0
         assert server.write("first") == 1

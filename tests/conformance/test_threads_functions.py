@@ -106,6 +106,8 @@ def test_in_the_loops_own_thread_one_may_write_but_not_wait() -> None:
 
         loop_thread().do(on_loop)
         assert primus.receive(DEADLINE) == "hello"
+        with pytest.raises(ConfigError, match="timeout must be a number of seconds or None; got 'soon'"):
+            primus.receive("soon")  # type: ignore[arg-type]
 
 
 # --- what cannot be stopped ---
@@ -187,3 +189,19 @@ def test_a_client_that_was_quicker_than_whoever_listens_is_told_of_all_the_same(
                 other.write("now")
                 until(lambda: said == ["early", "now"])
                 assert (told, late) == (ids, [])
+
+
+def test_a_slow_reader_gets_on_while_more_keeps_arriving() -> None:
+    got: list[int] = []
+    never = threading.Event()
+
+    def handler(spark: Spark) -> None:
+        for value in spark:
+            never.wait(0.0005)
+            got.append(value)
+
+    with serve(handler) as server, connect(server.url) as primus:
+        end = time.monotonic() + DEADLINE
+        while len(got) < 500 and time.monotonic() < end:
+            primus.send(len(got))
+        assert len(got) >= 500

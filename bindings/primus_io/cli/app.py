@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import difflib
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from primus_proto import ConfigError, __version__
 
+from .._entry import suggestion
 from . import connect, demo, serve, spec
 from .formatting import printable
 from .options import in_flags
@@ -68,7 +68,7 @@ def _add_output_flags(parser: argparse.ArgumentParser, default: Any) -> None:
     parser.add_argument("--json", help="print each event as one JSON object per line", **common)
     timestamps = "print the time of each line; with --json as Unix time, in a field 'time'"
     parser.add_argument("--timestamps", help=timestamps, **common)
-    verbose = "print more: changes of the ready state, debug messages, tracebacks"
+    verbose = "print more: changes of the ready state (--json always has them), debug messages, tracebacks"
     parser.add_argument("-v", "--verbose", help=verbose, **common)
 
 
@@ -113,16 +113,11 @@ def _check_words(argv: Sequence[str], parser: Parser, parsers: Mapping[str, Pars
     for word in argv:
         flag, flags = word.partition("=")[0], current._option_string_actions
         if flag.startswith("--") and flag != "--" and " " not in flag and flag not in flags:
-            current.error(f"unknown option {flag}{_suggestion(flag, flags)}")
+            current.error(f"unknown option {flag}{suggestion(flag, flags)}")
         if current is parser and not word.startswith("-"):
             if word not in parsers:
-                parser.error(f"unknown command {word!r}{_suggestion(word, parsers)}")
+                parser.error(f"unknown command {word!r}{suggestion(word, parsers)}")
             current = parsers[word]
-
-
-def _suggestion(word: str, known: Iterable[str]) -> str:
-    similar = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 class _LogHandler(logging.Handler):
