@@ -48,7 +48,7 @@ class ConnectFunction(Protocol[R]):
         gives up, which by default takes minutes if nothing listens there (see `retries`). Leaving calls `end`, and
         raises again what a listener raised. Invalid options raise ConfigError.
 
-        Options, all by keyword. Durations are seconds:
+        Options, all by keyword. Durations are seconds, not milliseconds as in JavaScript:
             wait: What entering waits for. True: the first `open`, without a limit of its own. A number: the same for
                 at most so many seconds, then TimeoutError. False: nothing; values written meanwhile are kept. Default
                 True.
@@ -122,7 +122,7 @@ class ServeFunction(Protocol[H, A, R]):
         returns. If it raises, the exception is logged and the client may reconnect. None: use ``server.on("connection",
         ...)``. Entering raises OSError if it cannot listen. Invalid options raise ConfigError.
 
-        Options, by keyword unless noted. Durations are seconds:
+        Options, by keyword unless noted. Durations are seconds, not milliseconds as in JavaScript:
             host: Address to listen on, "" for all addresses. May be positional. Default "127.0.0.1".
             port: Port to listen on, 0 for a free one. May be positional. Default 0.
             unix: Path of a Unix socket to listen on, instead of host and port. Default None.

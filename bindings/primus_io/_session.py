@@ -218,7 +218,8 @@ class Session(Emitter):
     def write(self, data: Any) -> bool:
         """Send one value without waiting. Returns False if it was dropped, after the end or above the limit.
 
-        Raises EncodeError if the value cannot be encoded.
+        A spark that goes above the limit loses its connection, since its client does not read. Raises EncodeError if
+        the value cannot be encoded.
         """
         core = self._core
         taken = core.write(data)

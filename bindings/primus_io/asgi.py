@@ -52,7 +52,7 @@ class Primus(Server):
     exception is logged and the client may reconnect. None: use ``primus.on("connection", ...)``. Invalid options raise
     ConfigError.
 
-    Options, by keyword. Durations are seconds:
+    Options, by keyword. Durations are seconds, not milliseconds as in JavaScript:
         app: Application for requests that are not under `pathname`. Default None: 404.
         authorize: Function that gets each `Request` for a session. It refuses by raising
             `Refused` or returning False, and admits by None or True. Default None: every request is let in.
