@@ -95,9 +95,8 @@ class LoopThread:
             except BaseException as error:
                 failure = error
                 if not isinstance(error, Exception) or isinstance(error, StopIteration | CancelledError):
-                    failure = pp.PrimusError(
-                        f"a function raised {error!r}"
-                    )  # as it is, it would stop the loop or a task
+                    # as it is, it would stop the loop or a task
+                    failure = pp.PrimusError(f"a function raised {error!r}")
                     failure.__cause__ = error
                 done.set_exception(failure)
 
