@@ -52,14 +52,12 @@ class LoopThread:
     def wait(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and wait for it. Raises TimeoutError after `timeout` seconds.
 
-        Raises ConfigError for a `timeout` that is no number.
-
-        An exception that interrupts the wait cancels the coroutine. Raises LocalProtocolError in the loop's own thread.
+        An exception that interrupts the wait cancels the coroutine. Raises LocalProtocolError in the loop's own thread,
+        and ConfigError for a `timeout` that is no number.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise pp.LocalProtocolError("this call would block the thread that does the IO: make it in another thread")
-
         given: object = timeout
         if given is not None and (not isinstance(given, int | float) or given != given):
             coroutine.close()

@@ -93,8 +93,7 @@ class ThreadSession(ThreadSafe, Session):
         return self._core.needs_drain or self.buffered > self._limit // 2
 
     def write(self, data: Any) -> bool:
-        # The value is encoded here and handed over. This waits for the loop only while the answer depends on it:
-        # without a connection, or with half of what may be buffered.
+        # Waits for the loop only if the answer depends on it: without a connection, or with half of the limit used.
         if self._is_over:
             return False
         message = encode(self._core.parser, data)
@@ -111,10 +110,7 @@ class ThreadSession(ThreadSafe, Session):
         with self._handing_over:
             self._handed_over -= message.size
         taken.append(self._core.write_message(message))
-        if self._core.needs_drain:
-            self._io.pump()
-        else:
-            self._io.schedule()
+        (self._io.pump if self._core.needs_drain else self._io.schedule)()
 
     def send(self, data: Any, timeout: float | None = None) -> bool:
         """`write`, then wait until there is room for more. After a TimeoutError the value is written all the same."""
