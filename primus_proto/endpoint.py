@@ -289,7 +289,7 @@ class ByteClient(_ClientEndpoint):
 
     def _prepare(self, now: float) -> None:
         # A session that has let go of its pipe closed or aborted it, and such a pipe keeps silent; it sees to its
-        # connections itself. An attempt that is dropped loses its connections and its jobs here. So nothing that is
+        # connections itself. An attempt that is dropped loses its connections and its requests here. So nothing that is
         # over can speak to the session.
         self.client.work(now)
         commands = self.client.queued_commands

@@ -36,7 +36,7 @@ class PoolHost(ChannelHost, Protocol):
 
 
 @dataclass(slots=True)
-class _Job:
+class _Request:
     method: str
     target: str
     headers: HeaderPairs
@@ -78,8 +78,8 @@ class Pool:
         ]
         if offered:
             fields.append(("Sec-WebSocket-Protocol", ", ".join(offered)))
-        job = _Job("GET", target, fields, b"", failed, ERROR_BODY, opened=opened, key=key, subprotocols=offered)
-        self._start(job, now)
+        request = _Request("GET", target, fields, b"", failed, ERROR_BODY, opened=opened, key=key, subprotocols=offered)
+        self._start(request, now)
 
     def request(
         self,
@@ -95,12 +95,12 @@ class Pool:
     ) -> None:
         fields = [*headers, ("Content-Length", str(len(body)))] if body or method == "POST" else headers
         limit = self.host.limits.body if limit is None else limit
-        self._start(_Job(method, target, fields, body, failed, limit, answered=answered), now)
+        self._start(_Request(method, target, fields, body, failed, limit, answered=answered), now)
 
     def abort(self, *, now: float) -> None:
-        """Drop every connection; no job is told."""
+        """Drop every connection; no request is told."""
         for client in self._clients:
-            client.job = None
+            client.request = None
             client.channel.abort()
         self._clients.clear()
 
@@ -109,14 +109,14 @@ class Pool:
         if client in self._clients:
             self._clients.remove(client)
 
-    def _start(self, job: _Job, now: float) -> None:
+    def _start(self, request: _Request, now: float) -> None:
         for client in self._clients:
             if client.idle:
                 break
         else:
             client = HttpClient(self, self.host.open_channel())
             self._clients.append(client)
-        client.start(job, now)
+        client.start(request, now)
 
 
 class HttpClient:
@@ -125,7 +125,7 @@ class HttpClient:
     def __init__(self, pool: Pool, channel: Channel) -> None:
         self.pool = pool
         self.channel = channel
-        self.job: _Job | None = None
+        self.request: _Request | None = None
         self._up = False
         self._heard = False  # anything at all from the server
         self._conn = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.host.limits.head)
@@ -136,24 +136,24 @@ class HttpClient:
 
     @property
     def idle(self) -> bool:
-        return self.job is None and not self.channel.closed
+        return self.request is None and not self.channel.closed
 
-    def start(self, job: _Job, now: float) -> None:
-        self.job = job
+    def start(self, request: _Request, now: float) -> None:
+        self.request = request
         if self._up:
-            self._send(job)
+            self._send(request)
 
     def channel_opened(self, *, now: float) -> None:
         """The byte stream is up. To say it again does no harm."""
         if not self._up:
             self._up = True
-            if self.job is not None:
-                self._send(self.job)
+            if self.request is not None:
+                self._send(self.request)
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
         if not data:
             return  # h11 takes an empty string for EOF
-        if self.job is None:
+        if self.request is None:
             self._drop()  # nobody asked, and it must not be taken for the answer to what is asked next
             return
         if not self._heard and data[0] == 0x15:  # a TLS alert record
@@ -174,93 +174,93 @@ class HttpClient:
                 error or "the server closed without an answer: is it a web server, and not an https:// one?", now
             )
 
-    def _send(self, job: _Job) -> None:
-        fields = [("Host", self.pool.authority), *job.headers]
+    def _send(self, request: _Request) -> None:
+        fields = [("Host", self.pool.authority), *request.headers]
         head = h11.Request(
-            method=job.method,
-            target=job.target,
+            method=request.method,
+            target=request.target,
             headers=[(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields],
         )
         data = self._conn.send(head) or b""
-        if job.body:
-            data += self._conn.send(h11.Data(data=job.body)) or b""
+        if request.body:
+            data += self._conn.send(h11.Data(data=request.body)) or b""
         self.channel.write(data + (self._conn.send(h11.EndOfMessage()) or b""))
 
     def _pump(self, now: float) -> None:
         try:
-            while self.job is not None:
+            while self.request is not None:
                 event = self._conn.next_event()
                 if event is h11.NEED_DATA:
                     return
-                self._event(event, self.job, now)
+                self._event(event, self.request, now)
         except h11.RemoteProtocolError as error:
             what = "does not speak HTTP" if self._response is None else "broke off its answer"
             self._fail(f"the server {what}: {str(error)[:200]}", now)
 
-    def _event(self, event: object, job: _Job, now: float) -> None:
+    def _event(self, event: object, request: _Request, now: float) -> None:
         if isinstance(event, h11.InformationalResponse):
             self._interim += 1
             if event.status_code == 101:
-                self._upgraded(event, job, now)
+                self._upgraded(event, request, now)
             elif self._interim > INTERIM:
                 self._fail("the server gives interim answers without end", now)
         elif isinstance(event, h11.Response):
             self._response = event
         elif isinstance(event, h11.Data):
             self._body += event.data
-            if len(self._body) > job.limit:
-                del self._body[job.limit :]
-                if job.opened:
-                    self._answered(job, now)
+            if len(self._body) > request.limit:
+                del self._body[request.limit :]
+                if request.opened:
+                    self._answered(request, now)
                 else:
-                    self._fail(f"the answer is larger than {job.limit} bytes", now)
+                    self._fail(f"the answer is larger than {request.limit} bytes", now)
         else:  # EndOfMessage: h11 is told of an EOF only where that ends an answer
-            self._answered(job, now)
+            self._answered(request, now)
 
-    def _upgraded(self, event: h11.InformationalResponse, job: _Job, now: float) -> None:
+    def _upgraded(self, event: h11.InformationalResponse, request: _Request, now: float) -> None:
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
         if (
-            job.opened is None
+            request.opened is None
             or headers.tokens("upgrade") != ["websocket"]
             or "upgrade" not in headers.tokens("connection")
-            or headers.get("sec-websocket-accept") != accept_token(job.key)
+            or headers.get("sec-websocket-accept") != accept_token(request.key)
             or "sec-websocket-extensions" in headers
-            or headers.get_all("sec-websocket-protocol") not in ([], *([each] for each in job.subprotocols))
+            or headers.get_all("sec-websocket-protocol") not in ([], *([each] for each in request.subprotocols))
         ):
             self._fail("the server's answer is no valid WebSocket handshake", now)
             return
-        self.job = None
+        self.request = None
         self.pool.forget(self)
         host = self.pool.host
         subprotocol = headers.get("sec-websocket-protocol")
         carrier = WebSocket(self.channel, host.limits, host.limits.message, subprotocol, client_rng=host.rng)
         self.channel.unread = bytes(self._conn.trailing_data[0])
         self.channel.user = carrier
-        job.opened(carrier, now)
+        request.opened(carrier, now)
         self.channel.touch()  # so that what is unread gets fed
 
-    def _answered(self, job: _Job, now: float) -> None:
+    def _answered(self, request: _Request, now: float) -> None:
         assert self._response is not None
         headers = Headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in self._response.headers.raw_items())
         answer = Answer(self._response.status_code, headers, bytes(self._body))
-        self.job = self._response = None
+        self.request = self._response = None
         self._body.clear()
         conn = self._conn
         more = conn.trailing_data[0]  # nobody asked for it
-        if conn.our_state is h11.DONE and conn.their_state is h11.DONE and not more and job.answered is not None:
+        if conn.our_state is h11.DONE and conn.their_state is h11.DONE and not more and request.answered is not None:
             conn.start_next_cycle()
         else:
             self._drop()
-        if job.answered is not None:
-            job.answered(answer, now)
+        if request.answered is not None:
+            request.answered(answer, now)
         else:
-            job.failed(refusal_error(answer), now)
+            request.failed(refusal_error(answer), now)
 
     def _fail(self, text: str, now: float) -> None:
-        job, self.job = self.job, None
+        request, self.request = self.request, None
         self._drop()
-        if job is not None:
-            job.failed(ConnectError(text), now)
+        if request is not None:
+            request.failed(ConnectError(text), now)
 
     def _drop(self) -> None:
         self.pool.forget(self)

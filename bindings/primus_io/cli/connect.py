@@ -76,7 +76,7 @@ class _Session:
     def listen(self) -> None:
         """Print all events from now on."""
         primus = self.primus
-        self.output.watch(primus)
+        self.output.print_events(primus)
         primus.on("data", self._received)
         primus.on("open", self.opened.set)
         primus.on("error", self._warn)

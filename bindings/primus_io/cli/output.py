@@ -83,7 +83,9 @@ class Output:
         elif event != "readyStateChange" or self.verbose:
             self.text(text_line(event, fields, colour=self._colour))
 
-    def watch(self, session: Emitter, listeners: dict[str, Callable[..., object]] | None = None, **more: Any) -> None:
+    def print_events(
+        self, session: Emitter, listeners: dict[str, Callable[..., object]] | None = None, **more: Any
+    ) -> None:
         """Print all events of a client, server or spark, with more fields; these listeners replace that for some."""
 
         def happened(name: str, *args: Any) -> None:

@@ -89,7 +89,7 @@ def _listen(server: Server, output: Output, *, relay: bool) -> None:
 
     def connected(spark: Spark) -> None:
         output.event("connection", id=spark.id, query=spark.query, ip=spark.address.ip)
-        output.watch(spark, id=spark.id)
+        output.print_events(spark, id=spark.id)
         connection = _Connection(server, spark, output, relay, slow)
         spark.on("data", connection.received)
         for name in ("drain", "end"):
@@ -99,7 +99,7 @@ def _listen(server: Server, output: Output, *, relay: bool) -> None:
         if level != "error":  # errors are printed as events of their spark
             output.event("log", level=level, message=text)
 
-    output.watch(server, {"connection": connected, "log": log})
+    output.print_events(server, {"connection": connected, "log": log})
 
 
 @dataclass(eq=False)
