@@ -226,7 +226,7 @@ def test_mistakes_are_named_at_once() -> None:
     for name in ("host", "port", "ssl", "unix"):
         with pytest.raises(ConfigError, match=f"{name}= belongs to the server of this application"):
             Primus(**{name: None})  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
+    with pytest.raises(ConfigError, match=r"there is no option .no_such_option"):
         Primus(no_such_option=1)  # type: ignore[call-arg]
 
 
