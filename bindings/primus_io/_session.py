@@ -295,8 +295,12 @@ class Session(Emitter):
 
     async def _emit_inbox(self) -> None:
         end_count = self._end_count
-        while self._inbox and not self._iterating and any(self._listeners.get(kind) for kind in DATA_EVENTS):
+        while self._is_inbox_due():
             self._emit_first(end_count)
+
+    def _is_inbox_due(self) -> bool:
+        """Whether a message of the inbox can go to a listener now."""
+        return bool(self._inbox) and not self._iterating and any(self._listeners.get(kind) for kind in DATA_EVENTS)
 
     def _emit_first(self, end_count: int) -> None:
         """Give the first message of the inbox to its listeners, unless the session was ended after `end_count` ends."""

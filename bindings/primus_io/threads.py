@@ -172,7 +172,7 @@ class ThreadSession(ThreadSafe, Session):
 
     def _emit_message(self, end_count: int) -> None:
         self._turns -= 1
-        if self._inbox and not self._iterating and any(self._listeners.get(kind) for kind in DATA_EVENTS):
+        if self._is_inbox_due():
             self._emit_first(end_count)
 
     def _listener_added(self, event: str | type[ev.Event]) -> None:
