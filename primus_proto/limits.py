@@ -63,10 +63,14 @@ class Limits:
     authorization: float = 10.0
     """Seconds that a layer, such as authorization, may hold a request before it is answered 503. Default: 10."""
 
+    unclaimed: int = 1000
+    """How many sessions may wait for their client's second request, for `handshake` seconds; more are answered 503.
+    Only transports with sessions over several requests have any. Default: 1000."""
+
     def __post_init__(self) -> None:
         for name in ("head", "pipelined", "message", "fragments"):
             check_count(f"limits.{name}", getattr(self, name), least=1)
-        for name in ("body", "backlog", "queue", "authorizations"):
+        for name in ("body", "backlog", "queue", "authorizations", "unclaimed"):
             check_count(f"limits.{name}", getattr(self, name))
         for name in ("handshake", "close", "heartbeat_min", "heartbeat_max", "authorization"):
             check_number(f"limits.{name}", getattr(self, name), above=True)

@@ -51,7 +51,7 @@ class Exchange(Protocol):
     on_gone: Callable[[float], None] | None
     """Called with `now`, at most once, if the peer leaves before the answer is complete."""
     on_drained: Callable[[float], None] | None
-    """Called with `now`, once, when all that was written has left the core. Set it again for the next time."""
+    """Called with `now`, once, when all that was written has left the core. Set it before you write or answer."""
 
     @property
     def open(self) -> bool:
@@ -64,6 +64,10 @@ class Exchange(Protocol):
     @property
     def buffered(self) -> int:
         """Bytes that have not left the core."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a part written now would wait in the core. Then a stream's owner keeps it until `on_drained`."""
 
     def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
         """Read the body, and call `handler(body, now)` when it is complete.
@@ -259,12 +263,21 @@ class HttpPool(Protocol):
         failed: Callable[[ConnectError, float], None],
         *,
         limit: int | None = None,
+        received: Callable[[bytes, float], None] | None = None,
         now: float,
     ) -> None:
         """Send a request. `answered(answer, now)` gets the whole answer.
 
-        Its body has at most `limit` bytes (None: `Limits.body`); a larger one fails the request.
+        Its body has at most `limit` bytes (None: `Limits.body`); a larger one fails the request. With `received`, the
+        body of a 200 is a stream: `received(data, now)` gets its parts as they come, and `limit` bounds their sum. Then
+        the answer's own body is empty.
         """
+
+    def pause(self) -> None:
+        """Stop reading the streams of this pool."""
+
+    def resume(self) -> None:
+        """Read them again."""
 
     def abort(self, *, now: float) -> None:
         """Drop all connections of this pool at once."""

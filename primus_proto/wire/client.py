@@ -6,6 +6,7 @@ The law kept here: every request ends in exactly one of `opened`, `answered` or 
 from __future__ import annotations
 
 import base64
+import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from .websocket import WebSocket, accept_token
 
 __all__ = ["HttpClient", "Pool", "PoolHost"]
 
+
+# Seconds without a request after which a connection is not used again. Servers close idle connections after 5 seconds
+# or more, and a request that crosses the close on its way is lost.
+IDLE = 4.0
 
 # How many interim (1xx) answers one connection may bring: none is needed, and an attacker's never end.
 INTERIM = 100
@@ -44,6 +49,7 @@ class _Request:
     failed: Callable[[ConnectError, float], None]
     limit: int  # of the answer's body
     answered: Callable[[Answer, float], None] | None = None
+    received: Callable[[bytes, float], None] | None = None
     opened: Callable[[WebSocketCarrier, float], None] | None = None
     key: str = ""
     subprotocols: tuple[str, ...] = ()
@@ -56,6 +62,7 @@ class Pool:
         self.host = host
         self.authority = authority
         self._clients: list[HttpClient] = []
+        self._paused = False
 
     def websocket(
         self,
@@ -91,11 +98,23 @@ class Pool:
         failed: Callable[[ConnectError, float], None],
         *,
         limit: int | None = None,
+        received: Callable[[bytes, float], None] | None = None,
         now: float,
     ) -> None:
         fields = [*headers, ("Content-Length", str(len(body)))] if body or method == "POST" else headers
         limit = self.host.limits.body if limit is None else limit
-        self._start(_Request(method, target, fields, body, failed, limit, answered=answered), now)
+        request = _Request(method, target, fields, body, failed, limit, answered=answered, received=received)
+        self._start(request, now)
+
+    def pause(self) -> None:
+        self._paused = True
+        for client in self._clients:
+            client.flow(self._paused)
+
+    def resume(self) -> None:
+        self._paused = False
+        for client in self._clients:
+            client.flow(self._paused)
 
     def abort(self, *, now: float) -> None:
         """Drop every connection; no request is told."""
@@ -110,13 +129,16 @@ class Pool:
             self._clients.remove(client)
 
     def _start(self, request: _Request, now: float) -> None:
-        for client in self._clients:
-            if client.idle:
+        for client in [client for client in self._clients if client.idle]:
+            if now - client.idle_since <= IDLE:
                 break
+            self.forget(client)
+            client.channel.close()
         else:
             client = HttpClient(self, self.host.open_channel())
             self._clients.append(client)
         client.start(request, now)
+        client.flow(self._paused)
 
 
 class HttpClient:
@@ -126,12 +148,15 @@ class HttpClient:
         self.pool = pool
         self.channel = channel
         self.request: _Request | None = None
+        self.idle_since = math.inf
+        """When the last answer was complete."""
         self._up = False
         self._heard = False  # anything at all from the server
         self._conn = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.host.limits.head)
         self._interim = 0
         self._response: h11.Response | None = None
         self._body = bytearray()
+        self._streamed = 0  # bytes of the body given to the request's `received`
         channel.user = self
 
     @property
@@ -142,6 +167,13 @@ class HttpClient:
         self.request = request
         if self._up:
             self._send(request)
+
+    def flow(self, paused: bool) -> None:
+        """Stop reading if `paused` and the answer is a stream; otherwise read."""
+        if paused and self.request is not None and self.request.received is not None:
+            self.channel.pause()
+        else:
+            self.channel.resume()
 
     def channel_opened(self, *, now: float) -> None:
         """The byte stream is up. To say it again does no harm."""
@@ -206,6 +238,12 @@ class HttpClient:
                 self._fail("the server gives interim answers without end", now)
         elif isinstance(event, h11.Response):
             self._response = event
+        elif isinstance(event, h11.Data) and request.received is not None and self._status == 200:
+            self._streamed += len(event.data)
+            if self._streamed > request.limit:
+                self._fail(f"the answer is larger than {request.limit} bytes", now)
+            else:
+                request.received(bytes(event.data), now)
         elif isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > request.limit:
@@ -245,6 +283,9 @@ class HttpClient:
         answer = Answer(self._response.status_code, headers, bytes(self._body))
         self.request = self._response = None
         self._body.clear()
+        self._streamed = 0
+        self.idle_since = now
+        self.channel.resume()
         conn = self._conn
         more = conn.trailing_data[0]  # nobody asked for it
         if conn.our_state is h11.DONE and conn.their_state is h11.DONE and not more and request.answered is not None:
@@ -255,6 +296,10 @@ class HttpClient:
             request.answered(answer, now)
         else:
             request.failed(refusal_error(answer), now)
+
+    @property
+    def _status(self) -> int:
+        return 0 if self._response is None else self._response.status_code
 
     def _fail(self, text: str, now: float) -> None:
         request, self.request = self.request, None

@@ -67,6 +67,10 @@ class HttpExchange:
     def buffered(self) -> int:
         return self._server.channel.buffered
 
+    @property
+    def blocked(self) -> bool:
+        return self._server.channel.blocked
+
     def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
         if not self.open:
             return
@@ -90,6 +94,8 @@ class HttpExchange:
             if self._may_have_body(status):
                 self._server.data(body)
                 self.sent = len(body)
+            if self.on_drained is not None:
+                self._report_written()
             self._finish(now)
 
     def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
@@ -98,7 +104,7 @@ class HttpExchange:
     def write(self, data: bytes, *, now: float) -> None:
         if self.open and self._streaming and data:
             self._server.data(data)
-            self._server.channel.on_written = self._written
+            self._report_written()
             self.sent += len(data)
 
     def finish(self, *, now: float) -> None:
@@ -164,6 +170,20 @@ class HttpExchange:
     def _error(self, status: int, message: str, now: float) -> None:
         headers, body = error_parts(status, message)
         self.respond(status, headers, body, close=True, now=now)
+
+    def _report_written(self) -> None:
+        """Have `_written` called when the output has left, after what waits for that already."""
+        channel = self._server.channel
+        earlier = channel.on_written
+        if earlier is None or earlier == self._written:
+            channel.on_written = self._written
+        else:
+
+            def both(now: float) -> None:
+                earlier(now)
+                self._written(now)
+
+            channel.on_written = both
 
     def _written(self, now: float) -> None:
         callback, self.on_drained = self.on_drained, None

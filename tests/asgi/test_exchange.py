@@ -11,6 +11,7 @@ import pytest
 from primus_io.asgi import Primus
 from primus_proto import Headers, Limits, Refused
 from primus_proto.http.pipeline import Layer
+from primus_proto.transports.base import Route
 from primus_proto.transports.registry import TRANSPORTS
 from tests.asgi.kit import Gate, body, calling, head, http, on_both, on_trio, turns, websocket
 from tests.conformance.users import why
@@ -323,3 +324,42 @@ async def test_a_client_that_leaves_before_the_decision_is_forgotten() -> None:
         assert await caller.end() == []
         gate.open()
     assert not primus.sparks
+
+
+@on_both
+async def test_a_stream_waits_for_the_host_to_take_it() -> None:
+    """What transports over requests rely on: parts, whether there is room for more, and when all has left."""
+    async with Primus() as primus:
+        told: list[str] = []
+
+        def answer(exchange: Any, now: float) -> None:
+            exchange.on_drained = lambda now: told.append("drained")
+            exchange.stream(200, [("Content-Type", "text/plain")], now=now)
+            exchange.write(b"x" * 100_000, now=now)
+            exchanges.append(exchange)
+
+        exchanges: list[Any] = []
+        primus._endpoint._transport.route = lambda request: Route(opens=True)  # type: ignore[method-assign]
+        primus._endpoint._transport.handle = lambda exchange, route, body, *, now: answer(exchange, now)  # type: ignore[method-assign]
+        async with calling(primus, http("/primus")) as caller:
+            caller.full = True
+            caller.give("http.request", body=b"", more_body=False)
+            await turns()
+            [exchange] = exchanges
+            assert (exchange.blocked, exchange.buffered, told) == (True, 100_000, [])
+            caller.drain()
+            await caller.hear("http.response.body")
+            await turns()
+            assert (exchange.blocked, exchange.buffered, told) == (False, 0, ["drained"])
+            exchange.on_drained = lambda now: told.append("again")
+            exchange.write(b"y", now=0.0)
+            exchange.finish(now=0.0)
+            await caller.end()
+            assert body(caller) == b"x" * 100_000 + b"y"
+            assert told == ["drained", "again"]
+        async with calling(primus, http("/primus")) as caller:
+            caller.full = True
+            await turns()
+            caller.give("http.disconnect")
+            await turns()
+            assert told == ["drained", "again"]

@@ -29,6 +29,7 @@ class ForeignExchange:
         self.open = True
         self.sent = 0
         self.buffered = 0
+        self.blocked = False
         self.answer: Reply | None = None
         self.carrier: ForeignCarrier | None = None
         self._body = body

@@ -45,7 +45,7 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     kib = 1024
     assert dataclasses.astuple(Limits()) == (
         *(16 * kib, 10.0, kib * kib, 16 * kib, 10 * kib * kib, kib, kib * kib, 16 * kib * kib),
-        *(5.0, 1.0, 600.0, 1000, 10.0),
+        *(5.0, 1.0, 600.0, 1000, 10.0, 1000),
     )
 
 
@@ -245,7 +245,7 @@ def test_off_and_default_values_suit_every_dialect(dialect: Any) -> None:
 
 WRONG_LIMITS: list[tuple[str, Any]] = [
     *[(name, 0) for name in ("head", "pipelined", "message", "fragments")],
-    *[(name, -1) for name in ("body", "backlog", "queue", "authorizations")],
+    *[(name, -1) for name in ("body", "backlog", "queue", "authorizations", "unclaimed")],
     *[(name, 1.5) for name in ("head", "queue")],
     *[(name, 0) for name in ("handshake", "close", "heartbeat_min", "heartbeat_max", "authorization")],
     *[(name, math.inf) for name in ("handshake", "heartbeat_max")],

@@ -173,9 +173,8 @@ class Call(ABC):
         while True:
             if self._outbox:
                 await self._send_outbox()
-                if not self._finished:
-                    self._drained(host.now())
-                    host.pump()
+                self._drained(host.now())
+                host.pump()
             elif self._finished:
                 self.stop()
                 return

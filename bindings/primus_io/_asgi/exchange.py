@@ -46,6 +46,10 @@ class Exchange(Call):
         self._started = False
         self._has_body = False
 
+    @property
+    def blocked(self) -> bool:
+        return self.buffered > HIGH
+
     def respond(
         self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
     ) -> None:
@@ -106,6 +110,7 @@ class Exchange(Call):
             callback(now)
 
     def _lost(self, why: str, now: float) -> None:
+        self.on_drained = None
         if self.open:
             self.open = False
             if self.on_gone is not None:
@@ -271,7 +276,7 @@ class WebSocket:
 
     @property
     def blocked(self) -> bool:
-        return self._call.buffered > HIGH
+        return self._call.blocked
 
     def send(self, messages: Sequence[Message], *, now: float) -> None:
         if self._open:

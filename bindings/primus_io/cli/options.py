@@ -64,9 +64,10 @@ LIMIT_HELP = {
     "heartbeat_max": ("S", "longest heartbeat timeout that a client may ask for"),
     "authorizations": ("N", "number of requests that may wait for authorization"),
     "authorization": ("S", "seconds that a request may wait for authorization"),
+    "unclaimed": ("N", "number of sessions that may wait for their client's second request"),
 }
 CLIENT_ONLY = {"queue"}
-SERVER_ONLY = {"pipelined", "backlog", "heartbeat_max", "authorizations", "authorization"}
+SERVER_ONLY = {"pipelined", "backlog", "heartbeat_max", "authorizations", "authorization", "unclaimed"}
 
 # Words that stand for values of an option.
 WORDS: dict[str, dict[str, Any]] = {

@@ -138,7 +138,7 @@ def test_heartbeats(transformer: str) -> None:
     world.network.run(3600)
     assert world.client.names == []
     assert set(world.server.names) == {"heartbeat"}
-    assert 715 <= world.server.seen(ev.SparkHeartbeat) <= 720
+    assert 710 <= world.server.seen(ev.SparkHeartbeat) <= 720
     assert spark.skipped == 0
     assert world.client.client.latency == pytest.approx(0.02, abs=0.021)
 

@@ -38,17 +38,42 @@ class Bench:
         self.channels.append(channel)
         return channel
 
-    def ask(self, method: str = "GET", body: bytes = b"", *, limit: int | None = None) -> None:
+    def ask(
+        self,
+        method: str = "GET",
+        body: bytes = b"",
+        *,
+        limit: int | None = None,
+        stream: bool = False,
+        now: float = 0.0,
+    ) -> None:
         def answered(answer: Answer, now: float) -> None:
             self.outcomes.append((answer.status, answer.body))
 
         def failed(error: ConnectError, now: float) -> None:
             self.outcomes.append(str(error))
 
-        self.pool.request(method, "/x", (("X-A", "b"),), body, answered, failed, limit=limit, now=0.0)
+        def received(data: bytes, now: float) -> None:
+            self.outcomes.append(data)
+
+        self.pool.request(
+            method,
+            "/x",
+            (("X-A", "b"),),
+            body,
+            answered,
+            failed,
+            limit=limit,
+            received=received if stream else None,
+            now=now,
+        )
 
     def up(self, number: int) -> None:
         self.channels[number - 1].user.channel_opened(now=0.0)  # type: ignore[attr-defined]  # as the endpoint does
+
+    def paused(self, number: int) -> bool:
+        """Whether the channel was told last not to read."""
+        return self.channels[number - 1]._want_pause
 
     def feed(self, number: int, data: bytes) -> None:
         self.channels[number - 1].receive_data(data, now=0.0)
@@ -153,6 +178,57 @@ def test_an_answer_that_is_too_large() -> None:
     assert bench.outcomes == [(200, b"x" * 20)]
     bench.sent(1)
     assert bench.closed == [1, 2]
+
+
+def test_a_stream() -> None:
+    bench = Bench()
+    for _ in range(2):
+        bench.ask(stream=True)
+        bench.up(1)
+        bench.feed(1, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        bench.feed(1, b"3\r\ntwo\r\n")
+        assert bench.outcomes == [b"one", b"two"]
+        bench.feed(1, b"0\r\n\r\n")
+        assert bench.outcomes[2:] == [(200, b"")]
+        bench.outcomes.clear()
+    assert len(bench.channels) == 1
+    bench.ask(stream=True, limit=5)
+    bench.feed(1, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n")
+    assert bench.outcomes == [b"one", "the answer is larger than 5 bytes"]
+
+
+def test_the_body_of_an_answer_that_is_no_200_is_no_stream() -> None:
+    bench = Bench()
+    bench.ask(stream=True)
+    bench.up(1)
+    bench.feed(1, b"HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nnone")
+    assert bench.outcomes == [(404, b"none")]
+
+
+def test_a_paused_pool_reads_its_streams_no_further_and_all_else() -> None:
+    bench = Bench()
+    bench.ask(stream=True)
+    bench.ask()
+    bench.pool.pause()
+    bench.ask(stream=True)
+    assert [bench.paused(number) for number in (1, 2, 3)] == [True, False, True]
+    bench.up(1)
+    bench.feed(1, OK)  # had been read already
+    assert bench.outcomes == [b"ok", (200, b"")]
+    assert not bench.paused(1)
+    bench.pool.resume()
+    assert not bench.paused(3)
+
+
+@pytest.mark.parametrize(("idle", "channels"), [(4.0, 1), (4.1, 2)])
+def test_a_connection_that_the_server_may_be_closing_is_not_used_again(idle: float, channels: int) -> None:
+    bench = Bench()
+    bench.ask()
+    bench.up(1)
+    bench.feed(1, OK)
+    bench.ask(now=idle)
+    bench.sent(1)
+    assert (len(bench.channels), bench.closed) == (channels, [1] * (channels - 1))
 
 
 def test_a_101_to_a_request_with_an_upgrade_of_its_own() -> None:

@@ -292,6 +292,27 @@ def test_a_stream_says_when_its_output_has_left(bench: Bench) -> None:
     assert bench.replies()[0].body == b"x" * 100 + b"y"
 
 
+def test_an_answer_says_when_it_has_left(bench: Bench) -> None:
+    """Each of two that wait for the same peer to read."""
+    drained: list[tuple[str, float]] = []
+
+    def answer(exchange: Exchange, now: float) -> None:
+        path = exchange.request.path
+        exchange.on_drained = lambda now: drained.append((path, now))
+        exchange.respond(200, (), b"x", now=now)
+
+    bench.handler = answer
+    bench.channel.blocked = True
+    bench.feed(request(target="/a") + request(target="/b"))
+    blocked = [bench.exchanges[1].blocked]
+    assert drained == []
+    bench.now = 3.0
+    bench.channel.writable(now=3.0)
+    bench.pump()
+    assert [*blocked, bench.exchanges[1].blocked] == [True, False]
+    assert drained == [("/a", 3.0), ("/b", 3.0)]
+
+
 def test_a_misused_exchange_raises(bench: Bench) -> None:
     bench.handler = hold
     bench.feed(request())
