@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types completeness format coverage mutants docs-check golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types completeness format coverage mutants docs docs-check golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -135,8 +135,11 @@ mutants: $(VENV)/.group-mutants ## change the sessions in some 1,600 ways; which
 	$(BIN)/mutmut results
 	$(BIN)/mutmut export-cicd-stats && cat mutants/mutmut-cicd-stats.json
 
+docs: $(VENV)/.group-site ## the documentation as a site, in site/; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
+
 docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links
-	$(BIN)/python -m pytest tests/test_docs.py tests/test_docs_api.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_reference.py $(ARGS)
 
 golden: setup ## record the original's behaviour again and say whether it is still what tests/golden has
 	$(BIN)/python -m tests.golden.record --check
