@@ -47,12 +47,17 @@ def message(cls: type[T]) -> type[T]:
 
 @message
 class OpenChannel:
-    """Open a byte stream to `host`:`port`, with TLS if `tls`. Answer by `channel_opened` or `channel_closed`."""
+    """Open a byte stream to `host`:`port`, with TLS if `tls`. Answer by `channel_opened` or `channel_closed`.
+
+    `server_name` is the name to send as SNI, which the certificate must be for; None: `host`. They differ where `host`
+    has a trailing dot or an IPv6 zone.
+    """
 
     channel: int
     host: str
     port: int
     tls: bool
+    server_name: str | None = None
 
 
 @message
@@ -99,8 +104,8 @@ Command = OpenChannel | Write | CloseChannel | PauseReading | ResumeReading
 class Connect:
     """Connect a client's WebSocket to `url` with these extra request headers."""
 
-    url: str
-    headers: tuple[tuple[str, str], ...]
+    url: str = field(repr=False)  # both may hold secrets
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
 
 
 @message

@@ -11,17 +11,18 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from .errors import ConfigError
-from .http.forwarded import Network, parse_networks
+from .http.forwarded import FORWARDED_BY, ForwardedBy, Network, parse_networks
 from .http.model import check_extra_header
-from .limits import Limits, check_count, check_number
+from .http.url import Host, host_of, parse_url, redacted
+from .limits import HOUR, Limits, check_count, check_number, check_seconds
 from .options import Dialect, Strategy
 from .parsers import Parser, get_parser
 from .transports.registry import TRANSPORTS
 
-__all__ = ["ClientConfig", "ServerConfig"]
+__all__ = ["ClientConfig", "ServerConfig", "check_config"]
 
 DIALECTS = ("auto", "happn", "primus6", "primus")
 STRATEGIES = ("disconnect", "online", "timeout")
@@ -52,29 +53,6 @@ def _strategy(value: str | Collection[str] | bool | None) -> frozenset[str]:
         known = ", ".join(STRATEGIES)
         raise ConfigError(f"unknown strategy {', '.join(sorted(unknown))!r}; known: {known}; False: never reconnect")
     return names
-
-
-def _url(value: object, pathname: str) -> SplitResult:
-    """Check a connect URL (protocol 2) and split it."""
-    if not isinstance(value, str):
-        raise ConfigError(f"url must be a string like 'http://localhost:8080'; got {value!r}")
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"url {value!r} is not a URL: {error}") from None
-    if parts.scheme not in ("http", "https", "ws", "wss"):
-        raise ConfigError(f"url must start with http://, https://, ws:// or wss://; got {value!r}")
-    if not parts.hostname or port == 0:
-        raise ConfigError(f"url must name a host, and a port from 1 to 65535 if it names one; got {value!r}")
-    if not all(0 < len(label) < 64 for label in parts.hostname.removesuffix(".").split(".")):
-        # Libraries fail in different ways over such a name, some of them with a connection half made.
-        raise ConfigError(f"url must name a host whose parts have 1 to 63 characters; got {value!r}")
-    if re.search(r"[\x00-\x20\x7f]", value) or not value.isascii():
-        raise ConfigError(f"url must be ASCII without spaces; percent-encode the rest; got {value!r}")
-    if parts.path.rstrip("/") not in ("", pathname):
-        raise ConfigError(f"url must not have a path of its own: give pathname={parts.path!r} instead; got {value!r}")
-    return parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +91,13 @@ class ClientConfig:
     """The longest delay between attempts to reconnect, in seconds. Default: inf, no limit."""
     factor: float = 2.0
     """The factor by which the delay grows with each attempt. Default: 2."""
-    retries: int | None = 10
-    """How many attempts to reconnect are made before giving up. None: never give up. Default: 10."""
+    retries: float | None = 10
+    """How many attempts to reconnect are made before giving up. None or inf: never. Default: 10."""
     reconnect_timeout: float = 30.0
     """Seconds that one attempt to reconnect may take. Default: 30."""
-    queue_size: int | None = None
-    """How many messages are kept while not connected. 0: none. Default: None, as many as `Limits.queue` bytes hold."""
+    queue_size: float | None = None
+    """How many messages are kept while not connected. 0: none. Default: None (or inf), as many as `Limits.queue` bytes
+    hold."""
     manual: bool = False
     """Whether to wait for `open()` before the first attempt to connect. Default: False."""
     headers: Mapping[str, str] | Collection[tuple[str, str]] = ()
@@ -129,26 +108,42 @@ class ClientConfig:
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "pathname", _pathname(self.pathname))
-        _url(self.url, self.pathname)
-        put(self, "parser", get_parser(self.parser))
-        put(self, "transport", _transport(self))
+        parse_url(self.url, self.pathname)
+        _parser(self)
+        _transport(self)
         for name in ("ping", "ping_timeout", "timeout"):
             _off(self, name, unset=name != "timeout")
-        check_number("pong", self.pong, above=True)
+        check_seconds("pong", self.pong, above=True)
         _dialect(self, ping=("happn", "primus6"), pong=("happn", "primus6"), ping_timeout=("primus",))
-        check_number("min", self.min)
-        check_number("max", self.max, least=self.min, infinite=True)
+        check_seconds("min", self.min, most=300)
+        check_seconds("max", self.max, least=self.min, infinite=True, most=2 * HOUR)
         check_number("factor", self.factor, above=True)
-        check_count("retries", self.retries, none="it never gives up")
-        check_number("reconnect_timeout", self.reconnect_timeout, above=True)
-        check_count("queue_size", self.queue_size, none="no limit but limits.queue")
+        _count(self, "retries", "it never gives up")
+        check_seconds("reconnect_timeout", self.reconnect_timeout, above=True)
+        _count(self, "queue_size", "no limit but limits.queue")
+        _flag(self, "manual")
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
         _limits(self.limits)
 
+    def __repr__(self) -> str:
+        given = [f"url={redacted(self.url)}"]
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name == "headers":
+                value = [f"{name}: ..." for name, _ in value]
+            if option.name != "url" and value not in (option.default, [], {}, Limits()):
+                given.append(f"{option.name}={value!r}")
+        return f"ClientConfig({', '.join(given)})"
+
     def parts(self) -> SplitResult:
         """The URL, split."""
-        return urlsplit(self.url)
+        return parse_url(self.url, self.pathname)
+
+    @property
+    def host(self) -> Host:
+        """The names of the URL's host."""
+        return host_of(self.parts())
 
     @property
     def transport_options(self) -> Any:
@@ -161,19 +156,15 @@ class ClientConfig:
         return self.parts().scheme in ("https", "wss")
 
     @property
-    def hostname(self) -> str:
-        """The host of the URL, an IPv6 address without its brackets."""
-        return self.parts().hostname or ""
-
-    @property
     def port(self) -> int:
         """The port of the URL, or the default port of its scheme."""
         return self.parts().port or (443 if self.secure else 80)
 
     @property
     def authority(self) -> str:
-        """``host[:port]`` as in the URL, without the user."""
-        return self.parts().netloc.rpartition("@")[2]
+        """``host[:port]`` for ``Host``."""
+        port = self.parts().port
+        return self.host.header if port is None else f"{self.host.header}:{port}"
 
     @property
     def strategies(self) -> frozenset[str]:
@@ -215,25 +206,30 @@ class ServerConfig:
     """Which requests are held for authorization (`RequestHeld`). True: those for a new session; ``"all"``: those of
     open sessions too. Default: False, none."""
     trusted_proxies: Collection[str] = ()
-    """IP addresses or networks of proxies whose ``X-Forwarded-For`` is believed. Default: none."""
+    """IP addresses or networks of proxies that say for whom they connect; ``"unix"`` is every peer on a Unix socket.
+    Default: none."""
+    forwarded_by: ForwardedBy = "x-forwarded-for"
+    """The one header field that is believed of a trusted proxy: ``x-forwarded-for``, ``forwarded`` (RFC 7239) or
+    ``x-real-ip``. The proxy must set it itself. Default: ``x-forwarded-for``."""
     limits: Limits = field(default_factory=Limits)
     """Bounds on what a client can make grow. Default: `Limits()`."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "pathname", _pathname(self.pathname))
-        put(self, "parser", get_parser(self.parser))
-        put(self, "transport", _transport(self))
+        _parser(self)
+        _transport(self)
         check_count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
-        check_number("pong_skip_time", self.pong_skip_time)
+        check_seconds("pong_skip_time", self.pong_skip_time, most=60)
         _off(self, "timeout")
         _off(self, "ping_interval")
-        check_number("detect_after", self.detect_after, above=True)
+        check_seconds("detect_after", self.detect_after, above=True)
         for_happn = {"allow_skipped_heartbeats": ("happn",), "pong_skip_time": ("happn",)}
         _dialect(self, timeout=("primus6",), ping_interval=("primus",), detect_after=(), **for_happn)
-        if self.authorization not in (False, True, "all"):
+        if self.authorization is not True and self.authorization is not False and self.authorization != "all":
             raise ConfigError(f"authorization must be False, True or 'all'; got {self.authorization!r}")
         put(self, "trusted_proxies", _proxies(self.trusted_proxies))
+        _forwarded_by(self)
         _limits(self.limits)
         self.networks()
 
@@ -245,6 +241,12 @@ class ServerConfig:
     def networks(self) -> tuple[Network, ...]:
         """The trusted proxies as networks."""
         return parse_networks(self.trusted_proxies)
+
+
+def check_config(given: object, config: type) -> None:
+    """Raise ConfigError unless a configuration was given, rather than a URL or a dict."""
+    if not isinstance(given, config):
+        raise ConfigError(f"give a {config.__name__}, not a {type(given).__name__}")
 
 
 def _pairs(headers: Mapping[str, str] | Collection[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -263,6 +265,34 @@ def _proxies(value: object) -> tuple[str, ...]:
     if not isinstance(value, Collection) or isinstance(value, str) or not all(isinstance(item, str) for item in value):
         raise ConfigError(f"trusted_proxies must be a collection of addresses, as strings; got {value!r}")
     return tuple(value)
+
+
+def _forwarded_by(config: ServerConfig) -> None:
+    """Check the name of a header field, in any letter case."""
+    given: object = config.forwarded_by
+    name = given.lower() if isinstance(given, str) else ""
+    if name not in FORWARDED_BY:
+        raise ConfigError(f"forwarded_by must be one of {', '.join(FORWARDED_BY)}; got {given!r}")
+    object.__setattr__(config, "forwarded_by", name)
+
+
+def _parser(config: ClientConfig | ServerConfig) -> None:
+    """Check the parser. A name is kept as one, in lower case."""
+    get_parser(config.parser)
+    if isinstance(config.parser, str):
+        object.__setattr__(config, "parser", config.parser.lower())
+
+
+def _count(config: ClientConfig, name: str, none: str) -> None:
+    """Check a number that may be None or infinite, which is the same."""
+    if getattr(config, name) == math.inf:
+        object.__setattr__(config, name, None)
+    check_count(name, getattr(config, name), none=none)
+
+
+def _flag(config: ClientConfig, name: str) -> None:
+    if not isinstance(getattr(config, name), bool):
+        raise ConfigError(f"{name} must be True or False; got {getattr(config, name)!r}")
 
 
 def _limits(value: object) -> None:
@@ -291,14 +321,16 @@ def _off(config: object, name: str, *, unset: bool = False) -> None:
     if isinstance(value, int | float) and value == 0:
         object.__setattr__(config, name, False)
     elif not (unset and value is None):
-        check_number(name, value, above=True, other=" (False or 0: off)")
+        check_seconds(name, value, above=True, other=" (False or 0: off)")
 
 
-def _transport(config: ClientConfig | ServerConfig) -> dict[str, Any]:
-    """Check the transport's name, that it can carry what the parser makes, and its own options; returns those."""
-    name: object = config.transformer
-    if not isinstance(name, str) or name not in TRANSPORTS:
-        raise ConfigError(f"unknown transformer {name!r}; known: {', '.join(sorted(TRANSPORTS))}")
+def _transport(config: ClientConfig | ServerConfig) -> None:
+    """Check the transport's name, that it can carry what the parser makes, and its own options."""
+    given: object = config.transformer
+    name = given.lower() if isinstance(given, str) else ""
+    if name not in TRANSPORTS:
+        raise ConfigError(f"unknown transformer {given!r}; known: {', '.join(sorted(TRANSPORTS))}")
     TRANSPORTS[name].check_parser(name, get_parser(config.parser))
     TRANSPORTS[name].make_options(name, config.transport)
-    return dict(config.transport)
+    object.__setattr__(config, "transformer", name)
+    object.__setattr__(config, "transport", dict(config.transport))

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import events as ev
 from .commands import Command, Connect, OpenChannel
-from .config import ClientConfig, ServerConfig
+from .config import ClientConfig, ServerConfig, check_config
 from .errors import ConnectError, LocalProtocolError
 from .http.model import Address, Answer, Headers, Response
 from .http.pipeline import Requests
@@ -252,8 +252,9 @@ class _ClientEndpoint(_Endpoint):
     def open_channel(self) -> Channel:
         """See `PoolHost`."""
         channel = self._new_channel()
-        config = self._config
-        self._commands.append(OpenChannel(channel.number, config.hostname, config.port, config.secure))
+        config, (resolver, server_name, _) = self._config, self._config.host
+        name = server_name if config.secure and server_name != resolver else None
+        self._commands.append(OpenChannel(channel.number, resolver, config.port, config.secure, name))
         return channel
 
 
@@ -333,6 +334,7 @@ class SpecQuery(_ClientEndpoint):
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random) -> None:
+        check_config(config, ClientConfig)
         self._core = Core(config.limits, rng)
         self._timer = self._core.timers.new(lambda now: self._failed(ConnectError("no answer in time"), now))
         self._asked = False

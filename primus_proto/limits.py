@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 
-__all__ = ["Limits", "check_count", "check_number"]
+__all__ = ["HOUR", "Limits", "check_count", "check_number", "check_seconds"]
+
+HOUR = 3600.0
 
 
 def check_number(
@@ -21,6 +23,27 @@ def check_number(
             return
     want = f"a number {'above' if above else 'of at least'} {least:g}"
     raise ConfigError(f"{name} must be {want}{'' if infinite else ', and finite'}{other}; got {value!r}")
+
+
+def check_seconds(
+    name: str,
+    value: object,
+    *,
+    most: float = HOUR,
+    least: float = 0.0,
+    above: bool = False,
+    infinite: bool = False,
+    other: str = "",
+) -> None:
+    """Raise ConfigError unless `value` is a duration. One above `most` was probably meant as milliseconds."""
+    check_number(name, value, least=least, above=above, infinite=infinite, other=other)
+    assert isinstance(value, int | float)
+    if most < value < math.inf:
+        no_limit = ", or math.inf for no limit" if infinite else other
+        raise ConfigError(
+            f"{name} must be a duration in seconds, not milliseconds as in JavaScript: "
+            f"{value!r} would be {value / HOUR:.3g} hours; did you mean {value / 1000:g}{no_limit}?"
+        )
 
 
 def check_count(name: str, value: object, *, least: int = 0, none: str = "") -> None:
@@ -72,7 +95,8 @@ class Limits:
             check_count(f"limits.{name}", getattr(self, name), least=1)
         for name in ("body", "backlog", "queue", "authorizations", "unclaimed"):
             check_count(f"limits.{name}", getattr(self, name))
-        for name in ("handshake", "close", "heartbeat_min", "heartbeat_max", "authorization"):
-            check_number(f"limits.{name}", getattr(self, name), above=True)
+        for name in ("handshake", "close", "heartbeat_min", "authorization"):
+            check_seconds(f"limits.{name}", getattr(self, name), above=True)
+        check_seconds("limits.heartbeat_max", self.heartbeat_max, above=True, most=24 * HOUR)
         if self.heartbeat_min > self.heartbeat_max:
             raise ConfigError("limits.heartbeat_min must not be above limits.heartbeat_max")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypedDict
 
+from .http.forwarded import ForwardedBy
 from .limits import Limits
 from .parsers import Parser
 
@@ -33,9 +34,9 @@ class ClientOptions(TypedDict, total=False):
     min: float
     max: float
     factor: float
-    retries: int | None
+    retries: float | None
     reconnect_timeout: float
-    queue_size: int | None
+    queue_size: float | None
     manual: bool
     headers: Mapping[str, str] | Collection[tuple[str, str]]
     limits: Limits
@@ -56,4 +57,5 @@ class ServerOptions(TypedDict, total=False):
     pong_skip_time: float
     authorization: Literal[False, True, "all"]
     trusted_proxies: Collection[str]
+    forwarded_by: ForwardedBy
     limits: Limits

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
 
+from ._advice import CLIENT_ADVICE
 from ._listeners import ClientListeners
 from ._session import AsyncSession, Session, log
 
@@ -16,12 +18,18 @@ __all__ = ["Client", "ClientBase"]
 class ClientBase(ClientListeners, Session):
     """A client, but for the methods that wait."""
 
+    _ADVICE: ClassVar[Mapping[str, str]] = CLIENT_ADVICE
     _core: pp.Client
     _failure: Exception | None = None
     _leaving = _left = False
     _last_id = ""
     _ids = 0
     _opens = 0
+
+    def __init__(self, core: pp.Client) -> None:
+        if not isinstance(core, pp.Client):
+            raise pp.LocalProtocolError("clients are made by connect: `async with connect(url) as primus:`")
+        super().__init__(core)
 
     def __repr__(self) -> str:
         config = self._core.config  # without user, password and query, because this goes into logs

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import os
-import re
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 import primus_proto as pp
 from primus_proto.options import ClientOptions, ServerOptions
 
+from ._advice import running_environment, unknown_option
 from ._client import Client, ClientBase
 from ._driver import ConnectTarget, Driver, ListenAddress
 from ._server import Authorize, Handler, Server, ServerBase
@@ -30,7 +29,6 @@ __all__ = [
     "is_async",
     "server_config",
     "socket_path",
-    "suggestion",
 ]
 
 C = TypeVar("C", bound=ClientBase)
@@ -54,18 +52,11 @@ def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
     return error
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean …?" for a misspelt word, or nothing if no known one is like it. Finds camelCase too."""
-    plain = {re.sub("[-_]", "", name): name for name in known}
-    similar = difflib.get_close_matches(re.sub("[-_]", "", word).lower(), plain, n=1, cutoff=0.7)
-    return f"; did you mean {plain[similar[0]]}?" if similar else ""
-
-
 def _check_names(config: type, options: Mapping[str, object]) -> None:
     known = [field.name for field in dataclasses.fields(config) if field.init]
     for name in options:
         if name not in known:
-            raise pp.ConfigError(f"there is no option {name!r}{suggestion(name, known)}")
+            raise unknown_option(name, known)
 
 
 def client_config(url: str, options: ClientOptions) -> pp.ClientConfig:
@@ -129,7 +120,23 @@ def check_plain(function: object, what: str) -> None:
 class SingleEntry:
     """A context manager that may be entered again only after it was left."""
 
+    CALL: ClassVar[str]
+    """How it is entered."""
     _inside = False
+
+    if not TYPE_CHECKING:  # a type checker finds these mistakes by itself
+
+        def __getattr__(self, name: str) -> NoReturn:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if not name.startswith("_"):
+                text += f": enter it first, as in `{self.CALL}`"
+            raise AttributeError(text, name=name, obj=self)
+
+        def __await__(self) -> NoReturn:
+            self._misused()
+
+    def _misused(self, *_: object) -> NoReturn:
+        raise pp.LocalProtocolError(f"this is not how to enter it: write `{self.CALL}`")
 
     def _check_not_entered(self) -> None:
         if self._inside:
@@ -163,7 +170,7 @@ class ConnectBase(SingleEntry, Generic[C]):
     async def _begin(self) -> None:
         driver = self._find_driver()
         self._check_not_entered()
-        environment = driver.environment()
+        environment = running_environment(driver.__module__, driver.environment)
         endpoint = pp.ByteClient(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._client = self.CLIENT(endpoint.client)
         self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._target)
@@ -216,6 +223,7 @@ class ConnectBase(SingleEntry, Generic[C]):
 class Connect(ConnectBase[Client]):
     """An entered `connect` has a client."""
 
+    CALL: ClassVar[str] = "async with connect(...) as primus:"
     CLIENT = Client
 
     async def __aenter__(self) -> Client:
@@ -225,6 +233,13 @@ class Connect(ConnectBase[Client]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._exit(error)
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            self._misused()
+
+        __exit__ = SingleEntry._misused
 
 
 class ServeBase(SingleEntry, Generic[V, H, A]):
@@ -253,7 +268,7 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
     async def _begin(self) -> None:
         driver = self._find_driver()
         self._check_not_entered()
-        environment = driver.environment()
+        environment = running_environment(driver.__module__, driver.environment)
         endpoint = pp.ByteServer(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._server = self.SERVER(endpoint, self._handler, self._authorize)
         self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, ConnectTarget())
@@ -288,6 +303,11 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
 class Serve(ServeBase[Server, Handler, Authorize]):
     """An entered `serve` has a server."""
 
+    CALL: ClassVar[str] = "async with serve(...) as server:"
+    TYPES: ClassVar[Mapping[str, str]] = {
+        "H": "Callable[[Spark], Awaitable[object]]",
+        "A": "Callable[[Request], Awaitable[object] | object]",
+    }
     SERVER = Server
 
     async def __aenter__(self) -> Server:
@@ -297,3 +317,10 @@ class Serve(ServeBase[Server, Handler, Authorize]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._exit()
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            self._misused()
+
+        __exit__ = SingleEntry._misused

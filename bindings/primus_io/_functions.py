@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.options import ClientOptions, ServerOptions
 
+from ._advice import running_environment
 from ._driver import ConnectTarget, Driver, ListenAddress
 from ._entry import client_config, socket_path
 
@@ -71,10 +72,11 @@ class ConnectFunction(Protocol[R]):
             min: Seconds before the first reconnect attempt, from which the delays grow. Default 0.5.
             max: Longest delay in seconds between reconnect attempts. Default inf.
             factor: Factor by which the delay grows from attempt to attempt. Default 2.
-            retries: Number of reconnect attempts before the client gives up. None: it never does. Default 10.
+            retries: Number of reconnect attempts before the client gives up. None or inf: it never does. Default
+                10.
             reconnect_timeout: Seconds that one reconnect attempt may take. Default 30.
-            queue_size: Number of messages that are kept while not connected. 0: none. Default None: as many as fit
-                into `Limits.queue` bytes.
+            queue_size: Number of messages that are kept while not connected. 0: none. Default None, or inf: as many
+                as fit into `Limits.queue` bytes.
             manual: True: do not connect before `open()` is called. Default False.
             headers: Header fields to send with the connect request: a mapping or (name, value) pairs. Default ().
             limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
@@ -98,7 +100,7 @@ def make_connect(
     ) -> R:
         return context(find_driver, url, wait, ssl, unix, options)
 
-    return _export(connect, module, ConnectFunction.__call__.__doc__)
+    return _export(connect, module, ConnectFunction.__call__.__doc__, {"R": "Connect"})
 
 
 class ServeFunction(Protocol[H, A, R]):
@@ -147,7 +149,10 @@ class ServeFunction(Protocol[H, A, R]):
                 "happn". Default 1.
             authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
                 the pathname. Default: True with `authorize`, otherwise False.
-            trusted_proxies: Addresses or networks of proxies whose ``X-Forwarded-For`` is believed. Default ().
+            trusted_proxies: Addresses or networks of proxies that say for whom they connect. "unix" is every peer on a
+                Unix socket. Default ().
+            forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
+                "x-real-ip". Default "x-forwarded-for".
             limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
         """
 
@@ -172,7 +177,8 @@ def make_serve(
         address = ListenAddress(host, port, socket_path(unix), ssl)
         return context(find_driver, handler, address, authorize, options)
 
-    return _export(serve, module, ServeFunction.__call__.__doc__)
+    types = getattr(context, "TYPES", {})
+    return _export(serve, module, ServeFunction.__call__.__doc__, {"R": "Serve", **types})
 
 
 class FetchSpec(Protocol):
@@ -211,7 +217,8 @@ def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> Fet
         **options: Unpack[ClientOptions],
     ) -> dict[str, Any]:
         driver = find_driver()
-        query = pp.SpecQuery(client_config(url, options), rng=driver.environment().new_rng())
+        environment = running_environment(driver.__module__, driver.environment)
+        query = pp.SpecQuery(client_config(url, options), rng=environment.new_rng())
         answers: list[ev.Event] = []
 
         def deliver(event: ev.Event) -> None:
@@ -237,7 +244,10 @@ def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> Fet
     return _export(fetch_spec, module, spec_doc())
 
 
-def _export(function: F, module: str, doc: str | None) -> F:
-    """Let a function look as if it had been defined in the module of its binding."""
+def _export(function: F, module: str, doc: str | None, types: Mapping[str, str] = {}) -> F:
+    """Let a function look as if it had been defined in the module of its binding. `types` replaces type variables."""
+    for name, annotation in function.__annotations__.items():
+        words = [types.get(word, word) for word in str(annotation).split(" ")]
+        function.__annotations__[name] = " ".join(words)
     function.__module__, function.__qualname__, function.__doc__ = module, function.__name__, doc
     return function

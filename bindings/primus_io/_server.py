@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Coroutine, ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.options import Dialect
 
+from ._advice import SERVER_ADVICE, SPARK_ADVICE
 from ._listeners import ServerListeners, SparkListeners
 from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
 
@@ -25,6 +26,7 @@ T = TypeVar("T")
 class SparkBase(Session):
     """A spark, but for the methods that wait."""
 
+    _ADVICE: ClassVar[Mapping[str, str]] = SPARK_ADVICE
     _core: pp.Spark
 
     def __repr__(self) -> str:
@@ -141,6 +143,7 @@ class Sparks(Mapping[str, T]):
 class ServerBase(ServerListeners[S], Generic[S]):
     """A server, but for the methods that wait."""
 
+    _ADVICE: ClassVar[Mapping[str, str]] = SERVER_ADVICE
     _SPARK: Callable[[pp.Spark, Any], S]
 
     def __init__(
@@ -149,6 +152,8 @@ class ServerBase(ServerListeners[S], Generic[S]):
         handler: Callable[[S], Awaitable[object]] | None,
         authorize: Authorize | None,
     ) -> None:
+        if not isinstance(endpoint, pp.ByteServer):
+            raise pp.LocalProtocolError("servers are made by serve: `async with serve(handler, host, port) as server:`")
         super().__init__()
         self._handler = handler
         self._authorize = authorize

@@ -9,11 +9,13 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import primus_proto as pp
 from primus_proto import events as ev
+
+from ._advice import missing_member
 
 __all__ = ["DATA_EVENTS", "IO", "MESSAGE_OVERHEAD", "AsyncEvent", "AsyncSession", "Emitter", "Session", "log"]
 
@@ -99,10 +101,17 @@ class Emitter:
     """Keeps listeners, by event name or by event class."""
 
     NAMES: ClassVar[frozenset[str]] = frozenset()
+    _ADVICE: ClassVar[Mapping[str, str]] = {}
+    """What to do instead of using a member that the original has and this has not."""
     _io: IO
 
     def __init__(self) -> None:
         self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_member(self, name, self._ADVICE)
 
     def _do(self, function: Callable[[], T]) -> T:
         """Call a function in the thread of the core, which is this one unless a binding says otherwise."""

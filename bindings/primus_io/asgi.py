@@ -74,7 +74,10 @@ class Primus(Server):
             "happn". Default 1.
         authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
             the pathname. Default: True with `authorize`, otherwise False.
-        trusted_proxies: Addresses or networks of proxies whose ``X-Forwarded-For`` is believed. Default ().
+        trusted_proxies: Addresses or networks of proxies that say for whom they connect. "unix" is every peer on a
+            Unix socket. Default ().
+        forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
+            "x-real-ip". Default "x-forwarded-for".
         limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
     """
 

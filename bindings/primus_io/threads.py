@@ -11,8 +11,8 @@ import os
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, ClassVar, TypeVar, Unpack
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
@@ -263,6 +263,7 @@ class Server(ThreadSafe, ServerBase[Spark]):
 class Connect(ConnectBase[Client]):
     """An entered `connect` has a client."""
 
+    CALL: ClassVar[str] = "with connect(...) as primus:"
     CLIENT: Callable[[pp.Client], Client] = Client
     WAIT_FOR_LISTENERS: ClassVar[bool] = True
 
@@ -272,6 +273,13 @@ class Connect(ConnectBase[Client]):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         loop_thread().wait(self._exit(error))
 
+    if not TYPE_CHECKING:
+
+        async def __aenter__(self) -> NoReturn:
+            self._misused()
+
+        __aexit__ = ConnectBase._misused
+
 
 Handler = Callable[[Spark], object]
 Authorize = Callable[[pp.Request], object]
@@ -280,6 +288,8 @@ Authorize = Callable[[pp.Request], object]
 class Serve(ServeBase[Server, Handler, Authorize]):
     """An entered `serve` has a server."""
 
+    CALL: ClassVar[str] = "with serve(...) as server:"
+    TYPES: ClassVar[Mapping[str, str]] = {"H": "Callable[[Spark], object]", "A": "Callable[[Request], object]"}
     SERVER: Callable[[pp.ByteServer, Any, Any], Server] = Server
 
     def _check(self, function: Any, what: str) -> InWorker:
@@ -290,6 +300,13 @@ class Serve(ServeBase[Server, Handler, Authorize]):
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         loop_thread().wait(self._exit())
+
+    if not TYPE_CHECKING:
+
+        async def __aenter__(self) -> NoReturn:
+            self._misused()
+
+        __aexit__ = ConnectBase._misused
 
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: aio.Driver)

@@ -22,6 +22,9 @@ FRAMING = frozenset(("content-length", "transfer-encoding"))
 # The fields that make a request or an answer what it is. Those of the WebSocket handshake count too.
 CONNECTION = FRAMING | {"host", "connection", "upgrade"}
 
+# The fields whose values do not belong into logs.
+SECRET = frozenset(("authorization", "cookie", "proxy-authorization", "set-cookie"))
+
 
 def check_header(name: object, value: object) -> None:
     """Raise ConfigError unless this is a valid header field, without a line break in it (RFC 9110, 5.5 and 5.6.2)."""
@@ -77,11 +80,11 @@ class Headers(Mapping[str, str]):
         return len({key.lower() for key, _ in self._pairs})
 
     def __repr__(self) -> str:
-        return f"Headers({list(self._pairs)!r})"
+        return f"Headers({[(name, '...' if name.lower() in SECRET else value) for name, value in self._pairs]!r})"
 
 
 class Address(NamedTuple):
-    """The address of a peer. For a Unix socket `ip` is empty and `port` is 0."""
+    """The address of a peer. For a Unix socket `ip` is empty and `port` is 0, which is also an unknown port."""
 
     ip: str
     port: int
@@ -151,7 +154,7 @@ class Request:
         return dict(self.query_pairs)
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.target!r} from {self.peer.ip}:{self.peer.port}>"
+        return f"<Request {self.method} {self.path!r} from {self.peer.ip}:{self.peer.port}>"  # the query has secrets
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ class JSONParser:
         self._fast = make and make(None, _unknown, encode_basestring, None, ":", ",", False, False, False)
         self._slow = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
+    def __reduce__(self) -> tuple[type[JSONParser], tuple[()]]:
+        return JSONParser, ()  # what a scanner and an encoder are made of cannot be copied
+
     def encode(self, value: Any) -> str:
         """Encode as compact JSON. Raises EncodeError for bytes, sets, NaN, infinities and loops."""
         try:

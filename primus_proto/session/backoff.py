@@ -41,6 +41,7 @@ class Backoff:
 
     def __init__(self, config: ClientConfig, rng: random.Random) -> None:
         self._config = config
+        self._retries = None if config.retries is None else int(config.retries)
         self._rng = rng
         self._attempt = 0
         self._delay = 0.0
@@ -58,7 +59,7 @@ class Backoff:
     def next(self) -> float | None:
         """Count one more attempt, and return the seconds until it; None if none is left."""
         config = self._config
-        if config.retries is not None and self._attempt >= config.retries:
+        if self._retries is not None and self._attempt >= self._retries:
             return None
         self._attempt += 1
         self._delay = reconnect_delay(
@@ -74,4 +75,4 @@ class Backoff:
 
     def progress(self, now: float) -> tuple[int, int | None, float, float, float]:
         """The first fields of a `ReconnectEvent`: attempt, retries, delay, start, duration."""
-        return self._attempt, self._config.retries, self._delay, self._start, now - self._start
+        return self._attempt, self._retries, self._delay, self._start, now - self._start

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import events as ev
 from ..commands import Abort, Connect, MessageCommand
-from ..config import ClientConfig
+from ..config import ClientConfig, check_config
 from ..errors import ConnectError, ConnectionLost, LocalProtocolError, PrimusError
 from ..parsers import get_parser
 from ..transports.pipe import MessagePipe, Pipe
@@ -38,6 +38,7 @@ class Client(Core, Link):
     """
 
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
+        check_config(config, ClientConfig)
         Core.__init__(self, config.limits, rng, wall_offset)
         Link.__init__(self, get_parser(config.parser), config.limits.queue)
         self.config = config
@@ -51,7 +52,8 @@ class Client(Core, Link):
         """Seconds the last ping took to be answered; before any was, seconds the open took."""
         self.context: Any = None  # its binding's to use
         self._pipe: Pipe | None = None
-        self._queue = WriteQueue(config.queue_size, config.limits.queue)
+        size = config.queue_size
+        self._queue = WriteQueue(None if size is None else int(size), config.limits.queue)
         self._attempts = Attempts(self)
         self._paused = False
         self._ids_asked = 0  # answers to `request_id` still to come

@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import events as ev
 from ..commands import MessageCommand
-from ..config import ServerConfig
+from ..config import ServerConfig, check_config
 from ..errors import LocalProtocolError
 from ..http.forwarded import Network
 from ..http.model import UPGRADE_REQUIRED, Headers, Request, Response, check_status, error_response, wants_websocket
@@ -35,7 +35,8 @@ class Server(Core):
     """All sparks of one server, and the verbs that concern them all. `rng` and `wall_offset` are as for `Core`."""
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
-        self.config: ServerConfig = config or ServerConfig()
+        self.config: ServerConfig = ServerConfig() if config is None else config
+        check_config(self.config, ServerConfig)
         super().__init__(self.config.limits, rng, wall_offset)
         self.parser: Parser = get_parser(self.config.parser)
         self.networks: tuple[Network, ...] = self.config.networks()

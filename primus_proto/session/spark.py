@@ -79,7 +79,7 @@ class Spark(Link):
         """The request that opened the session."""
         self.id: str = id
         """Unique, unguessable, and good for this one connection only: a reconnect has a new one."""
-        self.address: Address = client_address(request, server.networks)
+        self.address: Address = client_address(request, server.networks, server.config.forwarded_by)
         """The client's `ip` and `port`."""
         self.context: Any = None
         self.close_reason: CloseReason | None = None

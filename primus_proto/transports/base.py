@@ -6,6 +6,7 @@ keyword-only `now`, and what the *session* calls does not. Nothing outside `tran
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -286,7 +287,18 @@ class HttpPool(Protocol):
 def refusal_error(answer: Answer) -> ConnectError:
     """Make the error of an attempt to connect that got this answer."""
     body = answer.body[:ERROR_BODY]
-    return ConnectError(_explain(answer.status), status=answer.status, headers=answer.headers.pairs, body=body)
+    text = _explain(answer.status) + _own_words(body)
+    return ConnectError(text, status=answer.status, headers=answer.headers.pairs, body=body)
+
+
+def _own_words(body: bytes) -> str:
+    """What a Primus server says in its refusal (protocol 6), short, and without characters that control a terminal."""
+    try:
+        words = json.loads(body)["error"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    text = "".join(each if each.isprintable() else " " for each in words[:200]) if isinstance(words, str) else ""
+    return f" (it said: {text})" if text.strip() else ""
 
 
 def _explain(status: int) -> str:
@@ -296,9 +308,16 @@ def _explain(status: int) -> str:
         phrase = str(status)
     if 300 <= status < 400:
         return f"the server answered {phrase}: redirects are not followed, connect to the new address"
+    if status in (502, 503, 504):
+        return f"the server answered {phrase}: perhaps a proxy does, because the server behind it is down or closing"
+    if status == 426:
+        return (
+            f"the server answered {phrase}: it did not see a WebSocket handshake; a proxy on the way may have removed "
+            "'Upgrade', or it expects another transformer"
+        )
     if status == 404:
         return f"the server answered {phrase}: no Primus under this pathname?"
-    if status in (200, 400, 405, 426):
+    if status in (200, 400, 405):
         return (
             f"the server answered {phrase} instead of a connection: is this a Primus server with the same transformer?"
         )

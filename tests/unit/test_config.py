@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import pickle
 from collections import deque
 from typing import Any, get_type_hints
 
@@ -11,7 +13,7 @@ import pytest
 
 from primus_proto import ClientConfig, ConfigError, Limits, LocalProtocolError, ServerConfig
 from primus_proto.options import ClientOptions, ServerOptions
-from primus_proto.parsers import PARSERS, JSONParser
+from primus_proto.parsers import JSONParser
 
 URL = "http://localhost:8080"
 ALL = {"disconnect", "online", "timeout"}
@@ -36,7 +38,7 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     assert (config.dialect, config.ping_timeout) == ("auto", None)
     assert (config.min, config.max, config.factor, config.retries) == (0.5, math.inf, 2.0, 10)
     assert (config.reconnect_timeout, config.queue_size, config.manual) == (30.0, None, False)
-    assert config.parser is PARSERS["json"]
+    assert config.parser == "json"
     assert (set(config.strategies), config.header_pairs) == (ALL, ())
     server = ServerConfig()
     assert (server.pathname, server.allow_skipped_heartbeats, server.pong_skip_time) == ("/primus", 2, 1.0)
@@ -79,7 +81,7 @@ def test_a_strategy_may_be_given_in_many_forms(strategy: Any, names: set[str]) -
 
 
 @pytest.mark.parametrize(
-    ("url", "secure", "hostname", "port", "authority"),
+    ("url", "secure", "host", "port", "authority"),
     [
         ("http://h", False, "h", 80, "h"),
         ("https://h", True, "h", 443, "h"),
@@ -88,11 +90,16 @@ def test_a_strategy_may_be_given_in_many_forms(strategy: Any, names: set[str]) -
         ("HTTP://Host:8080/?a=b", False, "host", 8080, "Host:8080"),
         ("http://[::1]:81", False, "::1", 81, "[::1]:81"),
         ("http://me:pw@h:5/primus/", False, "h", 5, "h:5"),
+        ("https://h.test.:5", True, "h.test.", 5, "h.test.:5"),
+        ("https://[fe80::1%25eth0]:5", True, "fe80::1%eth0", 5, "[fe80::1]:5"),
+        ("https://[fe80::1%eth0]", True, "fe80::1%eth0", 443, "[fe80::1]"),
+        ("https://b\xfccher.test:5", True, "xn--bcher-kva.test", 5, "xn--bcher-kva.test:5"),
     ],
 )
-def test_a_url_names_host_port_and_security(url: str, secure: bool, hostname: str, port: int, authority: str) -> None:
+def test_a_url_names_host_port_and_security(url: str, secure: bool, host: str, port: int, authority: str) -> None:
     config = client(url)
-    assert (config.secure, config.hostname, config.port, config.authority) == (secure, hostname, port, authority)
+    assert (config.secure, config.host.resolver, config.port, config.authority) == (secure, host, port, authority)
+    assert config.host.tls == host.removesuffix(".").removesuffix("%eth0")
 
 
 @pytest.mark.parametrize(
@@ -104,8 +111,8 @@ def test_a_url_names_host_port_and_security(url: str, secure: bool, hostname: st
         ("https://.test", "host whose parts have 1 to 63 characters"),
         ("http://two..dots", "host whose parts"),
         ("http://" + "x" * 64 + ".test", "host whose parts"),
-        ("http://h:port", "is not a URL"),
-        ("http://h:99999", "is not a URL"),
+        ("http://h:port", "a number from 1 to 65535 as its port"),
+        ("http://h:99999", "a number from 1 to 65535 as its port"),
         ("localhost:8080", "must start with http://"),
         ("ftp://h", "must start with http://"),
         ("", "must start with http://"),
@@ -114,7 +121,8 @@ def test_a_url_names_host_port_and_security(url: str, secure: bool, hostname: st
         ("http://h:0", "must name a host"),
         ("http://h/ x", "ASCII without spaces"),
         ("http://h/?a\tb", "ASCII without spaces"),
-        ("http://bücher", "ASCII without spaces"),
+        ("http://h/?ü", "ASCII without spaces"),
+        ("http://straße.test", "ASCII form"),
         ("http://h/chat", "pathname='/chat'"),
     ],
 )
@@ -143,9 +151,10 @@ WRONG_FOR_CLIENTS: list[tuple[str, Any]] = [
     *[("min", value) for value in (-1, None, math.inf, True)],
     *[("max", value) for value in (0.4, math.nan, "inf", 10**400)],
     *[("factor", value) for value in (0, -2, math.inf)],
-    *[("retries", value) for value in (-1, 1.5, True, math.inf)],
+    *[("retries", value) for value in (-1, 1.5, True, -math.inf)],
     *[("reconnect_timeout", value) for value in (0, False, math.inf)],
-    *[("queue_size", value) for value in (-1, 1.0, True, math.inf)],
+    *[("queue_size", value) for value in (-1, 1.0, True, math.nan)],
+    *[("manual", value) for value in ("no", 0, None)],
     *[("strategy", value) for value in ("always", ["online", "never"], 5, 1.0, [None])],
     *[("headers", value) for value in (5, "X-A", [("a",)], [("a", "b", "c")], [5])],
     *[("limits", value) for value in (None, {"queue": 5})],
@@ -165,8 +174,67 @@ def test_a_wrong_option_is_a_local_error_and_a_value_error() -> None:
         client(ping=-1)
     with pytest.raises(ValueError, match=r"ping must be a number above 0, and finite \(False or 0: off\); got -1"):
         client(ping=-1)
-    with pytest.raises(ValueError, match="number of at least 0, or None: it never gives up; got inf"):
-        client(retries=math.inf)
+    with pytest.raises(ValueError, match=r"number of at least 0, or None: it never gives up; got 1\.5"):
+        client(retries=1.5)
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value", "advice"),
+    [
+        (client, "ping", 25000, r"seconds, not milliseconds.* did you mean 25 \(False or 0: off\)\?"),
+        (client, "min", 500, "did you mean 0.5"),
+        (client, "max", 30000, "did you mean 30, or math.inf for no limit"),
+        (ServerConfig, "ping_interval", 30000, "did you mean 30"),
+        (ServerConfig, "pong_skip_time", 1000, "did you mean 1"),
+        (Limits, "close", 5000, "limits.close must be a duration in seconds"),
+    ],
+)
+def test_milliseconds_are_refused(config: Any, name: str, value: float, advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice):
+        config(**{name: value})
+
+
+CONFIGS = [
+    client("http://me:pw@h/?token=s3cret", headers={"Authorization": "s3cret"}, parser="JSON", strategy="online"),
+    client(parser=JSONParser()),
+    ServerConfig(trusted_proxies=["unix"], forwarded_by="Forwarded", transformer="WebSockets"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_configuration_is_plain_data(config: Any) -> None:
+    values = dataclasses.asdict(config)
+    limits = Limits(**values.pop("limits"))
+    copies = [pickle.loads(pickle.dumps(config)), copy.deepcopy(config), type(config)(**values, limits=limits)]
+    for each in copies:
+        if isinstance(config.parser, str):
+            assert each == config
+        else:
+            assert isinstance(each.parser, JSONParser)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:pw@h/?token=s3cret",
+        "http://me:s3cret@h/x",
+        "me:s3cret@h",
+        "http://me:s3c?ret@h",
+        "http://h:s3c/ret@h",
+    ],
+)
+def test_no_text_shows_what_a_url_keeps_secret(url: str) -> None:
+    try:
+        text = repr(ClientConfig(url=url, headers={"Authorization": "s3cret"}))
+    except ConfigError as error:
+        text = str(error)
+    assert "h" in text
+    assert not [secret for secret in ("s3c", "pw", "token") if secret in text], text
+
+
+def test_infinity_is_no_limit() -> None:
+    config = client(retries=math.inf, queue_size=math.inf, max=math.inf)
+    assert (config.retries, config.queue_size, config.max) == (None, None, math.inf)
 
 
 def test_values_at_the_edge_are_accepted() -> None:

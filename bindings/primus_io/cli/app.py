@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from primus_proto import ConfigError, __version__
 
-from .._entry import suggestion
+from .._advice import suggestion
 from . import connect, demo, serve, spec
 from .formatting import printable
 from .options import in_flags

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from primus_proto import ConnectError, PrimusError
 
 # The hint, and parts of error texts that it fits. The first match is used.
@@ -30,14 +28,5 @@ def explain(error: PrimusError) -> str:
             hint = "Give the credentials that the server expects in the URL's query or with --header."
         if "?" in text and hint.endswith("?"):  # one question is enough
             hint = ""
-        text += _answer(error.body)
     text = text if text.endswith(("?", ".")) else f"{text}."
     return f"{text} {hint}".rstrip()
-
-
-def _answer(body: bytes) -> str:
-    """Return what a Primus server said in its refusal."""
-    try:
-        return f" (it said: {str(json.loads(body)['error'])[:200]})"
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return ""

@@ -48,7 +48,8 @@ SERVER_HELP = {
     "detect_after": ("S", "dialect auto: seconds without a heartbeat until a client's dialect is taken for primus"),
     "pong_skip_time": ("S", "answer only one of the heartbeats that a client sends within this many seconds"),
     "authorization": ("WHICH", "requests that --require applies to: 'off', 'on' (new sessions), 'all' (every request)"),
-    "trusted_proxies": ("LIST", "comma-separated addresses or networks whose X-Forwarded-For header is trusted"),
+    "trusted_proxies": ("LIST", "comma-separated addresses or networks of trusted proxies, or 'unix'"),
+    "forwarded_by": ("NAME", "header that those set: x-forwarded-for, forwarded or x-real-ip"),
 }
 LIMIT_HELP = {
     "head": ("BYTES", "maximum size of the head of an HTTP request or response"),

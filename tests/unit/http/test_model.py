@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -65,10 +66,11 @@ class TestRequest:
         assert request("/primus?").query_pairs == []
 
     def test_repr_is_short_and_tells_who(self) -> None:
-        assert repr(request("/primus?a")) == "<Request GET '/primus?a' from 10.0.0.1:5000>"
+        assert repr(request("/primus?token=secret")) == "<Request GET '/primus' from 10.0.0.1:5000>"
 
 
-PROXIES = ServerConfig(trusted_proxies=["10.0.0.0/8", "fd00::/8"]).networks()
+PROXIES = ("10.0.0.0/8", "fd00::/8")
+UNIX = Address("", 0)
 
 
 @pytest.mark.parametrize(
@@ -82,14 +84,55 @@ PROXIES = ServerConfig(trusted_proxies=["10.0.0.0/8", "fd00::/8"]).networks()
         ("10.0.0.1", ["10.0.0.2, 10.0.0.3"], ("10.0.0.1", 5000)),
         ("10.0.0.1", ["1.2.3.4, nonsense"], ("10.0.0.1", 5000)),
         ("10.0.0.1", ["nonsense, 1.2.3.4"], ("1.2.3.4", 0)),
+        ("10.0.0.1", ["1.2.3.4:50123"], ("1.2.3.4", 50123)),  # gateways of Azure
+        ("10.0.0.1", ["1.2.3.4:99999"], ("10.0.0.1", 5000)),
+        ("10.0.0.1", ["[2001:db8::7]:50123"], ("2001:db8::7", 50123)),
+        ("10.0.0.1", ["2001:db8::7"], ("2001:db8::7", 0)),
         ("fd00::1", ["[2001:DB8::1]"], ("2001:db8::1", 0)),
-        ("", ["1.2.3.4"], ("", 5000)),  # a Unix socket
+        ("::ffff:10.0.0.1", ["1.2.3.4"], ("1.2.3.4", 0)),  # a listener on both families
+        ("10.0.0.1", ["1.2.3.4, ::ffff:10.0.0.9"], ("1.2.3.4", 0)),
+        ("10.0.0.1", ["::ffff:1.2.3.4"], ("1.2.3.4", 0)),
     ],
 )
 def test_address_behind_proxies(peer: str, forwarded: list[str], expected: tuple[str, int]) -> None:
     """Protocol 5."""
     headers = Headers(("X-Forwarded-For", value) for value in forwarded)
-    assert client_address(request(headers=headers, peer=Address(peer, 5000)), PROXIES) == expected
+    assert address(headers, Address(peer, 5000)) == expected
+
+
+@pytest.mark.parametrize(
+    ("forwarded_by", "value", "expected"),
+    [
+        ("forwarded", "for=1.2.3.4", ("1.2.3.4", 0)),
+        ("forwarded", 'for=6.6.6.6, FOR="1.2.3.4:47011";proto=https', ("1.2.3.4", 47011)),
+        ("forwarded", 'by=10.0.0.1; for="[2001:db8::7]:1"', ("2001:db8::7", 1)),
+        ("forwarded", "for=1.2.3.4, for=10.0.0.9", ("1.2.3.4", 0)),
+        ("forwarded", 'for=1.2.3.4;host="a;for=6.6.6.6,for=6.6.6.6"', ("1.2.3.4", 0)),
+        ("forwarded", "for=1.2.3.4;for=6.6.6.6", UNIX),
+        ("forwarded", "for=1.2.3.4, for=unknown", UNIX),
+        ("forwarded", "for=1.2.3.4, for=_hidden", UNIX),
+        ("forwarded", 'for="1.2.3.4', UNIX),
+        ("forwarded", "proto=https", UNIX),
+        ("x-real-ip", "1.2.3.4", ("1.2.3.4", 0)),
+        ("x-real-ip", "1.2.3.4, 6.6.6.6", UNIX),
+    ],
+)
+def test_only_the_chosen_header_is_believed(forwarded_by: Any, value: str, expected: tuple[str, int]) -> None:
+    names = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+    headers = Headers((name, value if name.lower() == forwarded_by else "6.6.6.6") for name in names)
+    assert address(headers, UNIX, "unix", "10.0.0.0/8", forwarded_by=forwarded_by) == expected
+
+
+def address(headers: Headers, peer: Address, *trusted: str, **options: Any) -> Address:
+    config = ServerConfig(trusted_proxies=trusted or PROXIES, **options)
+    return client_address(request(headers=headers, peer=peer), config.networks(), config.forwarded_by)
+
+
+def test_a_unix_socket_is_trusted_by_name_only() -> None:
+    headers = Headers({"X-Forwarded-For": "1.2.3.4"})
+    assert address(headers, UNIX, "0.0.0.0/0", "::/0") == UNIX
+    assert address(headers, UNIX, "unix") == ("1.2.3.4", 0)
+    assert address(headers, PEER, "unix") == PEER
 
 
 def test_by_default_no_proxy_is_trusted() -> None:

@@ -82,7 +82,7 @@ def test_a_broadcast_is_wrapped_and_framed_once_for_all_websockets(monkeypatch: 
 
 @BOTH
 def test_a_transport_for_text_refuses_a_binary_parser(config: Any) -> None:
-    assert config(transformer="packets").parser.name == "JSON"
+    assert config(transformer="Packets").transformer == "packets"
     assert config(transformer="polling", parser=Binary()).parser.binary
     with pytest.raises(ConfigError, match="parser 'JSON' makes binary messages; transformer 'packets' carries text"):
         config(transformer="packets", parser=Binary())

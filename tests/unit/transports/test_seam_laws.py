@@ -135,7 +135,7 @@ def test_what_is_written_while_a_pipe_is_flushed_is_flushed_after_it() -> None:
 @pytest.mark.parametrize("answering", [False, True])
 def test_a_question_ends_with_the_connection_that_it_was_asked_on(answering: bool) -> None:
     """It is asked anew on the next one, and none may be forgotten, whose server never answers."""
-    wire = ClientWire(dialect="auto", min=1000.0, limits=Limits(handshake=50.0))
+    wire = ClientWire(dialect="auto", min=300.0, limits=Limits(handshake=50.0))
     channel = wire.channel
     question = wire.open()
     assert question == channel + 1
@@ -144,4 +144,4 @@ def test_a_question_ends_with_the_connection_that_it_was_asked_on(answering: boo
     wire.eof(channel, "reset")
     assert wire.closed.keys() == {channel, question}
     assert wire.endpoint.channels == 0
-    assert wire.endpoint.next_timeout() == START + 1000.0
+    assert wire.endpoint.next_timeout() == START + 300.0

@@ -1,0 +1,132 @@
+"""What to do instead: advice for options and members that do not exist here, and for wrong ways to use what does.
+
+Many users know the JavaScript package, so its names are answered with those of this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+
+import primus_proto as pp
+
+from ._environment import Environment
+
+__all__ = [
+    "CLIENT_ADVICE",
+    "SERVER_ADVICE",
+    "SPARK_ADVICE",
+    "missing_member",
+    "running_environment",
+    "suggestion",
+    "unknown_option",
+]
+
+SECONDS = frozenset({
+    *("ping", "pong", "ping_timeout", "timeout", "min", "max", "reconnect_timeout"),
+    *("ping_interval", "detect_after", "pong_skip_time"),
+})  # fmt: skip
+OPTION_ADVICE = {
+    "reconnect": "give what is in it by itself: min=, max=, factor=, retries=, reconnect_timeout=",
+    "network": "tell the client of the network by network_offline() and network_online()",
+    "maxLength": "give limits=Limits(message=...), in bytes",
+    "rejectUnauthorized": "give ssl= a context that trusts the server's certificate",
+    "ca": "give ssl= a context: ssl.create_default_context(cafile=...)",
+    "cert": "give ssl= a context, on which you called load_cert_chain(cert, key)",
+    "key": "give ssl= a context, on which you called load_cert_chain(cert, key)",
+    "iknowhttpsisbetter": "leave it out: http and https are served as ssl= says",
+}
+LISTEN = "call on(event, listener); off(event, listener) removes it"
+EMIT = "this end sends values by write(value); its events are those that happen to it"
+SESSION_ADVICE = {
+    "addListener": LISTEN,
+    "addEventListener": LISTEN,
+    "once": "call on(event, listener), and off(event, listener) in the listener",
+    "removeListener": "call off(event, listener)",
+    "removeAllListeners": "call off(event, listener) for each of them",
+    "emit": EMIT,
+    "pipe": "iterate over it, and write() each value",
+    "close": "call end()",
+    "disconnect": "call end()",
+    "readyState": "read state",
+}
+CLIENT_ADVICE = {
+    **SESSION_ADVICE,
+    "connect": "it connects by itself; after an end, call open()",
+    "reconnect": "it reconnects by itself, as its options say; after an end, call open()",
+}
+SPARK_ADVICE = {
+    **SESSION_ADVICE,
+    "destroy": "call end()",
+    "ip": "read address.ip",
+    "reserved": "names that no event may have are those of the protocol; there is nothing to ask",
+}
+SERVER_ADVICE = {
+    **{name: SESSION_ADVICE[name] for name in SESSION_ADVICE.keys() - {"close"}},
+    "emit": "broadcast a value by write(value)",
+    "forEach": "write `for spark in server.sparks.values(): ...`",
+    "connected": "write len(server.sparks)",
+    "destroy": "call close()",
+    "end": "call close()",
+    "createServer": "primus_io.asyncio.serve(handler, host, port) makes a server",
+    "library": "there is no JavaScript client in this package: take it from the npm package",
+    "save": "there is no JavaScript client in this package: take it from the npm package",
+    "spec": "fetch_spec(url) asks a server for it",
+    "send": "broadcast a value by write(value)",
+}
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" for a misspelt word, or nothing if no known one is like it. Finds camelCase too."""
+    plain = {re.sub("[-_]", "", name): name for name in known}
+    similar = difflib.get_close_matches(re.sub("[-_]", "", word).lower(), plain, n=1, cutoff=0.7)
+    if not similar:
+        return ""
+    found = plain[similar[0]]
+    return f"; did you mean {found}{', in seconds' if found in SECONDS else ''}?"
+
+
+def unknown_option(name: str, known: Iterable[str]) -> pp.ConfigError:
+    """Return the error for an option that does not exist."""
+    advice = f"; {OPTION_ADVICE[name]}" if name in OPTION_ADVICE else suggestion(name, known)
+    return pp.ConfigError(f"there is no option {name!r}{advice}")
+
+
+def missing_member(held: object, name: str, advice: Mapping[str, str]) -> AttributeError:
+    """Return the error for an attribute that an object does not have."""
+    cls = type(held)
+    text = f"{cls.__name__!r} object has no attribute {name!r}"
+    if name in advice:
+        text += f"; {advice[name]}"
+    elif not name.startswith("_"):
+        text += suggestion(name, [member for member in dir(cls) if not member.startswith("_")])
+    return AttributeError(text, name=name, obj=held)
+
+
+def running_environment(module: str, find: Callable[[], Environment]) -> Environment:
+    """Return the environment of the running loop. Raises LocalProtocolError if that is of another library, or none."""
+    try:
+        environment = find()
+        environment.now()
+        return environment
+    except RuntimeError as error:
+        library = _running_library()
+        if library is None:
+            text = "no event loop is running here: use primus_io.threads, or call it in an async function that runs"
+        else:
+            text = f"this task runs on {library}: use primus_io.{library} or primus_io.anyio"
+        raise pp.LocalProtocolError(f"{module} cannot run here, because {text}") from error
+
+
+def _running_library() -> str | None:
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        return "trio"
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return "asyncio"
