@@ -11,6 +11,7 @@ from typing import Any
 
 from primus_proto import ConnectError, DecodeError, Limits, ReadyState, Spark
 from primus_proto import events as ev
+from primus_proto.limits import HOUR
 from primus_proto.parsers import JSONParser
 from primus_proto.session.messages import Message
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
@@ -18,7 +19,7 @@ from primus_proto.transports.pipe import Pipe
 from tests.golden.lines import Book, Line, Recording, normal_delay, whose
 
 LATENCY = 0.001
-A_DAY = 86_400.0
+A_DAY = 24 * HOUR
 READY = {"opening": ReadyState.OPENING, "open": ReadyState.OPEN, "end": ReadyState.CLOSED}
 # What the core asks of its binding, or tells of its own making at a start, is no event of Primus.
 NOT_PUBLIC = (ev.RequestHeld, ev.Initialised)
@@ -127,7 +128,7 @@ class Replay:
         silent = self.address == "silent" or any(step.get("what") == "silent" for step in self.recording.steps)
         if silent or "authorization" in self.options:
             # A server that is asked and does not answer is a silent one.
-            options |= {"authorization": True, "limits": Limits(authorization=A_DAY, handshake=A_DAY)}
+            options |= {"authorization": True, "limits": Limits(authorization=HOUR, handshake=HOUR)}
         return options
 
     # --- the script ---
