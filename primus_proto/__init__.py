@@ -18,6 +18,7 @@ from .errors import (
     PrimusError,
     Refused,
     RemoteProtocolError,
+    TransformError,
 )
 from .http.model import Address, Headers, Request, Response
 from .limits import Limits
@@ -27,10 +28,12 @@ from .session.messages import NOTHING, reserved
 from .session.server import Server
 from .session.spark import Spark
 from .session.states import ClientState, CloseReason, ReadyState, SparkState
+from .session.transforms import DROP, Packet
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DROP",
     "NOTHING",
     "Address",
     "BacklogExceeded",
@@ -48,6 +51,7 @@ __all__ = [
     "Headers",
     "Limits",
     "LocalProtocolError",
+    "Packet",
     "Parser",
     "PrimusError",
     "ReadyState",
@@ -60,6 +64,7 @@ __all__ = [
     "Spark",
     "SparkState",
     "SpecQuery",
+    "TransformError",
     "commands",
     "events",
     "reserved",

@@ -19,6 +19,7 @@ __all__ = [
     "PrimusError",
     "Refused",
     "RemoteProtocolError",
+    "TransformError",
 ]
 
 
@@ -90,6 +91,18 @@ class ConnectionLost(PrimusError):
 
 class BacklogExceeded(PrimusError):
     """The peer does not read: there were more unsent bytes than allowed, and the session was cut (protocol 7)."""
+
+
+class TransformError(PrimusError):
+    """A transform failed, or did not finish in time, so a message was dropped (protocol 5.1). Carried by events.
+
+    `direction` is ``incoming`` or ``outgoing``, `data` is the value as it was when the transform failed.
+    """
+
+    def __init__(self, message: str, direction: str, data: object) -> None:
+        super().__init__(message)
+        self.direction = direction
+        self.data = data
 
 
 class Refused(PrimusError):

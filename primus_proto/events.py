@@ -6,12 +6,13 @@ Events about one session of a server carry its `Spark`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from .commands import message
-from .errors import LocalProtocolError, PrimusError
+from .errors import PrimusError
+from .event_base import Event
 from .session.states import CloseReason
 
 # The type of a spark: `primus_proto.Spark`, or the object that a binding gives its users.
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar  # every type checker knows this module; typing has no defaults before 3.13
 
     from .http.model import Request
+    from .session.work import Held
 
     S = TypeVar("S", default=Any)
 else:
@@ -28,26 +30,14 @@ else:
 
 
 __all__ = [
-    "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Destroyed",
+    "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Delivery", "Destroyed",
     "Drained", "Ended", "ErrorOccurred", "Event", "Flatlined", "HeartbeatSkipped", "IdReceived", "Initialised",
     "Logged", "MessageIgnored", "MessagesDropped", "Opened", "ReadyStateChanged", "ReconnectEvent",
     "ReconnectFailed", "ReconnectScheduled", "ReconnectStarted", "ReconnectTimedOut", "Reconnected", "RequestHeld",
     "ServerClosed", "SparkConnected", "SparkData", "SparkDisconnected", "SparkDrained", "SparkEnded",
     "SparkError", "SparkEvent", "SparkHeartbeat", "SparkMessageIgnored", "SparkMessagesDropped",
-    "SparkReadyStateChanged", "SpecReceived", "WentOffline", "WentOnline",
+    "SparkReadyStateChanged", "SpecReceived", "StepHeld", "WentOffline", "WentOnline",
 ]  # fmt: skip
-
-
-class Event:
-    """Base class of all events."""
-
-    __slots__ = ()
-    name: ClassVar[str] = ""
-
-    @property
-    def args(self) -> tuple[Any, ...]:
-        """The arguments for a listener that is registered under the documented name."""
-        return ()
 
 
 # --- of a client ---
@@ -409,6 +399,26 @@ class RequestHeld(Event):
 
 
 @message
+class StepHeld(Event):
+    """A message waits for an asynchronous transform or parser. Await it, then answer `held` (protocol 5.1)."""
+
+    name = "step held"
+    held: Held
+
+
+@message
+class Delivery(Event):
+    """A transform delivers a message to a function: call it as a listener of `data` is called (protocol 5.1)."""
+
+    name = "delivery"
+    session: Any
+    """The client or spark."""
+    function: Callable[..., object]
+    arguments: tuple[Any, ...]
+    size: int = field(default=0, compare=False, repr=False)
+
+
+@message
 class Initialised(Event):
     """The server is ready."""
 
@@ -437,13 +447,3 @@ class Logged(Event):
     @property
     def args(self) -> tuple[Any, ...]:
         return (self.level, self.text)
-
-
-def check_event(event: object, names: Collection[str]) -> None:
-    """Raise LocalProtocolError for an event that is neither one of `names` nor a class of this module."""
-    if isinstance(event, str):
-        if event not in names:
-            known = ", ".join(sorted(names))
-            raise LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
-    elif not (isinstance(event, type) and issubclass(event, Event)):
-        raise LocalProtocolError(f"an event is a name, or a class of primus_proto.events; got {event!r}")

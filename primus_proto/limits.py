@@ -85,17 +85,21 @@ class Limits:
     """How many requests may be held at once, as for authorization; more are answered 503. Default: 1000."""
     authorization: float = 10.0
     """Seconds that a layer, such as authorization, may hold a request before it is answered 503. Default: 10."""
-
     unclaimed: int = 1000
     """How many sessions may wait for their client's second request, for `handshake` seconds; more are answered 503.
     Only transports with sessions over several requests have any. Default: 1000."""
+    held: int = 256 * 1024
+    """Bytes of one session that may wait for an asynchronous transform or parser; above that, reading pauses. Default:
+    256 KiB."""
+    transform: float = 10.0
+    """Seconds that an asynchronous transform or parser may take for one message. Default: 10."""
 
     def __post_init__(self) -> None:
         for name in ("head", "pipelined", "message", "fragments"):
             check_count(f"limits.{name}", getattr(self, name), least=1)
-        for name in ("body", "backlog", "queue", "authorizations", "unclaimed"):
+        for name in ("body", "backlog", "queue", "held", "authorizations", "unclaimed"):
             check_count(f"limits.{name}", getattr(self, name))
-        for name in ("handshake", "close", "heartbeat_min", "authorization"):
+        for name in ("handshake", "close", "transform", "heartbeat_min", "authorization"):
             check_seconds(f"limits.{name}", getattr(self, name), above=True)
         check_seconds("limits.heartbeat_max", self.heartbeat_max, above=True, most=24 * HOUR)
         if self.heartbeat_min > self.heartbeat_max:

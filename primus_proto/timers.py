@@ -23,7 +23,7 @@ class Timer:
 
     __slots__ = ("_queued", "_timers", "callback", "due")
 
-    def __init__(self, timers: Timers, callback: Callable[[float], None]) -> None:
+    def __init__(self, timers: Timers, callback: Callable[[float], object]) -> None:
         self._timers = timers
         self._queued = math.inf  # the time of this timer's earliest heap entry
         self.callback = callback
@@ -55,7 +55,7 @@ class Timers:
         self._serial = 0
         self._armed = 0  # how many timers are on
 
-    def new(self, callback: Callable[[float], None]) -> Timer:
+    def new(self, callback: Callable[[float], object]) -> Timer:
         """Make a timer, which is off. `callback` is called with `now`."""
         return Timer(self, callback)
 

@@ -11,6 +11,7 @@ from primus_proto import events as ev
 from ._advice import CLIENT_ADVICE
 from ._listeners import ClientListeners
 from ._session import AsyncSession, Session, log
+from ._transforming import start_step
 
 __all__ = ["Client", "ClientBase"]
 
@@ -116,6 +117,12 @@ class ClientBase(ClientListeners, Session):
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.DataReceived:
             self._deliver_data(event)
+            return
+        if type(event) is ev.StepHeld:
+            start_step(self._io, event.held, self._core.limits.transform)
+            return
+        if type(event) is ev.Delivery:
+            self._deliver_call(event)
             return
         if type(event) is ev.IdReceived:
             self._ids += 1

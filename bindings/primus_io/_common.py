@@ -1,6 +1,7 @@
 """What every binding exports besides its own names: errors, and the classes that users meet."""
 
 from primus_proto import (
+    DROP,
     Address,
     BacklogExceeded,
     CloseReason,
@@ -12,13 +13,16 @@ from primus_proto import (
     Headers,
     Limits,
     LocalProtocolError,
+    Packet,
     PrimusError,
     Refused,
     RemoteProtocolError,
     Request,
+    TransformError,
 )
 
 __all__ = [
+    "DROP",
     "Address",
     "BacklogExceeded",
     "CloseReason",
@@ -30,8 +34,10 @@ __all__ = [
     "Headers",
     "Limits",
     "LocalProtocolError",
+    "Packet",
     "PrimusError",
     "Refused",
     "RemoteProtocolError",
     "Request",
+    "TransformError",
 ]

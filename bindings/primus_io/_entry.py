@@ -172,7 +172,7 @@ class ConnectBase(SingleEntry, Generic[C]):
         self._check_not_entered()
         environment = running_environment(driver.__module__, driver.environment)
         endpoint = pp.ByteClient(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
-        self._client = self.CLIENT(endpoint.client)
+        self._client = endpoint.client.context = self.CLIENT(endpoint.client)
         self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._target)
         self._inside = True
 

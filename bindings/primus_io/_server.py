@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Coroutine, ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
 import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.options import Dialect
+from primus_proto.session.transforms import Direction
 
 from ._advice import SERVER_ADVICE, SPARK_ADVICE
 from ._listeners import ServerListeners, SparkListeners
 from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
+from ._transforming import F, Transforming, start_step
 
 __all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase", "Sparks", "check_exclude"]
 
@@ -140,11 +142,12 @@ class Sparks(Mapping[str, T]):
         return {id: self._spark_of(core) for id, core in self._cores().copy().items()}
 
 
-class ServerBase(ServerListeners[S], Generic[S]):
+class ServerBase(Transforming, ServerListeners[S], Generic[S]):
     """A server, but for the methods that wait."""
 
     _ADVICE: ClassVar[Mapping[str, str]] = SERVER_ADVICE
     _SPARK: Callable[[pp.Spark, Any], S]
+    _core: pp.Server = None  # type: ignore[assignment]  # until the first `_reset`
 
     def __init__(
         self,
@@ -170,7 +173,10 @@ class ServerBase(ServerListeners[S], Generic[S]):
     def _reset(self, endpoint: pp.ByteServer) -> None:
         """Begin a new run of the server. Listeners outlive a run."""
         self._endpoint = endpoint
+        if self._core is not None:
+            endpoint.server.transforms = self._core.transforms
         self._core = endpoint.server
+        self._core.present = self._spark_of
         self._pending_authorizations = 0
         self._listener_tasks = 0  # running listeners of the server's own events
         self._closed = False
@@ -193,6 +199,22 @@ class ServerBase(ServerListeners[S], Generic[S]):
             self._io.schedule()
         return count
 
+    @overload
+    def transform(self, direction: Direction, function: F, *, shared: bool = False) -> F: ...
+    @overload
+    def transform(self, direction: Direction, *, shared: bool = False) -> Callable[[F], F]: ...
+
+    def transform(self, direction: Direction, function: Any = None, *, shared: bool = False) -> Any:
+        """Have `function` see, change or drop each message of all sparks, as `Spark.transform` does for one.
+
+        A `shared` outgoing transform is called once for a broadcast, with a packet that has no session, and must not
+        be async. Any other is called for each spark, with a copy of the value.
+        """
+        return self._transform(direction, function, shared)
+
+    def _add_transform(self, direction: Direction, step: F, shared: bool) -> None:
+        self._do(lambda: self._core.transform(direction, step, shared=shared))
+
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.SparkData and ev.SparkData not in self._listeners:
             spark = event.spark.context
@@ -204,6 +226,10 @@ class ServerBase(ServerListeners[S], Generic[S]):
             self._deliver_to(spark, event)
         elif type(event) is ev.RequestHeld:
             self._authorize_request(event)
+        elif type(event) is ev.Delivery:
+            self._spark_of(event.session)._deliver_call(event)
+        elif type(event) is ev.StepHeld:
+            start_step(self._io, event.held, self._core.limits.transform)
         elif type(event) is ev.Logged and self._listener_tasks >= MAX_LISTENER_TASKS:
             self._log_unhandled(event)
         else:

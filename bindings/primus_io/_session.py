@@ -7,17 +7,29 @@ from __future__ import annotations
 
 import inspect
 import logging
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, overload
 
 import primus_proto as pp
 from primus_proto import events as ev
+from primus_proto.event_base import check_event
+from primus_proto.session.transforms import Direction
 
 from ._advice import missing_member
+from ._io import IO, AsyncEvent
+from ._transforming import F, Transforming
 
-__all__ = ["DATA_EVENTS", "IO", "MESSAGE_OVERHEAD", "AsyncEvent", "AsyncSession", "Emitter", "Session", "log"]
+__all__ = [
+    "DATA_EVENTS",
+    "IO",
+    "MESSAGE_OVERHEAD",
+    "AsyncEvent",
+    "AsyncSession",
+    "Emitter",
+    "Session",
+    "log",
+]
 
 log = logging.getLogger("primus_io")
 
@@ -29,72 +41,6 @@ MESSAGE_OVERHEAD = 64  # added to the bytes of a waiting message, so that empty 
 DATA_EVENTS = ("data", ev.DataReceived, ev.SparkData)
 
 T = TypeVar("T")
-
-
-class AsyncEvent(Protocol):
-    """An event object, such as `asyncio.Event` or `trio.Event`."""
-
-    def set(self) -> object:
-        """Wake all waiters."""
-
-    def wait(self) -> Awaitable[object]:
-        """Wait until it is set."""
-
-
-class IO(ABC):
-    """What a binding does for clients, servers and sparks."""
-
-    pumping = False
-    """Whether the core is being pumped, so that what is written now leaves by itself."""
-
-    @property
-    @abstractmethod
-    def closed(self) -> bool:
-        """Whether it is closed, so that `start` starts nothing."""
-
-    @abstractmethod
-    def schedule(self) -> None:
-        """Pump the core soon. Does nothing during a pump."""
-
-    @abstractmethod
-    def pump(self) -> None:
-        """Pump the core now. Does nothing during a pump."""
-
-    @abstractmethod
-    def event(self) -> AsyncEvent:
-        """Make an event object."""
-
-    @abstractmethod
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in the background until it ends or the binding closes. Once closed, only close it."""
-
-    def wakeup(self) -> AsyncEvent:
-        """Make an event object for one waiter."""
-        return self.event()
-
-    def should_yield(self) -> bool:
-        """Whether a call that may wait has to call `checkpoint` now."""
-        return True
-
-    @abstractmethod
-    async def checkpoint(self) -> None:
-        """Let other tasks run, as often as the library expects it of an async call."""
-
-    @abstractmethod
-    async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
-        """Await `wait()` for at most so many seconds, then cancel it and return."""
-
-    @abstractmethod
-    async def finish(self) -> None:
-        """Wait until everything that `start` started has returned."""
-
-    @abstractmethod
-    async def close(self, grace: float) -> None:
-        """Wait at most `grace` seconds for the sockets to close, then stop everything. May be called twice."""
-
-    @abstractmethod
-    async def release(self) -> None:
-        """Give up what `close` has to keep, such as a nursery. Called last, by the task that began."""
 
 
 class Emitter:
@@ -119,7 +65,7 @@ class Emitter:
 
     def _on(self, event: str | type[ev.Event], listener: Callable[..., Any] | None) -> Callable[..., Any]:
         """Do what `on` says. Each kind of emitter has an `on` of its own, for its types (see `_listeners`)."""
-        ev.check_event(event, self.NAMES)
+        check_event(event, self.NAMES)
         if listener is None:
             return lambda function: self._on(event, function)
         if not callable(listener):
@@ -183,7 +129,7 @@ class Emitter:
         raise NotImplementedError
 
 
-class Session(Emitter):
+class Session(Transforming, Emitter):
     """What a spark and a client share: an inbox, listeners that wait, and back-pressure in both directions."""
 
     _core: pp.Spark | pp.Client
@@ -221,6 +167,23 @@ class Session(Emitter):
     def _is_over(self) -> bool:
         """Whether the session has ended. Its listeners may not know yet."""
         raise NotImplementedError
+
+    @overload
+    def transform(self, direction: Direction, function: F) -> F: ...
+    @overload
+    def transform(self, direction: Direction) -> Callable[[F], F]: ...
+
+    def transform(self, direction: Direction, function: Any = None) -> Any:
+        """Have `function` see, change or drop each ``incoming`` or ``outgoing`` message. Usable as a decorator.
+
+        The function gets a `Packet` and sets its `data`, or returns `DROP`. It may be async; messages keep their order.
+        If it raises, its message is dropped and an `error` event says so. Raises LocalProtocolError for another
+        direction, and for a function that is not callable.
+        """
+        return self._transform(direction, function, False)
+
+    def _add_transform(self, direction: Direction, step: F, shared: bool) -> None:
+        self._do(lambda: self._core.transform(direction, step, shared=shared))
 
     # --- writing ---
 
@@ -293,6 +256,10 @@ class Session(Emitter):
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
         if behind or not (self._emit(event, (event.data,), size) or heard) or self._iterating:
             self._keep(event)
+
+    def _deliver_call(self, event: ev.Delivery) -> None:
+        """Call the function that a transform delivers a message to, as a listener is called."""
+        self._call(event.function, event.arguments, event.size + MESSAGE_OVERHEAD)
 
     def _keep(self, event: ev.DataReceived | ev.SparkData) -> None:
         if self._inbox is None:

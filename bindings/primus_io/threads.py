@@ -19,6 +19,7 @@ from primus_proto import events as ev
 from primus_proto.options import ClientOptions
 from primus_proto.session.link import encode
 from primus_proto.session.messages import Message
+from primus_proto.session.transforms import Transform
 
 from . import _common
 from . import asyncio as aio
@@ -29,7 +30,8 @@ from ._functions import ConnectFunction, ServeFunction, make_connect, make_serve
 from ._listeners import SparkListeners
 from ._loop_thread import loop_thread
 from ._server import ServerBase, SparkBase, check_exclude
-from ._session import DATA_EVENTS, Emitter, Session
+from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, Emitter, Session
+from ._transforming import Transforming
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 __all__ += _common.__all__
@@ -51,8 +53,11 @@ class InWorker:
             return await loop_thread().in_worker(self.function, *args)
 
 
-class ThreadSafe(Emitter):
+class ThreadSafe(Transforming, Emitter):
     """Calls from other threads, handed to the loop."""
+
+    def _step(self, function: Transform) -> Transform:
+        return InWorker(function, "a transform")
 
     def _do(self, function: Callable[[], T]) -> T:
         return loop_thread().do(function)
@@ -96,6 +101,8 @@ class ThreadSession(ThreadSafe, Session):
         # Waits for the loop only if the answer depends on it: without a connection, or with half of the limit used.
         if self._is_over:
             return False
+        if self._core.has_outgoing:
+            return self._do(lambda: super(ThreadSession, self).write(data))
         message = encode(self._core.parser, data)
         taken: list[bool] = []
         with self._handing_over:  # counted and posted in one step, so that the order is the same
@@ -149,6 +156,10 @@ class ThreadSession(ThreadSafe, Session):
         loop_thread().wait(self._until_ended(), timeout)
 
     # --- events, on the loop ---
+
+    def _deliver_call(self, event: ev.Delivery) -> None:
+        function = InWorker(event.function, "a function that a transform delivers to")
+        self._call(function, event.arguments, event.size + MESSAGE_OVERHEAD)
 
     def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
         if self._listeners_running:
@@ -221,6 +232,8 @@ class Server(ThreadSafe, ServerBase[Spark]):
     def write(self, data: Any, *, exclude: Collection[Spark] = ()) -> int:
         """Broadcast as on asyncio, without waiting. Returns how many sparks are open and not excluded."""
         check_exclude(exclude)
+        if not self._core.encodes_once:
+            return self._do(lambda: super(Server, self).write(data, exclude=exclude))
         excluded = {spark._core for spark in exclude}
         loop_thread().post(self._broadcast, encode(self._core.parser, data), excluded)
         return sum(core not in excluded for core in self._core.sparks.copy().values())

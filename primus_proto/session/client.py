@@ -7,22 +7,26 @@ belongs to a connection that is over changes nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .. import events as ev
 from ..commands import Abort, Connect, MessageCommand
 from ..config import ClientConfig, check_config
 from ..errors import ConnectError, ConnectionLost, LocalProtocolError, PrimusError
+from ..limits import Limits
 from ..parsers import get_parser
 from ..transports.pipe import MessagePipe, Pipe
 from .attempts import Attempts
 from .core import Core, poll
+from .flow import Outgoing, is_asynchronous
 from .heartbeat_client import ClientHeartbeat, client_heartbeat
 from .link import Link, encode, encode_protocol
 from .messages import MAX_VALUE, NOTHING, Message, protocol_message
 from .queue import WriteQueue
 from .states import CLIENT, ClientState, ClientTrigger, CloseReason, ReadyState, step
+from .transforms import Direction, Step
+from .work import Held
 
 __all__ = ["Client"]
 
@@ -40,7 +44,8 @@ class Client(Core, Link):
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         check_config(config, ClientConfig)
         Core.__init__(self, config.limits, rng, wall_offset)
-        Link.__init__(self, get_parser(config.parser), config.limits.queue)
+        parser = get_parser(config.parser)
+        Link.__init__(self, parser, config.limits.queue, asynchronous=is_asynchronous(parser))
         self.config = config
         self.state: ClientState = ClientState.IDLE
         self.ready_state: ReadyState = ReadyState.CLOSED
@@ -55,7 +60,7 @@ class Client(Core, Link):
         size = config.queue_size
         self._queue = WriteQueue(None if size is None else int(size), config.limits.queue)
         self._attempts = Attempts(self)
-        self._paused = False
+        self._paused = 0  # by whom: 1 the application, 2 the messages that wait for a transform
         self._ids_asked = 0  # answers to `request_id` still to come
         self._opened_at = 0.0
         self.heartbeat: ClientHeartbeat = client_heartbeat(self)
@@ -68,7 +73,8 @@ class Client(Core, Link):
     @property
     def buffered(self) -> int:
         """Bytes written that have not left the core: queued, or waiting for a server that does not read."""
-        return self._queue.size + (self._pipe.buffered if self._pipe is not None else 0)
+        sent = self._pipe.buffered if self._pipe is not None else 0
+        return self._queue.size + sent + (self._outgoing.queue.size if self._outgoing is not None else 0)
 
     def open(self) -> None:
         """Connect, with `manual=True` or after an end. Raises LocalProtocolError in any other state."""
@@ -82,12 +88,16 @@ class Client(Core, Link):
         False, and nothing is sent, after the end; also when the server does not read and `Limits.queue` bytes
         wait. Raises EncodeError where the value cannot be sent.
         """
+        if self._outgoing is not None:
+            return not self.state.over and self._outgoing.write(data)
         return not self.state.over and self.write_message(encode(self.parser, data))
 
     def write_message(self, message: Message) -> bool:
         """`write` for a message that is encoded already."""
         if self.state.over:
             return False
+        if self._outgoing is not None and not self._outgoing.delivering:
+            return self._outgoing.write_message(message)
         if self._pipe is None:
             dropped = self._queue.put(message)
             self.needs_drain = self.needs_drain or self._queue.size > self._limit // 2
@@ -102,9 +112,12 @@ class Client(Core, Link):
         """Ask for the spark's id; `IdReceived` answers. Raises LocalProtocolError unless open."""
         if self._pipe is None:
             raise LocalProtocolError("the id can only be asked for while the connection is open")
-        message = encode_protocol(self.parser, protocol_message("id", ""))
+        text = protocol_message("id", "")
+        if self._asynchronous and self._outgoing is not None:
+            self._outgoing.say(text)
+        else:
+            self._send(self._pipe, encode_protocol(self.parser, text))
         self._ids_asked += 1
-        self._send(self._pipe, message)
 
     def end(self, data: Any = NOTHING) -> None:
         """Close for good, after sending `data` if given and connected; harmless when over (protocol 4.5).
@@ -113,7 +126,10 @@ class Client(Core, Link):
         `data` cannot be sent.
         """
         if data is not NOTHING:
-            self.write(data)
+            if self._outgoing is not None and not self.state.over:
+                self._outgoing.write(data, last=True)
+            else:
+                self.write(data)
         self._withhold_data()
         if self.state is _S.OFFLINE:
             self.move(_T.END)
@@ -149,17 +165,11 @@ class Client(Core, Link):
 
     def pause(self) -> None:
         """Stop reading from the server: back-pressure. While paused, missed heartbeats are not counted."""
-        self._paused = True
-        self.heartbeat.pause()
-        if self._pipe is not None:
-            self._pipe.pause()
+        self._pause(1)
 
     def resume(self) -> None:
         """Read again."""
-        self._paused = False
-        self.heartbeat.resume()
-        if self._pipe is not None:
-            self._pipe.resume()
+        self._resume(1)
 
     # --- the driver's side (message seam) ---
 
@@ -169,6 +179,8 @@ class Client(Core, Link):
 
     def work(self, now: float) -> None:
         """Do what an application's verb asked for and the time was needed for."""
+        if self.delays:
+            self.set_delays(now)
         if self.state is _S.STARTING:
             self._attempts.first(now)
         elif self.state is _S.RESUMING:
@@ -230,11 +242,14 @@ class Client(Core, Link):
             return
         if isinstance(error, str):
             error = ConnectionLost(error, code=code)
-        if self.state is _S.CLOSING:
-            self.give_up(CloseReason("server", code, reason))
+        incoming = self._incoming
+        if incoming is not None and self._after_incoming(lambda now: self._gone(error, code, reason, now), now):
+            # What has arrived is still handled, and has as much time for that as a closing handshake.
+            self._withdraw()
+            self._let_go()
+            self.after(self.limits.close, lambda now: incoming.give_up())
         else:
-            error = error or ConnectionLost(f"the connection was lost (code {code})", code=code)
-            self._lost(error, CloseReason("lost", code, reason, error), now)
+            self._gone(error, code, reason, now)
 
     def learn(self, spec: object, *, now: float) -> None:
         """What ``/spec`` says, decoded, of the server's heartbeat (protocol 3.5); for the dialect ``auto`` only."""
@@ -281,6 +296,28 @@ class Client(Core, Link):
 
     # --- what a Link leaves to it ---
 
+    @property
+    def _limits(self) -> Limits:
+        return self.limits
+
+    @property
+    def face(self) -> Any:
+        """It, as its user holds it."""
+        return self.context if self.context is not None else self
+
+    def _steps(self, direction: Direction) -> tuple[Step, ...]:
+        steps: tuple[Step, ...] = () if self.transforms is None else getattr(self.transforms, direction)
+        return steps
+
+    def _deliver(self, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
+        self.emit(ev.Delivery(self, function, args, size))
+
+    def _hold(self, held: Held) -> None:
+        self.emit(ev.StepHeld(held))
+
+    def _hold_reading(self, hold: bool) -> None:
+        (self._pause if hold else self._resume)(2)
+
     def _data(self, value: Any, size: int) -> None:
         self.emit(ev.DataReceived(value, size))
 
@@ -312,7 +349,30 @@ class Client(Core, Link):
     def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
         self.emit(ev.MessagesDropped(payloads, why))
 
+    # --- reading ---
+
+    def _pause(self, by: int) -> None:
+        self._paused |= by
+        self.heartbeat.pause()
+        if self._pipe is not None:
+            self._pipe.pause()
+
+    def _resume(self, by: int) -> None:
+        self._paused &= ~by
+        if not self._paused:
+            self.heartbeat.resume()
+            if self._pipe is not None:
+                self._pipe.resume()
+
     # --- ending ---
+
+    def _gone(self, error: PrimusError | None, code: int, reason: str, now: float) -> None:
+        """The connection is gone, and what it brought has been handled."""
+        if self.state is _S.CLOSING:
+            self.give_up(CloseReason("server", code, reason))
+        elif self.state is _S.OPEN:
+            error = error or ConnectionLost(f"the connection was lost (code {code})", code=code)
+            self._lost(error, CloseReason("lost", code, reason, error), now)
 
     def _lost(self, error: PrimusError, reason: CloseReason, now: float) -> None:
         """An open connection is gone, and nobody wanted it."""
@@ -334,8 +394,14 @@ class Client(Core, Link):
         if self.state in (_S.CONNECTING, _S.RECONNECTING):
             self.command(Abort())
         self.move(trigger)
-        if self._pipe is not None:
-            self._pipe.close()
+        pipe, outgoing = self._pipe, self._outgoing
+        if pipe is not None and outgoing is not None and outgoing.queue.busy:
+            # What was written leaves first, and has as much time for that as the closing handshake.
+            outgoing.finish(pipe, pipe.close)
+            self.after(self.limits.close, lambda now: outgoing.give_up())
+            self._outgoing = Outgoing(self, encodes=self._asynchronous)
+        elif pipe is not None:
+            pipe.close()
         self._finish(CloseReason("local"))
 
     def _finish(self, reason: CloseReason, *, lost: bool = False) -> None:
@@ -350,6 +416,8 @@ class Client(Core, Link):
         self._attempts.reset()
         self.close_reason = reason
         self._report_dropped([each.payload for each in self._queue.take_all()], "the client ended")
+        if self._outgoing is not None:
+            self._outgoing.give_up()
         self.needs_drain = False
         self.emit(ev.Ended(reason))
 
@@ -366,6 +434,8 @@ class Client(Core, Link):
 
     def _withhold_data(self) -> None:
         """What arrived before this end ended the session is not handed out after it (protocol 4.5)."""
-        kept = [event for event in self.queued_events if type(event) is not ev.DataReceived]
+        kept = [event for event in self.queued_events if type(event) not in (ev.DataReceived, ev.Delivery)]
         self.queued_events.clear()
         self.queued_events.extend(kept)
+        if self._incoming is not None:
+            self._incoming.queue.discard(then=False)

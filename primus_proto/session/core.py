@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from .. import events as ev
 from ..commands import MessageCommand
 from ..limits import Limits
-from ..timers import Timers
+from ..timers import Timer, Timers
 from .states import SparkState
 
 __all__ = ["Core", "poll"]
@@ -32,7 +32,10 @@ def poll(
     while True:
         while events:
             event = events.popleft()
-            if type(event) is not ev.SparkData or event.spark.state is not SparkState.ENDED:
+            if type(event) is ev.SparkData:
+                if event.spark.state is not SparkState.ENDED:
+                    yield event
+            elif type(event) is not ev.Delivery or event.session.state is not SparkState.ENDED:
                 yield event
         work(now)
         if not commands and not events:
@@ -57,6 +60,8 @@ class Core:
         """Events that `poll` has not handed out yet."""
         self.queued_commands: deque[MessageCommand[Any]] = deque()
         """Commands of the message seam that `poll` has not handed out yet."""
+        self.delays: list[tuple[Timer, float]] = []
+        """Timers of `after` that are not set yet."""
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due, on the clock of `now`; None: nothing is. Pure."""
@@ -71,6 +76,18 @@ class Core:
     def emit(self, event: ev.Event) -> None:
         """Queue an event."""
         self.queued_events.append(event)
+
+    def after(self, seconds: float, callback: Callable[[float], object]) -> Timer:
+        """Call `callback(now)` so many seconds after the next `poll`. Takes no time, as verbs of an application do."""
+        timer = self.timers.new(callback)
+        self.delays.append((timer, seconds))
+        return timer
+
+    def set_delays(self, now: float) -> None:
+        """Set the timers that `after` made."""
+        delays, self.delays = self.delays, []
+        for timer, seconds in delays:
+            timer.set(now + seconds)
 
     def epoch(self, now: float) -> float:
         """Unix time in seconds."""

@@ -8,21 +8,25 @@ read costs at most one pending reply of each kind.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import DecodeError, EncodeError, PrimusError
+from ..errors import EncodeError, PrimusError
+from ..limits import Limits
 from ..parsers import Parser
 from ..transports.pipe import Pipe
+from .flow import Incoming, Outgoing, check_value, decode_error
 from .messages import PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
+from .transforms import Direction, Step, Transform, Transforms
+from .work import Held
 
 __all__ = ["Link", "encode", "encode_protocol"]
 
 
 def encode(parser: Parser, value: Any) -> Message:
     """Encode an application's value; EncodeError for a reserved string or what the parser refuses (protocol 1)."""
-    if isinstance(value, str) and value.startswith(PREFIX):
-        raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value[:80]!r}")
+    if isinstance(value, str):
+        check_value(value)
     try:
         return Message(parser.encode(value))
     except EncodeError:
@@ -47,15 +51,21 @@ class Link(ABC):
     A subclass says whose parser and limits apply, and which events tell of what happens.
     """
 
-    __slots__ = ("_limit", "_pending", "needs_drain", "parser")
+    __slots__ = ("_asynchronous", "_incoming", "_limit", "_outgoing", "_pending", "needs_drain", "parser", "transforms")
 
-    def __init__(self, parser: Parser, limit: int) -> None:
+    def __init__(self, parser: Parser, limit: int, *, asynchronous: bool) -> None:
         self.parser: Parser = parser
         """What encodes and decodes its messages."""
         self._limit = limit  # of unsent bytes; half of it is the high-water mark
         self.needs_drain = False
         """Whether unsent bytes passed half of their limit: wait for the `drain` event before you write more."""
         self._pending: dict[str, Message] | None = None  # replies that wait for the backlog to fall, by name
+        self.transforms: Transforms | None = None
+        """Its own transforms; None: it never had any."""
+        self._asynchronous = asynchronous  # the parser
+        # Without transforms, and with a synchronous parser, messages take the short way, and these are None.
+        self._incoming: Incoming | None = Incoming(self, decodes=True) if asynchronous else None
+        self._outgoing: Outgoing | None = Outgoing(self, encodes=True) if asynchronous else None
 
     # --- what a subclass has ---
 
@@ -88,24 +98,95 @@ class Link(ABC):
     def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
         """Tell of messages that will not be sent."""
 
+    @property
+    @abstractmethod
+    def _limits(self) -> Limits:
+        """Its limits."""
+
+    @property
+    @abstractmethod
+    def face(self) -> Any:
+        """It, as its user holds it."""
+
+    @abstractmethod
+    def _steps(self, direction: Direction) -> tuple[Step, ...]:
+        """All transforms that apply to it, in order."""
+
+    @abstractmethod
+    def _deliver(self, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
+        """Tell of a message that a transform delivers to a function."""
+
+    @abstractmethod
+    def _hold(self, held: Held) -> None:
+        """Tell of a step that has to wait."""
+
+    @abstractmethod
+    def _hold_reading(self, hold: bool) -> None:
+        """Stop reading while too much waits for a step, or read again."""
+
+    @abstractmethod
+    def write_message(self, message: Message) -> bool:
+        """`write` for a message that is encoded already."""
+
+    @abstractmethod
+    def drained(self) -> None:
+        """Unsent bytes have fallen."""
+
+    # --- transforms ---
+
+    def transform(self, direction: Direction, function: Transform, *, shared: bool = False) -> None:
+        """Add a transform for the ``incoming`` or ``outgoing`` messages of this session (protocol 5.1).
+
+        Raises LocalProtocolError for another direction, and for what is not callable.
+        """
+        if self.transforms is None:
+            self.transforms = Transforms()
+        self.transforms.add(direction, function, shared=shared)
+        self.use_transforms(direction)
+
+    def use_transforms(self, direction: Direction) -> None:
+        """From now on there are transforms in this direction."""
+        if direction == "incoming":
+            self._incoming = self._incoming or Incoming(self, decodes=False)
+        else:
+            self._outgoing = self._outgoing or Outgoing(self, encodes=False)
+
+    @property
+    def has_outgoing(self) -> bool:
+        """Whether a written value passes transforms, or an asynchronous parser."""
+        return self._asynchronous or bool(self._steps("outgoing"))
+
     # --- incoming ---
 
     def _receive(self, data: str | bytes, now: float) -> None:
         """Decode one message, and tell of it or act on it."""
+        if self._incoming is not None:
+            self._incoming.receive(data, now)
+            return
         try:
             value = self.parser.decode(data)
         except Exception as error:
-            if not isinstance(error, DecodeError):
-                failed, error = error, DecodeError(f"the parser failed: {error!r}", data)
-                error.__cause__ = failed
-            self._error(error)
+            self._error(decode_error(error, data))
             return
         if type(value) is str and value.startswith(PREFIX):
-            parsed = parse_protocol_message(value)
-            if parsed is None or not self._protocol(*parsed, now):
-                self._ignored(value)
+            self._receive_protocol(value, now)
         else:
             self._data(value, len(data))
+
+    def _receive_protocol(self, text: str, now: float) -> None:
+        """Act on a protocol message, or tell that it was ignored."""
+        parsed = parse_protocol_message(text)
+        if parsed is None or not self._protocol(*parsed, now):
+            self._ignored(text)
+
+    def _after_incoming(self, then: Callable[[float], None], now: float) -> bool:
+        """The connection is gone. Call `then(now)` once what arrived has been handled. Returns False if it has been."""
+        incoming = self._incoming
+        if incoming is None or not incoming.queue.busy:
+            return False
+        incoming.queue.now = now
+        incoming.queue.finish(then)
+        return True
 
     # --- outgoing ---
 
@@ -120,6 +201,10 @@ class Link(ABC):
         A peer with much on its way to it is slow, not dead, so it is answered later. Of each kind only the last reply
         is kept for that.
         """
+        if self._asynchronous:
+            assert self._outgoing is not None
+            self._outgoing.say(protocol_message(name, value))
+            return
         message = self._protocol_message(protocol_message(name, value))
         if message is None:
             return

@@ -7,6 +7,7 @@ does what `poll` says. `ByteServer` drives the same object from bytes.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import random
 from collections.abc import Callable, Collection, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 from .. import events as ev
 from ..commands import MessageCommand
 from ..config import ServerConfig, check_config
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, TransformError
 from ..http.forwarded import Network
 from ..http.model import UPGRADE_REQUIRED, Headers, Request, Response, check_status, error_response, wants_websocket
 from ..http.pipeline import Pipeline
@@ -24,9 +25,11 @@ from ..parsers import Parser, get_parser
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe
 from .core import Core, poll
+from .flow import is_asynchronous, run_steps, step_of
 from .link import encode
 from .messages import NOTHING, Message
 from .spark import Spark
+from .transforms import Direction, Packet, Transform, Transforms, copied
 
 __all__ = ["Server"]
 
@@ -39,6 +42,12 @@ class Server(Core):
         check_config(self.config, ServerConfig)
         super().__init__(self.config.limits, rng, wall_offset)
         self.parser: Parser = get_parser(self.config.parser)
+        self.asynchronous: bool = is_asynchronous(self.parser)
+        """Whether the parser has to be awaited."""
+        self.transforms: Transforms = Transforms()
+        """The transforms of all its sparks."""
+        self.present: Callable[[Spark], Any] = lambda spark: spark
+        """Returns a spark as its user holds it; set by a binding."""
         self.networks: tuple[Network, ...] = self.config.networks()
         self.sparks: dict[str, Spark] = {}
         """The open sparks by id; read it, do not change it."""
@@ -46,6 +55,8 @@ class Server(Core):
         """The layers that every request walks."""
         self.closing = False
         """Whether `close` was called."""
+        self.individual: bool = False
+        """Whether a spark has, or had, outgoing transforms of its own."""
         self._farewell: _Farewell | None = None
         self._closed = False
         self._busy: Callable[[], bool] = lambda: False
@@ -72,8 +83,25 @@ class Server(Core):
         """
         if exclude and not all(isinstance(spark, Spark) for spark in exclude):
             raise LocalProtocolError(f"exclude takes sparks as the core's events carry them; got {exclude!r}")
+        if not self.encodes_once:
+            return self._write_each(data, exclude)
         message = encode(self.parser, data)
         return sum(spark.write_message(message) for spark in self if spark not in exclude)
+
+    @property
+    def encodes_once(self) -> bool:
+        """Whether a broadcast is one message for all: no outgoing transforms, and a synchronous parser."""
+        return not (self.asynchronous or self.transforms.outgoing or self.individual)
+
+    def transform(self, direction: Direction, function: Transform, *, shared: bool = False) -> None:
+        """Add a transform for the ``incoming`` or ``outgoing`` messages of all sparks (protocol 5.1).
+
+        It applies to open sparks at once. A `shared` one is called once for a broadcast, and must not be async. Raises
+        LocalProtocolError for another direction, and for what is not callable.
+        """
+        self.transforms.add(direction, function, shared=shared)
+        for spark in self.sparks.values():
+            spark.use_transforms(direction)
 
     def close(self, data: Any = NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
         """Take no more sessions, and end all sparks, after `timeout` seconds if given (protocol 4.5).
@@ -84,9 +112,10 @@ class Server(Core):
         """
         if not 0 <= timeout < math.inf:
             raise LocalProtocolError(f"timeout must be a number of seconds of at least 0, and finite; got {timeout!r}")
-        message = None if data is NOTHING else encode(self.parser, data)
+        plain = self.encodes_once
+        message = encode(self.parser, data) if plain and data is not NOTHING else None
         if self._farewell is None:
-            self._farewell = _Farewell(message, reconnect, timeout)
+            self._farewell = _Farewell(message, NOTHING if plain else data, reconnect, timeout)
             self.closing = True
             if timeout == 0:
                 self._end_all()
@@ -129,7 +158,7 @@ class Server(Core):
         self.sparks[spark.id] = spark
         self.emit(ev.SparkConnected(spark))
         if self._farewell is not None:
-            spark.end_with(self._farewell.message, reconnect=self._farewell.reconnect)
+            self._end(spark, self._farewell)
         return spark
 
     def poll(self, *, now: float) -> Iterator[ev.Event | MessageCommand[Spark]]:
@@ -151,7 +180,9 @@ class Server(Core):
         self._busy = busy
 
     def work(self, now: float) -> None:
-        """Do the part of `close` that takes time."""
+        """Do what takes time: set timers that were asked for, and close."""
+        if self.delays:
+            self.set_delays(now)
         farewell = self._farewell
         if farewell is None or self._closed:
             return
@@ -167,12 +198,47 @@ class Server(Core):
     def _end_all(self) -> None:
         assert self._farewell is not None
         for spark in self:
-            spark.end_with(self._farewell.message, reconnect=self._farewell.reconnect)
+            self._end(spark, self._farewell)
+
+    def _end(self, spark: Spark, farewell: _Farewell) -> None:
+        if farewell.data is NOTHING:
+            spark.end_with(farewell.message, reconnect=farewell.reconnect)
+        else:
+            spark.end(copied(farewell.data), reconnect=farewell.reconnect)
+
+    def _write_each(self, data: Any, exclude: Collection[Spark]) -> int:
+        """Broadcast through transforms. Those of each spark get a copy, so that they cannot disturb the others."""
+        sparks = [spark for spark in self if spark not in exclude]
+        steps = self.transforms.outgoing
+        shared = list(itertools.takewhile(lambda step: step.shared, steps))
+        if shared:
+            packet = Packet(copied(data), None, None)
+            try:
+                if not step_of(run_steps(packet, shared, "outgoing"), "a shared transform"):
+                    return len(sparks)
+            except TransformError as error:
+                self.emit(ev.Logged("error", str(error)))
+                return 0
+            data = packet.data
+        message: Message | None = None
+        count = 0
+        for spark in sparks:
+            if (
+                self.asynchronous
+                or len(shared) < len(steps)
+                or (spark.transforms is not None and spark.transforms.outgoing)
+            ):
+                count += spark.write_copy(data, len(shared))
+            else:
+                message = message or encode(self.parser, data)
+                count += spark.write_message(message)
+        return count
 
 
 @dataclass(slots=True)
 class _Farewell:
     message: Message | None
+    data: Any  # where transforms apply to it
     reconnect: bool
     timeout: float
     timer: Timer | None = None

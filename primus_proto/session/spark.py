@@ -6,6 +6,7 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .. import events as ev
@@ -15,12 +16,14 @@ from ..http.forwarded import Network, client_address
 from ..http.model import Address, Headers, Request
 from ..limits import Limits
 from ..parsers import Parser
-from ..timers import Timers
+from ..timers import Timer, Timers
 from ..transports.pipe import Pipe
 from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
 from .link import Link, encode
 from .messages import MAX_VALUE, NOTHING, SERVER_CLOSE, Message
 from .states import SPARK, CloseKind, CloseReason, ReadyState, SparkState, SparkTrigger, step
+from .transforms import Direction, Step, Transform, Transforms, copied
+from .work import Held
 
 __all__ = ["Spark", "SparkHost"]
 
@@ -28,11 +31,17 @@ __all__ = ["Spark", "SparkHost"]
 class SparkHost(Protocol):
     """What a spark needs of its server."""
 
+    asynchronous: bool
     config: ServerConfig
+    individual: bool
     limits: Limits
     networks: tuple[Network, ...]
     parser: Parser
+    present: Callable[[Any], Any]
     timers: Timers
+    transforms: Transforms
+
+    def after(self, seconds: float, callback: Callable[[float], object]) -> Timer: ...
 
     def emit(self, event: ev.Event) -> None: ...
 
@@ -70,10 +79,10 @@ class Spark(Link):
     )
 
     def __init__(self, server: SparkHost, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
-        super().__init__(server.parser, server.limits.backlog)
+        super().__init__(server.parser, server.limits.backlog, asynchronous=server.asynchronous)
         self.server: SparkHost = server
         self.state: SparkState = SparkState.OPEN
-        self._paused = False
+        self._paused = 0  # by whom: 1 the application, 2 the messages that wait for a transform
         self.pipe: Pipe = pipe
         self.request: Request = request
         """The request that opened the session."""
@@ -87,6 +96,10 @@ class Spark(Link):
         self.heartbeat: SparkHeartbeat = spark_heartbeat(self)
         """Who pings whom, and what silence means: its `dialect`, `timeout` and `skipped` may be read."""
         self.heartbeat.start(now)
+        if server.transforms.incoming:
+            self.use_transforms("incoming")
+        if server.transforms.outgoing:
+            self.use_transforms("outgoing")
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state.value}>"
@@ -131,7 +144,7 @@ class Spark(Link):
     @property
     def buffered(self) -> int:
         """Bytes written that have not left the core."""
-        return self.pipe.buffered
+        return self.pipe.buffered + (self._outgoing.queue.size if self._outgoing is not None else 0)
 
     def write(self, data: Any) -> bool:
         """Send one value. False, and nothing is sent, when the spark is closed.
@@ -139,6 +152,8 @@ class Spark(Link):
         A spark whose backlog is over `Limits.backlog` already is cut, and False is returned (protocol 7).
         Raises EncodeError where the value cannot be sent.
         """
+        if self._outgoing is not None:
+            return self.state is SparkState.OPEN and self._outgoing.write(data)
         return self.state is SparkState.OPEN and self.write_message(encode(self.parser, data))
 
     def end(self, data: Any = NOTHING, *, reconnect: bool = False, code: int = 1000, reason: str = "") -> None:
@@ -150,9 +165,14 @@ class Spark(Link):
         """
         if self.state is SparkState.OPEN:
             check_close(code, reason)
-            message = None if data is NOTHING else encode(self.parser, data)
+            message = None
+            if data is not NOTHING:
+                if self._outgoing is not None:
+                    self._outgoing.write(data, last=True)
+                else:
+                    message = encode(self.parser, data)
             self.end_with(message, reconnect=reconnect, code=code, reason=reason)
-        elif self.state is SparkState.CLOSED:
+        if self.state is SparkState.CLOSED:
             self.state = step(SPARK, self.state, SparkTrigger.END)
 
     def end_with(self, message: Message | None = None, *, reconnect: bool, code: int = 1000, reason: str = "") -> None:
@@ -164,33 +184,42 @@ class Spark(Link):
                 self._cut(message)
                 self.state = step(SPARK, self.state, SparkTrigger.END)
                 return
-            self.pipe.send(message)
+            if self._outgoing is not None:
+                self._outgoing.write_message(message)
+            else:
+                self.pipe.send(message)
+        outgoing = self._outgoing
+        if outgoing is not None and self._asynchronous and not reconnect:
+            outgoing.say(SERVER_CLOSE)
+        if outgoing is not None and outgoing.queue.busy:
+            # What was written leaves first, and has as much time for that as the closing handshake.
+            outgoing.finish(self.pipe, lambda: self._close_pipe(reconnect or self._asynchronous, code, reason))
+            self.server.after(self.server.limits.close, lambda now: outgoing.give_up())
+        else:
+            self._close_pipe(reconnect or self._asynchronous, code, reason)
+        self._close(SparkTrigger.END, CloseReason("local", code, reason))
+
+    def _close_pipe(self, reconnect: bool, code: int, reason: str) -> None:
         if not reconnect:
             closing = self._protocol_message(SERVER_CLOSE)
             if closing is not None:
                 self.pipe.send(closing)
         self.pipe.close(code, reason)
-        self._close(SparkTrigger.END, CloseReason("local", code, reason))
 
     def pause(self) -> None:
         """Stop reading from the peer: back-pressure. While paused, missed heartbeats are not counted."""
-        if self.state is SparkState.OPEN and not self._paused:
-            self._paused = True
-            self.heartbeat.pause()
-            self.pipe.pause()
+        self._pause(1)
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused:
-            self._paused = False
-            self.heartbeat.resume()
-            if self.state is SparkState.OPEN:
-                self.pipe.resume()
+        self._resume(1)
 
     def write_message(self, message: Message) -> bool:
         """`write` for a message that is encoded already, such as one that goes to many sparks."""
         if self.state is not SparkState.OPEN:
             return False
+        if self._outgoing is not None and not self._outgoing.delivering:
+            return self._outgoing.write_message(message)
         pipe = self.pipe
         if self.needs_drain and pipe.buffered > self._limit:
             self._cut()
@@ -198,6 +227,19 @@ class Spark(Link):
         if pipe.send(message) > self._limit // 2:
             self.needs_drain = pipe.high = True
         return True
+
+    def write_copy(self, data: Any, skip: int) -> bool:
+        """`write` for a copy of a value for many sparks, which has passed the first `skip` transforms already."""
+        if self.state is not SparkState.OPEN:
+            return False
+        if self._outgoing is None:
+            return self.write(data)
+        return self._outgoing.write(copied(data), skip=skip)
+
+    def transform(self, direction: Direction, function: Transform, *, shared: bool = False) -> None:
+        super().transform(direction, function, shared=shared)
+        if direction == "outgoing":
+            self.server.individual = True
 
     # --- the message seam: what the host of the WebSocket reports ---
 
@@ -223,7 +265,15 @@ class Spark(Link):
             if error is not None and not isinstance(error, ConnectionLost):
                 self._error(error)
             kind: CloseKind = "lost" if error is not None or code == 1006 else "client"
-            self._close(SparkTrigger.LOST, CloseReason(kind, code, reason, error))
+            closed = CloseReason(kind, code, reason, error)
+            incoming = self._incoming
+            if incoming is not None and self._after_incoming(lambda now: self._lost(closed), now):
+                # What has arrived is still handled, and has as much time for that as a closing handshake.
+                self._report_dropped(self.pipe.withdraw(), "the connection is gone")
+                self._pause(2)
+                self.server.after(self.server.limits.close, lambda now: incoming.give_up())
+            else:
+                self._lost(closed)
 
     def connection_blocked(self) -> None:
         """The WebSocket takes no more: no `SendMessage` until `connection_writable`, and what waits counts.
@@ -257,6 +307,28 @@ class Spark(Link):
 
     # --- what a Link leaves to it ---
 
+    @property
+    def _limits(self) -> Limits:
+        return self.server.limits
+
+    @property
+    def face(self) -> Any:
+        """It, as its user holds it."""
+        return self.context if self.context is not None else self.server.present(self)
+
+    def _steps(self, direction: Direction) -> tuple[Step, ...]:
+        common: tuple[Step, ...] = getattr(self.server.transforms, direction)
+        return common if self.transforms is None else (*common, *getattr(self.transforms, direction))
+
+    def _deliver(self, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
+        self.server.emit(ev.Delivery(self, function, args, size))
+
+    def _hold(self, held: Held) -> None:
+        self.server.emit(ev.StepHeld(held))
+
+    def _hold_reading(self, hold: bool) -> None:
+        (self._pause if hold else self._resume)(2)
+
     def _data(self, value: Any, size: int) -> None:
         self.server.emit(ev.SparkData(self, value, size))
 
@@ -287,6 +359,24 @@ class Spark(Link):
 
     # --- inside ---
 
+    def _pause(self, by: int) -> None:
+        if self.state is SparkState.OPEN:
+            paused, self._paused = self._paused, self._paused | by
+            if not paused:
+                self.heartbeat.pause()
+                self.pipe.pause()
+
+    def _resume(self, by: int) -> None:
+        paused, self._paused = self._paused, self._paused & ~by
+        if paused and not self._paused:
+            self.heartbeat.resume()
+            if self.state is SparkState.OPEN:
+                self.pipe.resume()
+
+    def _lost(self, reason: CloseReason) -> None:
+        if self.state is SparkState.OPEN:
+            self._close(SparkTrigger.LOST, reason)
+
     def _cut(self, *last: Message) -> None:
         error = BacklogExceeded(f"{self.pipe.buffered} bytes wait unsent: the peer does not read")
         self.pipe.abort()
@@ -299,6 +389,10 @@ class Spark(Link):
         self.needs_drain = False
         self.close_reason = reason
         self.heartbeat.stop()
+        if self._incoming is not None:
+            self._incoming.queue.discard()
+        if self._outgoing is not None and trigger is not SparkTrigger.END:
+            self._outgoing.give_up()
         server = self.server
         server.emit(ev.SparkReadyStateChanged(self))
         server.release(self)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 
 from .. import events as ev
 from ..errors import LocalProtocolError
+from ..event_base import check_event
 from ..session.spark import Spark
 
 __all__ = ["CLIENT_NAMES", "SERVER_NAMES", "Listeners", "VirtualSpark", "check_function"]
@@ -54,7 +55,7 @@ class Listeners:
         With a documented name, the listener gets the documented arguments; with an event class, the event. Raises
         LocalProtocolError for an unknown name.
         """
-        ev.check_event(event, self._NAMES)
+        check_event(event, self._NAMES)
         if listener is None:
             return lambda function: self.on(event, function)
         check_function(listener, "a listener")

@@ -71,6 +71,12 @@ class Listening:
     def off(self, event: Any, listener: Any) -> None:
         super().off(event, self.__dict__.get("_plain", {}).get(listener, listener))  # type: ignore[misc]
 
+    def transform(self, direction: Any, function: Any = None, **options: Any) -> Any:
+        if function is None:
+            return lambda function: self.transform(direction, function, **options)
+        super().transform(direction, plain(function), **options)  # type: ignore[misc]
+        return function
+
 
 class Waiting(Listening):
     """What waits, to be awaited."""

@@ -1,0 +1,77 @@
+"""What clients, servers and sparks need of a binding, which can wait."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+__all__ = ["IO", "AsyncEvent"]
+
+
+class AsyncEvent(Protocol):
+    """An event object, such as `asyncio.Event` or `trio.Event`."""
+
+    def set(self) -> object:
+        """Wake all waiters."""
+
+    def wait(self) -> Awaitable[object]:
+        """Wait until it is set."""
+
+
+class IO(ABC):
+    """What a binding does for clients, servers and sparks."""
+
+    now: Callable[[], float]
+    """The time on the driver's clock."""
+    pumping = False
+    """Whether the core is being pumped, so that what is written now leaves by itself."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether it is closed, so that `start` starts nothing."""
+
+    @abstractmethod
+    def schedule(self) -> None:
+        """Pump the core soon. Does nothing during a pump."""
+
+    @abstractmethod
+    def pump(self) -> None:
+        """Pump the core now. Does nothing during a pump."""
+
+    @abstractmethod
+    def event(self) -> AsyncEvent:
+        """Make an event object."""
+
+    @abstractmethod
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the background until it ends or the binding closes. Once closed, only close it."""
+
+    def wakeup(self) -> AsyncEvent:
+        """Make an event object for one waiter."""
+        return self.event()
+
+    def should_yield(self) -> bool:
+        """Whether a call that may wait has to call `checkpoint` now."""
+        return True
+
+    @abstractmethod
+    async def checkpoint(self) -> None:
+        """Let other tasks run, as often as the library expects it of an async call."""
+
+    @abstractmethod
+    async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
+        """Await `wait()` for at most so many seconds, then cancel it and return."""
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """Wait until everything that `start` started has returned."""
+
+    @abstractmethod
+    async def close(self, grace: float) -> None:
+        """Wait at most `grace` seconds for the sockets to close, then stop everything. May be called twice."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """Give up what `close` has to keep, such as a nursery. Called last, by the task that began."""
