@@ -47,6 +47,7 @@ def share(ping: float, pong: float, skips: int, seconds: float, upload: bool) ->
 
 
 def main(target: Path) -> None:
+    mpl.rcParams["svg.fonttype"] = "none"
     mpl.rcParams["svg.hashsalt"] = "primus-proto"  # the same input, the same file
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     for panel, upload in zip(panels, (False, True), strict=True):
