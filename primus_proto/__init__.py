@@ -20,7 +20,7 @@ from .errors import (
     RemoteProtocolError,
     TransformError,
 )
-from .http.model import Address, Headers, Request, Response
+from .http.model import Address, Headers, PeerCertificate, Request, Response
 from .limits import Limits
 from .parsers import Parser
 from .session.client import Client
@@ -53,6 +53,7 @@ __all__ = [
     "LocalProtocolError",
     "Packet",
     "Parser",
+    "PeerCertificate",
     "PrimusError",
     "ReadyState",
     "Refused",

@@ -17,7 +17,7 @@ from . import events as ev
 from .commands import Command, Connect, OpenChannel
 from .config import ClientConfig, ServerConfig, check_config
 from .errors import ConnectError, LocalProtocolError
-from .http.model import Address, Answer, Headers, Response
+from .http.model import Address, Answer, Headers, PeerCertificate, Response
 from .http.pipeline import Requests
 from .limits import Limits
 from .session.client import Client
@@ -60,8 +60,11 @@ class _Endpoint(ABC):
         if known is not None:
             known.receive_data(data, now=now)
 
-    def channel_closed(self, channel: int, error: str | None = None, *, now: float) -> None:
-        """The channel is at EOF, lost, or could not be opened (`error` says why)."""
+    def channel_closed(self, channel: int, error: ConnectError | str | None = None, *, now: float) -> None:
+        """The channel is at EOF, lost, or could not be opened (`error` says why).
+
+        A ConnectError is reported as it is, with its cause.
+        """
         known = self._find(channel)
         if known is not None:
             known.channel_closed(error, now=now)
@@ -161,10 +164,15 @@ class ByteServer(_Endpoint):
         self._host_busy: Callable[[], bool] = lambda: False
         self.server.watch_busy(lambda: bool(self._channels) or self._host_busy() or self._transport.busy)
 
-    def channel_accepted(self, peer: tuple[str, int] = ("", 0), *, now: float) -> int:
-        """A byte stream was accepted from `peer` (ip, port); returns its number, never used again."""
+    def channel_accepted(
+        self, peer: tuple[str, int] = ("", 0), *, certificate: PeerCertificate | None = None, now: float
+    ) -> int:
+        """A byte stream was accepted from `peer` (ip, port); returns its number, never used again.
+
+        `certificate` is the verified TLS certificate of the peer, for `Request.peer_certificate`.
+        """
         channel = self._new_channel()
-        channel.user = http = HttpServer(channel, self, Address(*peer[:2]), now=now)
+        channel.user = http = HttpServer(channel, self, Address(*peer[:2]), certificate, now=now)
         if self.closing:
             http.abort()
         return channel.number
@@ -243,7 +251,7 @@ class _ClientEndpoint(_Endpoint):
         super().__init__(session)
         self._config = config
         self.options = config.transport_options
-        self.pool = Pool(self, config.authority)
+        self.pool = Pool(self, config.authority, config.secure)
 
     def channel_opened(self, channel: int, *, now: float) -> None:
         """The byte stream that `OpenChannel` asked for is up."""
@@ -303,7 +311,7 @@ class ByteClient(_ClientEndpoint):
                 self._attempt = None
                 self.pool.abort(now=now)
             if isinstance(command, Connect):
-                self.pool: Pool = Pool(self, self._config.authority)
+                self.pool: Pool = Pool(self, self._config.authority, self._config.secure)
                 target = command.url[command.url.index("/", command.url.index("//") + 2) :]
                 self._attempt = TRANSPORTS[self._config.transformer].client(self, target, command.headers)
                 self._attempt.start(now=now)
@@ -313,7 +321,7 @@ class ByteClient(_ClientEndpoint):
     def _ask(self, now: float) -> None:
         """Ask what dialect the server speaks (protocol 3.5). Nothing waits for the answer."""
         self._asking = True
-        self._question = Pool(self, self._config.authority)
+        self._question = Pool(self, self._config.authority, self._config.secure)
         self._question_timer.set(now + self.limits.handshake)
         _ask_spec(self._question, self._config, self._told, lambda error, now: self._stop_asking(now), now)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import ssl
 import stat
@@ -19,36 +18,20 @@ from primus_proto import commands as cmd
 from ._environment import Environment
 from ._read_budget import MIN_READ, ReadBudget
 from ._session import IO
+from ._target import ConnectTarget, check_context
 
 __all__ = [
     "Channel",
-    "ConnectTarget",
     "Deliver",
     "Driver",
     "Endpoint",
     "ListenAddress",
-    "connect_failure",
     "unix_listener",
 ]
 
 Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
 Deliver = Callable[[Any], None]
 StopListening = Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectTarget:
-    """How a client reaches its server: the TLS context for ``https``, or a Unix socket instead of host and port."""
-
-    tls: ssl.SSLContext | None = None
-    unix: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_context(self.tls, ssl.PROTOCOL_TLS_SERVER, "ssl.create_default_context()")
-
-    def tls_context(self, command: cmd.OpenChannel) -> ssl.SSLContext | None:
-        """The TLS context for a channel, None without TLS."""
-        return (self.tls or ssl.create_default_context()) if command.tls else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +48,7 @@ class ListenAddress:
             raise pp.ConfigError(f"host must be a string, '' for all addresses of this machine; got {self.host!r}")
         if type(self.port) is not int or not 0 <= self.port <= 65535:
             raise pp.ConfigError(f"port must be a whole number from 0 to 65535; got {self.port!r}")
-        _check_context(
+        check_context(
             self.tls, ssl.PROTOCOL_TLS_CLIENT, "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), with a certificate"
         )
 
@@ -80,14 +63,6 @@ class ListenAddress:
         host = f"[{host}]" if ":" in host else host
         scheme = "https" if self.tls else "http"
         return f"{scheme}://localhost" if self.unix else f"{scheme}://{host}:{port}"
-
-
-def _check_context(tls: object, wrong: int, right: str) -> None:
-    """Raise ConfigError for a TLS context that is meant for the other end of a connection."""
-    if tls is not None and not isinstance(tls, ssl.SSLContext):
-        raise pp.ConfigError(f"ssl must be an ssl.SSLContext, as {right}, or None; got {tls!r}")
-    if tls is not None and tls.protocol == wrong:
-        raise pp.ConfigError(f"ssl has a context for the other end of a connection: make it by {right}")
 
 
 def unix_listener(path: str) -> tuple[socket.socket, StopListening]:
@@ -142,32 +117,16 @@ def _listen_failure(address: ListenAddress, failure: OSError) -> OSError:
     return OSError(text) if number is None else type(failure)(number, text)
 
 
-def connect_failure(command: cmd.OpenChannel, unix: str | None, failure: Exception) -> str:
-    """Describe why a byte stream could not be opened."""
-    place = unix or f"{command.host}:{command.port}"
-    if isinstance(failure.__cause__, ssl.SSLError):
-        failure = failure.__cause__  # trio itself says only that the stream is broken
-    if isinstance(failure, ssl.SSLCertVerificationError):
-        return f"no TLS with {place}: {failure}; if that is the right server, give ssl= a context that trusts it"
-    if isinstance(failure, ssl.SSLError):
-        return f"no TLS with {place}: {failure}; does the server speak plain http:// there?"
-    return f"cannot connect to {place}: {_system_message(failure)}"
+class PeerOfTLS(Protocol):
+    """What a TLS stream says of its peer: `ssl.SSLObject`, or a stream of trio."""
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """The verified certificate; None or an empty dict if there is none."""
 
 
-def _system_message(failure: BaseException) -> str:
-    """The system's message for a failure.
-
-    asyncio and trio add addresses to it. asyncio may join several failures; trio chains them to an error of its own.
-    """
-    text = str(failure)
-    numbers = [int(number) for number in re.findall(r"\[Errno (\d+)\] (?:Connect call failed|Error connecting)", text)]
-    words = " / ".join(dict.fromkeys(os.strerror(number) for number in numbers))
-    if words and "unknown" not in words.lower():  # Windows has other numbers for socket errors
-        return words
-    cause = failure.__cause__
-    causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,) if cause is not None else ()
-    words = " / ".join(dict.fromkeys(map(_system_message, causes)))
-    return words or getattr(failure, "strerror", None) or text
+def _certificate(tls: PeerOfTLS | None) -> pp.PeerCertificate | None:
+    fields = tls.getpeercert() if tls is not None else None  # empty for a certificate that was not verified
+    return pp.PeerCertificate(tls.getpeercert(True), fields) if tls is not None and fields else None
 
 
 class Channel(Protocol):
@@ -286,19 +245,19 @@ class Driver(IO, ABC):
         self.endpoint.handle_timeout(now=self.now())
         self.pump()
 
-    def channel_up(self, channel: Channel, number: int, peer: object) -> int:
+    def channel_up(self, channel: Channel, number: int, peer: object, tls: PeerOfTLS | None = None) -> int:
         """Register an open byte stream: one that `OpenChannel` asked for as `number`, or one accepted from `peer`."""
         endpoint = self.endpoint
         if isinstance(endpoint, pp.ByteServer):
             address = peer[:2] if isinstance(peer, tuple) else ("", 0)  # the peer of a Unix socket is a string
-            number = endpoint.channel_accepted(address, now=self.now())
+            number = endpoint.channel_accepted(address, certificate=_certificate(tls), now=self.now())
             self.channels[number] = channel
         else:
             self.channels[number] = channel
             endpoint.channel_opened(number, now=self.now())
         return number
 
-    def channel_closed(self, number: int, error: str | None) -> None:
+    def channel_closed(self, number: int, error: pp.ConnectError | str | None) -> None:
         """Tell the core that a byte stream has ended, or could not be opened."""
         self.endpoint.channel_closed(number, error, now=self.now())
         self.pump()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
-import ssl
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
@@ -15,8 +13,9 @@ from primus_proto.options import ClientOptions, ServerOptions
 
 from ._advice import running_environment, unknown_option
 from ._client import Client, ClientBase
-from ._driver import ConnectTarget, Driver, ListenAddress
+from ._driver import Driver, ListenAddress
 from ._server import Authorize, Handler, Server, ServerBase
+from ._target import ConnectTarget
 
 __all__ = [
     "Connect",
@@ -28,7 +27,6 @@ __all__ = [
     "client_config",
     "is_async",
     "server_config",
-    "socket_path",
 ]
 
 C = TypeVar("C", bound=ClientBase)
@@ -78,16 +76,6 @@ def server_config(authorize: object, options: ServerOptions) -> pp.ServerConfig:
             "give both, or authorize= alone"
         )
     return config
-
-
-def socket_path(unix: str | os.PathLike[str] | None) -> str | None:
-    """Return the path of a Unix socket as a string. Raises ConfigError if it is empty."""
-    if unix is None:
-        return None
-    path = os.fspath(unix)
-    if not path:
-        raise pp.ConfigError("unix is empty: give the path of a Unix socket, or leave it out to use host and port")
-    return path
 
 
 def is_async(function: object) -> bool:
@@ -155,17 +143,20 @@ class ConnectBase(SingleEntry, Generic[C]):
         find_driver: Callable[[], type[Driver]],
         url: str,
         wait: bool | float,
-        tls: ssl.SSLContext | None,
-        unix: str | os.PathLike[str] | None,
+        target: ConnectTarget,
         options: ClientOptions,
     ) -> None:
         self._find_driver = find_driver
+        if target.sock is not None:  # one socket is one connection
+            options = {"strategy": False, **options}
         self._config = client_config(url, options)
+        if target.sock is not None and self._config.strategies:
+            raise pp.ConfigError("sock is good for one connection: leave out strategy=, or give strategy=False")
         given: object = wait
         if not isinstance(given, int | float) or not (given > 0 or given is False):
             raise pp.ConfigError(f"wait must be True, False or a number of seconds greater than 0; got {wait!r}")
         self._wait = False if self._config.manual else wait
-        self._target = ConnectTarget(tls, socket_path(unix))
+        self._target = target
 
     async def _begin(self) -> None:
         driver = self._find_driver()

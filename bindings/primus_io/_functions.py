@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar, Unpack
+from typing import Any, Literal, Protocol, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.options import ClientOptions, ServerOptions
 
 from ._advice import running_environment
-from ._driver import ConnectTarget, Driver, ListenAddress
-from ._entry import client_config, socket_path
+from ._driver import Driver, ListenAddress
+from ._entry import client_config
+from ._target import ConnectTarget, socket_path
 
 __all__ = ["ConnectFunction", "FetchSpec", "ServeFunction", "make_connect", "make_fetch_spec", "make_serve"]
 
@@ -40,6 +42,10 @@ class ConnectFunction(Protocol[R]):
         wait: bool | float = True,
         ssl: ssl.SSLContext | None = None,
         unix: str | os.PathLike[str] | None = None,
+        server_hostname: str | None = None,
+        local_addr: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+        proxy: str | Literal[True] | None = None,
         **options: Unpack[ClientOptions],
     ) -> R:
         """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
@@ -55,6 +61,13 @@ class ConnectFunction(Protocol[R]):
                 True.
             ssl: TLS context for ``https`` and ``wss``. Default None: `ssl.create_default_context()`.
             unix: Path of a Unix socket to connect to, instead of the host and port of the URL. Default None.
+            server_hostname: Name that the server's certificate must be for. Default None: the host of the URL.
+            local_addr: Address and port (0: any) of this machine to connect from. Default None: the system chooses.
+            sock: Connected socket to use instead of connecting. It is good for one connection, so the client does not
+                reconnect. Default None.
+            proxy: URL of a proxy to connect through: ``http://[user:password@]host:port`` (CONNECT), or the same with
+                socks5 or socks4. Needs the extra "proxy". True: what ``https_proxy`` and the like say. Default None:
+                connect directly.
             pathname: Path that the server's Primus owns. Default "/primus".
             parser: Name of a parser, or a `Parser`. The server must use the same. Default "json".
             transformer: Name of the transport. The server must use the same. Default "websockets".
@@ -85,7 +98,7 @@ class ConnectFunction(Protocol[R]):
 
 def make_connect(
     module: str,
-    context: Callable[[Callable[[], type[Driver]], str, Any, Any, Any, ClientOptions], R],
+    context: Callable[[Callable[[], type[Driver]], str, Any, ConnectTarget, ClientOptions], R],
     find_driver: Callable[[], type[Driver]],
 ) -> ConnectFunction[R]:
     """Make the `connect` of a binding. Entering looks for the driver."""
@@ -96,9 +109,14 @@ def make_connect(
         wait: bool | float = True,
         ssl: ssl.SSLContext | None = None,
         unix: str | os.PathLike[str] | None = None,
+        server_hostname: str | None = None,
+        local_addr: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+        proxy: str | Literal[True] | None = None,
         **options: Unpack[ClientOptions],
     ) -> R:
-        return context(find_driver, url, wait, ssl, unix, options)
+        target = ConnectTarget(ssl, socket_path(unix), server_hostname, local_addr, sock, proxy)
+        return context(find_driver, url, wait, target, options)
 
     return _export(connect, module, ConnectFunction.__call__.__doc__, {"R": "Connect"})
 
@@ -190,6 +208,10 @@ class FetchSpec(Protocol):
         *,
         ssl: ssl.SSLContext | None = None,
         unix: str | os.PathLike[str] | None = None,
+        server_hostname: str | None = None,
+        local_addr: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+        proxy: str | Literal[True] | None = None,
         **options: Unpack[ClientOptions],
     ) -> dict[str, Any]:
         """Ask the server at `url` for its spec, the JSON object at ``<pathname>/spec``.
@@ -214,8 +236,13 @@ def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> Fet
         *,
         ssl: ssl.SSLContext | None = None,
         unix: str | os.PathLike[str] | None = None,
+        server_hostname: str | None = None,
+        local_addr: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+        proxy: str | Literal[True] | None = None,
         **options: Unpack[ClientOptions],
     ) -> dict[str, Any]:
+        target = ConnectTarget(ssl, socket_path(unix), server_hostname, local_addr, sock, proxy)
         driver = find_driver()
         environment = running_environment(driver.__module__, driver.environment)
         query = pp.SpecQuery(client_config(url, options), rng=environment.new_rng())
@@ -225,7 +252,7 @@ def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> Fet
             answers.append(event)
             answered.set()
 
-        io = await driver.begin(query, deliver, ConnectTarget(ssl, socket_path(unix)))
+        io = await driver.begin(query, deliver, target)
         answered = io.event()
         try:
             io.pump()

@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from ._driver import ConnectTarget, Deliver, Driver, Endpoint
+from ._driver import Deliver, Driver, Endpoint
+from ._target import ConnectTarget
 
 __all__ = ["CURRENT_TASK", "BackgroundTask", "RunningDriver"]
 

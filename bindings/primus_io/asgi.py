@@ -27,9 +27,9 @@ except ModuleNotFoundError as _error:
 
 from . import _common
 from ._common import *  # noqa: F403
-from ._driver import ConnectTarget
 from ._entry import check_handler, server_config
 from ._server import Authorize, Handler, Server, Spark
+from ._target import ConnectTarget
 
 __all__ = ["Primus", "Spark"]
 __all__ += _common.__all__

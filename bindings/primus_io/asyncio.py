@@ -22,14 +22,16 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import ConnectTarget, Deliver, Endpoint, ListenAddress, StopListening, connect_failure
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
+from ._racing import connect_socket
 from ._read_budget import MAX_READ, ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._session import AsyncEvent
+from ._target import ConnectTarget, connect_failure, lost_because
 
 __all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
 __all__ += _common.__all__
@@ -76,7 +78,8 @@ class Channel(asyncio.BufferedProtocol):
         self.write = self.transport.write
         self._reads_ahead = self.driver.reads_ahead or transport.get_extra_info("sslcontext") is not None
         self.driver.open.add(self)
-        self.number = self.driver.channel_up(self, self.number, transport.get_extra_info("peername"))
+        tls, peer = transport.get_extra_info("ssl_object"), transport.get_extra_info("peername")
+        self.number = self.driver.channel_up(self, self.number, peer, tls)
         self.driver.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -103,7 +106,7 @@ class Channel(asyncio.BufferedProtocol):
             self.deadline.cancel()
         self.driver.open.discard(self)
         self.driver.wake_waiters()
-        self.driver.channel_closed(self.number, str(exc) if exc is not None else None)
+        self.driver.channel_closed(self.number, lost_because(exc) if exc is not None else None)
 
     def pause_writing(self) -> None:
         self.driver.endpoint.channel_blocked(self.number)
@@ -231,20 +234,13 @@ class Driver(RunningDriver):
         task.add_done_callback(lambda _: self._opened(command.channel))
 
     async def _connect(self, command: cmd.OpenChannel) -> None:
-        number, unix = command.channel, self._target.unix
-        channel, tls = Channel(self, number), self._target.tls_context(command)
-        options = _tls_options(tls, self.endpoint.limits)
-        error: str | None = None
+        number = command.channel
+        channel = Channel(self, number)
+        error: pp.ConnectError | None = None
         try:
-            if unix is not None:
-                host = command.host if tls else None
-                await self.loop.create_unix_connection(lambda: channel, unix, server_hostname=host, **options)
-            else:
-                # Without happy_eyeballs_delay: uvloop has no such option, and with it asyncio leaks sockets when
-                # cancelled.
-                await self.loop.create_connection(lambda: channel, command.host, command.port, **options)
-        except (OSError, ValueError, NotImplementedError) as failure:  # the last: a loop without Unix sockets
-            error = connect_failure(command, unix, failure)
+            await self._connect_channel(channel, command)
+        except Exception as failure:
+            error = connect_failure(self._target, command, failure)
         except asyncio.CancelledError:
             if channel in self.open:  # connected all the same; uvloop closes it without calling the channel
                 channel.transport.abort()
@@ -254,6 +250,30 @@ class Driver(RunningDriver):
             self._opened(number)
         if error is not None:
             self.channel_closed(number, error)
+
+    async def _connect_channel(self, channel: Channel, command: cmd.OpenChannel) -> None:
+        target, loop = self._target, self.loop
+        name = target.tls_name(command)
+        options: dict[str, Any] = _tls_options(target.tls_context(command), self.endpoint.limits)
+        if target.unix is not None:
+            await loop.create_unix_connection(lambda: channel, target.unix, server_hostname=name, **options)
+        elif hasattr(loop, "primus_environment"):  # a loop in virtual time has no sockets
+            await loop.create_connection(lambda: channel, command.host, command.port, **options)
+        else:
+            sock = await self._connect_socket(command)
+            await loop.create_connection(lambda: channel, sock=sock, server_hostname=name, **options)
+
+    async def _connect_socket(self, command: cmd.OpenChannel) -> socket.socket:
+        target = self._target
+        if target.sock is not None:
+            return target.take_socket(command.channel)
+        proxy = target.find_proxy(command)
+        if proxy is None:
+            return await connect_socket(command.host, command.port, target.local_addr)
+        from python_socks.async_.asyncio import Proxy  # an extra, which was looked for when the options were checked
+
+        connected = proxy.make(Proxy).connect(command.host, command.port, local_addr=target.local_addr)
+        return cast(socket.socket, await connected)
 
     def _opened(self, number: int) -> None:
         self.opening.pop(number, None)

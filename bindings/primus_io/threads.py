@@ -8,11 +8,12 @@ handed to it and waited for. So an exception in the user's thread, such as Keybo
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
@@ -331,9 +332,14 @@ def fetch_spec(
     *,
     ssl: ssl.SSLContext | None = None,
     unix: str | os.PathLike[str] | None = None,
+    server_hostname: str | None = None,
+    local_addr: tuple[str, int] | None = None,
+    sock: socket.socket | None = None,
+    proxy: str | Literal[True] | None = None,
     **options: Unpack[ClientOptions],
 ) -> dict[str, Any]:
-    return loop_thread().wait(aio.fetch_spec(url, ssl=ssl, unix=unix, **options))
+    ways: Any = {"server_hostname": server_hostname, "local_addr": local_addr, "sock": sock, "proxy": proxy}
+    return loop_thread().wait(aio.fetch_spec(url, ssl=ssl, unix=unix, **ways, **options))
 
 
 fetch_spec.__doc__ = aio.fetch_spec.__doc__

@@ -18,7 +18,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import ConnectTarget, Deliver, Endpoint, ListenAddress, StopListening, connect_failure
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
@@ -26,6 +26,7 @@ from ._read_budget import ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._session import AsyncEvent
+from ._target import ConnectTarget, connect_failure, lost_because
 
 try:
     import trio
@@ -66,11 +67,12 @@ class Channel:
                     if isinstance(self._stream, trio.SSLStream):
                         with trio.fail_after(driver.endpoint.limits.handshake):
                             await self._stream.do_handshake()
-                except (OSError, ValueError, trio.BrokenResourceError, trio.TooSlowError) as failure:
+                except Exception as failure:
                     return failed(failure)
                 self.up = True
                 if not self._scope.cancel_called:
-                    self.number = driver.channel_up(self, self.number, peer)
+                    tls: Any = self._stream if isinstance(self._stream, trio.SSLStream) else None
+                    self.number = driver.channel_up(self, self.number, peer, tls)
                     driver.pump()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watched, self._receive)
@@ -108,7 +110,7 @@ class Channel:
         try:
             await work()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as failure:
-            error = str(failure.__cause__ or failure)
+            error = lost_because(failure.__cause__ or failure)
         self._driver.channel_closed(self.number, error)
 
     async def _receive(self) -> None:
@@ -246,14 +248,42 @@ class Driver(RunningDriver):
         channel = self.channels[command.channel] = Channel(self, command.channel)
 
         def failed(failure: Exception) -> None:
-            self.channel_closed(command.channel, connect_failure(command, self._target.unix, failure))
+            self.channel_closed(command.channel, connect_failure(self._target, command, failure))
 
         self._inner.start_soon(channel.run, self._open_stream(command), failed)
 
     async def _open_stream(self, command: cmd.OpenChannel) -> trio.abc.Stream:
-        host, unix, tls = command.host, self._target.unix, self._target.tls_context(command)
-        stream = await (trio.open_unix_socket(unix) if unix else trio.open_tcp_stream(host, command.port))
-        return trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True) if tls else stream
+        target = self._target
+        tls, name = target.tls_context(command), target.tls_name(command)
+        stream = await (trio.open_unix_socket(target.unix) if target.unix else self._connect_socket(command))
+        return trio.SSLStream(stream, tls, server_hostname=name, https_compatible=True) if tls else stream
+
+    async def _connect_socket(self, command: cmd.OpenChannel) -> trio.SocketStream:
+        target, local = self._target, self._target.local_addr
+        if target.sock is not None:
+            return trio.SocketStream(trio.socket.from_stdlib_socket(target.take_socket(command.channel)))
+        proxy = target.find_proxy(command)
+        if proxy is not None:
+            from python_socks.async_.trio import Proxy  # an extra, looked for when the options were checked
+
+            return trio.SocketStream(await proxy.make(Proxy).connect(command.host, command.port, local_addr=local))
+        if local is not None and local[1] != 0:
+            return await _connect_from(local, command)
+        return await trio.open_tcp_stream(command.host, command.port, local_address=local and local[0])
+
+
+async def _connect_from(local: tuple[str, int], command: cmd.OpenChannel) -> trio.SocketStream:
+    """Connect from a port of this machine, of which there is one for all attempts."""
+    family = trio.socket.AF_INET6 if ":" in local[0] else trio.socket.AF_INET
+    infos = await trio.socket.getaddrinfo(command.host, command.port, family, trio.socket.SOCK_STREAM)
+    sock = trio.socket.socket(*infos[0][:3])
+    try:
+        await sock.bind(local)
+        await sock.connect(infos[0][4])
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketStream(sock)
 
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)

@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl, unquote
 from ..errors import ConfigError
 
 __all__ = [
-    "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "Request", "Response", "check_extra_header",
-    "check_header", "check_status", "error_response", "is_clean", "json_response", "owns", "text_response",
+    "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "PeerCertificate", "Request", "Response",
+    "check_extra_header", "check_header", "check_status", "error_response",
+    "is_clean", "json_response", "owns", "text_response",
     "wants_websocket",
 ]  # fmt: skip
 
@@ -90,6 +91,16 @@ class Address(NamedTuple):
     port: int
 
 
+class PeerCertificate(NamedTuple):
+    """The certificate that a client presented for TLS, and that the server verified."""
+
+    der: bytes
+    """The certificate, in DER."""
+    fields: Mapping[str, Any]
+    """What `ssl.SSLSocket.getpeercert` says of it, such as its ``subject``; empty if the host gives only the
+    certificate."""
+
+
 class Request:
     """The head of one HTTP request."""
 
@@ -102,6 +113,7 @@ class Request:
         "opens_session",
         "path",
         "peer",
+        "peer_certificate",
         "query_string",
         "root",
         "route",
@@ -124,6 +136,8 @@ class Request:
         self.headers = headers
         self.peer = peer
         """The address of the other end of the socket. Behind a proxy, this is the proxy."""
+        self.peer_certificate: PeerCertificate | None = None
+        """The client's certificate, if the TLS context asks for one; otherwise None."""
         self.http_version = http_version
         self.root = root
         """The path at which the host mounts the server, such as ASGI's ``root_path``; not a part of `target`."""

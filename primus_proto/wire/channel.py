@@ -11,6 +11,7 @@ from collections.abc import Callable, MutableSequence
 from typing import Protocol
 
 from ..commands import CloseChannel, Command, PauseReading, ResumeReading, Write
+from ..errors import ConnectError
 from ..limits import Limits
 from ..timers import Timer, Timers
 
@@ -23,7 +24,7 @@ class ChannelUser(Protocol):
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
         """Bytes came."""
 
-    def channel_closed(self, error: str | None, *, now: float) -> None:
+    def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
         """The stream is gone; not said after the core itself closed it."""
 
 
@@ -137,7 +138,7 @@ class Channel:
         elif not (self._closing or self._lingering):
             self.user.receive_data(data, now=now)
 
-    def channel_closed(self, error: str | None, *, now: float) -> None:
+    def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
         """The driver says that the stream is gone."""
         self.feed_unread(now=now)  # it came before the end
         was_closed = self.closed

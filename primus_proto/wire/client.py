@@ -30,6 +30,12 @@ IDLE = 4.0
 # How many interim (1xx) answers one connection may bring: none is needed, and an attacker's never end.
 INTERIM = 100
 
+# Servers that refuse a client's TLS certificate often close without saying so.
+UNANSWERED = {
+    False: "the server closed without an answer: is it a web server, and not an https:// one?",
+    True: "the server closed without an answer: does it want a certificate of this client, or is it no web server?",
+}
+
 
 class PoolHost(ChannelHost, Protocol):
     """What a pool needs of the endpoint."""
@@ -58,9 +64,10 @@ class _Request:
 class Pool:
     """One origin's connections, for one attempt (the `HttpPool` of the transports). Idle ones are used again."""
 
-    def __init__(self, host: PoolHost, authority: str) -> None:
+    def __init__(self, host: PoolHost, authority: str, secure: bool = False) -> None:
         self.host = host
         self.authority = authority
+        self.secure = secure
         self._clients: list[HttpClient] = []
         self._paused = False
 
@@ -195,16 +202,17 @@ class HttpClient:
         self._conn.receive_data(data)  # type: ignore[arg-type]  # it only appends to a bytearray
         self._pump(now)
 
-    def channel_closed(self, error: str | None, *, now: float) -> None:
+    def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
         if self._up and error is None and self._response is not None:
             self._conn.receive_data(b"")  # an answer may end with the connection
             self._pump(now)
         if not self._up:
             self._fail(error or "the connection could not be opened", now)
         else:
-            self._fail(
-                error or "the server closed without an answer: is it a web server, and not an https:// one?", now
-            )
+            # A reset can eat the alert in which the server says that it wants a certificate.
+            if error is not None and self.pool.secure and not self._heard and "certificate" not in str(error):
+                error = f"{error}; perhaps the server wants a certificate of this client"
+            self._fail(error or UNANSWERED[self.pool.secure], now)
 
     def _send(self, request: _Request) -> None:
         fields = [("Host", self.pool.authority), *request.headers]
@@ -301,11 +309,11 @@ class HttpClient:
     def _status(self) -> int:
         return 0 if self._response is None else self._response.status_code
 
-    def _fail(self, text: str, now: float) -> None:
+    def _fail(self, error: ConnectError | str, now: float) -> None:
         request, self.request = self.request, None
         self._drop()
         if request is not None:
-            request.failed(ConnectError(text), now)
+            request.failed(error if isinstance(error, ConnectError) else ConnectError(error), now)
 
     def _drop(self) -> None:
         self.pool.forget(self)

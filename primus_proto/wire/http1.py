@@ -14,7 +14,8 @@ from typing import Protocol
 
 import h11
 
-from ..http.model import Address, Headers, Request
+from ..errors import ConnectError
+from ..http.model import Address, Headers, PeerCertificate, Request
 from ..transports.base import CarrierOwner, HeaderPairs
 from .channel import Channel, ChannelHost
 from .exchange import HttpExchange, error_parts
@@ -61,9 +62,18 @@ def _phrase(status: int) -> bytes:
 class HttpServer:
     """The user of a server's channel until (and unless) a WebSocket takes over."""
 
-    __slots__ = ("_conn", "_exchange", "_fed", "_input", "_pumping", "_timer", "channel", "host", "peer")
+    __slots__ = ("_conn", "_exchange", "_fed", "_input", "_pumping", "_timer", "certificate", "channel", "host", "peer")
 
-    def __init__(self, channel: Channel, host: HttpServerHost, peer: Address, *, now: float) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        host: HttpServerHost,
+        peer: Address,
+        certificate: PeerCertificate | None = None,
+        *,
+        now: float,
+    ) -> None:
+        self.certificate: PeerCertificate | None = certificate
         self.channel: Channel = channel
         self.host: HttpServerHost = host
         self.peer: Address = peer
@@ -81,7 +91,7 @@ class HttpServer:
         self._input += data
         self.pump(now)
 
-    def channel_closed(self, error: str | None, *, now: float) -> None:
+    def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
         self._timer.cancel()
         self._input.clear()
         exchange, self._exchange = self._exchange, None
@@ -169,6 +179,7 @@ class HttpServer:
         chunked = "transfer-encoding" in headers
         has_body = chunked or (length is not None and int(length) > 0)
         request = Request(event.method.decode(), target, headers, self.peer, http_version=event.http_version.decode())
+        request.peer_certificate = self.certificate
         exchange = HttpExchange(self, request, has_body, int(length) if length else 0)
         if not has_body:
             # h11 stays in SEND_BODY even so, and every early answer would have to close the connection.

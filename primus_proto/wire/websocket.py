@@ -18,7 +18,7 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 from wsproto.utilities import generate_accept_token
 
-from ..errors import BacklogExceeded, ConnectionLost, PrimusError, RemoteProtocolError
+from ..errors import BacklogExceeded, ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from ..http.model import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
 from ..limits import Limits
 from ..session.messages import Message
@@ -246,8 +246,8 @@ class WebSocket:
             position += len(part)
             self._judge(part, now)
 
-    def channel_closed(self, error: str | None, *, now: float) -> None:
-        lost = ConnectionLost(error or "the connection was closed without a closing handshake")
+    def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
+        lost = ConnectionLost(str(error or "the connection was closed without a closing handshake"))
         self._tell(1006, "", lost, now)
 
     # --- inside ---

@@ -20,7 +20,7 @@ import uvicorn
 from hypercorn.trio.run import worker_serve as worker_serve_trio
 
 from primus_io._driver import unix_listener
-from primus_io._entry import socket_path
+from primus_io._target import socket_path
 from primus_io.asgi import Primus
 from tests.conformance.hosts import MACHINE_LACKS
 from tests.conformance.hosts_asyncio import AsyncioHost, Timer

@@ -6,6 +6,7 @@ Messages that `send` has not taken count as `buffered`. Nothing is received whil
 
 from __future__ import annotations
 
+import ssl
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -48,7 +49,7 @@ def read_scope(scope: Scope) -> Request:
     if websocket and "upgrade" not in headers:  # HTTP/2 has another way to ask for it
         headers = Headers([*pairs, ("upgrade", "websocket")])
     ip, port = scope.get("client") or ("", 0)
-    return Request(
+    request = Request(
         "GET" if websocket else scope["method"],
         target,
         headers,
@@ -56,6 +57,10 @@ def read_scope(scope: Scope) -> Request:
         http_version=scope.get("http_version", "1.1"),
         root=quote(root, PATH, errors="replace"),
     )
+    chain = ((scope.get("extensions") or {}).get("tls") or {}).get("client_cert_chain")
+    if chain:  # the TLS extension of ASGI
+        request.peer_certificate = pp.PeerCertificate(ssl.PEM_cert_to_DER_cert(next(iter(chain))), {})
+    return request
 
 
 class CallHost(Protocol):

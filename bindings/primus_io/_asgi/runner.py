@@ -20,10 +20,11 @@ import anyio.lowlevel
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-from .._driver import ConnectTarget, Deliver, Endpoint, ListenAddress
+from .._driver import Deliver, Endpoint, ListenAddress
 from .._environment import Environment
 from .._running import BackgroundTask, RunningDriver
 from .._session import AsyncEvent
+from .._target import ConnectTarget
 from .call import Call
 
 __all__ = ["Runner"]

@@ -7,6 +7,7 @@ import pytest
 from primus_proto import Limits, LocalProtocolError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from primus_proto.errors import ConnectError
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
 from tests.unit.sessions import polled
@@ -18,12 +19,12 @@ class User:
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
-        self.ended: list[str | None] = []
+        self.ended: list[object] = []
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
         self.got.append(bytes(data))
 
-    def channel_closed(self, error: str | None, *, now: float) -> None:
+    def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
         self.ended.append(error)
 
 
