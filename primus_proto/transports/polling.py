@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from ..errors import PrimusError
 from ..timers import Timer, Timers
-from .base import PipeHost
+from .base import PipeHost, WebSocketCarrier
 
-__all__ = ["Inbox", "Sessions"]
+__all__ = ["Inbox", "Sessions", "discard"]
 
 S = TypeVar("S")
 P = TypeVar("P")
@@ -131,3 +132,32 @@ class Inbox(Generic[P]):
 
 
 _END = object()
+
+
+def discard(carrier: WebSocketCarrier, host: PipeHost, code: int = 1000, *, now: float) -> None:
+    """Close a WebSocket that nobody needs any more. What still comes is ignored, and `Limits.close` bounds the rest."""
+    carrier.owner = _Closing(carrier, host, now)
+    carrier.resume()  # the peer's close must get through
+    carrier.close(code, now=now)
+
+
+class _Closing:
+    """The owner of a WebSocket until it is closed."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self, carrier: WebSocketCarrier, host: PipeHost, now: float) -> None:
+        self._timer = host.timers.new(lambda now: carrier.abort(now=now))
+        self._timer.set(now + host.limits.close)
+
+    def received(self, data: str | bytes, *, now: float) -> None:
+        """Nobody wants it."""
+
+    def pinged(self, *, now: float) -> None:
+        """It has been answered."""
+
+    def drained(self, *, now: float) -> None:
+        """Nothing waits for that."""
+
+    def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        self._timer.cancel()

@@ -9,6 +9,9 @@ from typing import Any
 from ..errors import ConfigError
 from ..parsers import Parser
 from .base import ClientHost, ClientTransport, HeaderPairs, ServerHost, ServerTransport
+from .engineio.client import EngineIOClient
+from .engineio.options import EngineIOOptions
+from .engineio.server import EngineIOServer
 from .websockets import WebSocketsClient, WebSocketsServer
 
 __all__ = ["TRANSPORTS", "NoOptions", "Transport"]
@@ -50,5 +53,6 @@ class Transport:
 
 
 TRANSPORTS: dict[str, Transport] = {
+    "engine.io": Transport(EngineIOServer, EngineIOClient, options=EngineIOOptions),
     "websockets": Transport(WebSocketsServer, WebSocketsClient),
 }

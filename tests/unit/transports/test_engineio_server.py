@@ -1,0 +1,641 @@
+"""The server half of Engine.IO on the wire: what each request is answered, in each state of its session."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from primus_proto import ConfigError, Limits, ServerConfig, Spark
+from primus_proto import events as ev
+from tests.unit.wires import CLOSE, HANDSHAKE, TEXT, Frame, Peer, Reply, ServerWire, frame, frames, replies, request
+
+NUMBERS = iter(range(1_000_000))
+
+
+class Engine:
+    """A client that speaks Engine.IO by hand: one connection for polls, one for POSTs, one for a WebSocket."""
+
+    def __init__(self, wire: ServerWire, protocol: int = 4, more: str = "") -> None:
+        self.wire = wire
+        self.query = f"EIO={protocol}&ping=false{more}"
+        self.gets, self.posts = self.accept(), self.accept()
+        self.sid = ""
+        self.socket: Peer | None = None
+
+    def accept(self) -> Peer:
+        """A connection, of another port than all others."""
+        port = 1024 + next(NUMBERS) % 60_000
+        return Peer(self.wire, self.wire.endpoint.channel_accepted(("192.0.2.7", port), now=self.wire.now))
+
+    def target(self, transport: str = "polling", t: str | None = None) -> str:
+        t = f"t{next(NUMBERS)}" if t is None else t
+        return f"/primus/?{self.query}&transport={transport}&t={t}" + (f"&sid={self.sid}" if self.sid else "")
+
+    def open(self) -> Spark:
+        body = self.get().body
+        self.sid = json.loads(body[body.index(b"{") : body.rindex(b"}") + 1].replace(b'\\"', b'"'))["sid"]
+        (spark,) = [spark for spark in self.wire.server if spark.id == self.sid]
+        return spark
+
+    def get(self) -> Reply:
+        return self.gets.ask("GET", self.target())
+
+    def poll(self, t: str | None = None, peer: Peer | None = None) -> Peer:
+        """A poll that may have to wait."""
+        peer = peer or self.gets
+        peer.send(request("GET", self.target(t=t)))
+        return peer
+
+    def post(
+        self, body: bytes | str, t: str | None = None, peer: Peer | None = None, kind: str = "text/plain"
+    ) -> Reply:
+        data = body.encode() if isinstance(body, str) else body
+        return (peer or self.posts).ask("POST", self.target(t=t), headers={"Content-Type": kind}, body=data)
+
+    def connect(self) -> Peer:
+        """A WebSocket, for the session if there is one."""
+        peer = self.socket = self.wire.accept()
+        peer.send(request("GET", self.target("websocket"), HANDSHAKE))
+        found, rest = replies(self.wire.take(peer.channel))
+        assert found[0].status == 101
+        self.wire.output[peer.channel] = bytearray(rest)
+        return peer
+
+    def say(self, *packets: str) -> list[Any]:
+        """Packets on the WebSocket, and those that come."""
+        assert self.socket is not None
+        self.socket.send(b"".join(frame(TEXT, packet) for packet in packets))
+        return [each.payload.decode() for each in frames(self.wire.take(self.socket.channel)) if each.opcode == TEXT]
+
+    def upgrade(self) -> None:
+        self.connect()
+        assert self.say("2probe") == ["3probe"]
+        assert self.say("5") == []
+
+
+def engine(protocol: int = 4, more: str = "", **options: Any) -> tuple[ServerWire, Engine, Spark]:
+    wire = ServerWire(transformer="engine.io", **options)
+    client = Engine(wire, protocol, more)
+    spark = client.open()
+    wire.told()
+    return wire, client, spark
+
+
+def values(wire: ServerWire) -> list[Any]:
+    return [event.data for event in wire.all(ev.SparkData)]
+
+
+# --- the beginning ---
+
+HELLO = '{"sid":"SID","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":%s}'
+HELLO3 = HELLO % 60000
+HELLO4 = (HELLO % 20000)[:-1] + ',"maxPayload":10485760}'
+QUOTED3, QUOTED4 = (json.dumps(hello)[1:-1] for hello in (HELLO3, HELLO4))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "more", "kind", "body"),
+    [
+        (4, "", "text/plain; charset=UTF-8", "0" + HELLO4),
+        (4, "&b64=1", "text/plain; charset=UTF-8", "0" + HELLO4),
+        (4, "&j=7x", "text/javascript; charset=UTF-8", f'___eio[7]("0{QUOTED4}");'),
+        (3, "&b64=1", "text/plain; charset=UTF-8", f"109:0{HELLO3}"),
+        (3, "&j=0&b64=1", "text/javascript; charset=UTF-8", f'___eio[0]("109:0{QUOTED3}");'),
+        (3, "", "application/octet-stream", f"\x00\x01\x00\x09\xff0{HELLO3}"),
+        (7, "&b64=1", "text/plain; charset=UTF-8", f"109:0{HELLO3}"),
+    ],
+)
+def test_the_packet_that_opens_a_session(protocol: int, more: str, kind: str, body: str) -> None:
+    wire = ServerWire(transformer="engine.io")
+    reply = Engine(wire, protocol, more).get()
+    (spark,) = wire.server
+    assert (reply.status, reply.headers["content-type"]) == (200, kind)
+    assert reply.body == body.replace("SID", spark.id).encode("latin-1")
+    assert reply.headers["set-cookie"] == f"io={spark.id}; Path=/; HttpOnly; SameSite=Lax"
+    assert reply.headers["cache-control"] == "no-store"
+    assert wire.told() == ["connection"]
+
+
+def test_a_session_that_begins_with_a_websocket() -> None:
+    wire = ServerWire(transformer="engine.io", transport={"cookie": None})
+    client = Engine(wire)
+    client.connect()
+    (spark,) = wire.server
+    hello, *rest = client.say('4"hello"', "2")
+    assert json.loads(hello[1:])["upgrades"] == []
+    assert (values(wire), rest) == (["hello"], [])
+    assert str(wire.all(ev.SparkDisconnected)[0].reason) == "lost (1002): Engine.IO: the server sends the pings"
+    assert spark.query["transport"] == "websocket"
+
+
+UNKNOWN, SESSION, METHOD, BAD, VERSION = (
+    f'{{"code":{code},"message":"{text}"}}'.encode()
+    for code, text in (
+        (0, "Transport unknown"),
+        (1, "Session ID unknown"),
+        (2, "Bad handshake method"),
+        (3, "Bad request"),
+        (5, "Unsupported protocol version"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "upgrade", "body"),
+    [
+        ("GET", "", False, UNKNOWN),
+        ("GET", "transport=flashsocket&EIO=4", False, UNKNOWN),
+        ("GET", "transport=polling&EIO=4&sid=x", False, SESSION),
+        ("GET", "transport=polling&EIO=4&sid=", False, SESSION),
+        ("GET", "transport=websocket&EIO=4&sid=x", True, SESSION),
+        ("POST", "transport=polling&EIO=4", False, METHOD),
+        ("GET", "transport=websocket&EIO=4", False, BAD),
+        ("GET", "transport=polling&EIO=4", True, BAD),
+        ("GET", "transport=polling&EIO=3", False, VERSION),
+        ("GET", "transport=websocket&EIO=4&sid=SID", False, BAD),
+        ("DELETE", "transport=polling&EIO=4&sid=SID", False, BAD),
+        ("GET", "transport=polling&EIO=4&sid=SID", True, BAD),
+    ],
+)
+def test_requests_that_are_refused(method: str, query: str, upgrade: bool, body: bytes) -> None:
+    wire, client, _ = engine(transport={"protocol": 4})
+    headers = HANDSHAKE if upgrade else {}
+    reply = wire.accept().ask(method, f"/primus/?{query}".replace("SID", client.sid), headers=headers)
+    assert (reply.status, reply.body, reply.headers["content-type"]) == (400, body, "application/json")
+    assert wire.told() == []
+
+
+def test_only_what_is_configured() -> None:
+    wire, client, _ = engine(transport={"transports": ["polling"]})
+    assert wire.accept().ask("GET", client.target("websocket"), headers=HANDSHAKE).body == UNKNOWN
+    wire, client, _ = engine(transport={"upgrade": False})
+    assert wire.accept().ask("GET", client.target("websocket"), headers=HANDSHAKE).body == BAD
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"transports": "polling"}, {"transports": []}, {"transports": ["flash"]}, {"upgrade": 1}, {"protocol": 2},
+        {"upgrade_timeout": 0}, {"ping_interval": 0}, {"ping_timeout": -1}, {"cookie": "a b"}, {"cookie": ""},
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"transport\['{next(iter(options))}'\] must be"):
+        ServerConfig(transformer="engine.io", transport=options)
+
+
+def test_sessions_that_nobody_comes_back_for_are_bounded() -> None:
+    wire = ServerWire(transformer="engine.io", limits=Limits(unclaimed=2))
+    for _ in range(2):
+        Engine(wire).open()
+    assert Engine(wire).get().status == 503
+    wire.told()
+    wire.run(10)
+    assert [str(event.reason) for event in wire.all(ev.SparkDisconnected)] == [
+        "lost (1006): the client made no second request"
+    ] * 2
+    client = Engine(wire)
+    client.open()
+    client.poll()
+    wire.run(11)
+    assert len(wire.server) == 1
+
+
+# --- messages ---
+
+
+@pytest.mark.parametrize(
+    ("protocol", "more", "body", "answer"),
+    [
+        (4, "", '4"é"\x1e41'.encode(), '4"ü"\x1e42'.encode()),
+        (3, "&b64=1", '5:4"Ã©"2:41'.encode(), '5:4"Ã¼"2:42'.encode()),
+        (3, "", b'\x00\x05\xff4"\xc3\xa9"\x00\x02\xff41', b'\x00\x05\xff4"\xc3\xbc"\x00\x02\xff42'),
+        (3, "&b64=1", '4:4"é"2:41'.encode(), '4:4"ü"2:42'.encode()),
+    ],
+    ids=["4", "3", "3 binary", "3 encoded once"],
+)
+def test_messages_both_ways(protocol: int, more: str, body: bytes, answer: bytes) -> None:
+    wire, client, spark = engine(protocol, more)
+    kind = "application/octet-stream" if body[:1] == b"\0" else "text/plain;charset=UTF-8"
+    reply = client.post(body, kind=kind)
+    assert (reply.status, reply.headers["content-type"], reply.body) == (200, "text/html", b"ok")
+    assert values(wire) == ["é", 1]
+    spark.write("ü")
+    spark.write(2)
+    assert client.get().body == answer
+    client.poll()
+    spark.write("later")
+    wire.pump()
+    assert client.gets.reply().body.endswith(b'4"later"')
+
+
+def test_scripts() -> None:
+    wire, client, spark = engine(more="&j=2")
+    form = "application/x-www-form-urlencoded"
+    assert client.post("d=" + "4%22a+b%C3%A9%22", kind=form).body == b"ok"
+    spark.write("ü")
+    reply = client.get()
+    assert reply.body == rb'___eio[2]("4\"\u00fc\"");'
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert values(wire) == ["a bé"]
+
+
+def test_a_long_answer_is_cut_into_several() -> None:
+    _, client, spark = engine(limits=Limits(backlog=10_000_000))
+    for _ in range(3):
+        spark.write("x" * 700_000)
+    assert [len(client.get().body) for _ in range(3)] == [700_003] * 3
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body", "kind", "why"),
+    [
+        (4, "garbage", "text/plain", "no packet: 'garbage'"),
+        (4, '41\x1e0{"sid":"x"}\x1e42', "text/plain", "a session opens once"),
+        (4, "2", "text/plain", "the server sends the pings"),
+        (3, "1:2x", "text/plain", "no length"),
+        (3, b"\x05", "application/octet-stream", "no length"),
+        (4, '4"' + "x" * 1000 + '"', "text/plain", "message larger than 1000 bytes"),
+        (4, '4"' + "é" * 500 + '"', "text/plain", "message larger than 1000 bytes"),
+    ],
+)
+def test_a_broken_post_ends_the_session(protocol: int, body: str | bytes, kind: str, why: str) -> None:
+    wire, client, spark = engine(protocol, limits=Limits(message=1000))
+    client.poll()
+    assert client.post(body, kind=kind).status == 200
+    assert client.gets.reply().status == 200
+    assert spark.close_reason is not None
+    assert (spark.close_reason.kind, spark.close_reason.reason) == ("lost", why)
+    assert values(wire) == ([1] if b"41" in (body if isinstance(body, bytes) else body.encode()) else [])
+    assert client.get().body == SESSION
+
+
+def test_bytes_are_refused_in_protocol_4() -> None:
+    wire, client, _ = engine()
+    assert client.post(b"41", kind="application/octet-stream").body == BAD
+    assert client.post("41").body == b"ok"
+    assert values(wire) == [1]
+
+
+def test_a_post_is_too_large() -> None:
+    wire, client, _ = engine(limits=Limits(message=100, body=100))
+    assert client.post("4" * 201).status == 413
+    assert len(wire.server) == 1
+
+
+def test_while_the_spark_does_not_read_a_post_stays_unanswered() -> None:
+    wire, client, spark = engine()
+    spark.pause()
+    for number in range(3):
+        peer = wire.accept()
+        peer.send(request("POST", client.target(), {"Content-Type": "text/plain"}, b"4%d" % number))
+        assert peer.statuses() == []
+    assert values(wire) == []
+    spark.resume()
+    wire.pump()
+    assert values(wire) == [0, 1, 2]
+    spark.pause()
+    client.posts.send(request("POST", client.target(), {}, b"43"))
+    spark.end()
+    wire.pump()
+    assert client.posts.statuses() == [200]
+
+
+# --- requests that are lost or repeated ---
+
+
+def test_a_repeated_post_does_nothing_twice() -> None:
+    wire, client, spark = engine()
+    again = client.accept()
+    assert client.post("41", t="a").body == client.post("41", t="a", peer=again).body == b"ok"
+    assert values(wire) == [1]
+    client.post("41", t="b")  # what only looks the same
+    client.post("41", t="b")  # on the same connection: a client with coarse stamps
+    client.post("42", t="b", peer=again)
+    client.post("42", t="", peer=again)
+    client.post("42", t="")
+    assert values(wire) == [1, 1, 1, 2, 2, 2]
+    spark.pause()
+    for peer in (client.posts, again):
+        peer.send(request("POST", client.target(t="c"), {}, b"43"))
+        assert peer.statuses() == []
+    spark.resume()
+    wire.pump()
+    assert (client.posts.statuses(), again.statuses()) == ([200], [200])
+    assert values(wire)[6:] == [3]
+
+
+def test_a_repeated_poll_gets_the_same_answer() -> None:
+    wire, client, spark = engine()
+    again, late = client.accept(), client.accept()
+    client.poll("a")
+    client.poll("a", again)
+    client.gets.eof("reset")  # one copy is left
+    assert wire.told() == []
+    spark.write(1)
+    wire.pump()
+    assert again.reply().body == b"41"
+    assert client.poll("a", late).reply().body == b"41"
+    spark.write(2)
+    assert client.poll("b", late).reply().body == b"42"
+    spark.write(3)
+    assert client.poll("b", late).reply().body == b"43"  # on the same connection nobody repeats what was answered
+
+
+def test_a_poll_replaces_the_one_before() -> None:
+    wire, client, spark = engine()
+    again = client.accept()
+    client.poll()
+    client.poll(peer=again)
+    assert client.gets.reply().body == b"6"
+    client.gets.eof()
+    spark.write(1)
+    wire.pump()
+    assert again.reply().body == b"41"
+
+
+def test_a_poll_that_is_cut_off_ends_the_session() -> None:
+    wire, client, spark = engine()
+    client.poll()
+    spark.write(1)
+    client.gets.eof("reset")
+    wire.pump()
+    assert wire.told()[-3:] == ["disconnection", "messages dropped", "end"]
+    assert str(spark.close_reason) == "lost (1006): the client's poll was cut off"
+
+
+def test_an_answer_that_is_not_read_holds_back_the_next_and_counts() -> None:
+    wire, client, spark = engine(limits=Limits(backlog=2000))
+    client.poll()
+    wire.block(client.gets.channel)
+    spark.write("x" * 1500)
+    wire.pump()
+    other = client.poll(peer=client.accept())
+    assert spark.write("y" * 500)
+    wire.pump()
+    assert other.statuses() == []
+    assert spark.buffered > 2000
+    assert not spark.write("z")
+    wire.pump()
+    assert str(spark.close_reason).startswith("backlog")
+    assert other.aborted()
+
+
+def test_drained() -> None:
+    wire, client, spark = engine(limits=Limits(backlog=1000))
+    client.poll()
+    wire.block(client.gets.channel)
+    spark.write("x" * 900)
+    wire.pump()
+    assert "drain" not in wire.told()
+    wire.unblock(client.gets.channel)
+    assert wire.told() == ["drain"]
+
+
+# --- the move to a WebSocket ---
+
+
+@pytest.mark.parametrize("polling", [True, False])
+def test_an_upgrade_amid_traffic(polling: bool) -> None:
+    wire, client, spark = engine()
+    if polling:
+        client.poll()
+    client.connect()
+    assert client.say("2probe") == ["3probe"]
+    if polling:
+        assert client.gets.reply().body == b"6"
+    spark.write(1)
+    client.poll()
+    wire.pump()
+    assert client.gets.reply().body == b"41"
+    client.poll()  # it has not heard of the probe's answer yet
+    wire.run(0.1)
+    assert client.gets.reply().body == b"6"
+    client.post("41")
+    spark.write(2)
+    assert client.say("5", "42") == ["42"]
+    assert client.post("43").body == client.get().body == BAD
+    assert values(wire) == [1, 2]
+    spark.write("bye")
+    spark.end()
+    wire.pump()
+    assert client.say()[:2] == ['4"bye"', '4"primus::server::close"']
+
+
+def test_an_upgrade_releases_a_poll_that_came_meanwhile() -> None:
+    _, client, _ = engine()
+    client.connect()
+    client.say("2probe")
+    client.poll()
+    client.say("5")
+    assert client.gets.reply().body == b"6"
+
+
+@pytest.mark.parametrize("packets", [["5"], ["2probe", "2probe"], ["2probe", "41"], ["2"], ["x"]])
+def test_a_probe_that_goes_wrong_is_no_loss(packets: list[str]) -> None:
+    wire, client, spark = engine()
+    client.connect()
+    client.say(*packets)
+    assert client.socket is not None
+    client.poll()
+    spark.write(1)
+    wire.run(6)
+    assert client.socket.closed()
+    assert client.gets.reply().body == b"41"
+    assert values(wire) == []
+    client.upgrade()
+    assert wire.told() == []
+
+
+def test_one_probe_at_a_time_and_not_for_ever() -> None:
+    wire, client, _ = engine(transport={"upgrade_timeout": 3.0})
+    client.connect()
+    first = client.socket
+    assert first is not None
+    assert wire.accept().ask("GET", client.target("websocket"), headers=HANDSHAKE).body == BAD
+    client.poll()
+    wire.run(3.1)
+    assert [each.opcode for each in first.frames()] == [CLOSE]
+    wire.run(5)
+    assert first.aborted()
+    client.upgrade()
+    assert wire.accept().ask("GET", client.target("websocket"), headers=HANDSHAKE).body == BAD
+    assert len(wire.server) == 1
+
+
+def test_a_session_that_ends_takes_its_probe_along() -> None:
+    wire, client, spark = engine()
+    client.poll()
+    client.connect()
+    client.say("2probe")
+    spark.end()
+    client.poll()
+    wire.run(20)
+    polled, _ = replies(wire.take(client.gets.channel))
+    assert [each.body for each in polled] == [b"6", b'4"primus::server::close"\x1e1']
+    assert client.socket is not None
+    assert client.socket.closed()
+    client.gets.eof()
+    wire.run(20)
+    assert wire.endpoint.next_timeout() is None
+
+
+# --- heartbeats ---
+
+
+@pytest.mark.parametrize("how", ["poll", "websocket"])
+def test_the_heartbeat_of_protocol_4(how: str) -> None:
+    wire, client, spark = engine(limits=Limits(handshake=1000.0))
+    if how == "websocket":
+        client.upgrade()
+    for _ in range(3):
+        if how == "poll":
+            client.poll()
+            wire.run(25)
+            assert client.gets.reply().body == b"2"
+            assert client.post("3").body == b"ok"
+        else:
+            wire.run(25)
+            assert client.say("3") == ["2"]
+    if how == "poll":
+        client.poll()
+    wire.run(44.9)
+    assert len(wire.server) == 1
+    wire.run(0.2)
+    assert str(spark.close_reason) == "lost (1006): no answer to a heartbeat came"
+
+
+@pytest.mark.parametrize("how", ["poll", "websocket"])
+def test_the_heartbeat_of_protocol_3(how: str) -> None:
+    wire, client, spark = engine(3, "&b64=1", limits=Limits(handshake=1000.0))
+    if how == "websocket":
+        client.upgrade()
+    for number in range(3):
+        if how == "poll":
+            client.poll()
+            wire.run(84)
+            assert client.post(f"2:2{number}").body == b"ok"
+            assert client.gets.reply().body == f"2:3{number}".encode()
+        else:
+            wire.run(84)
+            assert client.say(f"2{number}") == [f"3{number}"]
+    wire.run(85.1)
+    assert str(spark.close_reason) == "lost (1006): no heartbeat came"
+
+
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_a_client_that_is_not_read_is_not_lost(protocol: int) -> None:
+    wire, client, spark = engine(protocol, "&b64=1", limits=Limits(handshake=1000.0))
+    spark.pause()
+    said = []
+    for _ in range(10):
+        client.poll()
+        wire.run(25)
+        said.append(client.gets.reply().body)
+    assert set(said) == ({b"1:3"} if protocol == 3 else {b"2"})
+    spark.resume()
+    client.poll()
+    wire.run(100)
+    assert len(wire.server) == 0
+
+
+def test_many_pings_have_one_answer() -> None:
+    _, client, _ = engine(3, "&b64=1")
+    client.post("".join(f"5:2{number}" for number in range(1000, 1100)) + "101:2" + "x" * 100)
+    assert client.get().body == b"65:3" + b"x" * 64
+
+
+# --- the end ---
+
+
+@pytest.mark.parametrize("polling", [True, False])
+def test_the_spark_ends(polling: bool) -> None:
+    wire, client, spark = engine()
+    if polling:
+        client.poll()
+    spark.end("bye")
+    wire.pump()
+    if not polling:
+        client.poll()
+    assert client.gets.reply().body == b'4"bye"\x1e4"primus::server::close"\x1e1'
+    assert client.get().body == SESSION
+    wire.run(20)
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_a_client_that_does_not_come_for_the_end() -> None:
+    wire, client, spark = engine()
+    spark.end("bye")
+    wire.server.close()
+    wire.run(4.9)
+    assert "close" not in wire.told()
+    wire.run(0.2)
+    assert client.gets.statuses() == []
+    assert wire.told() == ["close"]
+
+
+@pytest.mark.parametrize("how", ["poll", "websocket"])
+def test_the_client_ends(how: str) -> None:
+    wire, client, spark = engine()
+    if how == "websocket":
+        client.upgrade()
+        client.say("41", "1", "42")
+        assert client.socket is not None
+        wire.run(6)
+        assert client.socket.closed()
+    else:
+        client.poll()
+        client.post("41\x1e1\x1e42")
+        assert client.gets.reply().body == b"6"
+    assert values(wire) == [1]
+    assert str(spark.close_reason) == "client (1000)"
+
+
+def test_what_a_websocket_brings_behind_a_held_post_stays_behind_it() -> None:
+    wire, client, spark = engine()
+    spark.pause()
+    client.posts.send(request("POST", client.target(), {}, b"41\x1e42"))
+    client.upgrade()
+    client.say("43")
+    assert values(wire) == []
+    spark.resume()
+    wire.pump()
+    assert client.say("44") == []
+    assert values(wire) == [1, 2, 3, 4]
+
+
+def test_the_websocket_is_lost() -> None:
+    wire, client, spark = engine()
+    client.upgrade()
+    assert client.socket is not None
+    client.socket.eof("reset")
+    assert str(spark.close_reason) == "lost (1006): reset"
+    assert client.get().body == SESSION
+    assert wire.endpoint.server.sparks == {}
+
+
+def test_pipelined_polls() -> None:
+    """An answer lets the next request in at once, which finds the session between two states."""
+    wire, client, spark = engine()
+    client.gets.send(b"".join(request("GET", client.target()) for _ in range(3)))
+    for number in range(3):
+        spark.write(number)
+        wire.pump()
+        assert client.gets.reply().body == b"4%d" % number
+
+
+def test_a_broadcast_is_framed_once() -> None:
+    wire, client, _ = engine()
+    clients = [client]
+    for _ in range(2):
+        clients.append(Engine(wire))
+        clients[-1].open()
+    for each in clients:
+        each.upgrade()
+    before = len(wire.commands)
+    assert wire.server.write("all") == 3
+    wire.pump()
+    assert len(wire.commands) == before + 1
+    assert frames(wire.take(client.socket.channel)) == [Frame(TEXT, b'4"all"')]  # type: ignore[union-attr]
