@@ -13,7 +13,7 @@ from ...session.messages import Message
 from ..base import Exchange, Route, ServerHost
 from ..polling import Sessions
 from .options import EngineIOOptions
-from .packets import BINARY3, OPEN, TEXT3, jsonp_body
+from .packets import BINARY3, OPEN, TEXT3, TEXT3_ONCE, jsonp_body
 from .polls import answer_poll
 from .sessions import ServerPipe
 
@@ -122,7 +122,8 @@ class EngineIOServer:
             exchange.respond(FULL.status, FULL.headers, FULL.body, now=now)
         else:
             if protocol == 3:
-                pipe.framing = TEXT3 if base64_only or "j" in query else BINARY3
+                text = TEXT3 if self.options.encode_twice else TEXT3_ONCE
+                pipe.framing = text if base64_only or "j" in query else BINARY3
             self.sessions.add(sid, pipe, pipe.unclaimed, now=now)
             pipe.start(now)
             framing = pipe.framing

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from primus_proto import ClientState
 from tests.unit.test_peer_cannot_raise import SMALL, act_on, acts, check_server, traffic
-from tests.unit.transports.test_engineio_server import HELLO3, HELLO4, Engine
+from tests.unit.transports.engines import HELLO3, HELLO4, Engine
 from tests.unit.wires import BINARY, HANDSHAKE, TEXT, ClientWire, ServerWire, close_frame, frame, request
 
 SID = f"{random.Random(3).getrandbits(128):032x}"  # the first that a `ServerWire` makes

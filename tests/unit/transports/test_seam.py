@@ -180,7 +180,7 @@ def test_the_wrong_transport(way: str) -> None:
     client = network.connect("http://server", transformer=other, strategy=False)
     network.run(1)
     (event,) = client.all(ev.ErrorOccurred)
-    hint = {"websockets": "it expects another transformer", "polling": "same transformer?"}[transformer]
+    hint = "it expects another transformer" if transformer == "websockets" else "same transformer?"
     assert hint in str(event.error)
     network.run(30)
     assert len(server.server) == 0
