@@ -95,6 +95,7 @@ class _Endpoint(ABC):
         The next item depends on what was done about the one before: after `end()` in an event, no data of that session
         follows. Costs next to nothing when there is nothing.
         """
+        self._session.check_clock(now)
         return poll(self._session.queued_events, self._commands, self._work, now)
 
     @property

@@ -175,6 +175,7 @@ class Client(Core, Link):
 
     def poll(self, *, now: float) -> Iterator[ev.Event | MessageCommand[None]]:
         """Hand out what to know and to do, one item at a time: events, then the commands they caused."""
+        self.check_clock(now)
         return poll(self.queued_events, self.queued_commands, self.work, now)
 
     def work(self, now: float) -> None:

@@ -5,6 +5,7 @@ The law kept here: time and randomness come in; events and commands go out, one 
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 from .. import events as ev
 from ..commands import MessageCommand
+from ..errors import LocalProtocolError
 from ..limits import Limits
 from ..timers import Timer, Timers
 from .states import SparkState
@@ -55,6 +57,7 @@ class Core:
         self.limits = limits
         self.rng = rng
         self.wall_offset = wall_offset
+        self._now = -math.inf  # when it was last polled
         self.timers: Timers = Timers()
         self.queued_events: deque[ev.Event] = deque()
         """Events that `poll` has not handed out yet."""
@@ -70,6 +73,12 @@ class Core:
     def handle_timeout(self, *, now: float) -> None:
         """Do what is due; early and extra calls are harmless."""
         self.timers.fire(now)
+
+    def check_clock(self, now: float) -> None:
+        """Raise LocalProtocolError if the driver's clock went backwards, or is not a number."""
+        if not now >= self._now:
+            raise LocalProtocolError(f"now={now!r} is before {self._now!r}, the time of the last poll: use one clock")
+        self._now = now
 
     # --- inside the core ---
 

@@ -163,6 +163,7 @@ class Server(Core):
 
     def poll(self, *, now: float) -> Iterator[ev.Event | MessageCommand[Spark]]:
         """Hand out what to know and to do, one item at a time: events, then the commands they caused."""
+        self.check_clock(now)
         return poll(self.queued_events, self.queued_commands, self.work, now)
 
     # --- for sparks and endpoints ---

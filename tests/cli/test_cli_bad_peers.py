@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import trustme
 
 from tests.cli.command import run, serving
 from tests.conformance.peers import accept_websocket, raw_server, silent, unused_port
+from tests.conformance.proxies import PROXIES, Asked
 
 ONCE = ("--strategy", "none")
 
@@ -96,11 +98,43 @@ def test_garbage_during_the_session() -> None:
 def test_tls_both_ways(certificate: Path) -> None:
     with serving("--cert", str(certificate / "server.pem")) as (server, url):
         assert url.startswith("https://")
-        trusting = run("connect", url, "--json", "--ca", str(certificate / "ca.pem"), stdin='"' + "x" * 200_000 + '"')
+        ca = str(certificate / "ca.pem")
+        trusting = run("connect", url, "--json", "--cacert", ca, stdin='"' + "x" * 200_000 + '"')
         assert trusting.process.returncode == 0
         assert server.wait("data")["data"] == "x" * 200_000
         assert run("connect", url, "--insecure").process.returncode == 0
-        assert run("spec", url, "--ca", str(certificate / "ca.pem")).process.returncode == 0
+        assert run("spec", url, "--cacert", ca).process.returncode == 0
         said = one_sentence("connect", url, *ONCE)
         assert "certificate" in said
-        assert "--ca FILE" in said
+        assert "--cacert FILE" in said
+
+
+def test_a_certificate_of_the_client(certificate: Path) -> None:
+    """The server wants one, and gets it; or the user is told which flags give it."""
+    pem = str(certificate / "server.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate / "ca.pem"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(pem)
+    seen = []
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as stream:
+            seen.append(stream.getpeercert())
+            accept_websocket(stream)
+
+    with raw_server(talk) as port:
+        url = f"https://127.0.0.1:{port}"
+        assert "--cert FILE" in one_sentence("connect", url, "--insecure", *ONCE)
+        run("connect", url, "--insecure", "--cert", pem, *ONCE)
+    assert seen[0]
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+def test_through_a_proxy(kind: str) -> None:
+    asked: Asked = []
+    with raw_server(PROXIES[kind](asked)) as port, serving() as (_, url):
+        there, proxy = url.replace("127.0.0.1", "far.test"), f"{kind}://me:secret@127.0.0.1:{port}"
+        client = run("connect", there, "--values", "--proxy", proxy, "--linger", "1", "--dialect", "happn", stdin="1")
+        assert client.lines == ["1"]
+        assert run("spec", there, "--proxy", proxy).process.returncode == 0
+    assert [host for host, _, _ in asked] == ["far.test", "far.test"]

@@ -50,7 +50,7 @@ def test_every_option_has_a_flag_and_shows_its_default(
 
 def test_the_help_of_spec_has_only_what_one_request_needs(capsys: pytest.CaptureFixture[str]) -> None:
     flags = set(re.findall(r" (--[a-z-]+) ", help_of("spec", capsys)))
-    assert flags >= {"--unix", "--ca", "--pathname", "--timeout", "--header", "--limit-head", "--limit-body"}
+    assert flags >= {"--unix", "--cacert", "--pathname", "--timeout", "--header", "--limit-head", "--limit-body"}
     assert not flags & {"--ping", "--limit-backlog", "--limit-message", "--limit-queue", "--values"}
 
 
@@ -127,8 +127,11 @@ def test_sizes() -> None:
         (["connect", URL, "--header", "a b: c"], "primus connect: not a header field name: 'a b'"),
         (["connect", URL, "--linger", "-1"], "primus connect: --linger must not be negative"),
         (["connect", URL, "--limit-head", "1.5M"], "--limit-head: not a size in bytes, such as 64K: '1.5M'"),
-        (["connect", URL, "--ca", "/nothing/there"], "primus connect: --ca /nothing/there: No such file"),
-        (["connect", URL, "--ca", __file__], f"primus connect: --ca {__file__}: not usable"),
+        (["connect", URL, "--cacert", "/nothing/there"], "primus connect: --cacert /nothing/there: No such file"),
+        (["connect", URL, "--key", __file__], "primus connect: --key needs --cert"),
+        (["connect", URL, "--cert", __file__], f"primus connect: --cert {__file__}: not usable"),
+        (["connect", URL, "--proxy", "ftp://h"], "primus connect: --proxy must be 'env' or a URL like"),
+        (["connect", URL, "--cacert", __file__], f"primus connect: --cacert {__file__}: not usable"),
         (["serve", "--port", "70000"], "primus serve: --port must be a number from 0 to 65535; got 70000"),
         (
             ["serve", "--dialect", "happn", "--ping-interval", "15"],

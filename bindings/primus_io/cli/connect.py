@@ -20,7 +20,7 @@ from .input import is_interactive, read_lines
 from .options import add_options, converter, given_options
 from .output import Output
 from .running import race, stopping
-from .sockets import add_client_sockets, client_tls
+from .sockets import add_client_sockets, client_sockets
 
 USAGE = "URL [options]"
 SUMMARY = "a client: sends what it reads, prints what it receives"
@@ -49,7 +49,7 @@ async def run(args: argparse.Namespace, output: Output) -> int:
         raise pp.ConfigError(f"--linger must not be negative; got {args.linger:g}")
     options = given_options(args, pp.ClientConfig) | {"manual": True}  # opened when it has its listeners
     with stopping(output) as stop:
-        async with connect_to(wait=False, ssl=client_tls(args), unix=args.unix, **options) as primus:
+        async with connect_to(wait=False, **client_sockets(args), **options) as primus:
             session = _Session(primus, pp.ClientConfig(**options), args, output, is_interactive() and not args.json)
             session.listen()
             await race(session.send_input(), primus.wait_ended(), stop.wait())
@@ -162,7 +162,7 @@ class _Session:
             error = end.error or pp.ConnectionLost(str(end))
             text = explain(error) if isinstance(error, pp.ConnectError) else f"connection lost for good: {error}."
             if end.kind == "retries" and (retries := self.config.retries):
-                text = f"gave up after {retries} more attempt{'s' if retries > 1 else ''}: {text}"
+                text = f"gave up after {retries:g} more attempt{'s' if retries > 1 else ''}: {text}"
             note(text)
         elif self.started and not self.opened.is_set():
             note("ended before the connection was open")

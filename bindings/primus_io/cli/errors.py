@@ -6,7 +6,9 @@ from primus_proto import ConnectError, PrimusError
 
 # The hint, and parts of error texts that it fits. The first match is used.
 HINTS = (
-    ("Pass the CA certificate with --ca FILE, or skip the check with --insecure.", ("certificate",)),
+    ("Pass its certificate with --cert FILE, and perhaps --key FILE.", ("certificate of this client",)),
+    ("Pass the CA certificate with --cacert FILE, or skip the check with --insecure.", ("certificate",)),
+    ("Is --proxy right?", ("proxy:",)),
     ("Is this the port of a Primus server?", ("reset", "websocket handshake")),
     ("Is the server running, and is the path of --unix right?", ("cannot connect to /", "no such file")),
     ("Is the server running, and are host and port right?", ("refused",)),
@@ -22,6 +24,7 @@ HINTS = (
 def explain(error: PrimusError) -> str:
     """Return the error in a sentence or two, with a hint if there is one."""
     text, hint = str(error).partition("; if that is the right server, give ssl=")[0], ""
+    text = text.partition(": give ssl=")[0]
     if isinstance(error, ConnectError):
         hint = next((hint for hint, parts in HINTS if any(part in text.lower() for part in parts)), "")
         if error.status in (401, 403):

@@ -108,6 +108,7 @@ def _words(event: str, fields: dict[str, Any]) -> str:
             return f"binary, base 64: {data or '(empty)'}"
         case {"attempt": number, "retries": retries}:
             text = f"attempt {number}" if retries is None else f"attempt {number} of {retries}"
+            text = "no more attempts" if retries == 0 else text
             text += f" in {fields['delay']:g} s" if event == "reconnect scheduled" else ""
             error = fields.get("error")
             return f"{text} ({error})" if error else text
@@ -119,6 +120,7 @@ def _words(event: str, fields: dict[str, Any]) -> str:
             return f"from {ip or 'this machine'}, query {json_line(query, ascii=False)}"
         case {"status": _, "body": body}:
             said = body if len(body) <= 400 else f"{body[:400]}…"
+            said = "" if "(it said: " in fields["message"] else said
             return f"{fields['message']}; it said: {said}" if said else str(fields["message"])
         case {"reason": reason, "code": code}:
             message = fields.get("message")

@@ -86,6 +86,7 @@ IN_FLAGS = (
     ("(False or 0: off)", "(or 'off')"),
     ("or False for none", "or 'none'"),
     ("False, True or 'all'", "'off', 'on' or 'all'"),
+    ("proxy must be True, None or", "--proxy must be 'env' or"),
 )
 
 

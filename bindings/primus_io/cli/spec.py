@@ -14,7 +14,7 @@ from .formatting import error_fields, printable
 from .options import add_options, given_options
 from .output import Output
 from .running import race, stopping
-from .sockets import add_client_sockets, client_tls
+from .sockets import add_client_sockets, client_sockets
 
 USAGE = "URL [options]"
 SUMMARY = "print the settings that a server publishes"
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(args: argparse.Namespace, output: Output) -> int:
     """Run this subcommand; returns the exit status. Raises ConfigError."""
-    options = {"ssl": client_tls(args), "unix": args.unix, **given_options(args, pp.ClientConfig)}
+    options = {**client_sockets(args), **given_options(args, pp.ClientConfig)}
     try:
         with stopping(output) as stop:
             spec: Any = await race(fetch_spec(**options), stop.wait())

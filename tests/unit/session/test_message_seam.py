@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any
 
 import pytest
 
-from primus_proto import Limits, LocalProtocolError, Spark
+from primus_proto import Client, ClientConfig, Limits, LocalProtocolError, Server, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from tests.unit.sessions import ServerHost, needs_drain, opened, reason
@@ -146,3 +148,13 @@ def test_a_paused_client_tells_its_host_for_each_connection() -> None:
     host.client.resume()
     host.client.resume()
     assert host.commanded() == [cmd.Resume()]
+
+
+@pytest.mark.parametrize("now", [9.0, math.nan])
+def test_a_clock_that_goes_backwards_is_refused(now: float) -> None:
+    client, server = Client(ClientConfig(url="http://h"), rng=random.Random(1)), Server(rng=random.Random(1))
+    for poll in (client.poll, server.poll):
+        list(poll(now=10.0))
+        with pytest.raises(LocalProtocolError, match=r"is before 10\.0, the time of the last poll"):
+            poll(now=now)
+        list(poll(now=10.0))
