@@ -71,6 +71,10 @@ class Limits:
     """The largest message that is accepted, in bytes; a frame is refused by its declared length. Default: 10 MiB."""
     fragments: int = 1024
     """How many frames one message may consist of. Default: 1024."""
+    values: int = 250_000
+    """How many values a message may have, with its lists and objects; the parser checks it. Default: 250,000."""
+    nesting: int = 500
+    """How deeply lists and objects may be nested in a message; the parser checks it. Default: 500."""
     backlog: int = 1024 * 1024
     """Unsent bytes of one spark above which it is cut; the message being written is not counted. Default: 1 MiB."""
     queue: int = 16 * 1024 * 1024
@@ -95,7 +99,7 @@ class Limits:
     """Seconds that an asynchronous transform or parser may take for one message. Default: 10."""
 
     def __post_init__(self) -> None:
-        for name in ("head", "pipelined", "message", "fragments"):
+        for name in ("head", "pipelined", "message", "fragments", "values", "nesting"):
             check_count(f"limits.{name}", getattr(self, name), least=1)
         for name in ("body", "backlog", "queue", "held", "authorizations", "unclaimed"):
             check_count(f"limits.{name}", getattr(self, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..config import ServerConfig
-from ..parsers import get_parser
+from ..parsers import get_parser, spec_name
 from .model import CLOSING, Request, Response, is_clean, json_response, owns, text_response
 
 __all__ = ["answer_client_library", "answer_foreign_path", "answer_spec", "answer_unclean_path", "spec_response"]
@@ -22,7 +22,7 @@ def spec_response(config: ServerConfig, root: str = "") -> Response:
     spec: dict[str, object] = {
         "version": SPEC_VERSIONS.get(config.dialect, SPEC_VERSION),
         "pathname": root + config.pathname,
-        "parser": get_parser(config.parser).name.lower(),
+        "parser": spec_name(get_parser(config.parser)),
         "transformer": config.transformer,
     }
     if config.dialect == "primus":

@@ -1,4 +1,7 @@
-"""The JSON parser, which accepts exactly what JavaScript's JSON accepts (protocol 1)."""
+"""The JSON parser, which accepts exactly what JavaScript's JSON accepts (protocol 1).
+
+With the extra ``speedups`` the same parser uses orjson. What orjson refuses goes to Python's own json, which decides.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,17 @@ from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 from ..errors import DecodeError, EncodeError
+from ..limits import Limits
+from .bounds import check_json
 
-__all__ = ["JSONParser"]
+try:
+    import orjson
+except ImportError:  # the extra is not installed
+    HAS_ORJSON = False
+else:
+    HAS_ORJSON = True
+
+__all__ = ["FastJSONParser", "JSONParser", "make_json"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -31,12 +43,18 @@ def _unknown(value: object) -> NoReturn:
 
 
 class JSONParser:
-    """Encodes values as JSON in text messages. A binary message is passed on as bytes, undecoded."""
+    """Encodes values as JSON in text messages. A binary message is passed on as bytes, undecoded.
+
+    `limits` bound the values of a message and their nesting.
+    """
 
     name = "JSON"
     binary = False
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        # A text of at most so many characters is within both limits.
+        self._unchecked = min(self._limits.values, 2 * self._limits.nesting)
         # json.loads and json.dumps would build a scanner and an encoder for each message.
         self._decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
         self._scan = self._decoder.scan_once  # type: ignore[attr-defined]  # typeshed leaves it out
@@ -45,8 +63,12 @@ class JSONParser:
         self._fast = make and make(None, _unknown, encode_basestring, None, ":", ",", False, False, False)
         self._slow = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-    def __reduce__(self) -> tuple[type[JSONParser], tuple[()]]:
-        return JSONParser, ()  # what a scanner and an encoder are made of cannot be copied
+    def __reduce__(self) -> tuple[type[JSONParser], tuple[Limits]]:
+        return type(self), (self._limits,)  # what a scanner and an encoder are made of cannot be copied
+
+    def limited(self, limits: Limits) -> JSONParser:
+        """This parser with other limits."""
+        return type(self)(limits)
 
     def encode(self, value: Any) -> str:
         """Encode as compact JSON. Raises EncodeError for bytes, sets, NaN, infinities and loops."""
@@ -59,9 +81,14 @@ class JSONParser:
         return text if text.isascii() else _escaped(text)
 
     def decode(self, data: str | bytes) -> Any:
-        """Decode a text message; return the bytes of a binary one. Raises DecodeError for text that is not JSON."""
+        """Decode a text message; return the bytes of a binary one.
+
+        Raises DecodeError for text that is not JSON, or goes beyond the limits.
+        """
         if not isinstance(data, str):
             return data
+        if len(data) > self._unchecked:
+            check_json(data, self._limits)
         try:
             value, end = self._scan(data, 0)
             if end == len(data):
@@ -74,6 +101,44 @@ class JSONParser:
             return self._decoder.decode(data)
         except (ValueError, RecursionError) as error:
             raise DecodeError(f"not JSON: {error}", data) from error
+
+
+class FastJSONParser(JSONParser):
+    """`JSONParser` by orjson: the same messages and values, but for integers of 2**64 and more, which it reads as
+    floats, and for enums and UUIDs, which it writes.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        super().__init__(limits)
+        passed_on = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+        self._options = passed_on  # to us, so that they are refused
+
+    def encode(self, value: Any) -> str:
+        """See `JSONParser.encode`."""
+        try:
+            data = orjson.dumps(value, option=self._options)
+        except TypeError:  # of orjson.JSONEncodeError too: what it cannot write, such as a lone surrogate
+            return super().encode(value)
+        if b"null" in data:  # it writes NaN so
+            return super().encode(value)
+        text = data.decode()
+        return text if text.isascii() else _escaped(text)
+
+    def decode(self, data: str | bytes) -> Any:
+        """See `JSONParser.decode`."""
+        if not isinstance(data, str):
+            return data
+        if len(data) > self._unchecked:
+            check_json(data, self._limits)
+        try:
+            return orjson.loads(data)
+        except ValueError:  # what it cannot read, such as a lone surrogate
+            return super().decode(data)
+
+
+def make_json(limits: Limits | None = None) -> JSONParser:
+    """The faster of the two parsers that can be had here."""
+    return FastJSONParser(limits) if HAS_ORJSON else JSONParser(limits)
 
 
 def _escaped(text: str) -> str:

@@ -15,7 +15,7 @@ from ..commands import Abort, Connect, MessageCommand
 from ..config import ClientConfig, check_config
 from ..errors import ConnectError, ConnectionLost, LocalProtocolError, PrimusError
 from ..limits import Limits
-from ..parsers import get_parser
+from ..parsers import get_parser, limited
 from ..transports.pipe import MessagePipe, Pipe
 from .attempts import Attempts
 from .core import Core, poll
@@ -44,7 +44,7 @@ class Client(Core, Link):
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         check_config(config, ClientConfig)
         Core.__init__(self, config.limits, rng, wall_offset)
-        parser = get_parser(config.parser)
+        parser = limited(get_parser(config.parser), config.limits)
         Link.__init__(self, parser, config.limits.queue, asynchronous=is_asynchronous(parser))
         self.config = config
         self.state: ClientState = ClientState.IDLE

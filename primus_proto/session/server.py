@@ -21,7 +21,7 @@ from ..errors import LocalProtocolError, TransformError
 from ..http.forwarded import Network
 from ..http.model import UPGRADE_REQUIRED, Headers, Request, Response, check_status, error_response, wants_websocket
 from ..http.pipeline import Pipeline
-from ..parsers import Parser, get_parser
+from ..parsers import Parser, get_parser, limited
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe
 from .core import Core, poll
@@ -41,7 +41,7 @@ class Server(Core):
         self.config: ServerConfig = ServerConfig() if config is None else config
         check_config(self.config, ServerConfig)
         super().__init__(self.config.limits, rng, wall_offset)
-        self.parser: Parser = get_parser(self.config.parser)
+        self.parser: Parser = limited(get_parser(self.config.parser), self.config.limits)
         self.asynchronous: bool = is_asynchronous(self.parser)
         """Whether the parser has to be awaited."""
         self.transforms: Transforms = Transforms()

@@ -8,10 +8,13 @@ the same seed repeats byte for byte (except for WebSocket masks, which wsproto d
     client = network.connect("http://server", ping=5.0)
     network.run(3600)
     assert client.seen(events.Opened) == 1
+
+`check_parser` has the tests that every parser has to pass.
 """
 
 from .endpoints import VirtualClient, VirtualServer
 from .listeners import VirtualSpark
 from .network import VirtualNetwork
+from .parsers import check_parser
 
-__all__ = ["VirtualClient", "VirtualNetwork", "VirtualServer", "VirtualSpark"]
+__all__ = ["VirtualClient", "VirtualNetwork", "VirtualServer", "VirtualSpark", "check_parser"]

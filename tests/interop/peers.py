@@ -51,7 +51,8 @@ def missing() -> str | None:
         return "interop: node is not installed"
     for folder, package in ((".", "happn-primus"), ("primus8", "primus"), ("primus6", "primus")):
         place = HERE / folder
-        if not all((place / "node_modules" / name / "package.json").is_file() for name in (package, "ws")):
+        needed = (package, "ws") if folder == "primus6" else (package, "ws", "ejson", "binary-pack", "primus-msgpack")
+        if not all((place / "node_modules" / name / "package.json").is_file() for name in needed):
             return f"interop: {package} is not installed; run `npm ci` in {place}"
     return None
 

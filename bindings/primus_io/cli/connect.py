@@ -11,7 +11,7 @@ from typing import Any
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.parsers import JSONParser
+from primus_proto.parsers import EJSONParser, JSONParser, Parser
 
 from ..asyncio import Client
 from ..asyncio import connect as connect_to
@@ -73,6 +73,11 @@ class _Session:
     unsent: int = 0  # dropped, or written after the end
     invalid: int = 0  # lines that are not JSON
 
+    @property
+    def notation(self) -> Parser:
+        """How a line of input is read. What another parser than JSON's has, such as a date, is written as in EJSON."""
+        return JSONParser() if isinstance(self.config.parser, JSONParser) else EJSONParser()
+
     def listen(self) -> None:
         """Print all events from now on."""
         primus = self.primus
@@ -129,7 +134,7 @@ class _Session:
         if not line.strip():
             return
         try:
-            value = JSONParser().decode(line.decode())
+            value = self.notation.decode(line.decode())
             self._start()
             accepted = await self.primus.send(value)
         except (UnicodeDecodeError, pp.DecodeError, pp.EncodeError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 from primus_proto import CloseReason, ConnectError
 from primus_proto import events as ev
+from primus_proto.parsers import EJSONParser
 
 from .._session import Emitter
 from ..asyncio import Client
@@ -68,9 +69,12 @@ def _close_fields(reason: CloseReason) -> dict[str, Any]:
 
 
 def json_line(record: Any, *, ascii: bool = True) -> str:
-    """Return the record as JSON in one line, or a message that it cannot be shown."""
+    """Return the record as JSON in one line, with dates and the like as in EJSON, or a message that it cannot be."""
     try:
-        return json.dumps(record, allow_nan=False, ensure_ascii=ascii)
+        try:
+            return json.dumps(record, allow_nan=False, ensure_ascii=ascii)
+        except (TypeError, ValueError):  # a value of another parser than JSON's
+            return json.dumps(json.loads(EJSONParser().encode(record)), ensure_ascii=ascii)
     except (TypeError, ValueError, RecursionError) as error:
         kept = {key: record[key] for key in ("event", "id") if isinstance(record, dict) and key in record}
         return json.dumps({**kept, "message": f"cannot be shown as JSON: {error}"})

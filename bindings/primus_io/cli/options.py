@@ -10,7 +10,7 @@ from typing import Any
 
 from primus_proto import ClientConfig, Limits, ServerConfig
 from primus_proto.config import STRATEGIES
-from primus_proto.parsers import PARSERS
+from primus_proto.parsers import BUILT_IN
 from primus_proto.transports.registry import TRANSPORTS
 
 Config = type[ClientConfig] | type[ServerConfig]
@@ -19,7 +19,7 @@ LIMIT = "limit_"
 # Each option's name for its value, which says how it is converted, and its help text.
 BOTH_HELP = {
     "pathname": ("PATH", "URL path of Primus on the server"),
-    "parser": ("NAME", f"message encoding, the same on both ends: {', '.join(sorted(PARSERS))}"),
+    "parser": ("NAME", f"message encoding, the same on both ends: {', '.join(BUILT_IN)}"),
     "transformer": ("NAME", f"transport, the same on both ends: {', '.join(sorted(TRANSPORTS))}"),
 }
 CLIENT_HELP = {

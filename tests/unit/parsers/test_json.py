@@ -1,20 +1,28 @@
-"""The JSON parser: what JavaScript's JSON knows, no more and no less (protocol 1); and how a parser is chosen."""
+"""The JSON parser: what JavaScript's JSON knows, no more and no less (protocol 1), with the extra `speedups` or not."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
+from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primus_proto import ConfigError, DecodeError, EncodeError, Parser
-from primus_proto.parsers import PARSERS, JSONParser, get_parser
+from primus_proto import DecodeError, EncodeError
+from primus_proto.parsers.json import FastJSONParser, JSONParser, make_json
 
-parser = JSONParser()
+plain = JSONParser()
+
+
+@pytest.fixture(params=[JSONParser, FastJSONParser])
+def parser(request: pytest.FixtureRequest) -> JSONParser:
+    made: JSONParser = request.param()
+    return made
+
 
 # Every value that JSON has and both languages agree on: no infinities.
 texts = st.text(st.characters()) | st.sampled_from(["\ud800", "a\udc00\u2028"])
@@ -32,8 +40,8 @@ def exactly(value: Any) -> str:
 
 @given(values)
 def test_what_goes_out_comes_back(value: Any) -> None:
-    text = parser.encode(value)
-    assert exactly(parser.decode(text)) == exactly(value)
+    text = plain.encode(value)
+    assert exactly(plain.decode(text)) == exactly(value)
     assert not {"\u2028", "\u2029", "\n"} & set(text)
     assert exactly(json.loads(text)) == exactly(value)
 
@@ -41,35 +49,29 @@ def test_what_goes_out_comes_back(value: Any) -> None:
 @given(values)
 def test_what_others_write_is_read(value: Any) -> None:
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False), json.dumps(value, indent=1)):
-        assert exactly(parser.decode(text)) == exactly(value)
-
-
-@given(st.text() | st.binary())
-def test_any_input_gives_a_value_or_a_decode_error(data: str | bytes) -> None:
-    with contextlib.suppress(DecodeError):
-        parser.decode(data)
+        assert exactly(plain.decode(text)) == exactly(value)
 
 
 @pytest.mark.parametrize("value", [0, False, None, "", [], {}])
-def test_falsy_values_are_ordinary_messages(value: Any) -> None:
+def test_falsy_values_are_ordinary_messages(parser: JSONParser, value: Any) -> None:
     assert exactly(parser.decode(parser.encode(value))) == exactly(value)
 
 
-def test_compact() -> None:
+def test_compact(parser: JSONParser) -> None:
     assert parser.encode({"a": [1, None]}) == '{"a":[1,null]}'
 
 
-def test_line_separators_are_escaped_and_nothing_else_is() -> None:
+def test_line_separators_are_escaped_and_nothing_else_is(parser: JSONParser) -> None:
     assert parser.encode("\u2028é\u2029\U0001f600") == '"\\u2028é\\u2029\U0001f600"'
     assert parser.encode({"\u2028": 1}) == '{"\\u2028":1}'
 
 
-def test_lone_surrogates_travel_as_escapes() -> None:
+def test_lone_surrogates_travel_as_escapes(parser: JSONParser) -> None:
     assert parser.encode({"\ud800": "a\udfffé\u2028"}) == '{"\\ud800":"a\\udfffé\\u2028"}'
     assert parser.decode('["\\ud800", "\\uDFFF"]') == ["\ud800", "\udfff"]
 
 
-def test_an_interrupt_leaves_nothing_behind() -> None:
+def test_an_interrupt_leaves_nothing_behind(parser: JSONParser) -> None:
     class Interrupting(dict[str, int]):
         def items(self) -> Any:
             raise KeyboardInterrupt
@@ -81,14 +83,14 @@ def test_an_interrupt_leaves_nothing_behind() -> None:
     assert parser.encode(inner) == '{"a":1}', "no loop is seen where there is none"
 
 
-def test_the_text_of_a_subclass_is_text() -> None:
+def test_the_text_of_a_subclass_is_text(parser: JSONParser) -> None:
     class Text(str):
         __slots__ = ()
 
     assert parser.decode(Text('{"a":1}')) == {"a": 1}
 
 
-def test_binary_messages_are_handed_over_undecoded() -> None:
+def test_binary_messages_are_handed_over_undecoded(parser: JSONParser) -> None:
     assert parser.decode(b"\x00[1]") == b"\x00[1]"
 
 
@@ -97,18 +99,18 @@ def test_binary_messages_are_handed_over_undecoded() -> None:
     [math.nan, math.inf, -math.inf, [math.nan], {"a": math.inf}, {math.nan: 1}, {1, 2}, object(), 1j],
     ids=repr,
 )
-def test_refuses_to_encode(value: Any) -> None:
+def test_refuses_to_encode(parser: JSONParser, value: Any) -> None:
     with pytest.raises(EncodeError, match="cannot encode as JSON"):
         parser.encode(value)
 
 
 @pytest.mark.parametrize("value", [b"x", bytearray(b"x"), memoryview(b"x")])
-def test_says_that_json_has_no_bytes(value: Any) -> None:
+def test_says_that_json_has_no_bytes(parser: JSONParser, value: Any) -> None:
     with pytest.raises(EncodeError, match="JSON has no bytes"):
         parser.encode(value)
 
 
-def test_refuses_to_encode_what_is_too_deep_too_long_or_a_loop() -> None:
+def test_refuses_to_encode_what_is_too_deep_too_long_or_a_loop(parser: JSONParser) -> None:
     deep: list[Any] = []
     for _ in range(200_000):
         deep = [deep]
@@ -142,7 +144,7 @@ def test_refuses_to_encode_what_is_too_deep_too_long_or_a_loop() -> None:
     ],
     ids=lambda text: ascii(text[:20]),
 )
-def test_refuses_to_decode(text: str) -> None:
+def test_refuses_to_decode(parser: JSONParser, text: str) -> None:
     with pytest.raises(DecodeError) as caught:
         parser.decode(text)
     assert caught.value.payload == text
@@ -159,37 +161,83 @@ def test_refuses_to_decode(text: str) -> None:
         ('"primus::ping::1"', "primus::ping::1"),
     ],
 )
-def test_decodes(text: str, value: Any) -> None:
+def test_decodes(parser: JSONParser, text: str, value: Any) -> None:
     assert exactly(parser.decode(text)) == exactly(value)
 
 
-class Upper:
-    """A parser of one's own."""
+# --- with the extra `speedups` the same is accepted, refused and made ---
 
-    name = "upper"
-    binary = False
-
-    def encode(self, value: Any) -> str:
-        return str(value).upper()
-
-    def decode(self, data: str | bytes) -> Any:
-        return data
+fast = FastJSONParser()
 
 
-def test_choosing_a_parser() -> None:
-    assert get_parser("json") is get_parser("JSON") is PARSERS["json"]
-    mine = Upper()
-    assert get_parser(mine) is mine
-    assert isinstance(mine, Parser)
+def outcome(act: Callable[[], Any], refusal: type[Exception]) -> str:
+    try:
+        return exactly(act())
+    except refusal:
+        return "refused"
 
 
-@pytest.mark.parametrize("wrong", ["yaml", ""])
-def test_an_unknown_parser(wrong: str) -> None:
-    with pytest.raises(ConfigError, match=r"unknown parser .*; known: json"):
-        get_parser(wrong)
+def as_doubles(value: Any) -> Any:
+    """What becomes of integers beyond 64 bits."""
+    if isinstance(value, list):
+        return [as_doubles(each) for each in value]
+    if isinstance(value, dict):
+        return {key: as_doubles(each) for key, each in value.items()}
+    return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
 
 
-@pytest.mark.parametrize("wrong", [None, 5, object(), JSONParser])
-def test_an_object_that_is_not_a_parser(wrong: Any) -> None:
-    with pytest.raises(ConfigError, match="parser must be a name or have name, binary, encode and decode"):
-        get_parser(wrong)
+odd = st.sampled_from([math.nan, math.inf, b"x", {1, 2}, (1, "a"), {1: 2}, {None: 1, 2.5: 3}, {True: 1}, object()])
+more_values = st.recursive(
+    values | odd, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+)
+
+
+@given(more_values)
+def test_both_write_the_same(value: Any) -> None:
+    one, other = (outcome(lambda each=each: each.decode(each.encode(value)), EncodeError) for each in (plain, fast))  # type: ignore[misc]
+    assert one == other or one == exactly(as_doubles(value)) or other == exactly(as_doubles(json.loads(one)))
+
+
+pieces = st.sampled_from(
+    [*'[]{}:,"-+.0123456789eE \\', '"a"', "true", "null", "NaN", "\\ud800", "\\u0041", "1e400", "é"]
+)
+
+
+@given(st.lists(pieces, max_size=12).map("".join) | st.text(max_size=10) | values.map(json.dumps))
+def test_both_read_the_same(text: str) -> None:
+    one, other = (outcome(lambda each=each: each.decode(text), DecodeError) for each in (plain, fast))  # type: ignore[misc]
+    assert one == other or exactly(as_doubles(json.loads(one))) == other
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"a":2}',
+        '"\\ud800"',
+        "-0",
+        "-0.0",
+        "1e400",
+        "NaN",
+        "[" * 501 + "]" * 501,
+        "[" * 500 + "]" * 500,
+        "9" * 4301,
+    ],
+)
+def test_both_read_the_same_of_what_parsers_differ_in(text: str) -> None:
+    one, other = (outcome(lambda each=each: each.decode(text), DecodeError) for each in (plain, fast))  # type: ignore[misc]
+    assert one == other
+
+
+def test_the_documented_exceptions() -> None:
+    """What only orjson does: nothing that a peer can tell from the other."""
+    assert plain.decode(str(2**64)) == 2**64
+    assert fast.decode(str(2**64)) == float(2**64)
+    assert fast.encode(UUID(int=1)) == '"00000000-0000-0000-0000-000000000001"'
+    with pytest.raises(EncodeError):
+        plain.encode(UUID(int=1))
+
+
+def test_the_faster_one_is_used_where_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(make_json()) is FastJSONParser
+    monkeypatch.setattr("primus_proto.parsers.json.HAS_ORJSON", False)
+    assert type(make_json()) is JSONParser
