@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import DecodeError, EncodeError
 from ..limits import Limits
-from .bounds import too_deep, too_many
+from .bounds import Bounded, too_deep, too_many
 
 __all__ = ["BinaryParser"]
 
@@ -52,7 +52,7 @@ class _Bad(Exception):
     """The message is not what it should be."""
 
 
-class BinaryParser:
+class BinaryParser(Bounded):
     """Encodes values as ``binary-pack`` does, in binary messages.
 
     `limits` bound the values of a message and their nesting.
@@ -60,13 +60,6 @@ class BinaryParser:
 
     name = "binary"
     binary = True
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
-
-    def limited(self, limits: Limits) -> BinaryParser:
-        """This parser with other limits."""
-        return BinaryParser(limits)
 
     def encode(self, value: Any) -> bytes:
         """Encode a value.

@@ -8,18 +8,34 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any
+from typing import Any, Self
 
 from ..errors import DecodeError
 from ..limits import Limits
 
-__all__ = ["check_json", "check_nesting", "too_deep", "too_many"]
+__all__ = ["Bounded", "check_json", "check_nesting", "too_deep", "too_many"]
 
 _NO_BRACKET = bytes(set(range(256)) - set(b'[]{}"'))
 _NO_STRUCTURE = bytes(set(_NO_BRACKET) - set(b","))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 _PASSES = 16
+
+
+class Bounded:
+    """A parser that keeps to `Limits.values` and `Limits.nesting`."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+
+    def limited(self, limits: Limits) -> Self:
+        """This parser if it has these limits, otherwise a copy that has them."""
+        if limits == self._limits:
+            return self
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._limits = limits
+        return other
 
 
 def too_many(limits: Limits, data: str | bytes) -> DecodeError:

@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Self
 
 from ..errors import ConfigError, DecodeError, EncodeError
 from ..limits import Limits
+from .bounds import Bounded
 from .json import JSONParser
 from .values import RegExp, from_milliseconds, to_milliseconds, to_regexp
 
@@ -47,7 +48,7 @@ class EJSONType:
     """Makes an object of plain JSON that a peer sent. An exception becomes a DecodeError."""
 
 
-class EJSONParser:
+class EJSONParser(Bounded):
     """Encodes values as EJSON in text messages.
 
     `types` are those of your own. `limits` bound the values of a message and their nesting.
@@ -57,6 +58,7 @@ class EJSONParser:
     binary = False
 
     def __init__(self, *, types: Iterable[EJSONType] = (), limits: Limits | None = None) -> None:
+        super().__init__(limits)
         self._types = tuple(types)
         self._by_name = {each.name: each for each in self._types}
         if len(self._by_name) < len(self._types):
@@ -64,9 +66,11 @@ class EJSONParser:
         # Not the faster one, which writes enums and UUIDs, and reads large integers as floats.
         self._json = JSONParser(limits)
 
-    def limited(self, limits: Limits) -> EJSONParser:
-        """This parser with other limits."""
-        return EJSONParser(types=self._types, limits=limits)
+    def limited(self, limits: Limits) -> Self:
+        """See `Bounded.limited`."""
+        other = super().limited(limits)
+        other._json = self._json.limited(limits)
+        return other
 
     def encode(self, value: Any) -> str:
         """Encode as EJSON.

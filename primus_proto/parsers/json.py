@@ -9,11 +9,11 @@ import json
 import math
 import re
 from json.encoder import encode_basestring
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from ..errors import DecodeError, EncodeError
 from ..limits import Limits
-from .bounds import check_json
+from .bounds import Bounded, check_json
 
 try:
     import orjson
@@ -42,7 +42,12 @@ def _unknown(value: object) -> NoReturn:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-class JSONParser:
+def _unchecked(limits: Limits) -> int:
+    """A text of at most so many characters is within both limits."""
+    return min(limits.values, 2 * limits.nesting)
+
+
+class JSONParser(Bounded):
     """Encodes values as JSON in text messages. A binary message is passed on as bytes, undecoded.
 
     `limits` bound the values of a message and their nesting.
@@ -52,9 +57,8 @@ class JSONParser:
     binary = False
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
-        # A text of at most so many characters is within both limits.
-        self._unchecked = min(self._limits.values, 2 * self._limits.nesting)
+        super().__init__(limits)
+        self._unchecked = _unchecked(self._limits)
         # json.loads and json.dumps would build a scanner and an encoder for each message.
         self._decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
         self._scan = self._decoder.scan_once  # type: ignore[attr-defined]  # typeshed leaves it out
@@ -66,9 +70,11 @@ class JSONParser:
     def __reduce__(self) -> tuple[type[JSONParser], tuple[Limits]]:
         return type(self), (self._limits,)  # what a scanner and an encoder are made of cannot be copied
 
-    def limited(self, limits: Limits) -> JSONParser:
-        """This parser with other limits."""
-        return type(self)(limits)
+    def limited(self, limits: Limits) -> Self:
+        """See `Bounded.limited`."""
+        other = super().limited(limits)
+        other._unchecked = _unchecked(limits)
+        return other
 
     def encode(self, value: Any) -> str:
         """Encode as compact JSON. Raises EncodeError for bytes, sets, NaN, infinities and loops."""

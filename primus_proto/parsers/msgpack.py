@@ -16,7 +16,7 @@ import msgpack
 
 from ..errors import DecodeError, EncodeError
 from ..limits import Limits
-from .bounds import check_nesting, too_deep, too_many
+from .bounds import Bounded, check_nesting, too_deep, too_many
 from .values import RegExp, from_milliseconds, to_milliseconds, to_regexp
 
 __all__ = ["MsgpackParser"]
@@ -35,7 +35,7 @@ _MAXIMA = dict.fromkeys(("max_str_len", "max_bin_len", "max_array_len", "max_map
 _NO_CONTAINER = bytes(set(range(256)) - {*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF})
 
 
-class MsgpackParser:
+class MsgpackParser(Bounded):
     """Encodes values as MessagePack in binary messages, with the extensions of ``primus-msgpack``.
 
     `limits` bound the values of a message and their nesting.
@@ -43,13 +43,6 @@ class MsgpackParser:
 
     name = "msgpack"
     binary = True
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
-
-    def limited(self, limits: Limits) -> MsgpackParser:
-        """This parser with other limits."""
-        return MsgpackParser(limits)
 
     def encode(self, value: Any) -> bytes:
         """Encode a value.
