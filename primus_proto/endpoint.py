@@ -27,7 +27,7 @@ from .session.states import ReadyState
 from .session.url import ConnectURL
 from .timers import Timers
 from .transports.base import ClientTransport, Exchange
-from .transports.pipe import Pipe
+from .transports.pipe import Pipe, flush_pipes
 from .transports.registry import TRANSPORTS
 from .wire.channel import Channel, collect
 from .wire.client import HttpClient, Pool
@@ -123,10 +123,7 @@ class _Endpoint(ABC):
                 if channel.unread:
                     channel.feed_unread(now=now)
         if self._dirty_pipes:
-            pipes, self._dirty_pipes = self._dirty_pipes, []
-            for pipe in pipes:
-                pipe.dirty = False
-                pipe.flush(now=now)
+            flush_pipes(self._dirty_pipes, now=now)
         if self._dirty_channels:
             dirty, self._dirty_channels = self._dirty_channels, []
             for channel in collect(dirty, self._commands, now=now):

@@ -90,7 +90,7 @@ class ConnectionLost(PrimusError):
 
 
 class BacklogExceeded(PrimusError):
-    """The peer does not read: there were more unsent bytes than allowed, and the session was cut (protocol 7)."""
+    """The peer does not read, or too slowly: more bytes waited unsent than allowed, and it was cut (protocol 7)."""
 
 
 class TransformError(PrimusError):

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 
-__all__ = ["HOUR", "Limits", "check_count", "check_number", "check_seconds"]
+__all__ = ["HOUR", "SLICE", "Limits", "check_count", "check_number", "check_seconds"]
 
 HOUR = 3600.0
+SLICE = 256 * 1024
+"""Bytes of one connection that leave at once. Before the next ones it is asked again whether they can leave."""
 
 
 def check_number(
@@ -76,7 +78,11 @@ class Limits:
     nesting: int = 500
     """How deeply lists and objects may be nested in a message; the parser checks it. Default: 500."""
     backlog: int = 1024 * 1024
-    """Unsent bytes of one spark above which it is cut; the message being written is not counted. Default: 1 MiB."""
+    """Unsent bytes of one spark above which it is cut if it takes nothing for `stall` seconds. Default: 1 MiB."""
+    burst: int = 16 * 1024 * 1024
+    """Unsent bytes of one spark above which `write` refuses a value; never less than `backlog`. Default: 16 MiB."""
+    stall: float = 10.0
+    """Seconds in which a spark above `backlog` has to take something. Default: 10."""
     queue: int = 16 * 1024 * 1024
     """Bytes that a client keeps while it is not connected or the server does not read. Default: 16 MiB."""
     close: float = 5.0
@@ -101,9 +107,9 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("head", "pipelined", "message", "fragments", "values", "nesting"):
             check_count(f"limits.{name}", getattr(self, name), least=1)
-        for name in ("body", "backlog", "queue", "held", "authorizations", "unclaimed"):
+        for name in ("body", "backlog", "burst", "queue", "held", "authorizations", "unclaimed"):
             check_count(f"limits.{name}", getattr(self, name))
-        for name in ("handshake", "close", "transform", "heartbeat_min", "authorization"):
+        for name in ("handshake", "stall", "close", "transform", "heartbeat_min", "authorization"):
             check_seconds(f"limits.{name}", getattr(self, name), above=True)
         check_seconds("limits.heartbeat_max", self.heartbeat_max, above=True, most=24 * HOUR)
         if self.heartbeat_min > self.heartbeat_max:

@@ -16,7 +16,7 @@ from ..config import ClientConfig, check_config
 from ..errors import ConnectError, ConnectionLost, LocalProtocolError, PrimusError
 from ..limits import Limits
 from ..parsers import get_parser, limited
-from ..transports.pipe import MessagePipe, Pipe
+from ..transports.pipe import MessagePipe, Pipe, flush_pipes
 from .attempts import Attempts
 from .core import Core, poll
 from .flow import Outgoing, is_asynchronous
@@ -186,6 +186,8 @@ class Client(Core, Link):
             self._attempts.first(now)
         elif self.state is _S.RESUMING:
             self._attempts.reconnect(None, now)
+        if self.dirty_pipes:
+            flush_pipes(self.dirty_pipes, now=now)
 
     def opened(self, *, now: float, pipe: Pipe | None = None) -> None:
         """The connection that `Connect` asked for is open. Ignored, and a `pipe` dropped, where none is wanted now."""
@@ -195,7 +197,8 @@ class Client(Core, Link):
             return
         reconnected = self._attempts.succeeded(now)
         self.move(_T.CONNECTED)
-        self._pipe = pipe or MessagePipe(self.queued_commands)
+        self._pipe = pipe or MessagePipe(self.queued_commands, self.dirty_pipes.append)
+        self._pipe.session = self
         self._opened_at = now
         self._ids_asked = 0
         if self._paused:
@@ -230,7 +233,9 @@ class Client(Core, Link):
         """The host's WebSocket takes messages again."""
         if self._pipe is not None:
             self._pipe.unblock()
-            self.drained()
+
+    def flushed(self, *, now: float) -> None:
+        """What could leave has left the pipe. A client waits for its server as long as the heartbeat allows."""
 
     def connection_lost(
         self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
@@ -318,6 +323,10 @@ class Client(Core, Link):
 
     def _hold_reading(self, hold: bool) -> None:
         (self._pause if hold else self._resume)(2)
+
+    @property
+    def _most(self) -> int:
+        return self._limit
 
     def _data(self, value: Any, size: int) -> None:
         self.emit(ev.DataReceived(value, size))

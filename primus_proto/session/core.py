@@ -16,6 +16,7 @@ from ..commands import MessageCommand
 from ..errors import LocalProtocolError
 from ..limits import Limits
 from ..timers import Timer, Timers
+from ..transports.pipe import Pipe
 from .states import SparkState
 
 __all__ = ["Core", "poll"]
@@ -65,6 +66,8 @@ class Core:
         """Commands of the message seam that `poll` has not handed out yet."""
         self.delays: list[tuple[Timer, float]] = []
         """Timers of `after` that are not set yet."""
+        self.dirty_pipes: list[Pipe] = []
+        """Pipes of the message seam that have something to hand over."""
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due, on the clock of `now`; None: nothing is. Pure."""

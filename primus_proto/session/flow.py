@@ -201,7 +201,7 @@ class Outgoing:
         `skip` transforms have been applied already. The `last` value of a session always has room.
         """
         link = self._link
-        if not last and link.buffered > link._limit:
+        if not last and link.buffered > link._most:
             return False
         attempt = _Attempt()
         self.queue.add(self._transformed(value, skip, attempt), VALUE_SIZE)

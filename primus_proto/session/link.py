@@ -74,6 +74,11 @@ class Link(ABC):
     def buffered(self) -> int:
         """Bytes written that have not left the core."""
 
+    @property
+    @abstractmethod
+    def _most(self) -> int:
+        """Unsent bytes above which a value is refused."""
+
     @abstractmethod
     def _data(self, value: Any, size: int) -> None:
         """Tell of a message that arrived."""

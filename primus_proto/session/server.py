@@ -23,7 +23,7 @@ from ..http.model import UPGRADE_REQUIRED, Headers, Request, Response, check_sta
 from ..http.pipeline import Pipeline
 from ..parsers import Parser, get_parser, limited
 from ..timers import Timer
-from ..transports.pipe import MessagePipe, Pipe
+from ..transports.pipe import MessagePipe, Pipe, flush_pipes
 from .core import Core, poll
 from .flow import is_asynchronous, run_steps, step_of
 from .link import encode
@@ -152,7 +152,7 @@ class Server(Core):
 
         Without a `pipe` the spark sends by commands, which name it.
         """
-        pipe = pipe or MessagePipe(self.queued_commands, request)
+        pipe = pipe or MessagePipe(self.queued_commands, self.dirty_pipes.append, request)
         spark = Spark(self, pipe, request, pipe.session_id or self.new_id(), now=now)
         pipe.session = spark
         self.sparks[spark.id] = spark
@@ -181,9 +181,11 @@ class Server(Core):
         self._busy = busy
 
     def work(self, now: float) -> None:
-        """Do what takes time: set timers that were asked for, and close."""
+        """Do what takes time: set timers that were asked for, flush the pipes of the message seam, and close."""
         if self.delays:
             self.set_delays(now)
+        if self.dirty_pipes:
+            flush_pipes(self.dirty_pipes, now=now)
         farewell = self._farewell
         if farewell is None or self._closed:
             return

@@ -18,6 +18,7 @@ from ..limits import Limits
 from ..parsers import Parser
 from ..timers import Timer, Timers
 from ..transports.pipe import Pipe
+from .backlog import Backlog
 from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
 from .link import Link, encode
 from .messages import MAX_VALUE, NOTHING, SERVER_CLOSE, Message
@@ -66,6 +67,7 @@ class Spark(Link):
 
     __slots__ = (
         "__weakref__",
+        "_backlog",
         "_paused",
         "address",
         "close_reason",
@@ -83,6 +85,7 @@ class Spark(Link):
         self.server: SparkHost = server
         self.state: SparkState = SparkState.OPEN
         self._paused = 0  # by whom: 1 the application, 2 the messages that wait for a transform
+        self._backlog: Backlog | None = None  # while more than the high-water mark waits unsent
         self.pipe: Pipe = pipe
         self.request: Request = request
         """The request that opened the session."""
@@ -149,8 +152,8 @@ class Spark(Link):
     def write(self, data: Any) -> bool:
         """Send one value. False, and nothing is sent, when the spark is closed.
 
-        A spark whose backlog is over `Limits.backlog` already is cut, and False is returned (protocol 7).
-        Raises EncodeError where the value cannot be sent.
+        Also False when more than `Limits.burst` bytes wait unsent (protocol 7). Raises EncodeError where the value
+        cannot be sent.
         """
         if self._outgoing is not None:
             return self.state is SparkState.OPEN and self._outgoing.write(data)
@@ -180,10 +183,6 @@ class Spark(Link):
         if self.state is not SparkState.OPEN:
             return
         if message is not None:
-            if self.pipe.buffered > self._limit:
-                self._cut(message)
-                self.state = step(SPARK, self.state, SparkTrigger.END)
-                return
             if self._outgoing is not None:
                 self._outgoing.write_message(message)
             else:
@@ -221,8 +220,7 @@ class Spark(Link):
         if self._outgoing is not None and not self._outgoing.delivering:
             return self._outgoing.write_message(message)
         pipe = self.pipe
-        if self.needs_drain and pipe.buffered > self._limit:
-            self._cut()
+        if self.needs_drain and not self._backlog_of().take(message):
             return False
         if pipe.send(message) > self._limit // 2:
             self.needs_drain = pipe.high = True
@@ -285,14 +283,18 @@ class Spark(Link):
     def connection_writable(self, *, now: float) -> None:
         """The WebSocket takes messages again. Raises LocalProtocolError where it is not the host's."""
         self.pipe.unblock()
-        self.drained()
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
         if self.state is SparkState.OPEN:
             self._drained(self.pipe)
 
-    # --- for its heartbeat ---
+    def flushed(self, *, now: float) -> None:
+        """What could leave has left the pipe, and it was above the high-water mark: judge what is still there."""
+        if self.state is SparkState.OPEN:
+            self._backlog_of().flushed(now)
+
+    # --- for its heartbeat and its backlog ---
 
     def say(self, name: str, value: str) -> None:
         """Send ``primus::<name>::<value>``; to a peer that does not read later, and the last of each kind only."""
@@ -304,6 +306,13 @@ class Spark(Link):
         self._close(SparkTrigger.FLATLINE, CloseReason("flatline"))
         if count is not None:
             self.server.emit(ev.Flatlined(self, count))
+
+    def cut(self, why: str) -> None:
+        """The client does not read: drop the connection and what waits for it."""
+        error = BacklogExceeded(why)
+        self.pipe.abort()
+        self._error(error)
+        self._close(SparkTrigger.CUT, CloseReason("backlog", 1006, "", error))
 
     # --- what a Link leaves to it ---
 
@@ -329,6 +338,10 @@ class Spark(Link):
     def _hold_reading(self, hold: bool) -> None:
         (self._pause if hold else self._resume)(2)
 
+    @property
+    def _most(self) -> int:
+        return max(self.server.limits.burst, self._limit)
+
     def _data(self, value: Any, size: int) -> None:
         self.server.emit(ev.SparkData(self, value, size))
 
@@ -352,6 +365,9 @@ class Spark(Link):
         self.server.emit(ev.Logged("error", f"spark {self.id}: {error}"))
 
     def _drain(self) -> None:
+        if self._backlog is not None:
+            self._backlog.stop()
+            self._backlog = None
         self.server.emit(ev.SparkDrained(self))
 
     def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
@@ -377,14 +393,13 @@ class Spark(Link):
         if self.state is SparkState.OPEN:
             self._close(SparkTrigger.LOST, reason)
 
-    def _cut(self, *last: Message) -> None:
-        error = BacklogExceeded(f"{self.pipe.buffered} bytes wait unsent: the peer does not read")
-        self.pipe.abort()
-        self._error(error)
-        self._close(SparkTrigger.CUT, CloseReason("backlog", 1006, "", error), *last)
+    def _backlog_of(self) -> Backlog:
+        if self._backlog is None:
+            self._backlog = Backlog(self.server, self.pipe, f"spark {self.id}", self._most, self.cut)
+        return self._backlog
 
-    def _close(self, trigger: SparkTrigger, reason: CloseReason, *last: Message) -> None:
-        """The spark is over; what it has not sent goes with it, and `last`, unless it was ended politely."""
+    def _close(self, trigger: SparkTrigger, reason: CloseReason) -> None:
+        """The spark is over; what it has not sent goes with it, unless it was ended politely."""
         self.state = step(SPARK, self.state, trigger)
         self.needs_drain = False
         self.close_reason = reason
@@ -393,11 +408,12 @@ class Spark(Link):
             self._incoming.queue.discard()
         if self._outgoing is not None and trigger is not SparkTrigger.END:
             self._outgoing.give_up()
+        if self._backlog is not None:
+            self._backlog.stop()
         server = self.server
         server.emit(ev.SparkReadyStateChanged(self))
         server.release(self)
         server.emit(ev.SparkDisconnected(self, reason))
         if trigger is not SparkTrigger.END:
-            unsent = (*self.pipe.withdraw(), *(message.payload for message in last))
-            self._report_dropped(unsent, "the connection is gone")
+            self._report_dropped(self.pipe.withdraw(), "the connection is gone")
         server.emit(ev.SparkEnded(self, reason))

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..commands import Abort, Close, MessageCommand, Pause, Resume, SendMessage
 from ..errors import LocalProtocolError, PrimusError
 from ..http.model import Request
+from ..limits import SLICE
 from ..session.messages import Message, ProtocolMessage
 
-__all__ = ["MessagePipe", "Pipe", "SessionCore"]
+__all__ = ["MessagePipe", "Pipe", "SessionCore", "flush_pipes"]
 
 
 class SessionCore(Protocol):
@@ -29,6 +30,9 @@ class SessionCore(Protocol):
 
     def drained(self) -> None:
         """`Pipe.buffered` has fallen; told only while `Pipe.high` is set."""
+
+    def flushed(self, *, now: float) -> None:
+        """What could leave has left the pipe; told only while `Pipe.high` is set."""
 
     def connection_lost(self, error: PrimusError | None, *, code: int, reason: str, now: float) -> None:
         """The pipe is closed; told once, and not after the session closed it."""
@@ -66,7 +70,7 @@ class Pipe(ABC):
 
     @property
     def buffered(self) -> int:
-        """Unsent bytes."""
+        """Unsent bytes, each message with what it costs in memory."""
         return self._outbox_size
 
     def send(self, message: Message) -> int:
@@ -124,6 +128,18 @@ class Pipe(ABC):
         self._outbox_size = 0
         return outbox
 
+    def take_slice(self) -> list[Message]:
+        """The first queued messages, up to about `SLICE` bytes, in order. For `flush`."""
+        outbox = self._outbox or []
+        count = size = 0
+        while count < len(outbox) and size < SLICE:
+            size += outbox[count].size
+            count += 1
+        taken = outbox[:count]
+        del outbox[:count]
+        self._outbox_size -= size
+        return taken
+
     def withdraw(self) -> tuple[str | bytes, ...]:
         """Take back what has not left the core; the payloads of what the application wrote, in order."""
         outbox, self._outbox = self._outbox or (), None
@@ -139,23 +155,25 @@ class Pipe(ABC):
 class MessagePipe(Pipe):
     """The pipe of the message seam: the host has the WebSocket, and each act becomes a command for it.
 
-    While the host is blocked messages wait here, where they count; when the session closes it takes what is left.
+    Messages wait here, where they count, until the host polls; while it is blocked, until it is writable. When the
+    session closes, the host takes what is left.
     """
 
     transport = "messages"
     __slots__ = ("_blocked", "_commands", "_over", "_paused")
 
-    def __init__(self, commands: deque[MessageCommand[Any]], request: Request | None = None) -> None:
-        super().__init__(lambda pipe: None, request)
+    def __init__(
+        self,
+        commands: deque[MessageCommand[Any]],
+        on_dirty: Callable[[Pipe], None],
+        request: Request | None = None,
+    ) -> None:
+        super().__init__(on_dirty, request)
         self._commands = commands
         self._over = self._blocked = self._paused = False
 
     def send(self, message: Message) -> int:
-        if self._blocked and not self._over:
-            return super().send(message)
-        if not self._over:
-            self._commands.append(SendMessage(message.payload, self._spark, type(message) is ProtocolMessage))
-        return self.buffered
+        return self.buffered if self._over else super().send(message)
 
     def withdraw(self) -> tuple[str | bytes, ...]:
         spark, mine, others = self._spark, [], []
@@ -170,9 +188,9 @@ class MessagePipe(Pipe):
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         if not self._over:
-            self.unblock()
             self.resume()  # a session that paused is gone, and the peer's close must get through
             self._over = True
+            self._hand_over(self.take_all())
             self._commands.append(Close(code, reason, self._spark))
 
     def abort(self) -> None:
@@ -195,12 +213,33 @@ class MessagePipe(Pipe):
 
     def unblock(self) -> None:
         self._blocked = False
-        for message in self.take_all():
-            self.send(message)
+        if self._outbox:
+            self._touch()
 
     def flush(self, *, now: float) -> None:
-        """What may go has gone: every act is a command at once."""
+        if self._blocked or self._over:
+            return
+        self._hand_over(self.take_slice())
+        if self._outbox:
+            self._touch()
+        if self.high:
+            self.session.drained()
+
+    def _hand_over(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._commands.append(SendMessage(message.payload, self._spark, type(message) is ProtocolMessage))
 
     @property
     def _spark(self) -> Any:
         return self.session if self.request is not None else None
+
+
+def flush_pipes(pipes: list[Pipe], *, now: float) -> None:
+    """Flush the dirty pipes, and tell the sessions of those above the high-water mark."""
+    dirty = pipes.copy()
+    pipes.clear()
+    for pipe in dirty:
+        pipe.dirty = False
+        pipe.flush(now=now)
+        if pipe.high:
+            pipe.session.flushed(now=now)

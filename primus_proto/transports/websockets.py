@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from ..errors import ConnectError, PrimusError
 from ..http.model import Request, Response
+from ..limits import SLICE
 from ..session.messages import Message
 from ..timers import Timer
 from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
 from .pipe import Pipe
 
 __all__ = ["WebSocketPipe", "WebSocketsClient", "WebSocketsServer"]
-
-# The least that a frame adds to its message (RFC 6455, 5.2), so that many tiny ones count for what they are.
-FRAMING = 2
 
 
 class WebSocketPipe(Pipe):
@@ -34,8 +32,7 @@ class WebSocketPipe(Pipe):
 
     @property
     def buffered(self) -> int:
-        waiting = self._outbox_size + FRAMING * len(self._outbox) if self._outbox else 0
-        return waiting + self.carrier.buffered
+        return self._outbox_size + self.carrier.buffered
 
     def send(self, message: Message) -> int:
         outbox = self._outbox
@@ -45,7 +42,7 @@ class WebSocketPipe(Pipe):
         size = self._outbox_size = self._outbox_size + message.size
         if not self.dirty:
             self._touch()
-        return size + FRAMING * len(outbox) + self.carrier.buffered
+        return size + self.carrier.buffered
 
     def pause(self) -> None:
         self.carrier.pause()
@@ -60,9 +57,10 @@ class WebSocketPipe(Pipe):
         if self.aborted:
             carrier.abort(now=now)
             return
-        if self._outbox and not carrier.blocked:
-            carrier.send(self.take_all(), now=now)
-            if self.high:
+        if self._outbox:
+            if not carrier.blocked:
+                carrier.send(self.take_all() if self._outbox_size <= SLICE else self.take_slice(), now=now)
+            if self.high or self._outbox:
                 carrier.report_drained()
         if self.ending is not None:
             if self._linger is None:
@@ -85,7 +83,7 @@ class WebSocketPipe(Pipe):
     def drained(self, *, now: float) -> None:
         if self._outbox:
             self._touch()
-        elif self.high and self.ending is None:
+        if self.high and self.ending is None:
             self.session.drained()
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:

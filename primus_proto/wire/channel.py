@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..commands import CloseChannel, Command, PauseReading, ResumeReading, Write
 from ..errors import ConnectError
-from ..limits import Limits
+from ..limits import SLICE, Limits
 from ..timers import Timer, Timers
 
 __all__ = ["Channel", "ChannelHost", "ChannelUser", "collect"]
@@ -71,7 +71,7 @@ class Channel:
         self.on_written: Callable[[float], None] | None = None
         self.unread: bytes = b""  # bytes that came before their reader was there: behind an upgrade
         self._host = host
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []  # a memoryview is longer than SLICE
         self._dirty = False
         self._closing = False
         self._aborted = False
@@ -163,9 +163,27 @@ class Channel:
         chunks = self._chunks
         if not chunks or self.blocked:
             return None
+        if self.buffered > SLICE:
+            return self._take_slice()
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self.buffered = 0
+        return data  # type: ignore[return-value]  # only one that is longer than a slice is a memoryview
+
+    def _take_slice(self) -> bytes:
+        """Take at most `SLICE` bytes, so that the driver can say after each slice that its buffer is full."""
+        chunks, count, size = self._chunks, 0, 0
+        while size + len(chunks[count]) <= SLICE:
+            size += len(chunks[count])
+            count += 1
+        if count:
+            data = b"".join(chunks[:count])
+            del chunks[:count]
+        else:
+            view = memoryview(chunks[0])
+            data, rest = bytes(view[:SLICE]), view[SLICE:]
+            chunks[0] = rest if len(rest) > SLICE else bytes(rest)
+        self.buffered -= len(data)
         return data
 
     def finish(self, commands: MutableSequence[Command], now: float) -> bool:
@@ -179,6 +197,8 @@ class Channel:
                 commands.append(CloseChannel(self.number, self._aborted))
                 return True
             self._bound(now)
+        if self._chunks and not self.blocked:
+            self.touch()  # there is another slice
         if self._want_pause is not self._paused:
             self._paused = self._want_pause
             commands.append((PauseReading if self._paused else ResumeReading)(self.number))
@@ -214,7 +234,7 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
     dirty.clear()
     for channel, _ in outputs:
         callback = channel.on_written
-        if callback is not None:
+        if callback is not None and not channel.buffered:
             channel.on_written = None
             callback(now)
     return gone

@@ -18,9 +18,9 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 from wsproto.utilities import generate_accept_token
 
-from ..errors import BacklogExceeded, ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
+from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from ..http.model import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
-from ..limits import Limits
+from ..limits import SLICE, Limits
 from ..session.messages import Message
 from ..transports.base import CarrierOwner
 from .channel import Channel
@@ -110,6 +110,7 @@ class WebSocket:
         "_fragmented",
         "_fragments",
         "_held",
+        "_late_pong",
         "_limit",
         "_limits",
         "_mask_bit",
@@ -142,6 +143,7 @@ class WebSocket:
         self._rng = client_rng
         self._mask_bit = 0x80 if client_rng is None else 0  # of the frames that come
         self._short = 6 if client_rng is None else 2  # their shortest header
+        self._late_pong: bytes | None = None  # the payload of a ping that came while nothing could leave
         self._open = True  # no close was sent or received
         self._closed = False  # the owner has been told
         self._held = b""  # the beginning of a frame whose header does not tell its length yet
@@ -161,7 +163,7 @@ class WebSocket:
 
     @property
     def blocked(self) -> bool:
-        return self._channel.blocked
+        return self._channel.blocked or self._channel.buffered > SLICE
 
     def send(self, messages: Sequence[Message], *, now: float) -> None:
         if not self._open:
@@ -285,6 +287,10 @@ class WebSocket:
         self._channel.write(bytes(self._judges()[0].send(event)))
 
     def _written(self, now: float) -> None:
+        if self._late_pong is not None:
+            payload, self._late_pong = self._late_pong, None
+            if self._open:
+                self._send(Pong(payload))
         self.owner.drained(now=now)
 
     def _part(self, event: TextMessage | BytesMessage, now: float) -> None:
@@ -312,11 +318,10 @@ class WebSocket:
     def _pong(self, event: Ping, now: float) -> None:
         if not self._open:
             return
-        if self.buffered > self._limits.backlog:
-            self._channel.abort()
-            self._tell(1006, "", BacklogExceeded("the peer sends pings and reads no pongs"), now)
-            return
-        self._send(Pong(bytes(event.payload)))
+        if self._channel.blocked:  # only the most recent ping needs an answer (RFC 6455, 5.5.3)
+            self._late_pong = bytes(event.payload)
+        else:
+            self._send(Pong(bytes(event.payload)))
         self.owner.pinged(now=now)
 
     def _close_received(self, event: CloseConnection, now: float) -> None:

@@ -75,7 +75,7 @@ def test_messages_that_cannot_be_echoed_are_reported() -> None:
 
 def test_a_client_that_does_not_read_is_cut() -> None:
     """Above half the limit the sender waits for it for a while; above the limit it is disconnected."""
-    options = ("--mode", "relay", "--limit-backlog", "200K")
+    options = ("--mode", "relay", "--limit-backlog", "200K", "--limit-stall", "1")
     text = '"' + "x" * 5_000 + '"'
     with serving(*options) as (server, url), client_of(url), client_of(url) as reader, ThreadPoolExecutor(1) as pool:
 

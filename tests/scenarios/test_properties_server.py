@@ -21,6 +21,7 @@ MESSAGES = [
     *('"data"', "7", "{", '"primus::ping::1"', '"primus::ping::2"', '"primus::pong::1"', '"primus::id::"'),
     *('"primus::server::close"', '"primus::unknown::x"', '"primus::"', b"\xff"),
 ]
+BURST = 1000  # bytes
 QUERIES = ["ping=4000&pong=2000", "ping=1000&pong=300", "ping=false", "ping=999999999", "pong=1", "_primuscb=1"]
 VALUES = ["x", "y" * 60, None, b"cannot", "primus::cannot", float("nan")]
 # The longest that any spark here can be silent: `heartbeat_max` for each of up to four timeouts.
@@ -47,7 +48,7 @@ class Hosted(Machine):
             timeout=timeout,
             ping_interval=ping_interval,
             detect_after=25.0,
-            limits=Limits(backlog=100, heartbeat_max=30.0),
+            limits=Limits(backlog=500, burst=BURST, heartbeat_max=30.0),
         )
         self.server = Server(ServerConfig(**options), rng=random.Random(1), wall_offset=1e9)
         self.slow: dict[Spark, SlowPipe] = {}
@@ -189,7 +190,7 @@ class Hosted(Machine):
         waited, was_open = spark.buffered, spark.is_open
         taken = self.act("write", value, on=spark)
         if taken is not None:
-            assert taken == (was_open and waited <= 100)
+            assert taken == (was_open and waited <= BURST)
 
     @rule(
         spark=sparks,
@@ -212,7 +213,7 @@ class Hosted(Machine):
 
     @rule(value=st.sampled_from(VALUES), but=st.booleans())
     def broadcasts(self, value: Any, but: bool) -> None:
-        able = [spark for spark in self.server if spark.buffered <= 100]
+        able = [spark for spark in self.server if spark.buffered <= BURST]
         left_out = able[:1] if but else []
         taken = self.act("write", value, exclude=left_out)
         assert taken is None or taken == len(able) - len(left_out)

@@ -25,6 +25,8 @@ def test_a_client_that_never_reads_is_cut_at_the_limit_and_others_are_served() -
     for n in range(20):
         server.server.write([n, "x" * 32 * 1024])
         network.run(0.1)
+    assert len(server.server) == 2
+    network.run(Limits().stall)
     (cut,) = [event.spark for event in server.all(ev.SparkEnded)]
     assert cut.close_reason is not None
     assert cut.close_reason.kind == "backlog"

@@ -58,7 +58,9 @@ LIMIT_HELP = {
     "pipelined": ("BYTES", "bytes to read from a connection while its previous request is unanswered"),
     "message": ("BYTES", "maximum size of a message"),
     "fragments": ("N", "maximum number of frames per message"),
-    "backlog": ("BYTES", "unsent bytes that may wait for a client before it is disconnected"),
+    "backlog": ("BYTES", "unsent bytes that may wait for a client that has read nothing for --limit-stall seconds"),
+    "burst": ("BYTES", "unsent bytes that may wait for a client at all"),
+    "stall": ("S", "seconds without reading after which a client above --limit-backlog is disconnected"),
     "queue": ("BYTES", "unsent bytes to keep while not connected, or while the server does not read"),
     "close": ("S", "seconds allowed for the closing handshake"),
     "heartbeat_min": ("S", "shortest heartbeat timeout that the other end may ask for"),
@@ -68,7 +70,9 @@ LIMIT_HELP = {
     "unclaimed": ("N", "number of sessions that may wait for their client's second request"),
 }
 CLIENT_ONLY = {"queue"}
-SERVER_ONLY = {"pipelined", "backlog", "heartbeat_max", "authorizations", "authorization", "unclaimed"}
+SERVER_ONLY = {
+    *("pipelined", "backlog", "burst", "stall", "heartbeat_max", "authorizations", "authorization", "unclaimed")
+}
 
 # Words that stand for values of an option.
 WORDS: dict[str, dict[str, Any]] = {

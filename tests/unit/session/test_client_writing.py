@@ -10,12 +10,13 @@ import pytest
 from primus_proto import EncodeError, Limits
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.session.messages import Message
+from primus_proto.session.messages import MESSAGE_OVERHEAD, Message
 from tests.unit.sessions import ClientHost, SlowPipe, epoch_ms, needs_drain, opened, slow, story
 from tests.unit.wires import TEXT, ClientWire, close_frame, frame
 
 GONE = "the connection is gone"
-AT = Limits(queue=100)
+HALF = MESSAGE_OVERHEAD + 50
+AT = Limits(queue=2 * HALF)
 
 
 def dropped(host: ClientHost | ClientWire) -> list[ev.Event]:
@@ -38,13 +39,13 @@ def test_write_sends_at_once_when_open() -> None:
 def test_write_before_open_is_sent_in_order_before_the_open_event(manual: bool) -> None:
     host = ClientHost(manual=manual)
     assert [host.client.write(1), host.client.write(2)] == [True, True]
-    assert host.client.buffered == 2
+    assert host.client.buffered == 2 * (MESSAGE_OVERHEAD + 1)
     if manual:
         host.client.open()
     host.pump()
     host.client.opened(now=host.now)
-    assert host.client.buffered == 0
     assert host.sent() == [1, 2]
+    assert host.client.buffered == 0
 
 
 @pytest.mark.parametrize("value", ["primus::server::close", "primus::", {1, 2}, b"x", float("nan")])
@@ -70,7 +71,7 @@ def test_a_server_that_does_not_read_makes_write_refuse() -> None:
     assert (needs_drain(host.client), pipe.high) == (False, False)
     assert host.client.write("x" * 48)
     assert (needs_drain(host.client), pipe.high) == (True, True)
-    assert host.client.buffered == 100
+    assert host.client.buffered == 2 * HALF
     assert host.client.write("z"), "at the limit is not above it"
     assert host.client.write("refused") is False
     pipe.take()
@@ -78,18 +79,21 @@ def test_a_server_that_does_not_read_makes_write_refuse() -> None:
     assert needs_drain(host.client)
     assert host.told() == []
     pipe.take()
-    host.client.write("z" * 45)
-    assert host.client.buffered == 50
+    assert host.client.buffered == MESSAGE_OVERHEAD + 3
+    host.client.write("z")
+    host.client.drained()
+    assert needs_drain(host.client)
+    pipe.take()
     host.client.drained()
     assert (needs_drain(host.client), pipe.high) == (False, False)
     host.client.drained()
     assert host.told() == ["drain"]
 
 
-@pytest.mark.parametrize(("size", "sent"), [(100, 2), (101, 1)])
+@pytest.mark.parametrize(("size", "sent"), [(2 * HALF, 2), (2 * HALF + 1, 1)])
 def test_a_ping_is_sent_up_to_the_limit_and_waits_above_it(size: int, sent: int) -> None:
     host, pipe = slow(limits=AT)
-    host.client.write("x" * (size - 2))
+    host.client.write("x" * (size - MESSAGE_OVERHEAD - 2))
     host.run(25.0)
     assert len(pipe.payloads()) == sent
 
@@ -137,6 +141,7 @@ def test_a_long_queue_drains_when_the_server_reads_it(reads: bool) -> None:
     assert needs_drain(host.client)
     host.pump()
     host.client.opened(now=host.now, pipe=None if reads else pipe)
+    host.pump()
     assert (needs_drain(host.client), pipe.high) == (not reads, not reads)
     pipe.flush(now=host.now)
     host.client.drained()
@@ -145,7 +150,7 @@ def test_a_long_queue_drains_when_the_server_reads_it(reads: bool) -> None:
 
 def test_a_loss_drains_so_that_no_writer_waits_for_ever() -> None:
     host, _ = slow(limits=AT)
-    host.client.write("x" * 80)
+    host.client.write("x" * 100)
     host.lose()
     assert not needs_drain(host.client)
     assert host.told() == ["rsc(end)", "close", "messages dropped", "reconnect scheduled", "drain"]
@@ -153,7 +158,7 @@ def test_a_loss_drains_so_that_no_writer_waits_for_ever() -> None:
 
 def test_an_end_clears_needs_drain() -> None:
     host, _ = slow(limits=AT)
-    host.client.write("x" * 80)
+    host.client.write("x" * 100)
     host.client.end()
     assert not needs_drain(host.client)
     assert host.told()[-1] == "end"

@@ -11,11 +11,12 @@ import pytest
 from primus_proto import Client, ClientConfig, Limits, LocalProtocolError, Server, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from primus_proto.session.messages import MESSAGE_OVERHEAD
 from tests.unit.sessions import ServerHost, needs_drain, opened, reason
 from tests.unit.wires import ServerWire
 
-KIB = "x" * 1022  # 1,024 bytes as JSON
-SMALL = Limits(backlog=4096, queue=4096)
+KIB = "x" * (1022 - MESSAGE_OVERHEAD)  # 1,024 bytes as JSON, with what a message costs
+SMALL = Limits(backlog=4096, burst=8192, queue=4096)
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_a_blocked_sparks_messages_wait_and_count(host: ServerHost, spark: Spark
     for value in (1, 2):
         assert spark.write(value)
     assert host.commanded() == []
-    assert spark.buffered == 2
+    assert spark.buffered == 2 * (MESSAGE_OVERHEAD + 1)
     spark.connection_writable(now=host.now)
     spark.write(3)
     assert host.sent() == [1, 2, 3]
@@ -66,8 +67,8 @@ def test_a_blocked_spark_has_the_backlog_of_any_other(host: ServerHost, spark: S
     spark.connection_writable(now=host.now)
     assert host.told() == ["drain"]
     spark.connection_blocked()
-    while spark.write(KIB):
-        pass
+    assert [spark.write(KIB) for _ in range(10)] == [True] * 9 + [False]
+    host.run(SMALL.stall)
     assert host.commanded()[-1] == cmd.Abort(spark)
     assert reason(spark).kind == "backlog"
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from primus_proto.session.messages import SERVER_CLOSE, Message, parse_protocol_message, protocol_message
+from primus_proto.session.messages import (
+    MESSAGE_OVERHEAD,
+    SERVER_CLOSE,
+    Message,
+    parse_protocol_message,
+    protocol_message,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +32,8 @@ def test_a_protocol_message_has_a_name_and_a_value(text: str, parsed: tuple[str,
 
 
 @pytest.mark.parametrize(("payload", "size"), [("", 0), ("abc", 3), ("é\U0001f600", 6), (b"\x00\xff", 2)])
-def test_the_size_is_that_on_the_wire(payload: str | bytes, size: int) -> None:
-    assert Message(payload).size == size
+def test_the_size_is_what_it_costs_in_memory(payload: str | bytes, size: int) -> None:
+    assert Message(payload).size == MESSAGE_OVERHEAD + size
 
 
 def test_each_framing_is_made_once() -> None:

@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primus_proto.session.messages import Message
+from primus_proto.session.messages import MESSAGE_OVERHEAD, Message
 from primus_proto.session.queue import WriteQueue
 
 
 def fill(queue: WriteQueue, *payloads: str) -> list[str]:
     """Put messages in; returns those that had to go."""
     return [str(gone.payload) for payload in payloads for gone in queue.put(Message(payload))]
+
+
+def cost(*payloads: str) -> int:
+    return sum(MESSAGE_OVERHEAD + len(payload.encode()) for payload in payloads)
 
 
 def held(queue: WriteQueue) -> list[str]:
@@ -22,15 +26,15 @@ def held(queue: WriteQueue) -> list[str]:
 @pytest.mark.parametrize(
     ("count", "limit", "payloads", "dropped", "kept"),
     [
-        (None, 100, ["a", "bb", "ccc"], [], ["a", "bb", "ccc"]),
-        (2, 100, ["a", "b", "c", "d"], ["a", "b"], ["c", "d"]),
-        (1, 100, ["a", "b"], ["a"], ["b"]),
-        (None, 10, ["aaaa", "bbbb", "cc", "ddddd"], ["aaaa", "bbbb"], ["cc", "ddddd"]),
-        (None, 5, ["a", "bbbbb"], ["a"], ["bbbbb"]),
-        (0, 100, ["a", "b"], ["a", "b"], []),
+        (None, 1000, ["a", "bb", "ccc"], [], ["a", "bb", "ccc"]),
+        (2, 1000, ["a", "b", "c", "d"], ["a", "b"], ["c", "d"]),
+        (1, 1000, ["a", "b"], ["a"], ["b"]),
+        (None, cost("aaaa", "bbbb") + 2, ["aaaa", "bbbb", "cc", "ddddd"], ["aaaa", "bbbb"], ["cc", "ddddd"]),
+        (None, cost("bbbbb"), ["a", "bbbbb"], ["a"], ["bbbbb"]),
+        (0, 1000, ["a", "b"], ["a", "b"], []),
         (None, 0, ["a"], ["a"], []),
-        (None, 10, ["aaaa", "bbbb", "c" * 11], ["c" * 11], ["aaaa", "bbbb"]),
-        (None, 5, ["é", "ü", "ß"], ["é"], ["ü", "ß"]),
+        (None, cost("aaaa", "bbbb"), ["aaaa", "bbbb", "c" * 500], ["c" * 500], ["aaaa", "bbbb"]),
+        (None, cost("é", "ü") + 1, ["é", "ü", "ß"], ["é"], ["ü", "ß"]),
     ],
 )
 def test_a_full_queue_drops_its_oldest_messages(
@@ -38,12 +42,12 @@ def test_a_full_queue_drops_its_oldest_messages(
 ) -> None:
     queue = WriteQueue(count, limit)
     assert fill(queue, *payloads) == dropped
-    assert (len(queue), queue.size) == (len(kept), sum(len(text.encode()) for text in kept))
+    assert (len(queue), queue.size) == (len(kept), cost(*kept))
     assert held(queue) == kept
     assert (len(queue), queue.size, held(queue)) == (0, 0, [])
 
 
-@given(st.lists(st.integers(0, 6)), st.none() | st.integers(0, 4), st.integers(0, 12))
+@given(st.lists(st.integers(0, 6)), st.none() | st.integers(0, 4), st.integers(0, 4 * MESSAGE_OVERHEAD))
 def test_every_message_is_kept_or_dropped_and_no_more_are_dropped_than_must(
     sizes: list[int], count: int | None, limit: int
 ) -> None:
@@ -56,9 +60,9 @@ def test_every_message_is_kept_or_dropped_and_no_more_are_dropped_than_must(
         assert count is None or len(queue) <= count
     kept = held(queue)
     assert sorted(dropped + kept) == sorted(payloads)
-    able = [payload for payload in payloads if len(payload) <= limit and count != 0]
+    able = [payload for payload in payloads if cost(payload) <= limit and count != 0]
     assert kept == able[len(able) - len(kept) :]
     assert [payload for payload in dropped if payload in able] == able[: len(able) - len(kept)]
     if len(kept) < len(able):
         one_more = able[len(able) - len(kept) - 1 :]
-        assert len(one_more) == (count or 0) + 1 or sum(map(len, one_more)) > limit
+        assert len(one_more) == (count or 0) + 1 or cost(*one_more) > limit

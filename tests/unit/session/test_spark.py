@@ -1,4 +1,4 @@
-"""A spark: what it shows of its request, reading, writing, ending, and the backlog (protocol 1, 4.3, 4.5, 5, 7)."""
+"""A spark: what it shows of its request, reading, writing, ending (protocol 1, 4.3, 4.5, 5)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import pytest
 
 from primus_proto import (
     Address,
-    BacklogExceeded,
     CloseReason,
     ConnectionLost,
     DecodeError,
     EncodeError,
     Headers,
-    Limits,
     LocalProtocolError,
     ReadyState,
     RemoteProtocolError,
@@ -22,18 +20,17 @@ from primus_proto import (
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.session.link import encode
-from tests.unit.sessions import PEER, SPARK_OVER, Fussy, ServerHost, SlowPipe, needs_drain, reason, request, story
+from tests.unit.sessions import PEER, SPARK_OVER, Fussy, ServerHost, SlowPipe, reason, request, story
 from tests.unit.wires import TEXT, Frame, ServerWire, frame
 
 SERVER_CLOSE = '"primus::server::close"'
 GONE = "the connection is gone"
 SPARK_LOSS = ["readyStateChange", "disconnection", "messages dropped", "end"]
-AT = Limits(backlog=100)
 
 
 @pytest.fixture
 def host() -> ServerHost:
-    return ServerHost(limits=AT)
+    return ServerHost()
 
 
 # --- what it shows ---
@@ -233,105 +230,6 @@ def test_ending_a_lost_spark_withholds_its_data(host: ServerHost) -> None:
     spark.connection_lost(now=host.now)
     spark.end()
     assert "data" not in host.told()
-
-
-# --- the backlog ---
-
-
-def test_a_write_over_the_backlog_cuts_the_spark(host: ServerHost) -> None:
-    """Protocol 7. What counts is the backlog before the message: one large message to an idle spark goes out."""
-    spark = host.connect(pipe=SlowPipe())
-    assert spark.write("x" * 1000) is True
-    assert host.told() == []
-    assert spark.write("one too many") is False
-    events = host.fresh()
-    assert story(events) == ["error", "log", *SPARK_LOSS]
-    error = reason(spark).error
-    assert isinstance(error, BacklogExceeded)
-    assert str(error).startswith("1002 bytes wait")
-    assert events[0] == ev.SparkError(spark, error)
-    assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"',), GONE)
-    assert spark.close_reason == CloseReason("backlog", 1006, "", error)
-    assert spark.pipe.aborted
-
-
-@pytest.mark.parametrize(("size", "cut"), [(100, False), (101, True)])
-def test_a_backlog_at_the_limit_is_not_over_it(host: ServerHost, size: int, cut: bool) -> None:
-    for act in ("write", "ping", "end"):
-        pipe = SlowPipe()
-        spark = host.connect(pipe=pipe)
-        spark.write("x" * (size - 2))
-        if act == "ping":
-            host.ping(spark)  # answered later where the backlog is over the limit
-            assert len(pipe.payloads()) == 1 + (not cut)
-            assert spark.is_open
-        elif act == "write":
-            assert spark.write("x") is not cut
-        else:
-            spark.end("bye")
-            assert pipe.payloads()[1:] == ([] if cut else ['"bye"', SERVER_CLOSE])
-            assert reason(spark).kind == ("backlog" if cut else "local")
-
-
-def test_a_last_value_over_the_backlog_is_reported_as_dropped(host: ServerHost) -> None:
-    pipe = SlowPipe()
-    spark = host.connect(pipe=pipe)
-    spark.write("x" * 1000)
-    spark.receive_message("1", now=host.now)
-    spark.end("bye")
-    events = host.fresh()
-    assert story(events) == ["error", "log", *SPARK_LOSS], "without data: this end has ended it"
-    assert events[-2] == ev.SparkMessagesDropped(spark, (f'"{"x" * 1000}"', '"bye"'), GONE)
-    assert pipe.payloads() == []
-
-
-def test_an_end_without_a_last_value_does_not_cut(host: ServerHost) -> None:
-    pipe = SlowPipe()
-    spark = host.connect(pipe=pipe)
-    spark.write("x" * 1000)
-    spark.end()
-    assert host.told() == SPARK_OVER
-    assert not needs_drain(spark)
-    assert pipe.payloads()[-1] == SERVER_CLOSE
-    assert pipe.ending == (1000, "")
-    spark.drained()
-    assert host.told() == []
-
-
-def test_a_spark_needs_drain_above_half_of_the_limit_and_drains_at_half(host: ServerHost) -> None:
-    pipe = SlowPipe()
-    spark = host.connect(pipe=pipe)
-    spark.write("x" * 48)  # 50 bytes with the quotes
-    assert not needs_drain(spark)
-    pipe.take()
-    spark.write("y")
-    spark.write("x" * 48)
-    spark.drained()
-    assert needs_drain(spark)
-    pipe.take()
-    spark.drained()
-    assert not needs_drain(spark)
-    spark.drained()
-    assert host.fresh() == [ev.SparkDrained(spark)]
-
-
-def test_answers_wait_for_the_backlog_to_fall_one_of_each_kind(host: ServerHost) -> None:
-    """A client that is slow to receive still lives: it is not cut, and its ping counts."""
-    pipe = SlowPipe()
-    spark = host.connect(pipe=pipe)
-    spark.write("x" * 1000)
-    for message in ("primus::ping::1", "primus::id::", "primus::id::"):
-        host.receive(spark, message)
-    assert host.told() == ["heartbeat"]
-    assert len(pipe.payloads()) == 1
-    spark.drained()
-    assert host.told() == ["drain"]
-    assert pipe.payloads() == ['"primus::pong::1"', f'"primus::id::{spark.id}"']
-    spark.write("x" * 1000)
-    pipe.take()
-    spark.drained()
-    assert host.told() == ["drain"]
-    assert pipe.payloads() == [], "each is sent once"
 
 
 # --- messages that a lost connection did not carry ---

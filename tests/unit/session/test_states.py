@@ -157,7 +157,8 @@ def test_an_open_client_without_the_disconnect_strategy_gives_up() -> None:
 
 def cut(host: ServerHost, spark: Spark) -> None:
     spark.write("more than the backlog may be")
-    spark.write("so this is one too many")
+    spark.flushed(now=host.now)
+    host.run(host.server.limits.stall)
 
 
 SPARK_ACTS: dict[SparkTrigger, Callable[[ServerHost, Spark], None]] = {

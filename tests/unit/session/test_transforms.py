@@ -232,7 +232,7 @@ def test_what_waits_to_be_handled_pauses_the_reading(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["spark", "client"])
 def test_what_waits_to_be_sent_counts_against_the_limit(kind: str) -> None:
-    end = End(kind, backlog=4096, queue=4096)
+    end = End(kind, backlog=4096, burst=4096, queue=4096)
     end.core.transform("outgoing", later)
     assert [end.core.write(number) for number in range(6)] == [True] * 5 + [False]
     assert needs_drain(end.core)

@@ -12,7 +12,7 @@ from primus_proto import Headers
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http.model import Answer
-from primus_proto.session.messages import Message, ProtocolMessage
+from primus_proto.session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
 from primus_proto.transports.base import ERROR_BODY, refusal_error
 from primus_proto.transports.pipe import MessagePipe, Pipe
@@ -154,10 +154,10 @@ def test_a_pipe_closes_once_and_drops_what_it_held() -> None:
     assert pipe.take() is None
     pipe.send(Message("one"))
     pipe.send(Message("two"))
-    assert (len(dirty), pipe.buffered) == (1, 6)
+    assert (len(dirty), pipe.buffered) == (1, 2 * (MESSAGE_OVERHEAD + 3))
     message = pipe.take()
     assert message is not None
-    assert (message.payload, pipe.buffered) == ("one", 3)
+    assert (message.payload, pipe.buffered) == ("one", MESSAGE_OVERHEAD + 3)
     pipe.close(4000, "first")
     pipe.close(4001, "second")
     assert pipe.ending == (4000, "first")
@@ -175,7 +175,7 @@ def test_a_pipe_closes_once_and_drops_what_it_held() -> None:
 def test_the_pipe_of_the_message_seam_ends_once() -> None:
     for end in (MessagePipe.close, MessagePipe.abort):
         commands: deque[cmd.MessageCommand[Any]] = deque()
-        pipe = MessagePipe(commands)
+        pipe = MessagePipe(commands, lambda pipe: None)
         pipe.pause()
         end(pipe)
         ended = list(commands)

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from primus_proto import BacklogExceeded, ConnectionLost, Limits
+from primus_proto import ConnectionLost, Limits
 from primus_proto import events as ev
 from primus_proto.commands import CloseChannel, Command, Write
 from primus_proto.errors import PrimusError
@@ -51,19 +51,18 @@ def test_a_client_answers_pings_too(wire: ServerWire) -> None:
     assert client.told() == []
 
 
-def test_pings_of_a_peer_that_reads_no_pongs_are_bounded() -> None:
-    wire = ServerWire(limits=Limits(backlog=1000))
+def test_of_the_pings_of_a_peer_that_does_not_read_the_last_is_answered() -> None:
+    """RFC 6455, 5.5.3."""
+    wire = ServerWire()
     peer, spark = wire.connect()
     wire.block(peer.channel)
-    for _ in range(100):
-        peer.send(frame(PING, b"x" * 50))
-        assert spark.buffered <= 1000 + 52
-    assert peer.aborted()
-    assert wire.told()[-5:] == ["error", "log", *OVER]
-    (error,) = (event.error for event in wire.all(ev.SparkError))
-    assert isinstance(error, BacklogExceeded)
-    assert reason(wire) == ("lost", 1006, "")
-    assert wire.endpoint.next_timeout() is None
+    for number in range(100):
+        peer.send(frame(PING, b"%d" % number))
+    assert spark.buffered == 0
+    wire.unblock(peer.channel)
+    assert peer.frames() == [Frame(PONG, b"99")]
+    peer.send(frame(PING, b"again"))
+    assert peer.frames() == [Frame(PONG, b"again")]
 
 
 # --- the peer closes ---
