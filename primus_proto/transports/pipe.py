@@ -130,7 +130,9 @@ class Pipe(ABC):
 
     def take_slice(self) -> list[Message]:
         """The first queued messages, up to about `SLICE` bytes, in order. For `flush`."""
-        outbox = self._outbox or []
+        outbox = self._outbox
+        if outbox is None or self._outbox_size <= SLICE:
+            return self.take_all()
         count = size = 0
         while count < len(outbox) and size < SLICE:
             size += outbox[count].size

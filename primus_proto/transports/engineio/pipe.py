@@ -17,8 +17,6 @@ from .packets import BAD, CLOSE, MESSAGE, OPEN, PING, PONG, TEXT4, Decoder, Fram
 
 __all__ = ["EngineIOPipe"]
 
-# What a packet adds to its message at the least, so that many tiny ones count for what they are.
-FRAMING = 2
 # Bytes of packets after which a body is long enough. What is left goes with the next.
 BODY = 1024 * 1024
 # Characters of a ping that are sent back.
@@ -65,8 +63,7 @@ class EngineIOPipe(Pipe):
 
     @property
     def buffered(self) -> int:
-        waiting = self._outbox_size + FRAMING * len(self._outbox) if self._outbox else 0
-        return waiting + (self._unread if self.carrier is None else self.carrier.buffered)
+        return self._outbox_size + (self._unread if self.carrier is None else self.carrier.buffered)
 
     def pause(self) -> None:
         self._inbox.paused = True
@@ -103,9 +100,10 @@ class EngineIOPipe(Pipe):
         if self._control:
             carrier.send([Message(packet) for packet in self._control.values()], now=now)
             self._control.clear()
-        if self._outbox and not carrier.blocked:
-            carrier.send([self._wrapped(message) for message in self.take_all()], now=now)
-            if self.high:
+        if self._outbox:
+            if not carrier.blocked:
+                carrier.send([self._wrapped(message) for message in self.take_slice()], now=now)
+            if self.high or self._outbox:
                 carrier.report_drained()
         if self.ending is not None and not self._outbox:
             carrier.close(*self.ending, now=now)
@@ -195,7 +193,7 @@ class EngineIOPipe(Pipe):
     def drained(self, *, now: float) -> None:
         if self._outbox:
             self._touch()
-        elif self.high and self.ending is None:
+        if self.high and self.ending is None:
             self.session.drained()
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:

@@ -278,7 +278,7 @@ def test_a_poll_that_is_cut_off_ends_the_session() -> None:
 
 
 def test_an_answer_that_is_not_read_holds_back_the_next_and_counts() -> None:
-    wire, client, spark = engine(limits=Limits(backlog=2000))
+    wire, client, spark = engine(limits=Limits(backlog=2000, burst=2000, stall=2.0))
     client.poll()
     wire.block(client.gets.channel)
     spark.write("x" * 1500)
@@ -289,7 +289,7 @@ def test_an_answer_that_is_not_read_holds_back_the_next_and_counts() -> None:
     assert other.statuses() == []
     assert spark.buffered > 2000
     assert not spark.write("z")
-    wire.pump()
+    wire.run(2.0)
     assert str(spark.close_reason).startswith("backlog")
     assert other.aborted()
 
