@@ -324,10 +324,6 @@ class Client(Core, Link):
     def _hold_reading(self, hold: bool) -> None:
         (self._pause if hold else self._resume)(2)
 
-    @property
-    def _most(self) -> int:
-        return self._limit
-
     def _data(self, value: Any, size: int) -> None:
         self.emit(ev.DataReceived(value, size))
 

@@ -75,9 +75,9 @@ class Link(ABC):
         """Bytes written that have not left the core."""
 
     @property
-    @abstractmethod
     def _most(self) -> int:
         """Unsent bytes above which a value is refused."""
+        return self._limit
 
     @abstractmethod
     def _data(self, value: Any, size: int) -> None:
