@@ -143,6 +143,7 @@ docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its 
 
 golden: setup ## record the original's behaviour again and say whether it is still what tests/golden has
 	$(BIN)/python -m tests.golden.record --check
+	$(BIN)/python -m tests.golden.cors --check
 
 clean: ## remove all that was made here
 	rm -rf .venv .venv-* $(addsuffix /node_modules,$(NODE_FOLDERS)) build dist htmlcov .coverage .coverage.* \

@@ -36,13 +36,13 @@ def user_of(token: str) -> str:
 
 def authorize(request: Request) -> None:
     try:
-        request.context = user_of(request.query.get("token", ""))
+        request.state["user"] = user_of(request.query.get("token", ""))
     except jwt.InvalidTokenError:
         raise Refused("log in first") from None
 
 
 async def session(spark: Spark) -> None:
-    spark.write({"orders": orders.get(spark.request.context, [])})
+    spark.write({"orders": orders.get(spark.request.state["user"], [])})
     async for _ in spark:  # clients only listen
         pass
 
@@ -81,7 +81,7 @@ async def list_orders(user: User) -> list[str]:
 @app.post("/orders")
 async def add_order(item: str, user: User) -> None:
     orders.setdefault(user, []).append(item)
-    others = [spark for spark in primus.sparks.values() if spark.request.context != user]
+    others = [spark for spark in primus.sparks.values() if spark.request.state["user"] != user]
     primus.write({"ordered": item}, exclude=others)
 
 

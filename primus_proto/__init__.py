@@ -21,6 +21,7 @@ from .errors import (
     TransformError,
 )
 from .http.model import Address, Headers, PeerCertificate, Request, Response
+from .http.pipeline import HOLD, Layer
 from .limits import Limits
 from .parsers import Parser
 from .session.client import Client
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DROP",
+    "HOLD",
     "NOTHING",
     "Address",
     "BacklogExceeded",
@@ -49,6 +51,7 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "Headers",
+    "Layer",
     "Limits",
     "LocalProtocolError",
     "Packet",

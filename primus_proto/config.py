@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import SplitResult
 
 from .errors import ConfigError
+from .http.cors import METHODS, MONTH, Cors, parse_cors
 from .http.forwarded import FORWARDED_BY, ForwardedBy, Network, parse_networks
 from .http.model import check_extra_header
 from .http.url import Host, host_of, parse_url, redacted
@@ -205,6 +206,19 @@ class ServerConfig:
     authorization: Literal[False, True, "all"] = False
     """Which requests are held for authorization (`RequestHeld`). True: those for a new session; ``"all"``: those of
     open sessions too. Default: False, none."""
+    origins: str | Collection[str] = "*"
+    """The web sites whose pages may use the server, such as ``["https://example.org"]``, for WebSockets too. Default:
+    ``*``, every site."""
+    methods: str | Collection[str] = METHODS
+    """Methods of cross-origin requests that are allowed. Empty: all. Default: GET, HEAD, PUT, POST, DELETE, OPTIONS."""
+    credentials: bool = True
+    """Whether pages of other sites may send cookies and read the answers. Default: True."""
+    max_age: float = MONTH
+    """Seconds for which browsers may keep the answer to a preflight. 0: not told. Default: 30 days."""
+    allow_headers: str | Collection[str] = ()
+    """Header fields that pages of other sites may send. Default: none named, which allows those they ask for."""
+    exposed: str | Collection[str] = ()
+    """Header fields of answers that pages of other sites may read. Default: none but the usual ones."""
     trusted_proxies: Collection[str] = ()
     """IP addresses or networks of proxies that say for whom they connect; ``"unix"`` is every peer on a Unix socket.
     Default: none."""
@@ -232,11 +246,16 @@ class ServerConfig:
         _forwarded_by(self)
         _limits(self.limits)
         self.networks()
+        self.cors()
 
     @property
     def transport_options(self) -> Any:
         """`transport`, as the object that the transport makes of it."""
         return TRANSPORTS[self.transformer].make_options(self.transformer, self.transport)
+
+    def cors(self) -> Cors:
+        """The options that concern cross-origin requests."""
+        return parse_cors(self.origins, self.methods, self.credentials, self.max_age, self.allow_headers, self.exposed)
 
     def networks(self) -> tuple[Network, ...]:
         """The trusted proxies as networks."""

@@ -18,7 +18,7 @@ from .commands import Command, Connect, OpenChannel
 from .config import ClientConfig, ServerConfig, check_config
 from .errors import ConnectError, LocalProtocolError
 from .http.model import Address, Answer, Headers, PeerCertificate, Response
-from .http.pipeline import Requests
+from .http.requests import Requests
 from .limits import Limits
 from .session.client import Client
 from .session.core import Core, poll

@@ -106,12 +106,13 @@ class TransformError(PrimusError):
 
 
 class Refused(PrimusError):
-    """Raised by an authorization hook of a binding to refuse a request (protocol 6).
+    """Raised by an authorization hook, a layer or a listener of `connection` to refuse a client (protocol 6).
 
-    `status` is the HTTP status of the answer. `authenticate` is the value of ``WWW-Authenticate``, sent with a 401.
+    `status` is the HTTP status of the answer, from 400 to 599; None: 401 in authorization, 500 in another layer.
+    `authenticate` is the value of ``WWW-Authenticate``, sent with a 401.
     """
 
-    def __init__(self, message: str, status: int = 401, authenticate: str | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, authenticate: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.status = status

@@ -56,6 +56,12 @@ class ServerOptions(TypedDict, total=False):
     detect_after: float
     pong_skip_time: float
     authorization: Literal[False, True, "all"]
+    origins: str | Collection[str]
+    methods: str | Collection[str]
+    credentials: bool
+    max_age: float
+    allow_headers: str | Collection[str]
+    exposed: str | Collection[str]
     trusted_proxies: Collection[str]
     forwarded_by: ForwardedBy
     limits: Limits

@@ -11,6 +11,7 @@ from primus_proto import (
     DecodeError,
     EncodeError,
     Headers,
+    Layer,
     Limits,
     LocalProtocolError,
     Packet,
@@ -19,6 +20,7 @@ from primus_proto import (
     Refused,
     RemoteProtocolError,
     Request,
+    Response,
     TransformError,
 )
 
@@ -33,6 +35,7 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "Headers",
+    "Layer",
     "Limits",
     "LocalProtocolError",
     "Packet",
@@ -41,5 +44,6 @@ __all__ = [
     "Refused",
     "RemoteProtocolError",
     "Request",
+    "Response",
     "TransformError",
 ]

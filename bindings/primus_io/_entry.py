@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
@@ -14,7 +13,8 @@ from primus_proto.options import ClientOptions, ServerOptions
 from ._advice import running_environment, unknown_option
 from ._client import Client, ClientBase
 from ._driver import Driver, ListenAddress
-from ._server import Authorize, Handler, Server, ServerBase
+from ._layers import Authorize, Middleware, check_middleware, is_async
+from ._server import Handler, Server, ServerBase
 from ._target import ConnectTarget
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "check_handler",
     "check_plain",
     "client_config",
-    "is_async",
     "server_config",
 ]
 
@@ -76,11 +75,6 @@ def server_config(authorize: object, options: ServerOptions) -> pp.ServerConfig:
             "give both, or authorize= alone"
         )
     return config
-
-
-def is_async(function: object) -> bool:
-    """Whether this is an async function, or an object with an async `__call__`."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def check_handler(handler: object) -> Handler:
@@ -244,6 +238,7 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         handler: H | None,
         address: ListenAddress,
         authorize: A | None,
+        middleware: Middleware,
         options: ServerOptions,
     ) -> None:
         self._find_driver = find_driver
@@ -251,6 +246,7 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         self._config = server_config(authorize, options)
         self._authorize = None if authorize is None else self._check(authorize, "authorize=")
         self._address = address
+        self._middleware = check_middleware(middleware)
 
     def _check(self, function: Any, what: str) -> Any:
         """Check a function of the user. Returns the function to call, which may be another one."""
@@ -262,6 +258,8 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         environment = running_environment(driver.__module__, driver.environment)
         endpoint = pp.ByteServer(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._server = self.SERVER(endpoint, self._handler, self._authorize)
+        for layer in self._middleware:
+            self._server._add_layer(layer)
         self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, ConnectTarget())
         self._inside = True
 

@@ -19,6 +19,7 @@ from primus_proto.options import ClientOptions, ServerOptions
 from ._advice import running_environment
 from ._driver import Driver, ListenAddress
 from ._entry import client_config
+from ._layers import Middleware
 from ._target import ConnectTarget, socket_path
 
 __all__ = ["ConnectFunction", "FetchSpec", "ServeFunction", "make_connect", "make_fetch_spec", "make_serve"]
@@ -133,6 +134,7 @@ class ServeFunction(Protocol[H, A, R]):
         unix: str | os.PathLike[str] | None = None,
         ssl: ssl.SSLContext | None = None,
         authorize: A | None = None,
+        middleware: Middleware = (),
         **options: Unpack[ServerOptions],
     ) -> R:
         """Serve Primus: ``async with serve(handler, "127.0.0.1", 8080) as server: await server.serve_forever()``
@@ -149,6 +151,8 @@ class ServeFunction(Protocol[H, A, R]):
             ssl: TLS context, to serve ``https`` and ``wss``. Default None: no TLS.
             authorize: Function that gets each `Request` for a session. It refuses by raising
                 `Refused` or returning False, and admits by None or True. Default None: every request is let in.
+            middleware: Layers for each request under the pathname, in addition to the built-in ones: functions, or
+                `Layer` objects with a name and a place. See `Server.before`. Default ().
             pathname: Path that Primus owns on this server. Default "/primus".
             parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
             transformer: Name of the transport. The clients must use the same. Default "websockets".
@@ -167,6 +171,14 @@ class ServeFunction(Protocol[H, A, R]):
                 "happn". Default 1.
             authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
                 the pathname. Default: True with `authorize`, otherwise False.
+            origins: Web sites whose pages may use the server, such as ["https://example.org"]. They are checked for
+                WebSockets too. Default "*": every site.
+            methods: Methods that cross-origin requests may have. Empty: all. Default ('GET', 'HEAD', 'PUT', 'POST',
+                'DELETE', 'OPTIONS').
+            credentials: Whether pages of other sites may send cookies and read the answers. Default True.
+            max_age: Seconds for which browsers may keep the answer to a preflight. 0: not told. Default 2592000.
+            allow_headers: Header fields that pages of other sites may send. Default (): those that they ask for.
+            exposed: Header fields of answers that pages of other sites may read. Default (): the usual ones.
             trusted_proxies: Addresses or networks of proxies that say for whom they connect. "unix" is every peer on a
                 Unix socket. Default ().
             forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
@@ -177,7 +189,7 @@ class ServeFunction(Protocol[H, A, R]):
 
 def make_serve(
     module: str,
-    context: Callable[[Callable[[], type[Driver]], H | None, ListenAddress, A | None, ServerOptions], R],
+    context: Callable[[Callable[[], type[Driver]], H | None, ListenAddress, A | None, Middleware, ServerOptions], R],
     find_driver: Callable[[], type[Driver]],
 ) -> ServeFunction[H, A, R]:
     """Make the `serve` of a binding. Entering looks for the driver."""
@@ -190,10 +202,11 @@ def make_serve(
         unix: str | os.PathLike[str] | None = None,
         ssl: ssl.SSLContext | None = None,
         authorize: A | None = None,
+        middleware: Middleware = (),
         **options: Unpack[ServerOptions],
     ) -> R:
         address = ListenAddress(host, port, socket_path(unix), ssl)
-        return context(find_driver, handler, address, authorize, options)
+        return context(find_driver, handler, address, authorize, middleware, options)
 
     types = getattr(context, "TYPES", {})
     return _export(serve, module, ServeFunction.__call__.__doc__, {"R": "Serve", **types})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Collection, Coroutine, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
@@ -12,6 +11,7 @@ from primus_proto.options import Dialect
 from primus_proto.session.transforms import Direction
 
 from ._advice import SERVER_ADVICE, SPARK_ADVICE
+from ._layers import Authorize, LayeredServer
 from ._listeners import ServerListeners, SparkListeners
 from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
 from ._transforming import F, Transforming, start_step
@@ -110,7 +110,6 @@ class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
 
 
 Handler = Callable[[Spark], Awaitable[object]]
-Authorize = Callable[[pp.Request], Awaitable[object] | object]
 
 
 class Sparks(Mapping[str, T]):
@@ -142,7 +141,7 @@ class Sparks(Mapping[str, T]):
         return {id: self._spark_of(core) for id, core in self._cores().copy().items()}
 
 
-class ServerBase(Transforming, ServerListeners[S], Generic[S]):
+class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
     """A server, but for the methods that wait."""
 
     _ADVICE: ClassVar[Mapping[str, str]] = SERVER_ADVICE
@@ -171,13 +170,13 @@ class ServerBase(Transforming, ServerListeners[S], Generic[S]):
         self._reset(endpoint)
 
     def _reset(self, endpoint: pp.ByteServer) -> None:
-        """Begin a new run of the server. Listeners outlive a run."""
+        """Begin a new run of the server. Listeners, layers and transforms outlive a run."""
         self._endpoint = endpoint
         if self._core is not None:
+            endpoint.server.pipeline.adopt(self._core.pipeline)
             endpoint.server.transforms = self._core.transforms
         self._core = endpoint.server
         self._core.present = self._spark_of
-        self._pending_authorizations = 0
         self._listener_tasks = 0  # running listeners of the server's own events
         self._closed = False
 
@@ -225,7 +224,7 @@ class ServerBase(Transforming, ServerListeners[S], Generic[S]):
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
             self._deliver_to(spark, event)
         elif type(event) is ev.RequestHeld:
-            self._authorize_request(event)
+            self._run_held(event)
         elif type(event) is ev.Delivery:
             self._spark_of(event.session)._deliver_call(event)
         elif type(event) is ev.StepHeld:
@@ -300,69 +299,6 @@ class ServerBase(Transforming, ServerListeners[S], Generic[S]):
     async def _wind_down(self) -> None:
         await self._until_closed()
         await self._io.finish()
-
-    def _authorize_request(self, event: ev.RequestHeld) -> None:
-        assert self._authorize is not None
-        try:
-            result = self._authorize(event.request)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # even a CancelledError: the pump must go on
-            self._answer_request(event.id, error)
-        else:
-            if inspect.isawaitable(result):
-                self._io.start(self._await_authorization(event.id, result))
-            else:
-                self._answer_request(event.id, result)
-
-    async def _await_authorization(self, id: int, awaitable: Awaitable[object]) -> None:
-        result: object = pp.Refused("authorization took too long", 503)
-
-        async def ask() -> None:
-            nonlocal result
-            try:
-                result = await awaitable
-            except Exception as error:
-                result = error
-
-        limits = self._core.limits
-        if self._pending_authorizations >= limits.authorizations:  # lost requests count
-            getattr(awaitable, "close", lambda: None)()
-            result = pp.Refused("too many requests wait for authorization", 503)
-        else:
-            self._pending_authorizations += 1
-            try:
-                await self._io.within(limits.authorization, ask)
-            except BaseException as error:
-                if not self._core.closing:  # otherwise the server is closing
-                    self._answer_request(id, error)
-                    self._io.schedule()
-                raise
-            finally:
-                self._pending_authorizations -= 1
-        self._answer_request(id, result)
-        self._io.schedule()
-
-    def _answer_request(self, id: int, result: object) -> None:
-        """Answer a held request. Only None and True let it in; whatever is not understood is a 500."""
-        if isinstance(result, pp.Refused):
-            try:
-                refusal = self._core.refusal(result.message, status=result.status, authenticate=result.authenticate)
-                self._endpoint.resume(id, refusal)
-                return
-            except pp.ConfigError as error:
-                result = error
-        if result is None or result is True:
-            self._endpoint.resume(id)
-        elif result is False:
-            self._endpoint.resume(id, self._core.refusal("Unauthorized"))
-        else:
-            if isinstance(result, BaseException):
-                log.error("the authorization hook raised; answering 500", exc_info=result)
-            else:
-                kind = type(result).__name__
-                log.error("the authorization hook returned a %s, not None, True or False; answering 500", kind)
-            self._endpoint.resume(id, self._core.refusal("internal error", status=500))
 
     def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
         async def run() -> None:

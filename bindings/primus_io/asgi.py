@@ -28,7 +28,8 @@ except ModuleNotFoundError as _error:
 from . import _common
 from ._common import *  # noqa: F403
 from ._entry import check_handler, server_config
-from ._server import Authorize, Handler, Server, Spark
+from ._layers import Authorize, Middleware, check_middleware
+from ._server import Handler, Server, Spark
 from ._target import ConnectTarget
 
 __all__ = ["Primus", "Spark"]
@@ -56,6 +57,8 @@ class Primus(Server):
         app: Application for requests that are not under `pathname`. Default None: 404.
         authorize: Function that gets each `Request` for a session. It refuses by raising
             `Refused` or returning False, and admits by None or True. Default None: every request is let in.
+        middleware: Layers for each request under the pathname, in addition to the built-in ones: functions, or
+            `Layer` objects with a name and a place. See `Server.before`. Default ().
         pathname: Path that Primus owns on this server. Default "/primus".
         parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
         transformer: Name of the transport. The clients must use the same. Default "websockets".
@@ -74,6 +77,14 @@ class Primus(Server):
             "happn". Default 1.
         authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
             the pathname. Default: True with `authorize`, otherwise False.
+        origins: Web sites whose pages may use the server, such as ["https://example.org"]. They are checked for
+            WebSockets too. Default "*": every site.
+        methods: Methods that cross-origin requests may have. Empty: all. Default ('GET', 'HEAD', 'PUT', 'POST',
+            'DELETE', 'OPTIONS').
+        credentials: Whether pages of other sites may send cookies and read the answers. Default True.
+        max_age: Seconds for which browsers may keep the answer to a preflight. 0: not told. Default 2592000.
+        allow_headers: Header fields that pages of other sites may send. Default (): those that they ask for.
+        exposed: Header fields of answers that pages of other sites may read. Default (): the usual ones.
         trusted_proxies: Addresses or networks of proxies that say for whom they connect. "unix" is every peer on a
             Unix socket. Default ().
         forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
@@ -87,6 +98,7 @@ class Primus(Server):
         *,
         app: Application | None = None,
         authorize: Authorize | None = None,
+        middleware: Middleware = (),
         **options: Unpack[ServerOptions],
     ) -> None:
         for name in {"host", "port", "ssl", "unix"} & options.keys():
@@ -97,7 +109,10 @@ class Primus(Server):
         self._app = app
         self._running = False
         self._runner: Runner | None = None
+        layers = check_middleware(middleware)
         super().__init__(self._endpoint_at(0.0), None if handler is None else check_handler(handler), authorize)
+        for layer in layers:
+            self._add_layer(layer)
 
     async def __aenter__(self) -> Self:
         if self._running:

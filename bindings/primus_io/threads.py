@@ -251,6 +251,9 @@ class Server(ThreadSafe, ServerBase[Spark]):
     def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
         loop_thread().wait(self._close(data, reconnect=reconnect, timeout=timeout))
 
+    def _to_await(self, function: Callable[..., Any]) -> InWorker:
+        return InWorker(function, "a layer")
+
     def _spark_of(self, core: pp.Spark) -> Spark:
         return core.context or self._do(lambda: super(Server, self)._spark_of(core))
 

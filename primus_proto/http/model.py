@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from ..errors import ConfigError
+from ..errors import ConfigError, Refused
 
 __all__ = [
     "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "PeerCertificate", "Request", "Response",
-    "check_extra_header", "check_header", "check_status", "error_response",
-    "is_clean", "json_response", "owns", "text_response",
-    "wants_websocket",
+    "check_extra_header", "check_header", "check_status", "error_response", "is_clean", "json_response",
+    "merge_headers", "owns", "refusal", "text_response", "wants_websocket", "without_headers",
 ]  # fmt: skip
 
 # The fields that say where a message ends: set by what sends it.
@@ -105,8 +104,10 @@ class Request:
     """The head of one HTTP request."""
 
     __slots__ = (
+        "_cookies",
         "_pairs",
-        "context",
+        "_state",
+        "address",
         "headers",
         "http_version",
         "method",
@@ -141,13 +142,37 @@ class Request:
         self.http_version = http_version
         self.root = root
         """The path at which the host mounts the server, such as ASGI's ``root_path``; not a part of `target`."""
-        self.context: Any = None
-        """Free for the application, for example for what authorization found out."""
+        self.address: Address = peer
+        """The address of the client; behind a trusted proxy, the one that the proxy tells."""
         self.opens_session = True
         """Whether it asks for a new session. False for a request of an open session, such as a poll."""
         self.route: Any = None  # the transport's `Route`
         self.path, _, self.query_string = target.partition("?")
         self._pairs: list[tuple[str, str]] | None = None
+        self._cookies: dict[str, str] | None = None
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Free for layers and the application, by names of their own: what one puts here is on `spark.request`."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies by name, as sent. Of a repeated name the first, which has the most specific path (RFC 6265)."""
+        if self._cookies is None:
+            self._cookies = {}
+            for field in self.headers.get_all("cookie"):
+                for pair in field.split(";"):
+                    name, equals, value = pair.partition("=")
+                    value = value.strip()
+                    if value[:1] == value[-1:] == '"' and len(value) > 1:
+                        value = value[1:-1]
+                    if equals and name.strip():
+                        self._cookies.setdefault(name.strip(), value)
+        return self._cookies
 
     @property
     def is_upgrade(self) -> bool:
@@ -231,6 +256,32 @@ def check_status(status: object) -> None:
     """Raise ConfigError for a status that does not refuse a request."""
     if not isinstance(status, int) or not 400 <= status <= 599:
         raise ConfigError(f"the status of a refusal must be from 400 to 599; got {status!r}")
+
+
+def refusal(error: Refused, default: int) -> Response:
+    """Make the answer to a request that was refused. Raises ConfigError for a status or header that cannot be sent."""
+    status = default if error.status is None else error.status
+    check_status(status)
+    return error_response(status, error.message, error.authenticate)
+
+
+# Fields that may be repeated, each time with another value.
+REPEATABLE = frozenset(("set-cookie", "vary", "www-authenticate", "link"))
+
+
+def without_headers(
+    headers: tuple[tuple[str, str], ...], overridden: Iterable[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """Leave out of `headers` the fields that `overridden` has too, but for those that may be repeated."""
+    names = {name.lower() for name, _ in overridden} - REPEATABLE
+    return tuple(pair for pair in headers if pair[0].lower() not in names)
+
+
+def merge_headers(
+    headers: tuple[tuple[str, str], ...], more: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Add the fields of a later layer. They override earlier ones of the same name, unless these may be repeated."""
+    return (*without_headers(headers, more), *more) if headers and more else (headers or more)
 
 
 def owns(pathname: str, path: str) -> bool:

@@ -1,125 +1,250 @@
 """The request pipeline: the named layers that every request under the pathname walks (protocol 2 and 6).
 
 A layer is a function of the `Request`. It returns a `Response` to answer it, `Headers` to add to any later answer, or
-None to pass it on. A layer that has to wait returns `HOLD`; the request then waits for `Requests.resume`.
+None to pass it on; it raises `Refused` to refuse it. A layer that has to wait returns `HOLD`; the request then waits
+for `Requests.resume`.
 
-The law kept here: all three seams walk the same list. `Pipeline` walks it for the message seam, which has no exchanges,
-and `Requests` for the byte and exchange seams.
+The law kept here: all three seams walk the same list. A request walks the list that was there when it came, so a change
+takes effect from the next request on.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from .. import events as ev
 from ..config import ServerConfig
-from ..errors import LocalProtocolError
-from ..limits import Limits
-from ..timers import Timer, Timers
-from ..transports.base import Exchange, Route, ServerTransport
-from .model import CLOSING, Headers, Request, Response, check_extra_header, error_response
-from .spec import answer_client_library, answer_foreign_path, answer_spec, answer_unclean_path
+from ..errors import LocalProtocolError, Refused
+from .cors import answer_cors
+from .model import (
+    CLOSING,
+    Address,
+    Headers,
+    Request,
+    Response,
+    check_extra_header,
+    error_response,
+    merge_headers,
+    refusal,
+)
+from .spec import (
+    answer_client_library,
+    answer_foreign_path,
+    answer_spec,
+    answer_unclean_path,
+    forbid_caching,
+    switch_xss_filter_off,
+)
 
-__all__ = ["HOLD", "Layer", "Outcome", "Pipeline", "PipelineHost", "Requests"]
+__all__ = ["HOLD", "Layer", "LayerFunction", "Outcome", "Pipeline", "PipelineHost", "Place", "check_answer"]
 
 FAILED = error_response(500, "internal error")
 
 
-class _Hold:
+class Hold:
     """The type of `HOLD`."""
 
+    def __repr__(self) -> str:
+        return "HOLD"
 
-HOLD: Final = _Hold()
-"""Returned by a layer that has to wait."""
 
-LayerFunction = Callable[[Request], Response | Headers | _Hold | None]
+HOLD: Final = Hold()
+"""Returned by a layer that has to wait. The request is held until `ByteServer.resume` is called for it."""
+
+LayerFunction = Callable[[Request], Response | Headers | Hold | None]
+"""The type of a layer's function. A binding accepts one that returns an awaitable too."""
 
 
 class PipelineHost(Protocol):
     """What the pipeline needs of its server."""
 
     config: ServerConfig
-    limits: Limits
-    timers: Timers
 
     @property
     def closing(self) -> bool:
         """Whether the server takes no more sessions."""
 
+    def address_of(self, request: Request) -> Address:
+        """The address of the client, behind trusted proxies."""
+
     def emit(self, event: ev.Event) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Layer:
     """One named layer. It sees plain requests if `http` is set, and requests to upgrade if `upgrade` is set."""
 
     name: str
-    run: LayerFunction
+    run: Callable[[Request], object]
+    index: int | None = None
+    """Its place among the layers when it is added. None: the last."""
     http: bool = True
     upgrade: bool = True
+    enabled: bool = True
+    fixed: bool = dataclasses.field(default=False, repr=False)  # a step of the server's own, which has no public name
+    built_in: bool = dataclasses.field(default=False, repr=False)
+
+
+class Place(NamedTuple):
+    """A place in the list of layers that a request walks."""
+
+    layers: tuple[Layer, ...]
+    position: int
+
+    @property
+    def layer(self) -> Layer:
+        """The layer at this place."""
+        return self.layers[self.position]
 
 
 class Outcome(NamedTuple):
-    """The result of a walk: an answer, the number of the layer that holds the request, or neither for a pass."""
+    """The result of a walk: an answer, the place of the layer that holds the request, or neither for a pass."""
 
     answer: Response | None
     headers: tuple[tuple[str, str], ...] = ()
     """Header fields to add to the answer, or to what the transport answers."""
-    held: int | None = None
+    held: Place | None = None
 
 
 class Pipeline:
-    """The ordered list of layers."""
+    """The ordered list of layers. `route` is the transport's part: it answers a request, or says where it goes."""
 
     def __init__(self, host: PipelineHost) -> None:
         self._host = host
+        self.route: LayerFunction = lambda request: None
         config = host.config
-        self.layers: list[Layer] = [
-            Layer("pathname", lambda request: answer_foreign_path(config, request)),
-            Layer("clean-path", lambda request: answer_unclean_path(config, request)),
-            Layer("primus.js", lambda request: answer_client_library(config, request), upgrade=False),
-            Layer("spec", lambda request: answer_spec(config, request, host.closing), upgrade=False),
-            Layer("closing", self._refuse_while_closing),
-            Layer("authorization", self._ask),
-        ]
 
-    def insert(self, layer: Layer, *, before: str) -> None:
-        """Insert a layer before the one named `before`."""
-        self.layers.insert([each.name for each in self.layers].index(before), layer)
+        def built_in(name: str, run: LayerFunction, *, upgrade: bool = False) -> Layer:
+            return Layer(name, run, upgrade=upgrade, built_in=True)
 
-    def walk(self, request: Request, start: int = 0) -> Outcome:
-        """Walk a request through the layers, from number `start` on. If one fails, log it and answer 500."""
+        def fixed(name: str, run: LayerFunction) -> Layer:
+            return Layer(name, run, fixed=True)
+
+        cors = config.cors()
+        self._layers: tuple[Layer, ...] = (
+            fixed("pathname", lambda request: answer_foreign_path(config, request)),
+            fixed("clean-path", lambda request: answer_unclean_path(config, request)),
+            built_in("forwarded", self._find_address, upgrade=True),
+            built_in("cors", lambda request: answer_cors(cors, request), upgrade=True),
+            built_in("primus.js", lambda request: answer_client_library(config, request)),
+            built_in("spec", lambda request: answer_spec(config, request, host.closing)),
+            built_in("x-xss", switch_xss_filter_off),
+            built_in("no-cache", forbid_caching),
+            fixed("transport", lambda request: self.route(request)),
+            fixed("closing", self._refuse_while_closing),
+            built_in("authorization", self._ask, upgrade=True),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the layers, in order, with those that are disabled."""
+        return tuple(layer.name for layer in self._layers if not layer.fixed)
+
+    def before(self, layer: Layer) -> None:
+        """See `Server.before`."""
+        _check_layer(layer)
+        names = self.names
+        if layer.name in names:
+            self._replace(layer.name, layer)
+            return
+        index = len(names) if layer.index is None else layer.index
+        if not 0 <= index <= len(names):
+            raise LocalProtocolError(f"index must be from 0 to {len(names)}, the number of layers; got {index}")
+        at = self._position(names[index]) if index < len(names) else len(self._layers)
+        self._layers = (*self._layers[:at], layer, *self._layers[at:])
+
+    def remove(self, name: str) -> None:
+        """See `Server.remove`."""
+        at = self._position(name)
+        self._layers = (*self._layers[:at], *self._layers[at + 1 :])
+
+    def switch(self, name: str, enabled: bool) -> None:
+        """See `Server.enable` and `Server.disable`."""
+        self._replace(name, dataclasses.replace(self._layers[self._position(name)], enabled=enabled))
+
+    def adopt(self, other: Pipeline) -> None:
+        """Take over the layers of an earlier run of the same server, in their order."""
+        own = {layer.name: layer for layer in self._layers if layer.built_in or layer.fixed}
+        self._layers = tuple(
+            dataclasses.replace(own[layer.name], enabled=layer.enabled) if layer.built_in or layer.fixed else layer
+            for layer in other._layers
+        )
+
+    def walk(self, request: Request, place: Place | None = None) -> Outcome:
+        """Walk a request through the layers, from the one behind `place` on. If one fails, log it and answer 500."""
+        layers, start = (self._layers, 0) if place is None else (place.layers, place.position + 1)
         upgrade = request.is_upgrade
         headers: tuple[tuple[str, str], ...] = ()
-        for index in range(start, len(self.layers)):
-            layer = self.layers[index]
-            if not (layer.upgrade if upgrade else layer.http):
+        for index in range(start, len(layers)):
+            layer = layers[index]
+            if not (layer.enabled and (layer.upgrade if upgrade else layer.http)):
                 continue
             try:
                 result = layer.run(request)
                 if result is not HOLD:
                     check_answer(result)
             except Exception as error:
-                self._host.emit(ev.Logged("error", f"layer {layer.name}: {error!r}"))
-                result = FAILED
+                result = self._failed(layer, error)
             if isinstance(result, Response):
                 return Outcome(result, headers)
             if isinstance(result, Headers):
-                headers += result.pairs
+                headers = merge_headers(headers, result.pairs)
             elif result is HOLD:
-                return Outcome(None, headers, index)
+                return Outcome(None, headers, Place(layers, index))
         return Outcome(None, headers)
 
+    # --- inside ---
+
+    def _position(self, name: str) -> int:
+        for position, layer in enumerate(self._layers):
+            if layer.name == name and not layer.fixed:
+                return position
+        raise LocalProtocolError(f"there is no layer {name!r}; there are {', '.join(self.names)}")
+
+    def _replace(self, name: str, layer: Layer) -> None:
+        at = self._position(name)
+        self._layers = (*self._layers[:at], layer, *self._layers[at + 1 :])
+
+    def _failed(self, layer: Layer, error: Exception) -> Response:
+        try:
+            if isinstance(error, Refused):
+                return refusal(error, 500)
+        except LocalProtocolError as wrong:
+            error = wrong
+        self._host.emit(ev.Logged("error", f"layer {layer.name}: {error!r}"))
+        return FAILED
+
     # --- the built-in layers that depend on the server's state ---
+
+    def _find_address(self, request: Request) -> None:
+        request.address = self._host.address_of(request)
 
     def _refuse_while_closing(self, request: Request) -> Response | None:
         return CLOSING if self._host.closing and request.opens_session else None
 
-    def _ask(self, request: Request) -> _Hold | None:
+    def _ask(self, request: Request) -> Hold | None:
         which = self._host.config.authorization
         return HOLD if which == "all" or (which and request.opens_session) else None
+
+
+def _check_layer(layer: Layer) -> None:
+    name: object = layer.name
+    if not isinstance(name, str) or not name:
+        raise LocalProtocolError(f"a layer needs a name, as in before('quota', function); got {name!r}")
+    if not callable(layer.run):
+        raise LocalProtocolError(f"layer {name!r} must be a function that takes a Request; got {layer.run!r}")
+    index: object = layer.index
+    if index is not None and (not isinstance(index, int) or isinstance(index, bool)):
+        raise LocalProtocolError(f"index must be a whole number, or None for the end; got {index!r}")
+    for kind in ("http", "upgrade"):
+        if not isinstance(getattr(layer, kind), bool):
+            raise LocalProtocolError(f"{kind} must be True or False; got {getattr(layer, kind)!r}")
+    if not (layer.http or layer.upgrade):
+        raise LocalProtocolError(f"layer {name!r} would see no request: set http or upgrade")
 
 
 def check_answer(answer: object) -> None:
@@ -128,132 +253,8 @@ def check_answer(answer: object) -> None:
         for name, value in answer.pairs:
             check_extra_header(name, value)
     elif not (answer is None or isinstance(answer, Response)):
-        raise LocalProtocolError(f"a request is answered with a Response, Headers or None; got {answer!r}")
-
-
-@dataclass(slots=True)
-class _Held:
-    exchange: Exchange
-    layer: int
-    timer: Timer
-
-    @property
-    def opens_session(self) -> bool:
-        """Whether the transport has seen the request, and it asks for a new session."""
-        request = self.exchange.request
-        return request.route is not None and request.opens_session
-
-
-class Requests:
-    """Requests that arrive as exchanges. Each walks the pipeline, and the transport serves those that pass."""
-
-    def __init__(self, host: PipelineHost, pipeline: Pipeline, transport: ServerTransport) -> None:
-        self._host = host
-        self._pipeline = pipeline
-        self._transport = transport
-        self._last_id = 0
-        self._held: dict[int, _Held] = {}
-        self.resumed: list[tuple[_Held, Response | Headers | None]] = []
-        """Requests for `run` to walk on with."""
-        pipeline.insert(Layer("transport", self._route), before="closing")
-
-    def request(self, exchange: Exchange, *, now: float) -> None:
-        """A request's head is complete."""
-        self._walk(exchange, 0, False, now)
-
-    def resume(self, id: int, answer: Response | Headers | None = None) -> bool:
-        """See `ByteServer.resume`."""
-        check_answer(answer)
-        if not 0 < id <= self._last_id:
-            raise LocalProtocolError(f"no request {id} was ever held")
-        held = self._forget(id)
-        if held is None:
-            return False
-        self.resumed.append((held, answer))
-        return True
-
-    def run(self, *, now: float) -> None:
-        """Walk on with the requests that were resumed."""
-        resumed, self.resumed = self.resumed, []
-        for held, answer in resumed:
-            exchange = held.exchange
-            if not exchange.open:
-                continue  # the peer has left since
-            if isinstance(answer, Headers):
-                exchange.extra_headers += answer.pairs
-            if isinstance(answer, Response):
-                _respond(exchange, answer, True, now)
-            elif self._host.closing and held.opens_session:
-                _respond(exchange, CLOSING, True, now)
-            else:
-                self._walk(exchange, held.layer + 1, True, now)
-
-    def close(self, *, now: float) -> None:
-        """The server is closing: turn away held requests for a new session."""
-        for id in [id for id, held in self._held.items() if held.opens_session]:
-            self._turn_away(id, CLOSING, now)
-
-    # --- inside ---
-
-    def _walk(self, exchange: Exchange, start: int, close: bool, now: float) -> None:
-        answer, headers, held = self._pipeline.walk(exchange.request, start)
-        exchange.extra_headers += headers
-        if held is not None:
-            answer = self._hold(exchange, held, now)
-        elif answer is None:
-            self._pass_on(exchange, now)
-        if answer is not None:
-            _respond(exchange, answer, close, now)
-
-    def _route(self, request: Request) -> Response | None:
-        route = self._transport.route(request)
-        if isinstance(route, Response):
-            return route
-        request.route = route
-        request.opens_session = route.opens
-        return None
-
-    def _hold(self, exchange: Exchange, layer: int, now: float) -> Response | None:
-        limits = self._host.limits
-        name = self._pipeline.layers[layer].name
-        if len(self._held) >= limits.authorizations:
-            return error_response(503, f"too many requests wait for {name}")
-        self._last_id += 1
-        id = self._last_id
-        late = error_response(503, f"{name} took too long")
-        timer = self._host.timers.new(lambda now: self._turn_away(id, late, now))
-        timer.set(now + limits.authorization)
-        self._held[id] = _Held(exchange, layer, timer)
-        exchange.on_gone = lambda now: self._gone(id)
-        self._host.emit(ev.RequestHeld(id, name, exchange.request))
-        return None
-
-    def _pass_on(self, exchange: Exchange, now: float) -> None:
-        route: Route = exchange.request.route
-        if route.body:
-            exchange.read(
-                route.body,
-                lambda body, now: self._transport.handle(exchange, route, body, now=now),
-                now=now,
-            )
-        else:
-            self._transport.handle(exchange, route, b"", now=now)
-
-    def _forget(self, id: int) -> _Held | None:
-        held = self._held.pop(id, None)
-        if held is not None:
-            held.timer.cancel()
-            held.exchange.on_gone = None
-        return held
-
-    def _gone(self, id: int) -> None:
-        self._forget(id)
-
-    def _turn_away(self, id: int, answer: Response, now: float) -> None:
-        held = self._forget(id)
-        assert held is not None
-        _respond(held.exchange, answer, True, now)
-
-
-def _respond(exchange: Exchange, answer: Response, close: bool, now: float) -> None:
-    exchange.respond(answer.status, answer.headers, answer.body, close=close, now=now)
+        hint = ""
+        if inspect.iscoroutine(answer):
+            answer.close()
+            hint = "; a function that waits must be an async function"
+        raise LocalProtocolError(f"a request is answered with a Response, Headers or None; got {answer!r}{hint}")

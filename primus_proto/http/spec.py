@@ -1,17 +1,28 @@
-"""The layers that answer before authorization: wrong and unclean paths, ``/spec`` and ``primus.js`` (protocol 2)."""
+"""The layers before authorization: wrong and unclean paths, ``/spec``, ``primus.js`` and fixed headers (protocol 2)."""
 
 from __future__ import annotations
 
 from ..config import ServerConfig
 from ..parsers import get_parser, spec_name
-from .model import CLOSING, Request, Response, is_clean, json_response, owns, text_response
+from .model import CLOSING, Headers, Request, Response, is_clean, json_response, owns, text_response
 
-__all__ = ["answer_client_library", "answer_foreign_path", "answer_spec", "answer_unclean_path", "spec_response"]
+__all__ = [
+    "answer_client_library",
+    "answer_foreign_path",
+    "answer_spec",
+    "answer_unclean_path",
+    "forbid_caching",
+    "spec_response",
+    "switch_xss_filter_off",
+]
 
 # The version that `/spec` reports is that of the happn-primus or primus whose protocol is spoken (protocol 2).
 SPEC_VERSIONS = {"primus6": "6.1.0", "primus": "8.0.9"}
 SPEC_VERSION = "6.0.1"
 SPEC_TIMEOUT_MS = 35000
+
+NO_CACHE = Headers({"Cache-Control": "no-store, no-cache, must-revalidate, max-age=0", "Pragma": "no-cache"})
+NO_XSS_FILTER = Headers({"X-XSS-Protection": "0"})
 
 
 def spec_response(config: ServerConfig, root: str = "") -> Response:
@@ -31,7 +42,7 @@ def spec_response(config: ServerConfig, root: str = "") -> Response:
         spec["timeout"] = config.timeout and round(config.timeout * 1000)
     else:
         spec["timeout"] = SPEC_TIMEOUT_MS  # informative: each client sends its own in the URL
-    return json_response(200, spec)
+    return json_response(200, spec, (("Cache-Control", "no-store"),))
 
 
 def answer_foreign_path(config: ServerConfig, request: Request) -> Response | None:
@@ -62,3 +73,14 @@ def answer_spec(config: ServerConfig, request: Request, closing: bool) -> Respon
     if request.method not in ("GET", "HEAD"):
         return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))
     return CLOSING if closing else spec_response(config, request.root)
+
+
+def switch_xss_filter_off(request: Request) -> Headers | None:
+    """Switch off the filter of old Internet Explorers, which damaged answers."""
+    agent = request.headers.get("user-agent", "").lower()
+    return NO_XSS_FILTER if ";msie" in agent or "trident/" in agent else None
+
+
+def forbid_caching(request: Request) -> Headers:
+    """Forbid caches to keep the answer."""
+    return NO_CACHE

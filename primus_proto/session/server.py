@@ -17,10 +17,20 @@ from typing import Any
 from .. import events as ev
 from ..commands import MessageCommand
 from ..config import ServerConfig, check_config
-from ..errors import LocalProtocolError, TransformError
-from ..http.forwarded import Network
-from ..http.model import UPGRADE_REQUIRED, Headers, Request, Response, check_status, error_response, wants_websocket
-from ..http.pipeline import Pipeline
+from ..errors import LocalProtocolError, Refused, TransformError
+from ..http.forwarded import Network, client_address
+from ..http.model import (
+    UPGRADE_REQUIRED,
+    Address,
+    Headers,
+    Request,
+    Response,
+    merge_headers,
+    refusal,
+    wants_websocket,
+    without_headers,
+)
+from ..http.pipeline import Layer, LayerFunction, Pipeline
 from ..parsers import Parser, get_parser, limited
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe, flush_pipes
@@ -120,6 +130,41 @@ class Server(Core):
             if timeout == 0:
                 self._end_all()
 
+    # --- the layers that every request walks ---
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers, in order, with those that are disabled."""
+        return self.pipeline.names
+
+    def before(
+        self, name: str, layer: LayerFunction, *, index: int | None = None, http: bool = True, upgrade: bool = True
+    ) -> None:
+        """Add a layer: a function that sees each request under the pathname.
+
+        It returns a `Response` to answer the request, `Headers` to add to whatever will be answered, None to pass, or
+        `HOLD` to have the request held (`RequestHeld`). Raising `Refused` refuses the request, with 500 unless it says
+        another status. Any other exception is logged and answered with 500.
+
+        `index` is the place among `layers`, by default the end, behind authorization. A layer that is there already
+        under this name is replaced at its place. `http` and `upgrade` say whether it sees plain requests and requests
+        for a WebSocket. The change takes effect from the next request on. Raises LocalProtocolError for arguments that
+        cannot be.
+        """
+        self.pipeline.before(Layer(name, layer, index, http, upgrade))
+
+    def remove(self, name: str) -> None:
+        """Remove a layer, a built-in one too. Raises LocalProtocolError if there is none of this name."""
+        self.pipeline.remove(name)
+
+    def enable(self, name: str) -> None:
+        """Let a layer run again. Raises LocalProtocolError if there is none of this name."""
+        self.pipeline.switch(name, True)
+
+    def disable(self, name: str) -> None:
+        """Pass over a layer until `enable`. Raises LocalProtocolError if there is none of this name."""
+        self.pipeline.switch(name, False)
+
     # --- the driver's side (message seam) ---
 
     def answer(self, request: Request) -> Response | Headers:
@@ -131,21 +176,21 @@ class Server(Core):
         """
         answer, headers, held = self.pipeline.walk(request)
         while held is not None:
-            answer, more, held = self.pipeline.walk(request, held + 1)
-            headers += more
+            answer, more, held = self.pipeline.walk(request, held)
+            headers = merge_headers(headers, more)
         if answer is None and not wants_websocket(request):
             answer = UPGRADE_REQUIRED
         if answer is None:
             return Headers(headers)
+        headers = without_headers(headers, answer.headers)
         return dataclasses.replace(answer, headers=(*answer.headers, *headers)) if headers else answer
 
-    def refusal(self, message: str, *, status: int = 401, authenticate: str | None = None) -> Response:
-        """The answer to a request that authorization refused (protocol 6). Pure.
+    def refusal(self, message: str, *, status: int | None = None, authenticate: str | None = None) -> Response:
+        """The answer to a request that authorization refused (protocol 6). A `status` of None is 401. Pure.
 
         Raises ConfigError for a status or header that cannot be.
         """
-        check_status(status)
-        return error_response(status, message, authenticate)
+        return refusal(Refused(message, status, authenticate), 401)
 
     def open_spark(self, request: Request, *, now: float, pipe: Pipe | None = None) -> Spark:
         """A WebSocket was accepted for `request`: its new session.
@@ -167,6 +212,10 @@ class Server(Core):
         return poll(self.queued_events, self.queued_commands, self.work, now)
 
     # --- for sparks and endpoints ---
+
+    def address_of(self, request: Request) -> Address:
+        """See `PipelineHost`."""
+        return client_address(request, self.networks, self.config.forwarded_by)
 
     def new_id(self) -> str:
         """32 hexadecimal digits, 128 random bits."""

@@ -48,7 +48,10 @@ class Exchange(Protocol):
 
     request: Request
     extra_headers: tuple[tuple[str, str], ...]
-    """Header fields to add to the answer, whichever it is, and to the acceptance of a WebSocket. Empty at first."""
+    """Header fields to add to the answer, whichever it is, and to the acceptance of a WebSocket. Empty at first.
+
+    A field that the answer has itself is left out, unless it may be repeated (`without_headers`).
+    """
     on_gone: Callable[[float], None] | None
     """Called with `now`, at most once, if the peer leaves before the answer is complete."""
     on_drained: Callable[[float], None] | None

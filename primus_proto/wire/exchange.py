@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import LocalProtocolError
-from ..http.model import Request, error_response
+from ..http.model import Request, error_response, without_headers
 from ..transports.base import CarrierOwner, HeaderPairs
 from .websocket import WebSocket, accept_token, check_handshake, choose_subprotocol
 
@@ -205,7 +205,7 @@ class HttpExchange:
         self._started = True
         self.reading = False
         self._server.disarm()
-        headers = [*headers, *self.extra_headers]
+        headers += without_headers(self.extra_headers, headers)
         if close or self._has_body or self._server.host.closing:  # an unread body is in the way of the next request
             headers = [*headers, ("Connection", "close")]
         self._server.head(status, headers, now)

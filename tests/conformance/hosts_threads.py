@@ -7,6 +7,7 @@ handlers, hooks and listeners are given to the binding as plain functions, which
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import os
 import sys
@@ -20,6 +21,7 @@ import primus_io.threads
 from primus_io._functions import make_connect, make_serve
 from primus_io._loop_thread import loop_thread
 from primus_io.asyncio import Driver
+from primus_proto import Layer
 from primus_proto.options import ClientOptions
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
 
@@ -115,6 +117,9 @@ class Client(Waiting, primus_io.threads.Client):  # type: ignore[misc]
 
 class Server(Listening, primus_io.threads.Server):
     _SPARK = Spark
+
+    def _add_layer(self, layer: Layer) -> None:
+        super()._add_layer(dataclasses.replace(layer, run=plain(layer.run)))
 
     async def serve_forever(self) -> None:  # type: ignore[override]
         super().serve_forever()

@@ -25,7 +25,7 @@ def test_errors_carry_their_details() -> None:
     refused = pp.Refused("no entry", 403, "Basic")
     assert (str(refused), refused.message) == ("no entry", "no entry")
     assert (refused.status, refused.authenticate) == (403, "Basic")
-    assert pp.Refused("no").status == 401
+    assert pp.Refused("no").status is None  # it depends on where it is raised
     failed = pp.ConnectError("no", status=503, headers=[("Retry-After", "5")], body=b"later")
     assert (failed.status, failed.headers, failed.body) == (503, (("Retry-After", "5"),), b"later")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import primus_proto as pp
-from primus_proto.http.model import Request, error_response, text_response
+from primus_proto.http.model import Request, error_response, text_response, without_headers
 from primus_proto.session.messages import Message
 from primus_proto.transports.base import CarrierOwner
 from primus_proto.wire.websocket import check_handshake, choose_subprotocol
@@ -81,7 +81,7 @@ class Exchange(Call):
         if self._started:
             raise pp.LocalProtocolError("an answer to this request has begun already")
         self._started = True
-        headers = [*headers, *self.extra_headers]
+        headers += without_headers(self.extra_headers, headers)
         self._has_body = self.request.method != "HEAD" and status not in (204, 304)
         self._disarm()
         if not self._response_type:

@@ -48,6 +48,12 @@ SERVER_HELP = {
     "detect_after": ("S", "dialect auto: seconds without a heartbeat until a client's dialect is taken for primus"),
     "pong_skip_time": ("S", "answer only one of the heartbeats that a client sends within this many seconds"),
     "authorization": ("WHICH", "requests that --require applies to: 'off', 'on' (new sessions), 'all' (every request)"),
+    "origins": ("LIST", "comma-separated web sites whose pages may connect, such as https://example.org; '*': all"),
+    "methods": ("LIST", "comma-separated methods that cross-origin requests may have"),
+    "credentials": ("ON|OFF", "let pages of other web sites send cookies and read the answers"),
+    "max_age": ("S", "seconds for which browsers may keep the answer to a preflight"),
+    "allow_headers": ("LIST", "comma-separated headers that pages of other web sites may send"),
+    "exposed": ("LIST", "comma-separated headers of answers that pages of other web sites may read"),
     "trusted_proxies": ("LIST", "comma-separated addresses or networks of trusted proxies, or 'unix'"),
     "forwarded_by": ("NAME", "header that those set: x-forwarded-for, forwarded or x-real-ip"),
 }
@@ -84,11 +90,13 @@ WORDS: dict[str, dict[str, Any]] = {
     "retries": {"unlimited": None},
     "queue_size": {"unlimited": None},
     "authorization": {"off": False, "on": True, "all": "all"},
+    "credentials": {"on": True, "off": False},
 }
 ACTIONS = {"headers": "append", "manual": "store_true"}
 IN_FLAGS = (
     ("(False or 0: off)", "(or 'off')"),
     ("or False for none", "or 'none'"),
+    ("True or False", "'on' or 'off'"),
     ("False, True or 'all'", "'off', 'on' or 'all'"),
     ("proxy must be True, None or", "--proxy must be 'env' or"),
 )
@@ -144,6 +152,8 @@ def _default(value: Any, metavar: str, words: dict[str, Any]) -> str:
         return "'on' with --require"
     if metavar == "BYTES":
         return f"{value // 2**20}M" if value % 2**20 == 0 else f"{value // 2**10}K"
+    if isinstance(value, tuple) and value:
+        return ",".join(value)
     word = next((word for word, meaning in words.items() if meaning is value), "none" if value == () else value)
     return f"{word:g}" if isinstance(word, float) else str(word)
 
