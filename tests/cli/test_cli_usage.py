@@ -10,13 +10,11 @@ import pytest
 
 from primus_io.__main__ import main
 from primus_io.cli.app import make_parser
-from primus_io.cli.options import CLIENT_ONLY, SERVER_ONLY, given_options, size
+from primus_io.cli.options import CLIENT_ONLY, SERVER_ONLY, WITHOUT_FLAG, given_options, size
 from primus_proto import ClientConfig, Limits, ServerConfig, __version__
 from tests.cli.command import run
 
 URL = "http://localhost:8080"
-# Fields without a flag of their own. `transport` has options of the transport; websockets has none.
-WITHOUT_FLAG = {"url", "limits", "transport"}
 
 
 def parse(*args: str) -> dict[str, Any]:
@@ -119,7 +117,7 @@ def test_sizes() -> None:
         (["connect", URL, "--pin", "1"], "primus connect: unknown option --pin; did you mean --ping?"),
         (["connect", URL, "--queueSize", "1"], "option --queueSize; did you mean --queue-size?"),
         (["connect", "http://\x1b[31m"], "primus connect: url "),
-        (["connect", URL, "--parser", "xml"], "primus connect: unknown parser 'xml'; known: json"),
+        (["connect", URL, "--parser", "xml"], "primus connect: unknown parser 'xml'; known: binary, ejson, json, "),
         (["connect", URL, "--json", "--values"], "--values and --json exclude each other"),
         (["connect", URL, "--ping", "soon"], "primus connect: argument --ping: not a number: 'soon'"),
         (["connect", URL, "--ping", "nan"], "--ping must be a number above 0, and finite (or 'off'); got nan"),

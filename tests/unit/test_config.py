@@ -27,7 +27,7 @@ def client(url: Any = URL, **options: Any) -> ClientConfig:
 def test_type_checkers_know_the_same_options(config: Any, options: Any) -> None:
     fields = get_type_hints(config)
     fields.pop("url", None)  # an argument of its own wherever options are passed on
-    assert get_type_hints(options) == fields
+    assert get_type_hints(options) == fields, "primus_proto/options.py must have the options of config.py"
     assert options.__required_keys__ == frozenset()
 
 

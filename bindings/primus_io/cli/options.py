@@ -73,8 +73,14 @@ LIMIT_HELP = {
     "heartbeat_max": ("S", "longest heartbeat timeout that a client may ask for"),
     "authorizations": ("N", "number of requests that may wait for authorization"),
     "authorization": ("S", "seconds that a request may wait for authorization"),
+    "values": ("N", "maximum number of values in a message"),
+    "nesting": ("N", "maximum depth of lists and objects in a message"),
+    "held": ("BYTES", "bytes that may wait for an asynchronous transform or parser"),
+    "transform": ("S", "seconds that an asynchronous transform or parser may take for a message"),
     "unclaimed": ("N", "number of sessions that may wait for their client's second request"),
 }
+# Options without a flag of their own.
+WITHOUT_FLAG = {"url", "limits", "transport"}
 CLIENT_ONLY = {"queue"}
 SERVER_ONLY = {
     *("pipelined", "backlog", "burst", "stall", "heartbeat_max", "authorizations", "authorization", "unclaimed")

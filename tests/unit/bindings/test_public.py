@@ -13,6 +13,7 @@ import pytest
 
 import primus_proto as pp
 from primus_io import anyio, asgi, asyncio, threads, trio
+from primus_io.cli.options import CLIENT_HELP, LIMIT_HELP, SERVER_HELP, WITHOUT_FLAG
 from primus_proto import events as ev
 
 BINDINGS = [asyncio, trio, anyio, threads]
@@ -47,13 +48,20 @@ def test_help_lists_every_option_with_unit_and_default(entrance: Any, config: An
     parameters = inspect.signature(entrance).parameters.values()
     defaults |= {one.name: one.default for one in parameters if one.name not in {"options", *required}}
     listed = documented(entrance)
-    assert listed.keys() == defaults.keys()
+    where = "asgi.py" if entrance is asgi.Primus else "_functions.py"
+    assert listed.keys() == defaults.keys(), f"the docstring in bindings/primus_io/{where} must list each option"
     for name, text in listed.items():
         assert f"Default {WORDS.get(name, default_of(defaults[name]))}" in text.replace("Default: ", "Default "), name
         if isinstance(defaults[name], float) and name != "factor":
             assert "seconds" in text.lower(), name
     for name in required:
         assert f"`{name}`" in (inspect.getdoc(entrance) or "")
+
+
+def test_every_option_has_a_help_text_for_its_flag() -> None:
+    where = "bindings/primus_io/cli/options.py must have a text for each option"
+    for config, texts in {pp.ClientConfig: CLIENT_HELP, pp.ServerConfig: SERVER_HELP, pp.Limits: LIMIT_HELP}.items():
+        assert {one.name for one in fields(config)} - WITHOUT_FLAG == texts.keys(), where
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
