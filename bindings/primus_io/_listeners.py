@@ -231,9 +231,16 @@ class ServerListeners(Emitter, Generic[S]):
     def on(self, event: ServerEventName | type[ev.Event]) -> Callable[[F], F]: ...
 
     def on(self, event: Any, listener: Any = None) -> Any:
+        """Call `listener` at each `event`. Usable as a decorator. Returns the listener.
+
+        Listeners of ``connection`` are called one after the other, and coroutine functions among them are awaited,
+        before the handler starts and before any data of the spark is delivered. One that raises `Refused` ends the
+        spark for good. One that takes longer than `Limits.authorization` seconds ends it, unless it reads from the
+        spark. The rest is as for `Client.on`.
+        """
         return self._on(event, listener)
 
     def off(self, event: ServerEventName | type[ev.Event], listener: Callable[..., Any]) -> None:
         self._off(event, listener)
 
-    on.__doc__, off.__doc__ = ClientListeners.on.__doc__, ClientListeners.off.__doc__
+    off.__doc__ = ClientListeners.off.__doc__

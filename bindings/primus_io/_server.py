@@ -11,6 +11,7 @@ from primus_proto.options import Dialect
 from primus_proto.session.transforms import Direction
 
 from ._advice import SERVER_ADVICE, SPARK_ADVICE
+from ._announcing import announce
 from ._layers import Authorize, LayeredServer
 from ._listeners import ServerListeners, SparkListeners
 from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
@@ -30,6 +31,7 @@ class SparkBase(Session):
 
     _ADVICE: ClassVar[Mapping[str, str]] = SPARK_ADVICE
     _core: pp.Spark
+    _announced = True  # False while listeners of `connection` wait
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state}>"
@@ -94,6 +96,9 @@ class SparkBase(Session):
             log.warning("spark %s: %s", self.id, event.error)
 
     def _handle_failure(self, error: BaseException) -> None:
+        if isinstance(error, pp.Refused):
+            self._end_with(lambda: self._core.refuse(error))
+            return
         log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
         # Without primus::server::close, so that the client comes back.
         self._end_with(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
@@ -239,14 +244,24 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
                     waiter.set()
 
     def _deliver_to(self, spark: S, event: ev.SparkEvent[Any]) -> None:
-        if type(event) is ev.SparkData:
+        if type(event) is ev.SparkConnected:
+            announce(self, spark, event)
+            return
+        if type(event) is ev.SparkData and spark._announced:
             heard = self._emit(event, (), event.size + MESSAGE_OVERHEAD, spark)
             spark._deliver_data(event, heard and self._handler is None)
-            return
-        self._emit(event, event.args, owner=spark)
-        if type(event) is not ev.SparkConnected:
+        elif type(event) is ev.SparkData:
+            spark._deliver_data(event)
+        else:
+            self._emit(event, event.args, owner=spark)
             spark._deliver(event)
-        elif self._handler is not None:
+
+    def _not_announced(self, spark: S, event: ev.SparkConnected[Any]) -> None:
+        """Called for a new spark if `connection` has no listeners."""
+
+    def _start_handler(self, spark: S) -> None:
+        """Start the handler of a new spark, if there is one."""
+        if self._handler is not None:
             self._io.start(self._run_handler(self._handler, spark))
 
     def _log_unhandled(self, event: ev.Event) -> None:

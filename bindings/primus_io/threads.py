@@ -271,10 +271,10 @@ class Server(ThreadSafe, ServerBase[Spark]):
     def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
         if type(event) is ev.Initialised:  # a listener got it when it was added
             return True
-        heard = super()._emit(event, args, size, owner)
-        if not heard and type(event) is ev.SparkConnected:
-            event.spark._unannounced = event
-        return heard
+        return super()._emit(event, args, size, owner)
+
+    def _not_announced(self, spark: Spark, event: ev.SparkConnected[Any]) -> None:
+        spark._unannounced = event
 
 
 class Connect(ConnectBase[Client]):

@@ -205,6 +205,12 @@ class Spark(Link):
                 self.pipe.send(closing)
         self.pipe.close(code, reason)
 
+    def refuse(self, error: PrimusError) -> None:
+        """Close the session for good, as `end` does, after an `error` event with the reason."""
+        if self.state is SparkState.OPEN:
+            self._error(error)
+            self.end()
+
     def pause(self) -> None:
         """Stop reading from the peer: back-pressure. While paused, missed heartbeats are not counted."""
         self._pause(1)

@@ -315,7 +315,6 @@ async def test_handlers_and_listeners(host: Host) -> None:
             said.append("listener")
 
     async with host.serve(handler, limits=LIMITS) as server:
-        server.on("connection", listener)
         server.on("connection", lambda spark: spark.on("end", listener))
         async with host.connect(server.url) as primus:
             primus.on("end", listener)
