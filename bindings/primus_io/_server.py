@@ -300,7 +300,8 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
 
     async def _close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
         self._core.close(data, reconnect=reconnect, timeout=timeout)
-        self._stop_listening()
+        if self._endpoint.closing:  # otherwise open sessions still need new connections
+            self._stop_listening()
         self._io.pump()
         grace = self._core.limits.close + 1
         try:
@@ -309,10 +310,12 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
             grace = 0.0  # cancelled: do not wait any longer
             raise
         finally:
+            self._stop_listening()
             await self._io.close(grace)
 
     async def _wind_down(self) -> None:
         await self._until_closed()
+        self._stop_listening()
         await self._io.finish()
 
     def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:

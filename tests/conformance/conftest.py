@@ -15,6 +15,7 @@ from tests.conformance.hosts import Host, lacking, selected
 from tests.conformance.hosts_asgi import HypercornHost, HypercornTrioHost, UvicornHost, UvicornWsprotoHost
 from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
 from tests.conformance.hosts_threads import ThreadsHost
+from tests.conformance.hosts_transports import TRANSPORT_HOSTS
 from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
 from tests.conformance.hosts_virtual import VirtualHost
 from tests.conformance.matrix import Matrix
@@ -32,6 +33,7 @@ HOSTS: list[type[Host]] = [
     UvicornWsprotoHost,
     HypercornHost,
     HypercornTrioHost,
+    *TRANSPORT_HOSTS,
 ]
 
 

@@ -1,7 +1,7 @@
 """A session of the client: its polls and POSTs, heartbeats, and the move to a WebSocket (protocol 8.3 to 8.5).
 
-The law kept here: packets leave by one way at a time, in order; one poll and one POST at a time; and what Engine.IO
-itself needs is read while the session does not read, up to a bound, since a server drops a client that answers nothing.
+The law kept here: packets leave by one way at a time, in order; one poll and one POST at a time. While the session does
+not read, nothing is read, and heartbeats are sent without being asked for.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from .packets import BINARY3, PING, PONG, UPGRADE, Packet
 from .pipe import BODY, EngineIOPipe
 
 __all__ = ["ClientPipe", "Hello", "Requests", "body_limit"]
-
-# Bytes of messages that are read while the session is paused. Then reading stops.
-READ_AHEAD = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -102,8 +99,7 @@ class ClientPipe(EngineIOPipe):
     """A session of the client."""
 
     __slots__ = (
-        "_held", "_hello", "_pinged_at", "_polling", "_posting", "_probe", "_probe_timer", "_probed", "_requests",
-        "_sent_close", "_stopped",
+        "_hello", "_pinged_at", "_polling", "_posting", "_probe", "_probe_timer", "_probed", "_requests", "_sent_close",
     )  # fmt: skip
 
     def __init__(self, host: ClientHost, requests: Requests, hello: Hello) -> None:
@@ -115,8 +111,6 @@ class ClientPipe(EngineIOPipe):
         self._polling = False
         self._posting = 0  # bytes of the POST that is not answered yet
         self._sent_close = False
-        self._held = 0  # bytes of messages that were read and wait for the session
-        self._stopped = False  # reading, since too much waits
         self._pinged_at: float | None = None
         self._probe: WebSocketCarrier | None = None
         self._probed = False  # the WebSocket works, and the requests under way are the last
@@ -129,22 +123,12 @@ class ClientPipe(EngineIOPipe):
             self._heartbeat.set(now + self._hello.ping_interval)
         else:
             self._heartbeat.set(now + self._hello.ping_interval + self._hello.ping_timeout)
-        for packet in packets:
-            self._receive(packet, now)
+        self._inbox.put(packets, lambda now: None, now=now)
         if self.carrier is None:
             self._touch()
             if options.upgrades and self._hello.upgrades and not self.over:
                 self._probe_timer.set(now + options.upgrade_timeout)
                 self._requests.websocket(self.sid, self._probe_opened, lambda error, now: None, now=now)
-
-    # --- the session's side ---
-
-    def pause(self) -> None:
-        self._inbox.paused = True
-
-    def resume(self) -> None:
-        self._inbox.paused = False
-        self._touch()
 
     # --- requests ---
 
@@ -154,15 +138,14 @@ class ClientPipe(EngineIOPipe):
 
     def flush(self, *, now: float) -> None:
         super().flush(now=now)
-        if self._stopped and self.carrier is not None and self._held <= READ_AHEAD:
-            self._stopped = False
-            self.carrier.resume()
+        if self._inbox.paused and not self.over:
+            self._heartbeat.set(min(self._heartbeat.due, now + self._unasked))
 
     def _flush_polling(self, now: float) -> None:
         if self._probed and self._probe is not None and not self._polling and not self._posting:
             self._move(self._probe, now)
             return
-        if not (self._polling or self._probed or self.ending is not None) and self._held <= READ_AHEAD:
+        if not (self._polling or self._probed or self.ending is not None or self._inbox.paused or self._inbox):
             self._polling = True
             self._requests.get(self.sid, self._polled, self._poll_failed, now=now)
         wanted = self._control or self._outbox or self.ending is not None
@@ -178,9 +161,8 @@ class ClientPipe(EngineIOPipe):
             self._refused(answer, now)
             return
         binary = answer.headers.get("content-type", "").startswith("application/octet-stream")
-        for packet in self._decoder.body(answer.body, binary=binary):
-            self._receive(packet, now)
-        self._touch()
+        self.heard = now
+        self._inbox.put(self._decoder.body(answer.body, binary=binary), lambda now: self._touch(), now=now)
 
     def _posted(self, answer: Answer, now: float) -> None:
         self._posting = 0
@@ -202,31 +184,6 @@ class ClientPipe(EngineIOPipe):
 
     def _failed(self, error: ConnectError, now: float) -> None:
         self._lost(str(error), now)
-
-    # --- packets ---
-
-    def _receive(self, packet: Packet, now: float) -> None:
-        """A packet came. A ping is answered at once, everything else has its turn."""
-        self.heard = now
-        if packet.kind == PING:
-            self._pinged(str(packet.data), now)
-        elif self._inbox.paused or self._inbox:
-            self._held += len(packet.data)
-            self._inbox.put([packet], lambda now: self._unhold(packet), now=now)
-        else:
-            self._handle(packet, now)
-
-    def _unhold(self, packet: Packet) -> None:
-        self._held -= len(packet.data)
-
-    def received(self, data: str | bytes, *, now: float) -> None:
-        if not (self._inbox.paused or self._inbox):
-            super().received(data, now=now)
-            return
-        self._receive(self._decoder.websocket(data), now)
-        if self._held > READ_AHEAD and not self._stopped and self.carrier is not None:
-            self._stopped = True
-            self.carrier.pause()
 
     # --- the move to a WebSocket ---
 
@@ -264,17 +221,26 @@ class ClientPipe(EngineIOPipe):
         self._probe = None
         self.carrier = carrier
         carrier.owner = self
+        if self._inbox.paused:
+            carrier.pause()
         carrier.send([Message(UPGRADE)], now=now)
         self._requests.pool.abort(now=now)
         self._flush_websocket(carrier, now)
 
     # --- heartbeats ---
 
+    @property
+    def _unasked(self) -> float:
+        """How often a heartbeat is sent while none is read."""
+        return min(self._hello.ping_interval, self._hello.ping_timeout) / 2
+
     def _beat(self, now: float) -> None:
         interval, patience = self._hello.ping_interval, self._hello.ping_timeout
-        if self._stopped or (self._inbox.paused and self._held > READ_AHEAD):
-            self._pinged_at = None  # what there is to hear is not read
-            self._heartbeat.set(now + interval)
+        if self._inbox.paused:
+            self.heard = now  # what there is to hear is not read
+            self._pinged_at = None
+            self.say(PONG if self.protocol == 4 else PING)
+            self._heartbeat.set(now + self._unasked)
         elif self.protocol == 4:
             if now >= self.heard + interval + patience:
                 self._lost("no heartbeat came", now)
