@@ -110,11 +110,13 @@ class Exchange(Call):
             callback(now)
 
     def _lost(self, why: str, now: float) -> None:
+        if not self.open:
+            Exchange._drained(self, now)  # nothing of the answer is left here; the host may end the call before it is told
+            return
+        self.open = False
         self.on_drained = None
-        if self.open:
-            self.open = False
-            if self.on_gone is not None:
-                self.on_gone(now)
+        if self.on_gone is not None:
+            self.on_gone(now)
 
 
 class HttpExchange(Exchange):

@@ -89,6 +89,8 @@ class ServerPipe(EngineIOPipe):
     def poll(self, exchange: Exchange, now: float) -> None:
         """A GET came: it waits for packets."""
         self.heard = now
+        if self._leaving is not None and not self._unread:
+            self._left(now)
         waiting, t = self._poll, stamp(exchange)
         if waiting is not None and t and t == waiting.stamp:
             waiting.exchanges.append(exchange)
@@ -194,7 +196,7 @@ class ServerPipe(EngineIOPipe):
         carrier.owner = self
         if self._inbox.paused:
             carrier.pause()
-        self._touch()
+        self._left(now)
 
     def probe_failed(self) -> None:
         """Nothing was sent by it, so nothing is lost."""

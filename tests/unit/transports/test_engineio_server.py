@@ -305,12 +305,17 @@ def test_what_waits_for_a_poll_is_not_held_against_the_client_at_once() -> None:
     assert [spark.write("x" * 1500) for _ in range(4)] == [True] * 3 + [False]
 
 
-def test_drained() -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_drained(lost: bool) -> None:
     wire, client, spark = engine(limits=Limits(backlog=1000))
     client.poll()
     wire.block(client.gets.channel)
     spark.write("x" * 900)
     wire.pump()
     assert "drain" not in wire.told()
-    wire.unblock(client.gets.channel)
+    if lost:
+        client.gets.eof("reset")
+        client.poll(peer=client.accept())
+    else:
+        wire.unblock(client.gets.channel)
     assert wire.told() == ["drain"]
