@@ -73,11 +73,6 @@ class Pipe(ABC):
         """Unsent bytes, each message with what it costs in memory."""
         return self._outbox_size
 
-    @property
-    def backlog(self) -> int:
-        """Unsent bytes by which a spark's peer is judged slow. Those that it could not ask for yet need not count."""
-        return self.buffered
-
     def send(self, message: Message) -> int:
         """Queue a message; returns how many bytes are unsent now."""
         if self._outbox is None:

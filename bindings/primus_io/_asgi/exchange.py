@@ -111,7 +111,7 @@ class Exchange(Call):
 
     def _lost(self, why: str, now: float) -> None:
         if not self.open:
-            Exchange._drained(self, now)  # nothing of the answer is left here; the host may end the call before it is told
+            Exchange._drained(self, now)  # a host may end a call before its sender is told that the answer has left
             return
         self.open = False
         self.on_drained = None

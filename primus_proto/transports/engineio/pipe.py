@@ -124,14 +124,16 @@ class EngineIOPipe(Pipe):
         framing = self.framing
         packets = [framing.packet(packet) for packet in self._control.values()]
         self._control.clear()
-        size = sum(map(len, packets))
-        while self._outbox:
-            packet = self._outbox[0].framed(framing.name, framing.message)
+        size, taken, outbox = sum(map(len, packets)), 0, self._outbox or []
+        for message in outbox:
+            packet = message.framed(framing.name, framing.message)
             if packets and size + len(packet) >= limit:
                 break
-            self.take()
             packets.append(packet)
             size += len(packet) + 1
+            self._outbox_size -= message.size
+            taken += 1
+        del outbox[:taken]
         if self.ending is not None and not self._outbox:
             packets.append(framing.packet(CLOSE))
         return joined(framing, packets)

@@ -61,13 +61,6 @@ class ServerPipe(EngineIOPipe):
         """Its client has not come back."""
         self._lost("the client made no second request", now)
 
-    @property
-    def backlog(self) -> int:
-        if self.carrier is not None:
-            return self.buffered
-        # Between two polls nothing can leave, and that is not the client's fault, up to a point.
-        return self._unread + max(0, self._outbox_size - self._host.limits.backlog)
-
     # --- requests ---
 
     @property

@@ -294,17 +294,6 @@ def test_an_answer_that_is_not_read_holds_back_the_next_and_counts() -> None:
     assert other.aborted()
 
 
-def test_what_waits_for_a_poll_is_not_held_against_the_client_at_once() -> None:
-    wire, client, spark = engine(limits=Limits(backlog=2000))
-    assert [spark.write("x" * 800) for _ in range(4)] == [True] * 4
-    assert spark.buffered > 3000
-    spark.end("bye")
-    wire.pump()
-    assert client.get().body.endswith(b'4"bye"\x1e4"primus::server::close"\x1e1')
-    _, client, spark = engine(limits=Limits(backlog=2000))
-    assert [spark.write("x" * 1500) for _ in range(4)] == [True] * 3 + [False]
-
-
 @pytest.mark.parametrize("lost", [False, True])
 def test_drained(lost: bool) -> None:
     wire, client, spark = engine(limits=Limits(backlog=1000))
