@@ -23,7 +23,7 @@ from .errors import (
 from .http.model import Address, Headers, PeerCertificate, Request, Response
 from .http.pipeline import HOLD, Layer
 from .limits import Limits
-from .parsers import Parser
+from .parsers import AsyncParser, Parser
 from .session.client import Client
 from .session.messages import NOTHING, reserved
 from .session.server import Server
@@ -38,6 +38,7 @@ __all__ = [
     "HOLD",
     "NOTHING",
     "Address",
+    "AsyncParser",
     "BacklogExceeded",
     "ByteClient",
     "ByteServer",

@@ -20,7 +20,7 @@ from .http.model import check_extra_header
 from .http.url import Host, host_of, parse_url, redacted
 from .limits import HOUR, Limits, check_count, check_number, check_seconds
 from .options import Dialect, Strategy
-from .parsers import Parser, get_parser
+from .parsers import AsyncParser, Parser, get_parser
 from .transports.registry import TRANSPORTS
 
 __all__ = ["ClientConfig", "ServerConfig", "check_config"]
@@ -64,7 +64,7 @@ class ClientConfig:
     """The address of the server: ``http(s)://host[:port]/?query``, or with ws or wss. Its path goes to `pathname`."""
     pathname: str = "/primus"
     """The path under which the server's Primus answers. Default: ``/primus``."""
-    parser: str | Parser = "json"
+    parser: str | Parser | AsyncParser = "json"
     """The name of a parser, or a `Parser`; the same as the server's. Default: ``json``."""
     transformer: str = "websockets"
     """The name of the transport; the same as the server's. Default: ``websockets``."""
@@ -184,7 +184,7 @@ class ServerConfig:
 
     pathname: str = "/primus"
     """The path that Primus owns on this server, with everything below it. Default: ``/primus``."""
-    parser: str | Parser = "json"
+    parser: str | Parser | AsyncParser = "json"
     """The name of a parser, or a `Parser`. Default: ``json``."""
     transformer: str = "websockets"
     """The name of the transport. Default: ``websockets``."""

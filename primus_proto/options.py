@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 
 from .http.forwarded import ForwardedBy
 from .limits import Limits
-from .parsers import Parser
+from .parsers import AsyncParser, Parser
 
 __all__ = ["ClientOptions", "ServerOptions"]
 
@@ -22,7 +22,7 @@ class ClientOptions(TypedDict, total=False):
     """The options of `primus_proto.ClientConfig`, without the URL."""
 
     pathname: str
-    parser: str | Parser
+    parser: str | Parser | AsyncParser
     transformer: str
     transport: Mapping[str, Any]
     dialect: Dialect
@@ -46,7 +46,7 @@ class ServerOptions(TypedDict, total=False):
     """The options of `primus_proto.ServerConfig`."""
 
     pathname: str
-    parser: str | Parser
+    parser: str | Parser | AsyncParser
     transformer: str
     transport: Mapping[str, Any]
     allow_skipped_heartbeats: int

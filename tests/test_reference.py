@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import textwrap
@@ -21,7 +22,7 @@ from primus_io import anyio as pio_anyio
 from primus_io import asyncio as pio
 from primus_io import testing as pio_testing
 from primus_io import trio as pio_trio
-from primus_proto import commands, errors, events
+from primus_proto import commands, errors, events, parsers
 from primus_proto.session import states
 from tests.test_docs import blocks, tokens
 
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs/reference"
 ARCHITECTURE = ROOT / "docs/explanation/architecture.md"
 PROSE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*/*.md"))]
-MODULES = [pp, pio, threads, asgi, pio_testing, primus_proto.testing, commands, errors, events]
+MODULES = [pp, pio, threads, asgi, pio_testing, primus_proto.testing, parsers, commands, errors, events]
 
 
 @pytest.mark.parametrize("binding", [pio_trio, pio_anyio])
@@ -88,7 +89,7 @@ def documented() -> set[int]:
                 found.add(id(modules[path]))
                 found.update(id(getattr(modules[path], one)) for one in modules[path].__all__)
             else:
-                found.add(id(getattr(modules[module], name)))
+                found.add(id(getattr(importlib.import_module(module), name)))
     return found
 
 

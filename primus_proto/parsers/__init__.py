@@ -4,7 +4,7 @@ There are ``json``, the default, ``ejson``, ``binary`` and ``msgpack``. Any obje
 used as a parser.
 """
 
-from .base import LimitedParser, Parser
+from .base import AsyncParser, LimitedParser, Parser
 from .binary import BinaryParser
 from .ejson import EJSONParser, EJSONType
 from .json import JSONParser
@@ -13,6 +13,7 @@ from .values import RegExp
 
 __all__ = [
     "BUILT_IN",
+    "AsyncParser",
     "BinaryParser",
     "EJSONParser",
     "EJSONType",

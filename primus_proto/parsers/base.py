@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, runtime_checkable
 
 from ..limits import Limits
 
-__all__ = ["LimitedParser", "Parser"]
+__all__ = ["AsyncParser", "LimitedParser", "Parser"]
 
 
 @runtime_checkable
@@ -30,6 +31,31 @@ class Parser(Protocol):
 
     def decode(self, data: str | bytes) -> Any:
         """Decode one message, text or binary."""
+
+
+class AsyncParser(Protocol):
+    """A `Parser` whose `encode` or `decode` is an async function.
+
+    The bindings await it, for one message of a session after the other, in each direction. So messages keep their
+    order, those of the protocol included; what waits counts against the limits (protocol 7). What `encode` refuses is
+    an `error` event, because `write` has returned by then.
+    """
+
+    @property
+    def name(self) -> str:
+        """See `Parser.name`."""
+
+    @property
+    def binary(self) -> bool:
+        """See `Parser.binary`."""
+
+    @property
+    def encode(self) -> Callable[[Any], Awaitable[str | bytes] | str | bytes]:
+        """See `Parser.encode`."""
+
+    @property
+    def decode(self) -> Callable[[str | bytes], Any]:
+        """See `Parser.decode`."""
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ else:
 
 __all__ = ["FastJSONParser", "JSONParser", "make_json"]
 
+_MAY_HAVE_FLOATS = {float, dict, list, tuple}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -125,7 +126,7 @@ class FastJSONParser(JSONParser):
             data = orjson.dumps(value, option=self._options)
         except TypeError:  # of orjson.JSONEncodeError too: what it cannot write, such as a lone surrogate
             return super().encode(value)
-        if b"null" in data:  # it writes NaN so
+        if b"null" in data and not _is_finite(value):  # it writes NaN so
             return super().encode(value)
         text = data.decode()
         return text if text.isascii() else _escaped(text)
@@ -140,6 +141,18 @@ class FastJSONParser(JSONParser):
             return orjson.loads(data)
         except ValueError:  # what it cannot read, such as a lone surrogate
             return super().decode(data)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether there is neither NaN nor an infinity in a value that orjson has written, so that it is not deep."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return True
+    return all(type(inner) not in _MAY_HAVE_FLOATS or _is_finite(inner) for inner in value)
 
 
 def make_json(limits: Limits | None = None) -> JSONParser:

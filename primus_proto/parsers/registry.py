@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..limits import Limits
-from .base import LimitedParser, Parser
+from .base import AsyncParser, LimitedParser, Parser
 from .binary import BinaryParser
 from .ejson import EJSONParser
 from .json import make_json
@@ -28,7 +28,7 @@ def _msgpack() -> Parser:
     return MsgpackParser()
 
 
-_makers: dict[str, Callable[[], Parser]] = {
+_makers: dict[str, Callable[[], Parser | AsyncParser]] = {
     "json": make_json,
     "ejson": EJSONParser,
     "binary": BinaryParser,
@@ -38,7 +38,7 @@ BUILT_IN = tuple(sorted(_makers))
 _made: dict[str, Parser] = {}
 
 
-def register_parser(name: str, make: Callable[[], Parser]) -> None:
+def register_parser(name: str, make: Callable[[], Parser | AsyncParser]) -> None:
     """Make a parser known by a name, in any letter case. `make` is called when the name is first used.
 
     Raises ConfigError if the name is taken.
@@ -63,8 +63,11 @@ def parser_names() -> list[str]:
     return sorted({*_makers, *_offered()})
 
 
-def get_parser(parser: str | Parser) -> Parser:
-    """Find a parser by name, in any letter case, or check the one given. Raises ConfigError if there is none."""
+def get_parser(parser: str | Parser | AsyncParser) -> Parser:
+    """Find a parser by name, in any letter case, or check the one given. Raises ConfigError if there is none.
+
+    An asynchronous one is returned as it is: what its functions return has to be awaited.
+    """
     if isinstance(parser, str):
         name = parser.lower()
         made = _made.get(name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..parsers import Parser, get_parser
+from ..parsers import AsyncParser, Parser, get_parser
 
 __all__ = ["check_parser"]
 
@@ -29,8 +30,16 @@ class _Unknown:
     """What no parser can know."""
 
 
-def check_parser(parser: str | Parser, values: Iterable[Any] = VALUES, *, seed: int = 0) -> None:
+def check_parser(
+    parser: str | Parser | AsyncParser,
+    values: Iterable[Any] = VALUES,
+    *,
+    seed: int = 0,
+    run: Callable[[Any], Any] | None = None,
+) -> None:
     """Raise AssertionError if a parser does not do what Primus needs. It takes a second or so.
+
+    `run` returns the result of what an asynchronous parser's functions return, as `asyncio.Runner().run` does.
 
     - Each of `values` comes back from `encode` and `decode` as it was, with the same types.
     - So do the protocol's own strings, such as ``primus::ping::1``.
@@ -39,7 +48,7 @@ def check_parser(parser: str | Parser, values: Iterable[Any] = VALUES, *, seed: 
     - No message makes `decode` do anything but return, or raise an exception other than MemoryError: messages that end
       too early, changed ones, random bytes, deep nesting. `seed` chooses them.
     """
-    parser = get_parser(parser)
+    parser = _Awaited(get_parser(parser), run) if run is not None else get_parser(parser)
     rng = random.Random(seed)
     encoded = [_check_value(parser, value) for value in (*PROTOCOL_MESSAGES, *values)]
     loop: list[Any] = []
@@ -53,6 +62,20 @@ def check_parser(parser: str | Parser, values: Iterable[Any] = VALUES, *, seed: 
         assert fine, f"{parser.name}: decode() of {message!r:.80} raised {error!r}"
     for value in PROTOCOL_MESSAGES:
         _check_value(parser, value)
+
+
+class _Awaited:
+    """An asynchronous parser as a synchronous one."""
+
+    def __init__(self, parser: Parser, run: Callable[[Any], Any]) -> None:
+        self.name = parser.name
+        self.binary = parser.binary
+        self.encode = lambda value: _result(parser.encode(value), run)
+        self.decode = lambda data: _result(parser.decode(data), run)
+
+
+def _result(result: Any, run: Callable[[Any], Any]) -> Any:
+    return run(result) if inspect.isawaitable(result) else result
 
 
 def _check_value(parser: Parser, value: Any) -> str | bytes:

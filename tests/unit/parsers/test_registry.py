@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from importlib.metadata import EntryPoint
@@ -120,6 +121,19 @@ def test_ours_pass_the_check(name: str) -> None:
 def test_the_check_finds(encode: Any, decode: Any, complaint: str) -> None:
     with pytest.raises(AssertionError, match=complaint):
         check_parser(type("Bad", (), {"name": "bad", "binary": False, "encode": encode, "decode": decode})())
+
+
+class Later(JSONParser):
+    async def encode(self, value: Any) -> str:  # type: ignore[override]
+        return super().encode(value)
+
+    async def decode(self, data: str | bytes) -> Any:
+        return super().decode(data)
+
+
+def test_the_check_awaits_an_asynchronous_parser() -> None:
+    with asyncio.Runner() as runner:
+        check_parser(Later(), run=runner.run)
 
 
 def test_the_check_finds_a_decoder_that_exhausts_the_memory() -> None:
