@@ -204,7 +204,7 @@ class ByteServer(_Endpoint):
     @property
     def closing(self) -> bool:
         """See `HttpServerHost`."""
-        return self.server.closing and not self._transport.busy
+        return self.server.closes_channels and not self._transport.busy
 
     @property
     def pathname(self) -> str:

@@ -44,7 +44,6 @@ EMIT = "this end sends values by write(value); its events are those that happen 
 SESSION_ADVICE = {
     "addListener": LISTEN,
     "addEventListener": LISTEN,
-    "once": "call on(event, listener), and off(event, listener) in the listener",
     "removeListener": "call off(event, listener)",
     "removeAllListeners": "call off(event, listener) for each of them",
     "emit": EMIT,
@@ -67,11 +66,11 @@ SPARK_ADVICE = {
 SERVER_ADVICE = {
     **{name: SESSION_ADVICE[name] for name in SESSION_ADVICE.keys() - {"close"}},
     "emit": "broadcast a value by write(value)",
-    "forEach": "write `for spark in server.sparks.values(): ...`",
+    "forEach": "call for_each(function), or write `for spark in server.sparks.values(): ...`",
     "connected": "write len(server.sparks)",
     "destroy": "call close()",
     "end": "call close()",
-    "createServer": "primus_io.asyncio.serve(handler, host, port) makes a server",
+    "createServer": "primus_io.asyncio.create_server(handler, host, port) makes a server",
     "library": "there is no JavaScript client in this package: take it from the npm package",
     "save": "there is no JavaScript client in this package: take it from the npm package",
     "spec": "fetch_spec(url) asks a server for it",

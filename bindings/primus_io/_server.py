@@ -12,12 +12,13 @@ from primus_proto.session.transforms import Direction
 
 from ._advice import SERVER_ADVICE, SPARK_ADVICE
 from ._announcing import announce
-from ._layers import Authorize, LayeredServer
+from ._layers import Authorize, LayeredServer, is_async
 from ._listeners import ServerListeners, SparkListeners
+from ._once import wait_for
 from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
 from ._transforming import F, Transforming, start_step
 
-__all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase", "Sparks", "check_exclude"]
+__all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase", "Sparks", "check_sparks"]
 
 MAX_LISTENER_TASKS = 64
 """Listeners of one server that may run at a time. Beyond that, what its peers cause is only logged."""
@@ -189,14 +190,14 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
         """The open spark with this id, or None."""
         return self.sparks.get(id)
 
-    def write(self, data: Any, *, exclude: Collection[S] = ()) -> int:
-        """Broadcast one value to every spark except those in `exclude`. Returns how many took it.
+    def write(self, data: Any, *, to: Collection[S] | None = None, exclude: Collection[S] = ()) -> int:
+        """Broadcast one value to every spark, or those in `to`, except those in `exclude`. Returns how many took it.
 
-        Raises EncodeError if the value cannot be encoded, and LocalProtocolError if `exclude` is not a collection of
-        sparks.
+        It is encoded once. Raises EncodeError if the value cannot be encoded, and LocalProtocolError if `to` or
+        `exclude` is not a collection of sparks.
         """
-        check_exclude(exclude)
-        count = self._core.write(data, exclude=[spark._core for spark in exclude])
+        sparks = None if to is None else check_sparks("to", to)
+        count = self._core.write(data, to=sparks, exclude=check_sparks("exclude", exclude))
         if any(spark.needs_drain for spark in self._core.sparks.values()):
             self._io.pump()  # otherwise further writes in this turn could cut sparks that do read
         else:
@@ -268,6 +269,11 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
         if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
             log.warning("%s", event.text)
 
+    def _for_each_now(self, function: Callable[[S], object]) -> None:
+        for spark in list(self.sparks.values()):
+            if spark.state == "open" and function(spark) is False:
+                return
+
     def _spark_of(self, core: pp.Spark) -> S:
         """The spark that users hold. Made at the first look, which may be before its `connection` event."""
         spark: S | None = core.context
@@ -298,12 +304,34 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
             finally:
                 self._waiters.remove(waiter)
 
-    async def _close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
-        self._core.close(data, reconnect=reconnect, timeout=timeout)
+    @property
+    def _is_finished(self) -> bool:
+        return self._closed
+
+    async def _wait_for(self, event: str | type[ev.Event], timeout: float | None) -> Any:
+        happened = self._io.event()
+
+        async def until(found: Callable[[], object]) -> None:
+            if not (found() or self._closed):
+                await happened.wait()
+
+        self._waiters.append(happened)  # which the close of the server sets
+        try:
+            return await wait_for(self, event, timeout, until, happened.set)
+        finally:
+            self._waiters.remove(happened)
+
+    async def _close(
+        self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0, close: bool = True
+    ) -> None:
+        self._core.close(data, reconnect=reconnect, timeout=timeout, close=close)
         if self._endpoint.closing:  # otherwise open sessions still need new connections
             self._stop_listening()
         self._io.pump()
         grace = self._core.limits.close + 1
+        if not close:
+            await self._io.within(timeout + grace, self._until_closed)
+            return
         try:
             await self._io.within(timeout + grace, self._wind_down)
         except BaseException:
@@ -346,16 +374,53 @@ class Server(ServerBase[Spark]):
         """Wait until the server is closed."""
         await self._until_closed()
 
-    async def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
+    @overload
+    def for_each(  # type: ignore[overload-overlap]  # an async function returns an object, too
+        self, function: Callable[[Spark], Coroutine[Any, Any, object]]
+    ) -> Coroutine[Any, Any, None]: ...
+    @overload
+    def for_each(self, function: Callable[[Spark], object]) -> None: ...
+
+    def for_each(self, function: Callable[[Spark], Any]) -> Any:
+        """Call `function(spark)` for each open spark, one after the other, until it returns False.
+
+        With an async function this is awaited, as in ``await server.for_each(function)``. Sparks that connect meanwhile
+        get their turn, and those that have ended are passed over.
+        """
+        if is_async(function):
+            return self._for_each(function)
+        return self._for_each_now(function)
+
+    async def _for_each(self, function: Callable[[Spark], Awaitable[object]]) -> None:
+        seen: set[Spark] = set()
+        while rest := [spark for spark in self.sparks.values() if spark not in seen]:
+            seen.update(rest)
+            for spark in rest:
+                if spark.state == "open" and await function(spark) is False:
+                    return
+
+    async def wait_for(self, event: str | type[ev.Event], timeout: float | None = None) -> Any:
+        """Wait for the next `event`. Returns what its listeners get: None, one value, or a tuple of several.
+
+        Raises TimeoutError after `timeout` seconds, ConnectionLost if the server closes first, and LocalProtocolError
+        for an unknown event.
+        """
+        return await self._wait_for(event, timeout)
+
+    async def close(
+        self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0, close: bool = True
+    ) -> None:
         """Stop listening, end all sparks `timeout` seconds later, and wait until all is closed.
 
         `data` is sent to each spark as it ends. `reconnect` tells the clients to come back. A handler that has not
-        returned `Limits.close` + 1 seconds after its spark ended is cancelled; in a thread, it is left running.
+        returned `Limits.close` + 1 seconds after its spark ended is cancelled; in a thread, it is left running. With
+        ``close=False`` the server goes on listening until it is closed again, and answers 503.
         """
-        await self._close(data, reconnect=reconnect, timeout=timeout)
+        await self._close(data, reconnect=reconnect, timeout=timeout, close=close)
 
 
-def check_exclude(value: object) -> None:
-    """Raise LocalProtocolError unless it is a collection of sparks."""
+def check_sparks(name: str, value: object) -> list[pp.Spark]:
+    """Return the core's sparks of a collection of sparks. Raises LocalProtocolError unless it is one."""
     if not isinstance(value, Collection) or not all(isinstance(spark, SparkBase) for spark in value):
-        raise pp.LocalProtocolError(f"exclude takes a collection of sparks, as in exclude=[spark]; got {value!r}")
+        raise pp.LocalProtocolError(f"{name} takes a collection of sparks, as in {name}=[spark]; got {value!r}")
+    return [spark._core for spark in value]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, overload
 
 import primus_proto as pp
@@ -18,6 +18,7 @@ from primus_proto.session.transforms import Direction
 
 from ._advice import missing_member
 from ._io import IO, AsyncEvent
+from ._once import Once, wait_for
 from ._transforming import F, Transforming
 
 __all__ = [
@@ -73,7 +74,26 @@ class Emitter:
         self._listen(event, listener)
         return listener
 
+    def once(self, event: str | type[ev.Event], listener: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        """Call `listener` at the next `event` only. Usable as a decorator, and otherwise as `on`."""
+        check_event(event, self.NAMES)
+        if listener is None:
+            return lambda function: self.once(event, function)
+        if not callable(listener):
+            raise pp.LocalProtocolError(f"a listener must be callable; got {listener!r}")
+        self._listen(event, Once(self, event, listener))
+        return listener
+
+    @property
+    def _is_finished(self) -> bool:
+        """Whether no more events will come."""
+        raise NotImplementedError
+
     def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        self._add(event, listener)
+
+    def _add(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        """Add a listener, in the thread of the core."""
         self._listeners.setdefault(event, []).append(listener)
         self._listener_added(event)
 
@@ -82,6 +102,10 @@ class Emitter:
 
     def _off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         """Do what `off` says."""
+        self._remove(event, listener)
+
+    def _remove(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        """Remove a listener, in the thread of the core."""
         if listener in self._listeners.get(event, ()):
             self._listeners[event].remove(listener)
             if not self._listeners[event]:
@@ -302,7 +326,7 @@ class Session(Transforming, Emitter):
         for waiter in waiters:
             waiter.set()
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
+    async def _until(self, condition: Callable[[], object]) -> None:
         while not condition():
             await self._wait_for_change()
 
@@ -317,6 +341,16 @@ class Session(Transforming, Emitter):
 
     async def _until_drained(self) -> None:
         await self._until(lambda: not self._core.needs_drain or self._ended)
+
+    @property
+    def _is_finished(self) -> bool:
+        return self._ended
+
+    async def _wait_for(self, event: str | type[ev.Event], timeout: float | None) -> Any:
+        def until(found: Callable[[], object]) -> Awaitable[None]:
+            return self._until(lambda: found() or self._ended)
+
+        return await wait_for(self, event, timeout, until, self._wake_waiters)
 
     async def _until_ended(self) -> None:
         await self._until(lambda: self._ended)
@@ -400,6 +434,14 @@ class AsyncSession(Session):
         if event is None:
             raise StopAsyncIteration
         return event.data
+
+    async def wait_for(self, event: str | type[ev.Event], timeout: float | None = None) -> Any:
+        """Wait for the next `event`. Returns what its listeners get: None, one value, or a tuple of several.
+
+        Raises TimeoutError after `timeout` seconds, ConnectionLost if the session ends first, and LocalProtocolError
+        for an unknown event.
+        """
+        return await self._wait_for(event, timeout)
 
     async def wait_ended(self) -> None:
         """Wait for the `end` event."""

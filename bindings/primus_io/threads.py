@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, Unpack
 
 import primus_proto as pp
@@ -30,7 +30,8 @@ from ._entry import ConnectBase, ServeBase, check_plain
 from ._functions import ConnectFunction, ServeFunction, make_connect, make_serve
 from ._listeners import SparkListeners
 from ._loop_thread import loop_thread
-from ._server import ServerBase, SparkBase, check_exclude
+from ._once import Once
+from ._server import ServerBase, SparkBase, check_sparks
 from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, Emitter, Session
 from ._transforming import Transforming
 
@@ -64,17 +65,20 @@ class ThreadSafe(Transforming, Emitter):
         return loop_thread().do(function)
 
     def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        listen, call = super()._listen, InWorker(listener, "a listener")
-        self._do(lambda: listen(event, call))
+        call: Callable[..., Any]
+        if isinstance(listener, Once):
+            call = Once(self, event, InWorker(listener.function, "a listener"))
+        else:
+            call = InWorker(listener, "a listener")
+        self._do(lambda: self._add(event, call))
 
     def _off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        off = super()._off
-
         def remove() -> None:
             for call in self._listeners.get(event, ()):
-                if isinstance(call, InWorker) and call.function == listener:
-                    call.removed = True
-                    return off(event, call)
+                worker = call.function if isinstance(call, Once) else call
+                if isinstance(worker, InWorker) and worker.function == listener:
+                    worker.removed = True
+                    return self._remove(event, call)
 
         self._do(remove)
 
@@ -153,6 +157,9 @@ class ThreadSession(ThreadSafe, Session):
         except pp.ConnectionLost:
             raise StopIteration from None
 
+    def wait_for(self, event: str | type[ev.Event], timeout: float | None = None) -> Any:
+        return loop_thread().wait(self._wait_for(event, timeout))
+
     def wait_ended(self, timeout: float | None = None) -> None:
         loop_thread().wait(self._until_ended(), timeout)
 
@@ -230,26 +237,37 @@ class Server(ThreadSafe, ServerBase[Spark]):
 
     _SPARK = Spark
 
-    def write(self, data: Any, *, exclude: Collection[Spark] = ()) -> int:
-        """Broadcast as on asyncio, without waiting. Returns how many sparks are open and not excluded."""
-        check_exclude(exclude)
+    def write(self, data: Any, *, to: Collection[Spark] | None = None, exclude: Collection[Spark] = ()) -> int:
+        """Broadcast as on asyncio, without waiting. Returns how many sparks are open and meant."""
+        meant = None if to is None else set(check_sparks("to", to))
+        excluded = set(check_sparks("exclude", exclude))
         if not self._core.encodes_once:
-            return self._do(lambda: super(Server, self).write(data, exclude=exclude))
-        excluded = {spark._core for spark in exclude}
-        loop_thread().post(self._broadcast, encode(self._core.parser, data), excluded)
-        return sum(core not in excluded for core in self._core.sparks.copy().values())
+            return self._do(lambda: super(Server, self).write(data, to=to, exclude=exclude))
+        loop_thread().post(self._broadcast, encode(self._core.parser, data), meant, excluded)
+        cores = self._core.sparks.copy().values()
+        return sum(core not in excluded and (meant is None or core in meant) for core in cores)
 
-    def _broadcast(self, message: Message, excluded: set[pp.Spark]) -> None:
-        for core in self._core:
+    def _broadcast(self, message: Message, meant: set[pp.Spark] | None, excluded: set[pp.Spark]) -> None:
+        for core in self._core if meant is None else meant:
             if core not in excluded:
                 core.write_message(message)
         self._io.pump()
 
+    def for_each(self, function: Callable[[Spark], object]) -> None:
+        """Call `function(spark)` for each open spark, one after the other, until it returns False."""
+        check_plain(function, "for_each's function")
+        self._for_each_now(function)
+
+    def wait_for(self, event: str | type[ev.Event], timeout: float | None = None) -> Any:
+        return loop_thread().wait(self._wait_for(event, timeout))
+
     def serve_forever(self, timeout: float | None = None) -> None:
         loop_thread().wait(self._until_closed(), timeout)
 
-    def close(self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
-        loop_thread().wait(self._close(data, reconnect=reconnect, timeout=timeout))
+    def close(
+        self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0, close: bool = True
+    ) -> None:
+        loop_thread().wait(self._close(data, reconnect=reconnect, timeout=timeout, close=close))
 
     def _to_await(self, function: Callable[..., Any]) -> InWorker:
         return InWorker(function, "a layer")
@@ -261,12 +279,16 @@ class Server(ThreadSafe, ServerBase[Spark]):
         """Tell a new listener what it has missed: that the server is ready, or the open sparks nobody was told of."""
         call = self._listeners[event][-1]
         if event in ("initialised", ev.Initialised):
-            self._start_listener(call(*((ev.Initialised(),) if event is ev.Initialised else ())), 0)
+            self._start_missed(self, call(*((ev.Initialised(),) if event is ev.Initialised else ())))
         elif event in ("connection", ev.SparkConnected):
             for spark in self.sparks.values():
                 missed, spark._unannounced = spark._unannounced, None
                 if missed is not None:
-                    spark._start_listener(call(missed if event is ev.SparkConnected else spark), 0)
+                    self._start_missed(spark, call(missed if event is ev.SparkConnected else spark))
+
+    def _start_missed(self, owner: Emitter, result: Coroutine[Any, Any, object] | None) -> None:
+        if result is not None:
+            owner._start_listener(result, 0)
 
     def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
         if type(event) is ev.Initialised:  # a listener got it when it was added

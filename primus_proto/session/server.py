@@ -65,6 +65,8 @@ class Server(Core):
         """The layers that every request walks."""
         self.closing = False
         """Whether `close` was called."""
+        self.closes_channels = False
+        """Whether it was called for the connections too."""
         self.individual: bool = False
         """Whether a spark has, or had, outgoing transforms of its own."""
         self._farewell: _Farewell | None = None
@@ -85,18 +87,20 @@ class Server(Core):
     def __len__(self) -> int:
         return len(self.sparks)
 
-    def write(self, data: Any, *, exclude: Collection[Spark] = ()) -> int:
-        """Broadcast: send one value to every spark but those named; returns how many took it.
+    def write(self, data: Any, *, to: Collection[Spark] | None = None, exclude: Collection[Spark] = ()) -> int:
+        """Broadcast: send one value to every spark, or those in `to`, but not those in `exclude`.
 
-        Encoded once and framed once. Raises EncodeError where the value cannot be sent, LocalProtocolError where
-        `exclude` has anything but sparks of the core.
+        Returns how many took it. Encoded once and framed once. Raises EncodeError where the value cannot be sent,
+        LocalProtocolError where `to` or `exclude` has anything but sparks of the core.
         """
-        if exclude and not all(isinstance(spark, Spark) for spark in exclude):
-            raise LocalProtocolError(f"exclude takes sparks as the core's events carry them; got {exclude!r}")
+        for name, sparks in (("to", to), ("exclude", exclude)):
+            if sparks and not all(isinstance(spark, Spark) for spark in sparks):
+                raise LocalProtocolError(f"{name} takes sparks as the core's events carry them; got {sparks!r}")
+        targets = [spark for spark in (self if to is None else dict.fromkeys(to)) if spark not in exclude]
         if not self.encodes_once:
-            return self._write_each(data, exclude)
+            return self._write_each(data, targets)
         message = encode(self.parser, data)
-        return sum(spark.write_message(message) for spark in self if spark not in exclude)
+        return sum(spark.write_message(message) for spark in targets)
 
     @property
     def encodes_once(self) -> bool:
@@ -113,12 +117,13 @@ class Server(Core):
         for spark in self.sparks.values():
             spark.use_transforms(direction)
 
-    def close(self, data: Any = NOTHING, *, reconnect: bool = False, timeout: float = 0.0) -> None:
+    def close(self, data: Any = NOTHING, *, reconnect: bool = False, timeout: float = 0.0, close: bool = True) -> None:
         """Take no more sessions, and end all sparks, after `timeout` seconds if given (protocol 4.5).
 
         `data` is sent to each as it ends; `reconnect` tells the clients to come back. `ServerClosed` follows when
-        all is over. A second call changes nothing. Raises EncodeError where `data` cannot be sent, LocalProtocolError
-        for a `timeout` that is negative or never ends; neither closes anything.
+        all is over; without `close` it does not wait for connections, whose requests are answered 503. A second call
+        only adds `close`. Raises EncodeError where `data` cannot be sent, LocalProtocolError for a `timeout` that is
+        negative or never ends; neither closes anything.
         """
         if not 0 <= timeout < math.inf:
             raise LocalProtocolError(f"timeout must be a number of seconds of at least 0, and finite; got {timeout!r}")
@@ -129,6 +134,7 @@ class Server(Core):
             self.closing = True
             if timeout == 0:
                 self._end_all()
+        self.closes_channels = self.closes_channels or close
 
     # --- the layers that every request walks ---
 
@@ -241,7 +247,7 @@ class Server(Core):
         if farewell.timeout > 0 and farewell.timer is None:
             farewell.timer = self.timers.new(lambda _: self._end_all())
             farewell.timer.set(now + farewell.timeout)
-        if not self.sparks and not self._busy():
+        if not self.sparks and not (self.closes_channels and self._busy()):
             self._closed = True
             if farewell.timer is not None:
                 farewell.timer.cancel()
@@ -258,9 +264,8 @@ class Server(Core):
         else:
             spark.end(copied(farewell.data), reconnect=farewell.reconnect)
 
-    def _write_each(self, data: Any, exclude: Collection[Spark]) -> int:
+    def _write_each(self, data: Any, sparks: list[Spark]) -> int:
         """Broadcast through transforms. Those of each spark get a copy, so that they cannot disturb the others."""
-        sparks = [spark for spark in self if spark not in exclude]
         steps = self.transforms.outgoing
         shared = list(itertools.takewhile(lambda step: step.shared, steps))
         if shared:

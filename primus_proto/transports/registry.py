@@ -52,7 +52,11 @@ class Transport:
         return self.options(**given)
 
 
+_WEBSOCKETS = Transport(WebSocketsServer, WebSocketsClient)
+
 TRANSPORTS: dict[str, Transport] = {
     "engine.io": Transport(EngineIOServer, EngineIOClient, options=EngineIOOptions),
-    "websockets": Transport(WebSocketsServer, WebSocketsClient),
+    "faye": _WEBSOCKETS,  # other software of the original; on the wire the same
+    "lws": _WEBSOCKETS,
+    "websockets": _WEBSOCKETS,
 }

@@ -92,6 +92,9 @@ class Waiting(Listening):
     async def drain(self) -> None:
         super().drain()  # type: ignore[misc]
 
+    async def wait_for(self, *args: Any) -> Any:
+        return super().wait_for(*args)  # type: ignore[misc]
+
     async def wait_ended(self) -> None:
         super().wait_ended()  # type: ignore[misc]
 
@@ -120,6 +123,9 @@ class Server(Listening, primus_io.threads.Server):
 
     def _add_layer(self, layer: Layer) -> None:
         super()._add_layer(dataclasses.replace(layer, run=plain(layer.run)))
+
+    async def wait_for(self, *args: Any) -> Any:
+        return super().wait_for(*args)
 
     async def serve_forever(self) -> None:  # type: ignore[override]
         super().serve_forever()

@@ -37,7 +37,7 @@ def test_an_unknown_option_is_answered_with_the_one_that_was_meant(option: str, 
 @pytest.mark.parametrize(
     ("kind", "name", "advice"),
     [
-        ("Client", "once", "call on"),
+        ("Client", "removeListener", "call off"),
         ("Client", "readyState", "read state"),
         ("Client", "networkOnline", "did you mean network_online"),
         ("Spark", "heartbeatTimeout", "did you mean heartbeat_timeout"),
