@@ -15,6 +15,7 @@ __all__ = [
     "ConnectionLost",
     "DecodeError",
     "EncodeError",
+    "InsecureWarning",
     "LocalProtocolError",
     "PrimusError",
     "Refused",
@@ -117,3 +118,7 @@ class Refused(PrimusError):
         self.message = message
         self.status = status
         self.authenticate = authenticate
+
+
+class InsecureWarning(UserWarning):
+    """A server can be reached from other machines without TLS."""

@@ -16,6 +16,7 @@ from ._driver import Driver, ListenAddress
 from ._layers import Authorize, Middleware, check_middleware, is_async
 from ._server import Handler, Server, ServerBase
 from ._target import ConnectTarget
+from ._tls import Redirect
 
 __all__ = [
     "Connect",
@@ -247,6 +248,8 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         self._authorize = None if authorize is None else self._check(authorize, "authorize=")
         self._address = address
         self._middleware = check_middleware(middleware)
+        self._redirect: Redirect | None = None
+        self._redirecting: tuple[pp.ByteServer, Driver, Callable[[], object]] | None = None
 
     def _check(self, function: Any, what: str) -> Any:
         """Check a function of the user. Returns the function to call, which may be another one."""
@@ -268,6 +271,8 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         server, address = self._server, self._address
         try:
             server.port, server._stop_listening = await self._io.listen(address)
+            if self._redirect is not None:
+                await self._begin_redirecting(self._redirect, server.port)
         except BaseException:
             try:
                 await self._io.close(0)
@@ -284,7 +289,30 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         finally:
             await self._release()
 
+    async def _begin_redirecting(self, redirect: Redirect, port: int) -> None:
+        """Listen on a second port, without TLS, and redirect from there."""
+        driver = self._find_driver()
+        endpoint = pp.ByteServer(pp.ServerConfig(limits=self._config.limits), rng=driver.environment().new_rng())
+        endpoint.server.pipeline.replace_all(redirect.answer)
+        redirect.target = port
+        io = await driver.begin(endpoint, lambda event: None, ConnectTarget())
+        self._redirecting = (endpoint, io, lambda: None)
+        redirect.port, stop = await io.listen(ListenAddress(self._address.host, redirect.port, None, None))
+        self._redirecting = (endpoint, io, stop)
+
+    async def _stop_redirecting(self) -> None:
+        if self._redirecting is not None:
+            (endpoint, io, stop), self._redirecting = self._redirecting, None
+            stop()
+            endpoint.server.close()
+            io.pump()
+            try:
+                await io.close(self._config.limits.close)
+            finally:
+                await io.release()
+
     async def _release(self) -> None:
+        await self._stop_redirecting()
         self._inside = False
         await self._io.release()
 

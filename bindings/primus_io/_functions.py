@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, Protocol, TypeVar, Unpack
 
 import primus_proto as pp
@@ -21,8 +21,18 @@ from ._driver import Driver, ListenAddress
 from ._entry import client_config
 from ._layers import Middleware
 from ._target import ConnectTarget, socket_path
+from ._tls import Credentials, Pem, Redirect, server_context, warn_of_plain_http
 
-__all__ = ["ConnectFunction", "FetchSpec", "ServeFunction", "make_connect", "make_fetch_spec", "make_serve"]
+__all__ = [
+    "ConnectFunction",
+    "CreateServerFunction",
+    "FetchSpec",
+    "ServeFunction",
+    "make_connect",
+    "make_create_server",
+    "make_fetch_spec",
+    "make_serve",
+]
 
 A = TypeVar("A", contravariant=True)
 H = TypeVar("H", contravariant=True)
@@ -210,6 +220,82 @@ def make_serve(
 
     types = getattr(context, "TYPES", {})
     return _export(serve, module, ServeFunction.__call__.__doc__, {"R": "Serve", **types})
+
+
+class CreateServerFunction(Protocol[H, A, R]):
+    """The type of `create_server`."""
+
+    def __call__(
+        self,
+        handler: H | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        cert: Pem | None = None,
+        key: Pem | None = None,
+        ca: Credentials | None = None,
+        pfx: Pem | None = None,
+        passphrase: str | None = None,
+        root: str | os.PathLike[str] | None = None,
+        redirect: int | None = None,
+        redirect_hosts: Collection[str] = (),
+        warn: bool = True,
+        authorize: A | None = None,
+        middleware: Middleware = (),
+        **options: Unpack[ServerOptions],
+    ) -> R:
+        """Serve Primus with certificates from files: ``async with create_server(handler, cert=..., key=...)``
+
+        It is `serve` with the TLS options of the original's ``createServer`` in place of `ssl` and `unix`. With a
+        certificate the server speaks ``https``. Raises ConfigError if a file cannot be read or does not fit.
+
+        TLS options, all by keyword. Each file is a path, or its contents as PEM:
+            cert: The certificate, and those between it and its authority. Default None.
+            key: Its private key; may be left out if it is in the file of `cert`. Default None.
+            ca: Certificates of authorities, one or a list, that complete the server's chain. Default None.
+            pfx: Certificate and key in one PKCS #12 file, a path or bytes. Needs the extra "pfx". Default None.
+            passphrase: Decrypts `key` or `pfx`. Default None.
+            root: Folder of the files; paths are relative to it. Default None: to the current folder.
+            redirect: Port of a second server, without TLS, that redirects every request to this one. Default None.
+            redirect_hosts: Host names that it redirects; others are answered 404. Default (): all.
+            warn: Whether to warn (`InsecureWarning`) if other machines can reach the server without TLS. Default True.
+        """
+
+
+def make_create_server(
+    module: str, serve: ServeFunction[Any, Any, Any], types: Mapping[str, str] | None = None
+) -> CreateServerFunction[Any, Any, Any]:
+    """Make the `create_server` of a binding."""
+
+    def create_server(
+        handler: Any = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        cert: Pem | None = None,
+        key: Pem | None = None,
+        ca: Credentials | None = None,
+        pfx: Pem | None = None,
+        passphrase: str | None = None,
+        root: str | os.PathLike[str] | None = None,
+        redirect: int | None = None,
+        redirect_hosts: Collection[str] = (),
+        warn: bool = True,
+        authorize: Any = None,
+        middleware: Middleware = (),
+        **options: Unpack[ServerOptions],
+    ) -> Any:
+        tls = server_context(cert, key, ca, pfx, passphrase, root)
+        if tls is None and port == 443:
+            raise pp.ConfigError("port 443 is for https: give cert and key, or pfx")
+        second = None if redirect is None else Redirect(redirect, redirect_hosts, tls is not None)
+        served = serve(handler, host, port, ssl=tls, authorize=authorize, middleware=middleware, **options)
+        if tls is None and warn:
+            warn_of_plain_http(host, port)
+        served._redirect = second
+        return served
+
+    return _export(create_server, module, CreateServerFunction.__call__.__doc__, {"R": "Serve", **(types or {})})
 
 
 class FetchSpec(Protocol):

@@ -12,10 +12,19 @@ from ._client import Client
 from ._common import *  # noqa: F403
 from ._driver import Driver
 from ._entry import Connect, Serve
-from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
+from ._functions import (
+    ConnectFunction,
+    CreateServerFunction,
+    FetchSpec,
+    ServeFunction,
+    make_connect,
+    make_create_server,
+    make_fetch_spec,
+    make_serve,
+)
 from ._server import Authorize, Handler, Server, Spark
 
-__all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ = ["Client", "Server", "Spark", "connect", "create_server", "fetch_spec", "serve"]
 __all__ += _common.__all__
 
 
@@ -34,4 +43,5 @@ def running() -> type[Driver]:
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, running)
 serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, running)
+create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 fetch_spec: FetchSpec = make_fetch_spec(__name__, running)

@@ -25,7 +25,16 @@ from ._common import *  # noqa: F403
 from ._driver import Deliver, Endpoint, ListenAddress, StopListening
 from ._entry import Connect, Serve
 from ._environment import Environment
-from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
+from ._functions import (
+    ConnectFunction,
+    CreateServerFunction,
+    FetchSpec,
+    ServeFunction,
+    make_connect,
+    make_create_server,
+    make_fetch_spec,
+    make_serve,
+)
 from ._racing import connect_socket
 from ._read_budget import MAX_READ, ReadBudget
 from ._running import BackgroundTask, RunningDriver
@@ -33,7 +42,7 @@ from ._server import Authorize, Handler, Server, Spark
 from ._session import AsyncEvent
 from ._target import ConnectTarget, connect_failure, lost_because
 
-__all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ = ["Client", "Server", "Spark", "connect", "create_server", "fetch_spec", "serve"]
 __all__ += _common.__all__
 
 # A selector loop fills the buffer and hands it over in one step, so all connections of a thread can share one buffer.
@@ -288,4 +297,5 @@ def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
 serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
+create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

@@ -27,7 +27,14 @@ from . import asyncio as aio
 from ._client import ClientBase
 from ._common import *  # noqa: F403
 from ._entry import ConnectBase, ServeBase, check_plain
-from ._functions import ConnectFunction, ServeFunction, make_connect, make_serve
+from ._functions import (
+    ConnectFunction,
+    CreateServerFunction,
+    ServeFunction,
+    make_connect,
+    make_create_server,
+    make_serve,
+)
 from ._listeners import SparkListeners
 from ._loop_thread import loop_thread
 from ._once import Once
@@ -35,7 +42,7 @@ from ._server import ServerBase, SparkBase, check_sparks
 from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, Emitter, Session
 from ._transforming import Transforming
 
-__all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ = ["Client", "Server", "Spark", "connect", "create_server", "fetch_spec", "serve"]
 __all__ += _common.__all__
 
 T = TypeVar("T")
@@ -350,6 +357,7 @@ class Serve(ServeBase[Server, Handler, Authorize]):
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: aio.Driver)
 serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: aio.Driver)
+create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 
 
 def fetch_spec(

@@ -21,7 +21,16 @@ from ._common import *  # noqa: F403
 from ._driver import Deliver, Endpoint, ListenAddress, StopListening
 from ._entry import Connect, Serve
 from ._environment import Environment
-from ._functions import ConnectFunction, FetchSpec, ServeFunction, make_connect, make_fetch_spec, make_serve
+from ._functions import (
+    ConnectFunction,
+    CreateServerFunction,
+    FetchSpec,
+    ServeFunction,
+    make_connect,
+    make_create_server,
+    make_fetch_spec,
+    make_serve,
+)
 from ._read_budget import ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
@@ -33,7 +42,7 @@ try:
 except ImportError as _missing:
     raise ImportError("primus_io.trio needs trio: pip install 'primus-proto[trio]'") from _missing
 
-__all__ = ["Client", "Server", "Spark", "connect", "fetch_spec", "serve"]
+__all__ = ["Client", "Server", "Spark", "connect", "create_server", "fetch_spec", "serve"]
 __all__ += _common.__all__
 
 HIGH = 64 * 1024  # unsent bytes of one channel above which the core keeps the rest
@@ -288,4 +297,5 @@ async def _connect_from(local: tuple[str, int], command: cmd.OpenChannel) -> tri
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
 serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
+create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

@@ -166,6 +166,10 @@ class Pipeline:
         """See `Server.enable` and `Server.disable`."""
         self._replace(name, dataclasses.replace(self._layers[self._position(name)], enabled=enabled))
 
+    def replace_all(self, run: LayerFunction) -> None:
+        """Have one function answer every request, wherever it goes."""
+        self._layers = (Layer("everything", run, fixed=True),)
+
     def adopt(self, other: Pipeline) -> None:
         """Take over the layers of an earlier run of the same server, in their order."""
         own = {layer.name: layer for layer in self._layers if layer.built_in or layer.fixed}
