@@ -206,12 +206,14 @@ class ServerHost(Host):
     async def judge(self, head: Request, authorize: Callable[[Request], Awaitable[object]]) -> Response | None:
         try:
             async with asyncio.timeout(self.server.config.limits.authorization):
-                await authorize(head)
+                answer = await authorize(head)
         except Refused as no:
             return self.server.refusal(no.message, status=no.status, authenticate=no.authenticate)
         except TimeoutError:
             return self.server.refusal("authorization took too long", status=503)
-        return None
+        if answer is None or answer is True:
+            return None
+        return self.server.refusal("Unauthorized")
 
     def run(self, command: cmd.MessageCommand[Any]) -> None:
         assert isinstance(command, cmd.SendMessage | cmd.Close | cmd.Abort | cmd.Pause | cmd.Resume)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 from urllib.parse import SplitResult
@@ -18,23 +18,26 @@ from .http.cors import METHODS, MONTH, Cors, parse_cors
 from .http.forwarded import FORWARDED_BY, ForwardedBy, Network, parse_networks
 from .http.model import check_extra_header
 from .http.url import Host, host_of, parse_url, redacted
-from .limits import HOUR, Limits, check_count, check_number, check_seconds
-from .options import Dialect, Strategy
+from .limits import HOUR, Limits, check_count, check_flag, check_number, check_seconds
+from .options import Dialect, PairsSource, Strategy, URLSource
 from .parsers import AsyncParser, Parser, get_parser
+from .session.messages import NOTHING
 from .transports.registry import TRANSPORTS
 
-__all__ = ["ClientConfig", "ServerConfig", "check_config"]
+__all__ = ["ASKED", "ClientConfig", "ServerConfig", "check_config"]
 
 DIALECTS = ("auto", "happn", "primus6", "primus")
 STRATEGIES = ("disconnect", "online", "timeout")
+ASKED = ("url", "query", "headers", "first_message")
 
 
 def _pathname(value: object) -> str:
-    """Check a pathname, and normalise ``primus`` and ``/primus/`` to ``/primus``."""
-    if isinstance(value, str):
-        path = "/" + value.strip("/")
-        segments = path[1:].split("/")
-        if re.fullmatch(r"[\w.~!$&'()*+,;=:@%/-]+", path, re.ASCII) and not {"", ".", ".."} & set(segments):
+    """Check a pathname, and put a slash in front of one that has none."""
+    if isinstance(value, str) and value:
+        path = "/" + value.removeprefix("/")
+        segments = path[1:].removesuffix("/").split("/")
+        is_clean = path == "/" or not {"", ".", ".."} & set(segments)
+        if is_clean and re.fullmatch(r"[\w.~!$&'()*+,;=:@%/-]+", path, re.ASCII):
             return path
     raise ConfigError(f"pathname must be a URL path like '/primus', without query or empty segments; got {value!r}")
 
@@ -60,10 +63,14 @@ def _strategy(value: str | Collection[str] | bool | None) -> frozenset[str]:
 class ClientConfig:
     """Options of a client. Durations are seconds. The defaults come from protocol 3.1, 4.3, 4.4 and 4.6."""
 
-    url: str
-    """The address of the server: ``http(s)://host[:port]/?query``, or with ws or wss. Its path goes to `pathname`."""
+    url: URLSource
+    """The address of the server: ``http(s)://host[:port]/?query``, or with ws or wss. Its path goes to `pathname`.
+    A function is asked before every attempt to connect, as are those for `query`, `headers` and `first_message`."""
+    query: PairsSource = ()
+    """Pairs to add to the query of the URL, or a function that returns them. Default: none."""
     pathname: str = "/primus"
-    """The path under which the server's Primus answers. Default: ``/primus``."""
+    """The path under which the server's Primus answers. It may end with a slash, which is kept. Default:
+    ``/primus``."""
     parser: str | Parser | AsyncParser = "json"
     """The name of a parser, or a `Parser`; the same as the server's. Default: ``json``."""
     transformer: str = "websockets"
@@ -101,15 +108,20 @@ class ClientConfig:
     hold."""
     manual: bool = False
     """Whether to wait for `open()` before the first attempt to connect. Default: False."""
-    headers: Mapping[str, str] | Collection[tuple[str, str]] = ()
-    """Header fields to send with the connect request. Default: none."""
+    headers: PairsSource = ()
+    """Header fields to send with the connect request, or a function that returns them. Default: none."""
+    first_message: Any = NOTHING
+    """The value to send first on every connection, before values that were kept, or a function that returns it. It
+    passes no transforms. Default: none."""
     limits: Limits = field(default_factory=Limits)
     """Bounds on what the server can make grow. Default: `Limits()`."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "pathname", _pathname(self.pathname))
-        parse_url(self.url, self.pathname)
+        if not callable(self.url):
+            parse_url(self.url, self.pathname)
+        put(self, "query", _query(self.query))
         _parser(self)
         _transport(self)
         for name in ("ping", "ping_timeout", "timeout"):
@@ -122,24 +134,37 @@ class ClientConfig:
         _count(self, "retries", "it never gives up")
         check_seconds("reconnect_timeout", self.reconnect_timeout, above=True)
         _count(self, "queue_size", "no limit but limits.queue")
-        _flag(self, "manual")
+        check_flag("manual", self.manual)
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
         _limits(self.limits)
 
     def __repr__(self) -> str:
-        given = [f"url={redacted(self.url)}"]
+        given = [f"url={self.url if callable(self.url) else redacted(self.url)}"]
         for option in fields(self):
             value = getattr(self, option.name)
-            if option.name == "headers":
+            if option.name in ("headers", "query") and not callable(value):
                 value = [f"{name}: ..." for name, _ in value]
+            if option.name == "first_message" and value is not NOTHING and not callable(value):
+                value = ...  # perhaps a token
             if option.name != "url" and value not in (option.default, [], {}, Limits()):
                 given.append(f"{option.name}={value!r}")
         return f"ClientConfig({', '.join(given)})"
 
     def parts(self) -> SplitResult:
-        """The URL, split."""
+        """The URL, split. Raises ConfigError if it is a function."""
         return parse_url(self.url, self.pathname)
+
+    @property
+    def functions(self) -> dict[str, Callable[[], Any]]:
+        """The options that are functions, to be asked before every attempt."""
+        given = {name: getattr(self, name) for name in ASKED}
+        return {name: value for name, value in given.items() if callable(value)}
+
+    @property
+    def base(self) -> str:
+        """`pathname` without a slash at its end; what is below it begins with a slash."""
+        return self.pathname.removesuffix("/")
 
     @property
     def host(self) -> Host:
@@ -175,7 +200,8 @@ class ClientConfig:
     @property
     def header_pairs(self) -> tuple[tuple[str, str], ...]:
         """`headers`, as pairs."""
-        return _pairs(self.headers)
+        pairs: tuple[tuple[str, str], ...] = _pairs(self.headers)
+        return pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +209,7 @@ class ServerConfig:
     """Options of a server. Durations are seconds. The defaults come from protocol 2, 3.2 and 6."""
 
     pathname: str = "/primus"
-    """The path that Primus owns on this server, with everything below it. Default: ``/primus``."""
+    """The path that Primus owns on this server, with everything below it. ``/`` is every path. Default: ``/primus``."""
     parser: str | Parser | AsyncParser = "json"
     """The name of a parser, or a `Parser`. Default: ``json``."""
     transformer: str = "websockets"
@@ -257,6 +283,11 @@ class ServerConfig:
         """The options that concern cross-origin requests."""
         return parse_cors(self.origins, self.methods, self.credentials, self.max_age, self.allow_headers, self.exposed)
 
+    @property
+    def base(self) -> str:
+        """`pathname` without a slash at its end; what is below it begins with a slash."""
+        return self.pathname.removesuffix("/")
+
     def networks(self) -> tuple[Network, ...]:
         """The trusted proxies as networks."""
         return parse_networks(self.trusted_proxies)
@@ -268,8 +299,23 @@ def check_config(given: object, config: type) -> None:
         raise ConfigError(f"give a {config.__name__}, not a {type(given).__name__}")
 
 
-def _pairs(headers: Mapping[str, str] | Collection[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Check header fields for the connect request; returns them as pairs."""
+def _query(query: Any) -> Any:
+    """Check the pairs of a query; returns them, or the function."""
+    if callable(query):
+        return query
+    try:
+        pairs = tuple((name, value) for name, value in (query.items() if isinstance(query, Mapping) else query))
+    except (TypeError, ValueError):
+        pairs = ((None, None),)
+    if not all(isinstance(each, str) for pair in pairs for each in pair):
+        raise ConfigError("query must be a mapping of strings, or (name, value) pairs of strings")
+    return pairs
+
+
+def _pairs(headers: Any) -> Any:
+    """Check header fields for the connect request; returns them as pairs, or the function."""
+    if callable(headers):
+        return headers
     items = headers.items() if isinstance(headers, Mapping) else headers
     try:
         pairs = [(name, value) for name, value in items]
@@ -307,11 +353,6 @@ def _count(config: ClientConfig, name: str, none: str) -> None:
     if getattr(config, name) == math.inf:
         object.__setattr__(config, name, None)
     check_count(name, getattr(config, name), none=none)
-
-
-def _flag(config: ClientConfig, name: str) -> None:
-    if not isinstance(getattr(config, name), bool):
-        raise ConfigError(f"{name} must be True or False; got {getattr(config, name)!r}")
 
 
 def _limits(value: object) -> None:

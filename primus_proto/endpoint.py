@@ -16,7 +16,7 @@ from typing import Any
 from . import events as ev
 from .commands import Command, Connect, OpenChannel
 from .config import ClientConfig, ServerConfig, check_config
-from .errors import ConnectError, LocalProtocolError
+from .errors import ConfigError, ConnectError, LocalProtocolError
 from .http.model import Address, Answer, Headers, PeerCertificate, Response
 from .http.requests import Requests
 from .limits import Limits
@@ -24,7 +24,7 @@ from .session.client import Client
 from .session.core import Core, poll
 from .session.server import Server
 from .session.states import ReadyState
-from .session.url import ConnectURL
+from .session.url import connect_headers
 from .timers import Timers
 from .transports.base import ClientTransport, Exchange
 from .transports.pipe import Pipe, flush_pipes
@@ -209,7 +209,7 @@ class ByteServer(_Endpoint):
     @property
     def pathname(self) -> str:
         """See `ServerHost`."""
-        return self.server.config.pathname
+        return self.server.config.base
 
     def new_id(self) -> str:
         """See `ServerHost`."""
@@ -249,13 +249,16 @@ class _ClientEndpoint(_Endpoint):
         super().__init__(session)
         self._config = config
         self.options = config.transport_options
-        self.pool = Pool(self, config.authority, config.secure)
+        self.pool = Pool(self, "", False) if callable(config.url) else self._new_pool()
 
     def channel_opened(self, channel: int, *, now: float) -> None:
         """The byte stream that `OpenChannel` asked for is up."""
         known = self._find(channel)
         if known is not None and isinstance(known.user, HttpClient):
             known.user.channel_opened(now=now)
+
+    def _new_pool(self) -> Pool:
+        return Pool(self, self._config.authority, self._config.secure)
 
     def open_channel(self) -> Channel:
         """See `PoolHost`."""
@@ -309,7 +312,8 @@ class ByteClient(_ClientEndpoint):
                 self._attempt = None
                 self.pool.abort(now=now)
             if isinstance(command, Connect):
-                self.pool: Pool = Pool(self, self._config.authority, self._config.secure)
+                self._config = self.client.attempts.target
+                self.pool: Pool = self._new_pool()
                 target = command.url[command.url.index("/", command.url.index("//") + 2) :]
                 self._attempt = TRANSPORTS[self._config.transformer].client(self, target, command.headers)
                 self._attempt.start(now=now)
@@ -319,7 +323,7 @@ class ByteClient(_ClientEndpoint):
     def _ask(self, now: float) -> None:
         """Ask what dialect the server speaks (protocol 3.5). Nothing waits for the answer."""
         self._asking = True
-        self._question = Pool(self, self._config.authority, self._config.secure)
+        self._question = self._new_pool()
         self._question_timer.set(now + self.limits.handshake)
         _ask_spec(self._question, self._config, self._told, lambda error, now: self._stop_asking(now), now)
 
@@ -343,6 +347,8 @@ class SpecQuery(_ClientEndpoint):
 
     def __init__(self, config: ClientConfig, *, rng: random.Random) -> None:
         check_config(config, ClientConfig)
+        if config.functions:
+            raise ConfigError(f"{', '.join(config.functions)}: a spec query takes values, not functions")
         self._core = Core(config.limits, rng)
         self._timer = self._core.timers.new(lambda now: self._failed(ConnectError("no answer in time"), now))
         self._asked = False
@@ -381,8 +387,8 @@ def _ask_spec(
     failed: Callable[[ConnectError, float], None],
     now: float,
 ) -> None:
-    headers = (("Accept", "application/json"), *ConnectURL(config).headers())
-    pool.request("GET", config.pathname + "/spec", headers, b"", answered, failed, now=now)
+    headers = (("Accept", "application/json"), *connect_headers(config))
+    pool.request("GET", config.base + "/spec", headers, b"", answered, failed, now=now)
 
 
 def _read_spec(answer: Answer) -> dict[str, Any] | None:

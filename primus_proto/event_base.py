@@ -1,13 +1,14 @@
-"""`Event`, the base class of all events, and the check of what a listener is for."""
+"""`Event`, the base class of all events, `AttemptHeld`, which only hosts see, and the check of names for listeners."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any, ClassVar
 
+from .commands import message
 from .errors import LocalProtocolError
 
-__all__ = ["Event", "check_event"]
+__all__ = ["AttemptHeld", "Event", "check_event"]
 
 
 class Event:
@@ -20,6 +21,14 @@ class Event:
     def args(self) -> tuple[Any, ...]:
         """The arguments for a listener that is registered under the documented name."""
         return ()
+
+
+@message
+class AttemptHeld(Event):
+    """An attempt to connect waits for options that are functions, until `Client.resume_attempt` (protocol 4.3)."""
+
+    name = "attempt held"
+    id: int
 
 
 def check_event(event: object, names: Collection[str]) -> None:

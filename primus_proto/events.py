@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from .commands import message
 from .errors import PrimusError
-from .event_base import Event
+from .event_base import AttemptHeld, Event
 from .session.states import CloseReason
 
 # The type of a spark: `primus_proto.Spark`, or the object that a binding gives its users.
@@ -30,7 +30,7 @@ else:
 
 
 __all__ = [
-    "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Delivery", "Destroyed",
+    "AttemptHeld", "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Delivery", "Destroyed",
     "Drained", "Ended", "ErrorOccurred", "Event", "Flatlined", "HeartbeatSkipped", "IdReceived", "Initialised",
     "Logged", "MessageIgnored", "MessagesDropped", "Opened", "ReadyStateChanged", "ReconnectEvent",
     "ReconnectFailed", "ReconnectScheduled", "ReconnectStarted", "ReconnectTimedOut", "Reconnected", "RequestHeld",

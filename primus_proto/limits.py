@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 
-__all__ = ["HOUR", "SLICE", "Limits", "check_count", "check_number", "check_seconds"]
+__all__ = ["HOUR", "SLICE", "Limits", "check_count", "check_flag", "check_number", "check_seconds"]
 
 HOUR = 3600.0
 SLICE = 256 * 1024
@@ -46,6 +46,12 @@ def check_seconds(
             f"{name} must be a duration in seconds, not milliseconds as in JavaScript: "
             f"{value!r} would be {value / HOUR:.3g} hours; did you mean {value / 1000:g}{no_limit}?"
         )
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise ConfigError unless `value` is True or False. Anything else, such as "no", would count as a yes."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False; got {value!r}")
 
 
 def check_count(name: str, value: object, *, least: int = 0, none: str = "") -> None:

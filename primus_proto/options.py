@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Literal, TypedDict
 
 from .http.forwarded import ForwardedBy
@@ -18,9 +18,16 @@ Dialect = Literal["auto", "happn", "primus6", "primus"]
 Strategy = Literal["disconnect", "online", "timeout"]
 
 
+# Values, or functions that are asked for them before every attempt to connect.
+Pairs = Mapping[str, str] | Collection[tuple[str, str]]
+PairsSource = Pairs | Callable[[], Pairs | Awaitable[Pairs]]
+URLSource = str | Callable[[], str | Awaitable[str]]
+
+
 class ClientOptions(TypedDict, total=False):
     """The options of `primus_proto.ClientConfig`, without the URL."""
 
+    query: PairsSource
     pathname: str
     parser: str | Parser | AsyncParser
     transformer: str
@@ -38,7 +45,8 @@ class ClientOptions(TypedDict, total=False):
     reconnect_timeout: float
     queue_size: float | None
     manual: bool
-    headers: Mapping[str, str] | Collection[tuple[str, str]]
+    headers: PairsSource
+    first_message: Any
     limits: Limits
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Literal, cast
 
 import primus_proto as pp
@@ -13,7 +14,7 @@ from ._listeners import ClientListeners
 from ._session import AsyncSession, Session, log
 from ._transforming import start_step
 
-__all__ = ["Client", "ClientBase"]
+__all__ = ["Client", "ClientBase", "connect_error", "option_error"]
 
 
 class ClientBase(ClientListeners, Session):
@@ -33,7 +34,9 @@ class ClientBase(ClientListeners, Session):
         super().__init__(core)
 
     def __repr__(self) -> str:
-        config = self._core.config  # without user, password and query, because this goes into logs
+        config = self._core.attempts.target  # without user, password and query, because this goes into logs
+        if callable(config.url):
+            return f"<Primus, whose url= is a function, {self._core.state.value}>"
         scheme = "https" if config.secure else "http"
         return f"<Primus {scheme}://{config.authority}{config.pathname} {self._core.state.value}>"
 
@@ -101,6 +104,55 @@ class ClientBase(ClientListeners, Session):
             raise pp.LocalProtocolError("this client has been left: enter a new `connect`")
         return self._leaving
 
+    async def _until_is_open(self) -> None:
+        await self._io.checkpoint()
+        await self._until(lambda: self._ended or self._core.ready_state is pp.ReadyState.OPEN)
+        if self._core.ready_state is not pp.ReadyState.OPEN:
+            assert self.close_reason is not None
+            raise connect_error(self.close_reason)
+
+    def _call_function(self, function: Callable[[], Any]) -> Any:
+        """Call a function among the options; the result may be awaitable."""
+        return function()
+
+    def _ask_functions(self, id: int) -> None:
+        """Ask the functions among the options, and go on with the attempt that waits for them."""
+        answers: dict[str, Any] = {}
+        waiting: dict[str, Awaitable[Any]] = {}
+        for name, function in self._core.config.functions.items():
+            try:
+                answers[name] = self._call_function(function)
+            except Exception as error:
+                close_all(waiting)
+                self._core.resume_attempt(id, option_error(name, error))
+                return
+            if inspect.isawaitable(answers[name]):
+                waiting[name] = answers[name]
+        if waiting:
+            self._io.start(self._await_functions(id, answers, waiting))
+        else:
+            self._resume_attempt(id, answers)
+
+    async def _await_functions(self, id: int, answers: dict[str, Any], waiting: dict[str, Awaitable[Any]]) -> None:
+        try:
+            for name in list(waiting):
+                try:
+                    answers[name] = await waiting.pop(name)
+                except Exception as error:
+                    self._core.resume_attempt(id, option_error(name, error))
+                    break
+            else:
+                self._resume_attempt(id, answers)
+        finally:
+            close_all(waiting)
+        self._io.schedule()
+
+    def _resume_attempt(self, id: int, answers: dict[str, Any]) -> None:
+        try:
+            self._core.resume_attempt(id, answers)
+        except pp.LocalProtocolError as error:  # an invalid value
+            self._core.resume_attempt(id, option_error(", ".join(answers), error))
+
     async def _request_id(self) -> str:
         await self._io.checkpoint()
         while not self._ended:
@@ -117,6 +169,9 @@ class ClientBase(ClientListeners, Session):
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.DataReceived:
             self._deliver_data(event)
+            return
+        if type(event) is ev.AttemptHeld:
+            self._ask_functions(event.id)
             return
         if type(event) is ev.StepHeld:
             start_step(self._io, event.held, self._core.limits.transform)
@@ -151,8 +206,40 @@ class ClientBase(ClientListeners, Session):
         self.end()
 
 
+def option_error(name: str, error: Exception) -> pp.ConnectError:
+    """Return the error of an attempt that failed because a function among its options did."""
+    failure = pp.ConnectError(f"the function for {name} failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+def close_all(waiting: Mapping[str, Awaitable[Any]]) -> None:
+    """Close coroutines that will not be awaited."""
+    for each in waiting.values():
+        getattr(each, "close", lambda: None)()
+
+
+def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
+    """Return the exception for a client that gave up before it was ever open. Its cause is the last failure."""
+    last = reason.error
+    text = {"retries": "gave up reconnecting", "timeout": "gave up"}.get(reason.kind, "could not connect")
+    if isinstance(last, pp.ConnectError):
+        error = pp.ConnectError(f"{text}: {last}", status=last.status, headers=last.headers, body=last.body)
+    else:
+        error = pp.ConnectError(f"{text}: {last or reason}")
+    error.__cause__ = last
+    return error
+
+
 class Client(ClientBase, AsyncSession):
     """A client, as `connect` gives it."""
+
+    async def wait_open(self) -> None:
+        """Wait until the connection is open. Returns at once if it is.
+
+        Raises ConnectError once the client has ended, with the failure of the last attempt if there was one.
+        """
+        await self._until_is_open()
 
     async def id(self) -> str:
         """Ask the server for the id of this connection's spark. Waits for a connection if there is none.

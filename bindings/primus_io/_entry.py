@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 import primus_proto as pp
-from primus_proto.options import ClientOptions, ServerOptions
+from primus_proto.limits import check_seconds
+from primus_proto.options import ClientOptions, ServerOptions, URLSource
 
 from ._advice import running_environment, unknown_option
-from ._client import Client, ClientBase
+from ._client import Client, ClientBase, connect_error
 from ._driver import Driver, ListenAddress
 from ._layers import Authorize, Middleware, check_middleware, is_async
 from ._server import Handler, Server, ServerBase
@@ -38,18 +39,6 @@ HANDLER = "the handler"
 K = TypeVar("K", bound=type)
 
 
-def connect_error(reason: pp.CloseReason) -> pp.ConnectError:
-    """Return the exception for a client that gave up before it was ever open. Its cause is the last failure."""
-    last = reason.error
-    text = {"retries": "gave up reconnecting", "timeout": "gave up"}.get(reason.kind, "could not connect")
-    if isinstance(last, pp.ConnectError):
-        error = pp.ConnectError(f"{text}: {last}", status=last.status, headers=last.headers, body=last.body)
-    else:
-        error = pp.ConnectError(f"{text}: {last or reason}")
-    error.__cause__ = last
-    return error
-
-
 def _check_names(config: type, options: Mapping[str, object]) -> None:
     known = [field.name for field in dataclasses.fields(config) if field.init]
     for name in options:
@@ -57,7 +46,7 @@ def _check_names(config: type, options: Mapping[str, object]) -> None:
             raise unknown_option(name, known)
 
 
-def client_config(url: str, options: ClientOptions) -> pp.ClientConfig:
+def client_config(url: URLSource, options: ClientOptions) -> pp.ClientConfig:
     """Check the options of a client. Raises ConfigError for invalid ones."""
     _check_names(pp.ClientConfig, options)
     return pp.ClientConfig(url=url, **options)
@@ -136,7 +125,7 @@ class ConnectBase(SingleEntry, Generic[C]):
     def __init__(
         self,
         find_driver: Callable[[], type[Driver]],
-        url: str,
+        url: URLSource,
         wait: bool | float,
         target: ConnectTarget,
         options: ClientOptions,
@@ -145,13 +134,20 @@ class ConnectBase(SingleEntry, Generic[C]):
         if target.sock is not None:  # one socket is one connection
             options = {"strategy": False, **options}
         self._config = client_config(url, options)
+        for name, function in self._config.functions.items():
+            self._check_option(name, function)
         if target.sock is not None and self._config.strategies:
             raise pp.ConfigError("sock is good for one connection: leave out strategy=, or give strategy=False")
         given: object = wait
         if not isinstance(given, int | float) or not (given > 0 or given is False):
             raise pp.ConfigError(f"wait must be True, False or a number of seconds greater than 0; got {wait!r}")
+        if wait is not True and wait is not False:
+            check_seconds("wait", wait)
         self._wait = False if self._config.manual else wait
         self._target = target
+
+    def _check_option(self, name: str, function: object) -> None:
+        """Check a function among the options. Raises ConfigError."""
 
     async def _begin(self) -> None:
         driver = self._find_driver()

@@ -5,6 +5,8 @@ Their docstrings say what each option means. The bindings share them.
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import re
 import socket
@@ -14,9 +16,10 @@ from typing import Any, Literal, Protocol, TypeVar, Unpack
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.options import ClientOptions, ServerOptions
+from primus_proto.options import ClientOptions, ServerOptions, URLSource
 
 from ._advice import running_environment
+from ._client import option_error
 from ._driver import Driver, ListenAddress
 from ._entry import client_config
 from ._layers import Middleware
@@ -48,7 +51,7 @@ class ConnectFunction(Protocol[R]):
 
     def __call__(
         self,
-        url: str,
+        url: URLSource,
         *,
         wait: bool | float = True,
         ssl: ssl.SSLContext | None = None,
@@ -62,9 +65,9 @@ class ConnectFunction(Protocol[R]):
         """Connect to a Primus server: ``async with connect("http://localhost:8080") as primus: ...``
 
         In `primus_io.threads` it is ``with`` instead of ``async with``. `url` is ``http(s)://host[:port]/?query``, or
-        the same with ``ws`` and ``wss``. Entering waits for the first `open`, and raises ConnectError once the client
-        gives up, which by default takes minutes if nothing listens there (see `retries`). Leaving calls `end`, and
-        raises again what a listener raised. Invalid options raise ConfigError.
+        the same with ``ws`` and ``wss``, or a function that returns one. Entering waits for the first `open`, and
+        raises ConnectError once the client gives up, which by default takes minutes if nothing listens there (see
+        `retries`). Leaving calls `end`, and raises again what a listener raised. Invalid options raise ConfigError.
 
         Options, all by keyword. Durations are seconds, not milliseconds as in JavaScript:
             wait: What entering waits for. True: the first `open`, without a limit of its own. A number: the same for
@@ -79,6 +82,9 @@ class ConnectFunction(Protocol[R]):
             proxy: URL of a proxy to connect through: ``http://[user:password@]host:port`` (CONNECT), or the same with
                 socks5 or socks4. Needs the extra "proxy". True: what ``https_proxy`` and the like say. Default None:
                 connect directly.
+            query: Pairs to add to the query of the URL: a mapping or (name, value) pairs. Or a function, plain or async
+                (in `primus_io.threads` plain), that returns them and is asked before each attempt to connect. So may
+                be `url`, `headers` and `first_message`. Default ().
             pathname: Path that the server's Primus owns. Default "/primus".
             parser: Name of a parser, or a `Parser`. The server must use the same. Default "json".
             transformer: Name of the transport. The server must use the same. Default "websockets".
@@ -102,20 +108,23 @@ class ConnectFunction(Protocol[R]):
             queue_size: Number of messages that are kept while not connected. 0: none. Default None, or inf: as many
                 as fit into `Limits.queue` bytes.
             manual: True: do not connect before `open()` is called. Default False.
-            headers: Header fields to send with the connect request: a mapping or (name, value) pairs. Default ().
+            headers: Header fields to send with the connect request: a mapping or (name, value) pairs, or a function
+                that returns them. Default ().
+            first_message: Value to send first on each connection, before values that were kept, or a function that
+                returns it. It passes no transforms. Default NOTHING.
             limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
         """
 
 
 def make_connect(
     module: str,
-    context: Callable[[Callable[[], type[Driver]], str, Any, ConnectTarget, ClientOptions], R],
+    context: Callable[[Callable[[], type[Driver]], URLSource, Any, ConnectTarget, ClientOptions], R],
     find_driver: Callable[[], type[Driver]],
 ) -> ConnectFunction[R]:
     """Make the `connect` of a binding. Entering looks for the driver."""
 
     def connect(
-        url: str,
+        url: URLSource,
         *,
         wait: bool | float = True,
         ssl: ssl.SSLContext | None = None,
@@ -303,7 +312,7 @@ class FetchSpec(Protocol):
 
     async def __call__(
         self,
-        url: str,
+        url: URLSource,
         *,
         ssl: ssl.SSLContext | None = None,
         unix: str | os.PathLike[str] | None = None,
@@ -327,11 +336,26 @@ def spec_doc() -> str:
     return f"{(FetchSpec.__call__.__doc__ or '').rstrip()}\n{WAIT.sub('', options[0]) if options else ''}"
 
 
+async def ask_functions(config: pp.ClientConfig) -> pp.ClientConfig:
+    """Return the configuration with the values of its functions. Raises ConnectError if one of them fails."""
+    answers: dict[str, Any] = {}
+    for name, function in config.functions.items():
+        if name == "first_message":  # nothing is sent to a server that is only asked
+            answers[name] = pp.NOTHING
+            continue
+        try:
+            answer = function()
+            answers[name] = await answer if inspect.isawaitable(answer) else answer
+        except Exception as error:
+            raise option_error(name, error) from error
+    return dataclasses.replace(config, **answers)
+
+
 def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> FetchSpec:
     """Make the `fetch_spec` of a binding. Each call looks for the driver anew."""
 
     async def fetch_spec(
-        url: str,
+        url: URLSource,
         *,
         ssl: ssl.SSLContext | None = None,
         unix: str | os.PathLike[str] | None = None,
@@ -344,7 +368,8 @@ def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> Fet
         target = ConnectTarget(ssl, socket_path(unix), server_hostname, local_addr, sock, proxy)
         driver = find_driver()
         environment = running_environment(driver.__module__, driver.environment)
-        query = pp.SpecQuery(client_config(url, options), rng=environment.new_rng())
+        config = await ask_functions(client_config(url, options))
+        query = pp.SpecQuery(config, rng=environment.new_rng())
         answers: list[ev.Event] = []
 
         def deliver(event: ev.Event) -> None:

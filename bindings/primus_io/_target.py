@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -39,8 +39,8 @@ class Proxy:
     kind: str
     host: str
     port: int
-    user: str | None
-    password: str | None
+    user: str | None = field(repr=False)
+    password: str | None = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -96,7 +96,7 @@ class ConnectTarget:
     server_hostname: str | None = None
     local_addr: tuple[str, int] | None = None
     sock: socket.socket | None = None
-    proxy: str | bool | None = None
+    proxy: str | bool | None = field(default=None, repr=False)  # it may have a password
 
     def __post_init__(self) -> None:
         check_context(self.tls, ssl.PROTOCOL_TLS_SERVER, "ssl.create_default_context()")
@@ -129,6 +129,12 @@ class ConnectTarget:
         if given is True:
             given = proxy_from_environment(command.host, command.port, command.tls)
         return None if given is None else parse_proxy(given)
+
+    def check_virtual(self) -> None:
+        """Raise ConfigError for a way that a network in memory does not have."""
+        for name in ("sock", "proxy", "local_addr"):
+            if getattr(self, name) is not None:
+                raise pp.ConfigError(f"{name} has no meaning on a virtual network, which has no sockets")
 
     def take_socket(self, number: int) -> socket.socket:
         """The connected socket, for the one connection that it is good for."""

@@ -6,6 +6,7 @@ belongs to the lifespan or to the call in which it was started.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from primus_proto.http.model import owns
 from primus_proto.options import ServerOptions
 
 try:
+    import anyio
+
     from ._asgi.call import Application, Call, Receive, Scope, Send, read_scope
     from ._asgi.exchange import HttpExchange, WebSocketExchange
     from ._asgi.runner import Runner
@@ -30,6 +33,7 @@ from ._common import *  # noqa: F403
 from ._entry import check_handler, server_config
 from ._layers import Authorize, Middleware, check_middleware
 from ._server import Handler, Server, Spark
+from ._session import log
 from ._target import ConnectTarget
 
 __all__ = ["Primus", "Spark"]
@@ -39,6 +43,35 @@ NOT_RUNNING = (
     "this Primus is not running: pass its lifespan to the application around it, as in "
     "Starlette(lifespan=primus.lifespan), or run that application inside 'async with primus'"
 )
+
+
+STARTED_ALONE = (
+    "%s is started by its first request: its host has no lifespan, or the application around it was not given "
+    "primus.lifespan. It stops with the event loop, and then its clients reconnect. primus.close() ends it before."
+)
+
+
+class Alone:
+    """Runs a server for as long as the event loop runs, or until it is closed, in a task of nobody's."""
+
+    def __init__(self, primus: Primus) -> None:
+        self._primus = primus
+        self.started = anyio.Event()
+        if anyio.get_cancelled_exc_class() is asyncio.CancelledError:
+            self.task: object = asyncio.get_running_loop().create_task(self._run(), name="primus_io.asgi alone")
+        else:
+            import trio
+
+            trio.lowlevel.spawn_system_task(self._run, name="primus_io.asgi alone")
+
+    async def _run(self) -> None:
+        log.warning(STARTED_ALONE, self._primus)
+        try:
+            async with self._primus:
+                self.started.set()
+                await self._primus.serve_forever()
+        finally:
+            self.started.set()
 
 
 class Primus(Server):
@@ -108,6 +141,8 @@ class Primus(Server):
         self._config = server_config(authorize, options)
         self._app = app
         self._running = False
+        self._managed = False  # something else than a request has started it, or tried to
+        self._alone: Alone | None = None
         self._runner: Runner | None = None
         layers = check_middleware(middleware)
         super().__init__(self._endpoint_at(0.0), None if handler is None else check_handler(handler), authorize)
@@ -117,6 +152,7 @@ class Primus(Server):
     async def __aenter__(self) -> Self:
         if self._running:
             raise pp.LocalProtocolError("this Primus is running: it has one lifespan at a time")
+        self._managed = True
         self._reset(self._endpoint_at(Runner.environment().wall_offset))
         self._runner = await Runner.begin(self._endpoint, self._deliver, ConnectTarget())
         self._running = True
@@ -139,14 +175,22 @@ class Primus(Server):
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application. Raises LocalProtocolError while the server is not running."""
+        """The ASGI application.
+
+        If nothing has started the server, the first request does, for hosts without a lifespan. Raises
+        LocalProtocolError after the server has stopped.
+        """
         if scope["type"] == "lifespan":
+            self._managed = True
             await self._live(scope, receive, send)
             return
         request = read_scope(scope)
         if self._app is not None and not owns(self._config.pathname, request.path):
             await self._app(scope, receive, send)
             return
+        if not self._running and not (self._managed and self._alone is None):
+            self._alone = self._alone or Alone(self)
+            await self._alone.started.wait()
         if not self._running:
             raise pp.LocalProtocolError(NOT_RUNNING)
         runner = self._io

@@ -267,6 +267,7 @@ class Driver(RunningDriver):
         if target.unix is not None:
             await loop.create_unix_connection(lambda: channel, target.unix, server_hostname=name, **options)
         elif hasattr(loop, "primus_environment"):  # a loop in virtual time has no sockets
+            target.check_virtual()
             await loop.create_connection(lambda: channel, command.host, command.port, **options)
         else:
             sock = await self._connect_socket(command)

@@ -13,11 +13,12 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, Unpack, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.options import ClientOptions
+from primus_proto.config import ASKED
+from primus_proto.options import ClientOptions, URLSource
 from primus_proto.session.link import encode
 from primus_proto.session.messages import Message
 from primus_proto.session.transforms import Transform
@@ -226,6 +227,12 @@ class Client(ThreadSession, ClientBase):
     def id(self, timeout: float | None = None) -> str:
         return loop_thread().wait(self._request_id(), timeout)
 
+    def wait_open(self, timeout: float | None = None) -> None:
+        loop_thread().wait(self._until_is_open(), timeout)
+
+    def _call_function(self, function: Callable[[], Any]) -> Any:
+        return loop_thread().in_worker(function)
+
 
 class Spark(SparkListeners["Spark"], ThreadSession, SparkBase):
     """A spark, as a handler or a `connection` listener gets it."""
@@ -313,6 +320,9 @@ class Connect(ConnectBase[Client]):
     CLIENT: Callable[[pp.Client], Client] = Client
     WAIT_FOR_LISTENERS: ClassVar[bool] = True
 
+    def _check_option(self, name: str, function: object) -> None:
+        check_plain(function, f"{name}=")
+
     def __enter__(self) -> Client:
         return loop_thread().wait(self._enter())
 
@@ -361,7 +371,7 @@ create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_ser
 
 
 def fetch_spec(
-    url: str,
+    url: URLSource,
     *,
     ssl: ssl.SSLContext | None = None,
     unix: str | os.PathLike[str] | None = None,
@@ -371,8 +381,10 @@ def fetch_spec(
     proxy: str | Literal[True] | None = None,
     **options: Unpack[ClientOptions],
 ) -> dict[str, Any]:
+    values: Any = {name: value() if callable(value) and name in ASKED else value for name, value in options.items()}
+    url = cast(str, url() if callable(url) else url)  # in this thread, which may wait
     ways: Any = {"server_hostname": server_hostname, "local_addr": local_addr, "sock": sock, "proxy": proxy}
-    return loop_thread().wait(aio.fetch_spec(url, ssl=ssl, unix=unix, **ways, **options))
+    return loop_thread().wait(aio.fetch_spec(url, ssl=ssl, unix=unix, **ways, **values))
 
 
 fetch_spec.__doc__ = aio.fetch_spec.__doc__

@@ -286,10 +286,11 @@ def merge_headers(
 
 def owns(pathname: str, path: str) -> bool:
     """Whether `path` is `pathname` or below it. Whole segments are compared (protocol 2)."""
-    return path == pathname or path.startswith(pathname + "/")
+    base = pathname.removesuffix("/")
+    return path == base or path.startswith(base + "/")
 
 
 def is_clean(pathname: str, path: str) -> bool:
     """Whether a path under the pathname has no dot segments and no ``//``, percent-encoded ones included."""
-    rest = unquote(path[len(pathname) :])
+    rest = unquote(path[len(pathname.removesuffix("/")) :])
     return rest in ("", "/") or {"", ".", ".."}.isdisjoint(rest[1:].removesuffix("/").split("/"))

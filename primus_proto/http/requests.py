@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .. import events as ev
+from ..config import ServerConfig
 from ..errors import LocalProtocolError
 from ..limits import Limits
 from ..timers import Timer, Timers
 from ..transports.base import Exchange, Route, ServerTransport
 from .model import CLOSING, Headers, Request, Response, error_response, merge_headers
 from .pipeline import Pipeline, Place, check_answer
+from .strays import Strays
 
 __all__ = ["Requests", "RequestsHost"]
 
@@ -19,6 +21,7 @@ __all__ = ["Requests", "RequestsHost"]
 class RequestsHost(Protocol):
     """What `Requests` needs of its server."""
 
+    config: ServerConfig
     limits: Limits
     timers: Timers
 
@@ -49,6 +52,7 @@ class Requests:
         self._host = host
         self._pipeline = pipeline
         self._transport = transport
+        self._strays = Strays(host.config, lambda text: host.emit(ev.Logged("warning", text)))
         self._last_id = 0
         self._held: dict[int, _Held] = {}
         self.resumed: list[tuple[_Held, Response | Headers | None]] = []
@@ -96,6 +100,8 @@ class Requests:
     def _walk(self, exchange: Exchange, place: Place | None, close: bool, now: float) -> None:
         answer, headers, held = self._pipeline.walk(exchange.request, place)
         exchange.extra_headers = merge_headers(exchange.extra_headers, headers)
+        if held is None:
+            self._strays.look(exchange.request, answer, now)
         if held is not None:
             answer = self._hold(exchange, held, now)
         elif answer is None:

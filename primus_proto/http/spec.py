@@ -47,28 +47,28 @@ def spec_response(config: ServerConfig, root: str = "") -> Response:
 
 def answer_foreign_path(config: ServerConfig, request: Request) -> Response | None:
     """Answer 404 to a request that is not under the pathname."""
-    if owns(config.pathname, request.path):
+    if owns(config.base, request.path):
         return None
     return text_response(404, "Not Found: Primus answers under another path")
 
 
 def answer_unclean_path(config: ServerConfig, request: Request) -> Response | None:
     """Answer 400 to a path under the pathname that has dot segments or empty ones."""
-    if is_clean(config.pathname, request.path):
+    if is_clean(config.base, request.path):
         return None
     return text_response(400, "Bad Request: the path has dot segments or empty segments")
 
 
 def answer_client_library(config: ServerConfig, request: Request) -> Response | None:
     """Answer 404 to a request for ``primus.js``, which this server does not have."""
-    if request.path != config.pathname + "/primus.js":
+    if request.path != config.base + "/primus.js":
         return None
     return text_response(404, "Not Found: this server does not have the JavaScript client library")
 
 
 def answer_spec(config: ServerConfig, request: Request, closing: bool) -> Response | None:
     """Answer a request for ``/spec``."""
-    if request.path != config.pathname + "/spec":
+    if request.path != config.base + "/spec":
         return None
     if request.method not in ("GET", "HEAD"):
         return text_response(405, "Method Not Allowed", (("Allow", "GET, HEAD"),))

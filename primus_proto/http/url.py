@@ -57,7 +57,7 @@ def parse_url(url: object, pathname: str) -> SplitResult:
     if re.search(r"[\x00-\x20\x7f]", url) or not rest.isascii():
         raise ConfigError(f"url must be ASCII without spaces; percent-encode the rest; got {redacted(url)}")
     host_of(parts)
-    if parts.path.rstrip("/") not in ("", pathname):
+    if parts.path.rstrip("/") not in ("", pathname.removesuffix("/")):
         raise ConfigError(
             f"url must not have a path of its own: give pathname={parts.path!r} instead; got {redacted(url)}"
         )

@@ -5,17 +5,23 @@ The law kept here: at most one attempt is under way, and only this object starts
 
 from __future__ import annotations
 
+import dataclasses
 import random
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from .. import events as ev
 from ..commands import Abort, Connect
 from ..config import ClientConfig
-from ..errors import ConnectError, PrimusError
+from ..errors import ConfigError, ConnectError, LocalProtocolError, PrimusError
+from ..parsers import get_parser
 from ..timers import Timers
 from .backoff import Backoff
+from .flow import is_asynchronous
+from .link import encode
+from .messages import NOTHING, Message
 from .states import ClientState, ClientTrigger, CloseKind, CloseReason, ReadyState
-from .url import ConnectURL
+from .url import ConnectURL, connect_headers
 
 __all__ = ["Attempts", "ConnectingClient"]
 
@@ -53,7 +59,14 @@ class Attempts:
     def __init__(self, client: ConnectingClient) -> None:
         self._client = client
         self._config = client.config
-        self._urls = ConnectURL(client.config)
+        self.target: ClientConfig = client.config
+        """The configuration of the last attempt: that of the client, with what its functions returned."""
+        self.first_messages: tuple[Message, ...] = self._encode_first(client.config)
+        """What to send before everything else on the connection: one message, or none."""
+        self._urls = ConnectURL()
+        self._last_id = 0
+        self._held = False  # it waits for options that are functions
+        self._resumed: Mapping[str, Any] | ConnectError | None = None
         self._backoff = Backoff(client.config, client.rng)
         self._limit = client.timers.new(self._expired)
         self._delay = client.timers.new(self._delay_over)
@@ -92,6 +105,31 @@ class Attempts:
             client.set_ready_state(ReadyState.CLOSED)
             self._schedule(now)
 
+    def resume(self, id: int, answer: Mapping[str, Any] | ConnectError) -> bool:
+        """See `Client.resume_attempt`."""
+        if not 0 < id <= self._last_id:
+            raise LocalProtocolError(f"no attempt {id} was ever held")
+        if not self._held or id != self._last_id:
+            return False
+        if not isinstance(answer, ConnectError):
+            self._aim(answer)
+        self._held, self._resumed = False, answer
+        return True
+
+    def work(self, now: float) -> None:
+        """Go on with an attempt that was resumed."""
+        answer, self._resumed = self._resumed, None
+        if isinstance(answer, ConnectError):
+            self.failed(answer, now)
+        elif answer is not None:
+            self._command(now)
+
+    def abort(self) -> None:
+        """Give up the attempt that is under way."""
+        if not self._held and self._resumed is None:
+            self._client.command(Abort())
+        self._held, self._resumed = False, None
+
     def stop(self) -> None:
         """Stop all timers."""
         self._limit.cancel()
@@ -107,7 +145,35 @@ class Attempts:
         self.started = now
         if limit is not False:
             self._limit.set(now + limit)
-        self._client.command(Connect(self._urls.make(self._client.epoch_ms(now)), self._urls.headers()))
+        if self._config.functions:
+            self._held = True
+            self._last_id += 1
+            self._client.emit(ev.AttemptHeld(self._last_id))
+        else:
+            self._command(now)
+
+    def _command(self, now: float) -> None:
+        url = self._urls.make(self.target, self._client.epoch_ms(now))
+        self._client.command(Connect(url, connect_headers(self.target)))
+
+    def _aim(self, options: Mapping[str, Any]) -> None:
+        """Set the target of the attempt."""
+        wrong = self._config.functions.keys() ^ options.keys()
+        if wrong:
+            raise LocalProtocolError(f"answer for each option that is a function, and for no other: {sorted(wrong)}")
+        target = dataclasses.replace(self._config, **options)
+        if target.functions:
+            raise ConfigError(f"{', '.join(target.functions)}: a function must return a value, not another function")
+        self.first_messages = self._encode_first(target)
+        self.target = target
+
+    def _encode_first(self, target: ClientConfig) -> tuple[Message, ...]:
+        value, parser = target.first_message, get_parser(target.parser)
+        if value is NOTHING or callable(value):
+            return ()
+        if is_asynchronous(parser):
+            raise ConfigError("first_message needs a parser that does not wait")
+        return (encode(parser, value),)
 
     def _schedule(self, now: float) -> None:
         """Wait for the next attempt, or give up."""
@@ -132,9 +198,9 @@ class Attempts:
 
     def _expired(self, now: float) -> None:
         """The attempt took too long."""
-        client = self._client
-        client.command(Abort())
-        error = ConnectError("no answer in time")
+        client, held = self._client, self._held
+        self.abort()
+        error = ConnectError(f"no answer in time{' from the functions that give its options' if held else ''}")
         if client.state is _S.RECONNECTING:
             self._backoff.error = error
             client.emit(ev.ReconnectTimedOut(*self._backoff.progress(now), error))

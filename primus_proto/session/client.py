@@ -1,7 +1,6 @@
 """The client's half of a session: open, queue, heartbeat, end (protocol 3.1, 4). `attempts` has the connecting.
 
-The laws kept here: verbs of the application are synchronous, and what needs the time happens in `poll(now=)`; what
-belongs to a connection that is over changes nothing.
+The laws kept here: what needs the time happens in `poll(now=)`; a connection that is over changes nothing.
 """
 
 from __future__ import annotations
@@ -57,9 +56,8 @@ class Client(Core, Link):
         """Seconds the last ping took to be answered; before any was, seconds the open took."""
         self.context: Any = None  # its binding's to use
         self._pipe: Pipe | None = None
-        size = config.queue_size
-        self._queue = WriteQueue(None if size is None else int(size), config.limits.queue)
-        self._attempts = Attempts(self)
+        self._queue = WriteQueue(config.queue_size, config.limits.queue)
+        self.attempts: Attempts = Attempts(self)
         self._paused = 0  # by whom: 1 the application, 2 the messages that wait for a transform
         self._ids_asked = 0  # answers to `request_id` still to come
         self._opened_at = 0.0
@@ -85,8 +83,7 @@ class Client(Core, Link):
     def write(self, data: Any) -> bool:
         """Send one value, or keep it in order for when the connection is open (protocol 4.3).
 
-        False, and nothing is sent, after the end; also when the server does not read and `Limits.queue` bytes
-        wait. Raises EncodeError where the value cannot be sent.
+        Returns False, and sends nothing, after the end or while `Limits.queue` bytes wait. Raises EncodeError.
         """
         if self._outgoing is not None:
             return not self.state.over and self._outgoing.write(data)
@@ -122,8 +119,7 @@ class Client(Core, Link):
     def end(self, data: Any = NOTHING) -> None:
         """Close for good, after sending `data` if given and connected; harmless when over (protocol 4.5).
 
-        Data that arrived before and was not handed out yet is withheld. Raises EncodeError, and does not end, where
-        `data` cannot be sent.
+        Data that was not handed out yet is withheld. Raises EncodeError, and does not end, if `data` cannot be sent.
         """
         if data is not NOTHING:
             if self._outgoing is not None and not self.state.over:
@@ -183,9 +179,11 @@ class Client(Core, Link):
         if self.delays:
             self.set_delays(now)
         if self.state is _S.STARTING:
-            self._attempts.first(now)
+            self.attempts.first(now)
         elif self.state is _S.RESUMING:
-            self._attempts.reconnect(None, now)
+            self.attempts.reconnect(None, now)
+        else:
+            self.attempts.work(now)
         if self.dirty_pipes:
             flush_pipes(self.dirty_pipes, now=now)
 
@@ -195,7 +193,7 @@ class Client(Core, Link):
             if pipe is not None:
                 pipe.abort()  # the attempt succeeded after it was given up
             return
-        reconnected = self._attempts.succeeded(now)
+        reconnected = self.attempts.succeeded(now)
         self.move(_T.CONNECTED)
         self._pipe = pipe or MessagePipe(self.queued_commands, self.dirty_pipes.append)
         self._pipe.session = self
@@ -209,9 +207,9 @@ class Client(Core, Link):
             self.online = True
             self.emit(ev.WentOnline())
         self.set_ready_state(ReadyState.OPEN)
-        self.latency = now - self._attempts.started
+        self.latency = now - self.attempts.started
         self.heartbeat.start(now)
-        for message in self._queue.take_all():
+        for message in (*self.attempts.first_messages, *self._queue.take_all()):
             self._send(self._pipe, message)
         self.emit(ev.Opened())
         self.drained()
@@ -244,7 +242,7 @@ class Client(Core, Link):
         if self._pipe is None:
             if error is None or isinstance(error, str):
                 error = ConnectError(error or "the connection could not be opened")
-            self._attempts.failed(error, now)
+            self.attempts.failed(error, now)
             return
         if isinstance(error, str):
             error = ConnectionLost(error, code=code)
@@ -256,6 +254,13 @@ class Client(Core, Link):
             self.after(self.limits.close, lambda now: incoming.give_up())
         else:
             self._gone(error, code, reason, now)
+
+    def resume_attempt(self, id: int, answer: Mapping[str, Any] | ConnectError) -> bool:
+        """Answer `AttemptHeld`: what the functions returned, by name, or a ConnectError. False: the attempt is over.
+
+        Raises LocalProtocolError for invalid values.
+        """
+        return self.attempts.resume(id, answer)
 
     def learn(self, spec: object, *, now: float) -> None:
         """What ``/spec`` says, decoded, of the server's heartbeat (protocol 3.5); for the dialect ``auto`` only."""
@@ -392,13 +397,13 @@ class Client(Core, Link):
         self.emit(ev.Closed(reason))
         self._withdraw()
         self._let_go()
-        self._attempts.reconnect(error, now, lasted=now - self._opened_at)
+        self.attempts.reconnect(error, now, lasted=now - self._opened_at)
         self.drained()
 
     def _end_by(self, trigger: ClientTrigger) -> None:
         """This end ends it: what was written still leaves."""
         if self.state in (_S.CONNECTING, _S.RECONNECTING):
-            self.command(Abort())
+            self.attempts.abort()
         self.move(trigger)
         pipe, outgoing = self._pipe, self._outgoing
         if pipe is not None and outgoing is not None and outgoing.queue.busy:
@@ -419,7 +424,7 @@ class Client(Core, Link):
         if lost:
             self._withdraw()
         self._let_go()
-        self._attempts.reset()
+        self.attempts.reset()
         self.close_reason = reason
         self._report_dropped([each.payload for each in self._queue.take_all()], "the client ended")
         if self._outgoing is not None:
@@ -431,7 +436,7 @@ class Client(Core, Link):
         self._pipe = None
         self._pending = None
         self.heartbeat = self.heartbeat.stop()
-        self._attempts.stop()
+        self.attempts.stop()
 
     def _withdraw(self) -> None:
         """The connection is gone, and what waited for it with it."""
@@ -440,8 +445,6 @@ class Client(Core, Link):
 
     def _withhold_data(self) -> None:
         """What arrived before this end ended the session is not handed out after it (protocol 4.5)."""
-        kept = [event for event in self.queued_events if type(event) not in (ev.DataReceived, ev.Delivery)]
-        self.queued_events.clear()
-        self.queued_events.extend(kept)
+        self.withhold(ev.DataReceived, ev.Delivery)
         if self._incoming is not None:
             self._incoming.queue.discard(then=False)

@@ -101,6 +101,12 @@ class Core:
         for timer, seconds in delays:
             timer.set(now + seconds)
 
+    def withhold(self, *kinds: type[ev.Event]) -> None:
+        """Forget the events of these classes that were not handed out yet."""
+        kept = [event for event in self.queued_events if type(event) not in kinds]
+        self.queued_events.clear()
+        self.queued_events.extend(kept)
+
     def epoch(self, now: float) -> float:
         """Unix time in seconds."""
         return now + self.wall_offset

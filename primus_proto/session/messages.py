@@ -42,6 +42,8 @@ class _Nothing:
     def __repr__(self) -> str:
         return "NOTHING"
 
+    __reduce__ = __repr__  # a copy is the same object
+
 
 NOTHING: Final = _Nothing()
 """Stands for "no message" where None would be one."""

@@ -14,7 +14,7 @@ class WriteQueue:
 
     __slots__ = ("_count", "_limit", "_messages", "size")
 
-    def __init__(self, count: int | None, limit: int) -> None:
+    def __init__(self, count: float | None, limit: int) -> None:
         self._count = count
         self._limit = limit
         self._messages: deque[Message] = deque()

@@ -31,6 +31,7 @@ from ..http.model import (
     without_headers,
 )
 from ..http.pipeline import Layer, LayerFunction, Pipeline
+from ..limits import check_flag
 from ..parsers import Parser, get_parser, limited
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe, flush_pipes
@@ -127,6 +128,7 @@ class Server(Core):
         """
         if not 0 <= timeout < math.inf:
             raise LocalProtocolError(f"timeout must be a number of seconds of at least 0, and finite; got {timeout!r}")
+        check_flag("reconnect", reconnect)
         plain = self.encodes_once
         message = encode(self.parser, data) if plain and data is not NOTHING else None
         if self._farewell is None:

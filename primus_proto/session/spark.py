@@ -14,7 +14,7 @@ from ..config import ServerConfig
 from ..errors import BacklogExceeded, ConnectionLost, LocalProtocolError, PrimusError
 from ..http.forwarded import Network, client_address
 from ..http.model import Address, Headers, Request
-from ..limits import Limits
+from ..limits import Limits, check_flag
 from ..parsers import Parser
 from ..timers import Timer, Timers
 from ..transports.pipe import Pipe
@@ -168,6 +168,7 @@ class Spark(Link):
         """
         if self.state is SparkState.OPEN:
             check_close(code, reason)
+            check_flag("reconnect", reconnect)
             message = None
             if data is not NOTHING:
                 if self._outgoing is not None:

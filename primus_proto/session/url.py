@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 from urllib.parse import quote, unquote, unquote_plus, urlencode
 
 from ..config import ClientConfig
 from .heartbeat_client import DEFAULT_PING
 
-__all__ = ["ConnectURL"]
+__all__ = ["ConnectURL", "connect_headers"]
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 _OURS = ("_primuscb", "ping", "pong")
@@ -17,31 +18,22 @@ _OURS = ("_primuscb", "ping", "pong")
 class ConnectURL:
     """Makes the URLs of one client. No two of them have the same cache buster."""
 
-    def __init__(self, config: ClientConfig) -> None:
-        self._config = config
+    def __init__(self) -> None:
         self._last = ""
         self._repeats = 0
 
-    def make(self, epoch_ms: int) -> str:
+    def make(self, config: ClientConfig, epoch_ms: int) -> str:
         """The URL of an attempt made at this Unix time, in milliseconds."""
-        config = self._config
         parts = config.parts()
+        given: Any = () if callable(config.query) else config.query
+        own: list[tuple[str, str]] = [(name, value) for name, value in given if name not in _OURS]
         query = [("_primuscb", self._cache_buster(epoch_ms))]
         if config.dialect in ("auto", "happn"):  # servers of other dialects read nothing from the URL
             ping = DEFAULT_PING if config.ping is None else config.ping
             query.append(("ping", _milliseconds(ping) if ping else "false"))
             query.append(("pong", _milliseconds(config.pong)))
         scheme = "wss" if config.secure else "ws"
-        return f"{scheme}://{config.authority}{config.pathname}?{_kept(parts.query)}{urlencode(query)}"
-
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """The user's header fields, and Basic authorization if the URL has a user."""
-        headers = self._config.header_pairs
-        parts = self._config.parts()
-        if parts.username is None or any(name.lower() == "authorization" for name, _ in headers):
-            return headers
-        userinfo = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        return (*headers, ("Authorization", "Basic " + base64.b64encode(userinfo.encode()).decode("ascii")))
+        return f"{scheme}://{config.authority}{config.pathname}?{_kept(parts.query)}{urlencode(own + query)}"
 
     def _cache_buster(self, number: int) -> str:
         """The time in base 64, followed by a counter if two attempts share a millisecond."""
@@ -53,6 +45,16 @@ class ConnectURL:
         self._repeats = self._repeats + 1 if digits == self._last else 0
         self._last = digits
         return f"{digits}.{self._repeats}" if self._repeats else digits
+
+
+def connect_headers(config: ClientConfig) -> tuple[tuple[str, str], ...]:
+    """The user's header fields, and Basic authorization if the URL has a user."""
+    headers = config.header_pairs
+    parts = config.parts()
+    if parts.username is None or any(name.lower() == "authorization" for name, _ in headers):
+        return headers
+    userinfo = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return (*headers, ("Authorization", "Basic " + base64.b64encode(userinfo.encode()).decode("ascii")))
 
 
 def _kept(query: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import ssl
 import subprocess
 import sys
 from typing import Any
 
 import anyio
 import pytest
+import trustme
 
 from primus_io.asgi import Primus
-from primus_proto import ConfigError, LocalProtocolError
-from tests.asgi.kit import Caller, calling, http, on_both, on_trio, turns, websocket
+from primus_proto import ConfigError, LocalProtocolError, PeerCertificate
+from tests.asgi.kit import Caller, body, calling, head, http, on_both, on_trio, turns, websocket
 
 LIFESPAN = {"type": "lifespan", "asgi": {"version": "3.0"}}
 
@@ -156,11 +159,37 @@ async def test_an_application_that_fails(app: Any, said: str) -> None:
 
 
 @on_both
+async def test_a_host_without_a_lifespan(caplog: pytest.LogCaptureFixture) -> None:
+    """The first request starts it, and says how it stops."""
+    primus = Primus(stay)
+    async with calling(primus, http("/primus/spec"), websocket()) as (asking, caller):
+        await caller.hear("websocket.accept")
+        await asking.end()
+        assert head(asking)[0] == 200
+        assert len(primus.sparks) == 1
+        await primus.close(reconnect=True)
+        await caller.hear("websocket.close")
+        caller.give("websocket.disconnect", code=1000)
+        await caller.end()
+    await turns()
+    with pytest.raises(LocalProtocolError, match="is not running"):
+        await Caller(http("/primus")).run(primus)
+    assert ["was not given primus.lifespan" in record.getMessage() for record in caplog.records] == [True]
+
+
+@on_both
+async def test_the_root_is_a_pathname() -> None:
+    primus = Primus(stay, pathname="/")
+    async with primus:
+        for root, path in (("", "/spec"), ("/live", "/live/spec")):
+            async with calling(primus, http(path, root_path=root)) as caller:
+                await caller.end()
+            assert json.loads(body(caller))["pathname"] == f"{root}/"
+
+
+@on_both
 async def test_without_a_lifespan_it_says_what_to_do() -> None:
     primus = Primus(stay)
-    for scope in (http("/primus"), websocket()):
-        with pytest.raises(LocalProtocolError, match=r"lifespan=primus\.lifespan"):
-            await Caller(scope).run(primus)
     with pytest.raises(LocalProtocolError, match=r"lifespan=primus\.lifespan"):
         await primus.close()
     with pytest.raises(LocalProtocolError, match=r"lifespan=primus\.lifespan"):
@@ -234,3 +263,19 @@ def test_without_anyio_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['anyio'] = None\nimport primus_io.asgi"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "ImportError: primus_io.asgi needs anyio: python -m pip install 'primus-proto[asgi]'" in done.stderr
+
+
+@on_both
+async def test_the_certificate_of_a_client() -> None:
+    """As the TLS extension of ASGI gives it."""
+    pem = trustme.CA().issue_cert("anna@example.org").cert_chain_pems[0].bytes().decode()
+    seen: list[Any] = []
+    primus = Primus(stay, authorize=lambda request: seen.append(request.peer_certificate))
+    async with primus:
+        chains: tuple[Any, ...] = ({"tls": {"client_cert_chain": [pem]}}, {"tls": {"client_cert_chain": []}}, {})
+        for extensions in chains:
+            async with calling(primus, websocket(extensions=extensions)) as caller:
+                await caller.hear("websocket.accept")
+                caller.give("websocket.disconnect", code=1000)
+                await caller.end()
+    assert seen == [PeerCertificate(ssl.PEM_cert_to_DER_cert(pem), {}), None, None]

@@ -137,7 +137,7 @@ class Fetch(Protocol):
     """`fetch_spec`."""
 
     async def __call__(
-        self, url: str, *, ssl: Any = None, unix: str | os.PathLike[str] | None = None, **options: Unpack[ClientOptions]
+        self, url: Any, *, ssl: Any = None, unix: str | os.PathLike[str] | None = None, **options: Unpack[ClientOptions]
     ) -> dict[str, Any]: ...
 
 

@@ -195,7 +195,7 @@ class UvloopHost(AsyncioHost):
     # The files that are about sockets, TLS, time and cancelling: the rest is asyncio's row once more.
     only = frozenset({
         *("test_asyncio.py", "test_cancel.py", "test_flood.py", "test_garbage.py", "test_leaks.py"),
-        *("test_messages.py", "test_open.py", "test_pressure.py", "test_shutdown.py", "test_stall.py"),
+        *("test_messages.py", "test_open.py", "test_pressure.py", "test_shutdown.py", "test_stall.py", "test_ways.py"),
     })  # fmt: skip
     lacks: ClassVar[Mapping[str, str]] = {**MACHINE_LACKS, "eager tasks": "uvloop's do not work with every 3.13"}
     if uvloop is not None:

@@ -114,6 +114,9 @@ class Spark(Waiting, primus_io.threads.Spark):  # type: ignore[misc]
 
 
 class Client(Waiting, primus_io.threads.Client):  # type: ignore[misc]
+    async def wait_open(self) -> None:  # type: ignore[override]
+        super().wait_open()
+
     async def id(self) -> str:  # type: ignore[override]
         return super().id()
 

@@ -12,9 +12,9 @@ import trustme
 
 from primus_proto import ConfigError, ConnectError
 from tests.conformance.hosts import Host, scenario
-from tests.conformance.peers import raw_server, unused_port
+from tests.conformance.peers import RawPeer, raw_server, unused_port
 from tests.conformance.proxies import PROXIES, Asked
-from tests.conformance.users import echo, take
+from tests.conformance.users import Diary, Gate, echo, take
 
 HERE = "127.0.0.1"
 
@@ -200,3 +200,114 @@ async def test_a_client_without_a_certificate_is_told_so(host: Host, version: ss
     with raw_server(demand) as port, pytest.raises(ConnectError, match=r"wants? a certificate of this client"):
         async with host.connect(f"https://{HERE}:{port}", ssl=client_tls, strategy=False):
             pass
+
+
+# --- what each attempt begins with ---
+
+
+async def report(spark: Any) -> None:
+    """A handler that says who connected, and cuts the connection once it was told to."""
+    await spark.send([spark.query.get("token"), spark.headers.get("x-token")])
+    async for value in spark:
+        spark.write(value)
+        if value == "cut":
+            spark.end(reconnect=True)
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["plain", "async"])
+@scenario(needs=["clients"])
+async def test_each_attempt_begins_with_fresh_values(host: Host, waits: bool) -> None:
+    asked: list[str] = []
+
+    def source(name: str, make: Any) -> Any:
+        def function() -> Any:
+            asked.append(name)
+            return make(asked.count(name))
+
+        async def later() -> Any:
+            await host.pause(0.01)
+            return function()
+
+        return later if waits and host.handler_is == "an async function" else function
+
+    async with host.serve(report) as server:
+        sources = {
+            "query": source("query", lambda count: {"token": f"q{count}"}),
+            "headers": source("headers", lambda count: [("X-Token", f"h{count}")]),
+            "first_message": source("first_message", lambda count: f"hello {count}"),
+        }
+        url = source("url", lambda count: server.url)
+        async with host.connect(url, min=0.01, wait=False, **sources) as primus:
+            primus.write("kept")
+            await primus.wait_open()
+            assert await take(primus, 3) == [["q1", "h1"], "hello 1", "kept"]
+            primus.write("cut")
+            assert await take(primus, 3) == ["cut", ["q2", "h2"], "hello 2"]
+            assert server.url.partition("://")[2] in repr(primus)
+        spec = await host.fetch_spec(url, query=sources["query"])
+        assert spec["pathname"] == "/primus"
+    assert asked.count("url") == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("url", ZeroDivisionError("oops"), "the function for url failed: ZeroDivisionError: oops"),
+        ("url", "nonsense", "the function for url failed: ConfigError: url must start with"),
+        ("headers", {"Host": "x"}, "the function for headers failed: ConfigError: header Host"),
+        ("query", 5, "query must be a mapping"),
+        ("first_message", "primus::ping::1", "the function for first_message failed: EncodeError"),
+    ],
+)
+@scenario(needs=["clients"])
+async def test_a_function_that_fails_fails_the_attempt(host: Host, option: str, value: Any, words: str) -> None:
+    def function() -> Any:
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    async with host.serve(echo) as server:
+        options: dict[str, Any] = {"url": server.url, option: function}
+        with pytest.raises(ConnectError, match=words):
+            async with host.connect(**options, min=0.01, retries=1):
+                pass
+
+
+@scenario(needs=["clients"])
+async def test_a_function_has_as_much_time_as_the_attempt(host: Host) -> None:
+    gate = Gate(host)
+
+    async def hang() -> Any:
+        await gate.wait()
+
+    if host.handler_is != "an async function":
+        with pytest.raises(ConfigError, match="headers= must be a plain function"):
+            host.connect("http://localhost", headers=hang)
+        return
+    with pytest.raises(ConnectError, match="no answer in time from the functions"):
+        async with host.connect("http://localhost", headers=hang, timeout=0.05, strategy=False):
+            pass
+
+
+@scenario(needs=["clients"])
+async def test_waiting_for_the_connection_ends_with_the_client(host: Host) -> None:
+    async with host.connect(f"http://{HERE}:{unused_port()}", wait=False, strategy=False) as primus:
+        with pytest.raises(ConnectError, match="could not connect: cannot connect to"):
+            await primus.wait_open()
+
+
+@scenario(needs=["sockets"])
+async def test_the_server_says_that_a_proxy_took_the_upgrade(host: Host) -> None:
+    async with host.serve(echo) as server:
+        diary = Diary(host, server, "log")
+
+        def ask() -> bytes:
+            with RawPeer(server.port).connect() as peer:
+                peer.send(b"GET /primus?_primuscb=1&ping=false HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                return peer.head()
+
+        for _ in range(2):
+            assert b" 426 " in await host.thread(ask)
+        level, text = await diary.wait("log")
+        assert (level, len(diary.all("log"))) == ("warning", 1)
+        assert "without 'Upgrade': a proxy on the way may have removed it" in text

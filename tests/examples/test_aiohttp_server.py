@@ -43,11 +43,14 @@ async def test_heartbeats() -> None:
 
 @real
 async def test_refusals() -> None:
-    async def authorize(request: Request) -> None:
+    async def authorize(request: Request) -> object:
         if request.query.get("token") == "slow":
             await asyncio.sleep(2 * WAIT)
+        if request.query.get("token") == "odd":
+            return "no"
         if request.query.get("token") != "right":
             raise Refused("no entry", authenticate="Basic")
+        return None
 
     async with hosting(authorize, authorization=0.05) as (_, story, url):
         with pytest.raises(ConnectError) as refused:
@@ -57,6 +60,9 @@ async def test_refusals() -> None:
         with pytest.raises(ConnectError) as late:
             await connect(f"{url}/?token=slow", strategy=False).__aenter__()
         assert (late.value.status, late.value.body) == (503, b'{"error":"authorization took too long"}')
+        with pytest.raises(ConnectError) as odd:
+            await connect(f"{url}/?token=odd").__aenter__()
+        assert odd.value.status == 401
         async with connect(f"{url}/?token=right"):
             pass
         assert len(story.all(ev.SparkConnected)) == 1

@@ -131,13 +131,26 @@ def test_a_wrong_url_is_refused(url: Any, message: str) -> None:
         client(url)
 
 
-@pytest.mark.parametrize("pathname", ["primus", "/primus", "/primus/", "primus//"])
-def test_pathnames_are_normalised(pathname: str) -> None:
-    assert client(pathname=pathname).pathname == ServerConfig(pathname=pathname).pathname == "/primus"
-    assert client(pathname="/a/b-c.d").pathname == "/a/b-c.d"
+@pytest.mark.parametrize(
+    ("given", "pathname", "base"),
+    [
+        ("primus", "/primus", "/primus"),
+        ("/primus", "/primus", "/primus"),
+        ("primus/", "/primus/", "/primus"),
+        ("/a/b-c.d", "/a/b-c.d", "/a/b-c.d"),
+        ("/", "/", ""),
+    ],
+)
+def test_a_pathname_begins_with_a_slash_and_may_end_with_one(given: str, pathname: str, base: str) -> None:
+    for config in (client(pathname=given), ServerConfig(pathname=given)):
+        assert (config.pathname, config.base) == (pathname, base)
+    client("http://h" + base, pathname=given)
+    client(f"http://h{base}/", pathname=given)
 
 
-@pytest.mark.parametrize("pathname", ["", "/", None, 5, "/a//b", "/a/../b", "/.", "/a?b", "/a#b", "/a b", "/ä"])
+@pytest.mark.parametrize(
+    "pathname", ["", "//", None, 5, "/a//b", "/a//", "/a/../b", "/.", "/a?b", "/a#b", "/a b", "/ä"]
+)
 def test_a_wrong_pathname_is_refused(pathname: Any) -> None:
     for config in (client, ServerConfig):
         with pytest.raises(ConfigError, match="pathname must be"):

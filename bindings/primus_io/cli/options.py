@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, fields
 from typing import Any
 
-from primus_proto import ClientConfig, Limits, ServerConfig
+from primus_proto import NOTHING, ClientConfig, Limits, ServerConfig
 from primus_proto.config import STRATEGIES
 from primus_proto.parsers import BUILT_IN
 from primus_proto.transports.registry import TRANSPORTS
@@ -37,6 +38,8 @@ CLIENT_HELP = {
     "reconnect_timeout": ("S", "seconds that one reconnect attempt may take"),
     "queue_size": ("N", "number of messages to keep while not connected, or 'unlimited'"),
     "manual": ("", "wait for the first line of input before connecting"),
+    "query": ("KEY=VALUE", "pair to add to the query of the URL; repeat to send several"),
+    "first_message": ("JSON", "value to send first on every connection, as JSON"),
     "headers": ("'NAME: VALUE'", "header to send with the connect request; repeat to send several"),
 }
 SERVER_HELP = {
@@ -98,7 +101,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "authorization": {"off": False, "on": True, "all": "all"},
     "credentials": {"on": True, "off": False},
 }
-ACTIONS = {"headers": "append", "manual": "store_true"}
+ACTIONS = {"headers": "append", "query": "append", "manual": "store_true"}
 IN_FLAGS = (
     ("(False or 0: off)", "(or 'off')"),
     ("or False for none", "or 'none'"),
@@ -160,7 +163,9 @@ def _default(value: Any, metavar: str, words: dict[str, Any]) -> str:
         return f"{value // 2**20}M" if value % 2**20 == 0 else f"{value // 2**10}K"
     if isinstance(value, tuple) and value:
         return ",".join(value)
-    word = next((word for word, meaning in words.items() if meaning is value), "none" if value == () else value)
+    word = next(
+        (word for word, meaning in words.items() if meaning is value), "none" if value in ((), NOTHING) else value
+    )
     return f"{word:g}" if isinstance(word, float) else str(word)
 
 
@@ -208,6 +213,7 @@ CONVERTERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "N": (int, "a whole number"),
     "BYTES": (size, "a size in bytes, such as 64K"),
     "LIST": (items, ""),
+    "JSON": (json.loads, "JSON"),
     "'NAME: VALUE'": (lambda text: pair(text, ":"), "of the form 'Name: value'"),
     "KEY=VALUE": (lambda text: pair(text, "="), "of the form KEY=VALUE"),
 }

@@ -33,6 +33,11 @@ def test_an_unknown_option_is_answered_with_the_one_that_was_meant(option: str, 
         asyncio.connect(URL, **{option: 1})  # type: ignore[arg-type]
 
 
+def test_milliseconds_to_wait_are_refused() -> None:
+    with pytest.raises(pp.ConfigError, match=r"wait must be a duration in seconds.* did you mean 5\?"):
+        asyncio.connect(URL, wait=5000)
+
+
 @pytest.mark.parametrize("binding", BINDINGS)
 @pytest.mark.parametrize(
     ("kind", "name", "advice"),

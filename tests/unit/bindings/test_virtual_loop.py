@@ -365,6 +365,16 @@ def test_everything_a_loop_has_is_here_or_refused_with_a_reason() -> None:
     } == set()
 
 
+@pytest.mark.parametrize("way", [{"local_addr": ("127.0.0.1", 0)}, {"proxy": "socks5://127.0.0.1:1080"}])
+def test_ways_past_the_network_are_refused(way: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(ConnectError, match="has no meaning on a virtual network"):
+            async with connect("http://server", strategy=False, **way):
+                pass
+
+    run(main())
+
+
 def test_tls_and_unix_sockets_are_refused() -> None:
     async def main() -> None:
         context = ssl.create_default_context()

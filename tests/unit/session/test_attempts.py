@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from primus_proto import ClientState, ConnectError, ConnectionLost
+from primus_proto import (
+    Client,
+    ClientConfig,
+    ClientState,
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    LocalProtocolError,
+)
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from tests.unit.sessions import (
@@ -252,3 +261,40 @@ def test_open_while_offline_connects_and_says_online() -> None:
     assert host.told() == ["online", *OPENED[1:]]
     host.client.network_online()
     assert host.told() == []
+
+
+def test_an_attempt_waits_for_the_functions_among_its_options() -> None:
+    client = Client(ClientConfig(url="http://h", query=dict, first_message=list, min=1.0), rng=random.Random(1))
+    (held,) = [item for item in client.poll(now=0.0) if isinstance(item, ev.AttemptHeld)]
+    with pytest.raises(LocalProtocolError, match=r"\['first_message', 'query'\]"):
+        client.resume_attempt(held.id, {})
+    with pytest.raises(ConfigError, match="must return a value, not another function"):
+        client.resume_attempt(held.id, {"query": dict, "first_message": 1})
+    with pytest.raises(LocalProtocolError, match="no attempt 2"):
+        client.resume_attempt(2, {})
+    assert client.resume_attempt(held.id, {"query": {"a": "b", "ping": "1"}, "first_message": 1})
+    assert not client.resume_attempt(held.id, {"query": {}, "first_message": 2})
+    (connect,) = list(client.poll(now=1.0))
+    assert isinstance(connect, cmd.Connect)
+    assert "?a=b&_primuscb=" in connect.url
+    client.write("kept")
+    client.opened(now=2.0)
+    sent = [item.data for item in client.poll(now=2.0) if isinstance(item, cmd.SendMessage)]
+    assert sent == ["1", '"kept"']
+
+
+@pytest.mark.parametrize("end", ["late", "ended", "failed"])
+def test_an_attempt_that_is_over_asked_in_vain(end: str) -> None:
+    """Nothing was opened, so there is nothing to abort."""
+    client = Client(ClientConfig(url=str, timeout=5.0, min=1.0), rng=random.Random(1))
+    (held,) = [item for item in client.poll(now=0.0) if isinstance(item, ev.AttemptHeld)]
+    if end == "late":
+        client.handle_timeout(now=5.0)
+    elif end == "ended":
+        client.end()
+    else:
+        assert client.resume_attempt(held.id, ConnectError("no token"))
+    items = list(client.poll(now=5.0))
+    assert not [item for item in items if not isinstance(item, ev.Event)]
+    assert client.resume_attempt(held.id, {"url": "http://h"}) is False
+    assert (client.next_timeout() is None) == (end == "ended")

@@ -281,3 +281,15 @@ def test_the_spec_tells_the_heartbeat_of_the_dialect(options: Any, version: str,
     assert spec == {**common, **member}
     ((name, value),) = member.items()
     assert type(spec[name]) is type(value), "False is not 0"
+
+
+@pytest.mark.parametrize("reconnect", ["no", 0, None])
+def test_only_true_has_clients_come_back(reconnect: Any) -> None:
+    """A word like "no" would count as a yes."""
+    host = ServerHost()
+    spark = host.connect()
+    for end in (spark.end, host.server.close):
+        with pytest.raises(ConfigError, match="reconnect must be True or False"):
+            end(reconnect=reconnect)
+    assert spark.is_open
+    assert not host.server.closing

@@ -11,13 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primus_proto import ClientConfig
-from primus_proto.session.url import ConnectURL
+from primus_proto.session.url import ConnectURL, connect_headers
 
 NOW = 1795369060554
 
 
-def urls(url: str = "http://server:8080", **options: Any) -> ConnectURL:
-    return ConnectURL(ClientConfig(url=url, **options))
+class Made:
+    """The URLs of one client."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.config = config
+        self.urls = ConnectURL()
+
+    def make(self, epoch_ms: int) -> str:
+        return self.urls.make(self.config, epoch_ms)
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return connect_headers(self.config)
+
+
+def urls(url: str = "http://server:8080", **options: Any) -> Made:
+    return Made(ClientConfig(url=url, **options))
 
 
 def query(url: str) -> list[tuple[str, str]]:
@@ -32,6 +46,8 @@ def query(url: str) -> list[tuple[str, str]]:
         ("ws://server/", {}, "ws://server/primus?"),
         ("wss://server:444/primus", {}, "wss://server:444/primus?"),
         ("http://me:pw@[::1]:81", {"pathname": "chat/room"}, "ws://[::1]:81/chat/room?"),
+        ("http://server", {"pathname": "/chat/"}, "ws://server/chat/?"),
+        ("http://server", {"pathname": "/"}, "ws://server/?"),
     ],
 )
 def test_the_url_has_host_path_query_and_heartbeat(url: str, options: dict[str, Any], made: str) -> None:
