@@ -160,4 +160,8 @@ class Requests:
 
 
 def _respond(exchange: Exchange, answer: Response, close: bool, now: float) -> None:
+    fields = (*exchange.extra_headers, *answer.headers)
+    if answer.status == 401 and not any(name.lower() == "cache-control" for name, _ in fields):
+        # Requests to upgrade do not pass the layer that forbids caching.
+        exchange.extra_headers = (*exchange.extra_headers, ("Cache-Control", "no-store"))
     exchange.respond(answer.status, answer.headers, answer.body, close=close, now=now)

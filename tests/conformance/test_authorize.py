@@ -48,6 +48,7 @@ async def test_a_refusal_tells_the_client_why(
         assert error.status == status
         headers = {name.lower(): value for name, value in error.headers}
         assert headers["content-type"] == "application/json"
+        assert "no-store" in headers.get("cache-control", "") or status != 401
         assert json.loads(error.body) == {"error": message}
         assert headers.get("www-authenticate") == ('Basic realm="x"' if message == "who?" else None)
         assert isinstance(error.__cause__, ConnectError)
