@@ -122,7 +122,9 @@ class ClientBase(ClientListeners, Session):
         for name, function in self._core.config.functions.items():
             try:
                 answers[name] = self._call_function(function)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # even a CancelledError: the pump must go on
                 close_all(waiting)
                 self._core.resume_attempt(id, option_error(name, error))
                 return
@@ -141,6 +143,9 @@ class ClientBase(ClientListeners, Session):
                 except Exception as error:
                     self._core.resume_attempt(id, option_error(name, error))
                     break
+                except BaseException as error:  # cancelled, by itself or because the binding is closing
+                    self._core.resume_attempt(id, option_error(name, error))
+                    raise
             else:
                 self._resume_attempt(id, answers)
         finally:
@@ -206,7 +211,7 @@ class ClientBase(ClientListeners, Session):
         self.end()
 
 
-def option_error(name: str, error: Exception) -> pp.ConnectError:
+def option_error(name: str, error: BaseException) -> pp.ConnectError:
     """Return the error of an attempt that failed because a function among its options did."""
     failure = pp.ConnectError(f"the function for {name} failed: {type(error).__name__}: {error}")
     failure.__cause__ = error

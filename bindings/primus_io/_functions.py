@@ -42,6 +42,7 @@ H = TypeVar("H", contravariant=True)
 R = TypeVar("R", covariant=True)
 F = TypeVar("F", bound=Callable[..., Any])
 
+URL = "str | Callable[[], str | Awaitable[str]]"  # for help()
 OPTIONS = re.compile(r"\n +Options, .*", re.DOTALL)
 WAIT = re.compile(r" {12}wait:.*\n( {16}.*\n)*")
 
@@ -138,7 +139,7 @@ def make_connect(
         target = ConnectTarget(ssl, socket_path(unix), server_hostname, local_addr, sock, proxy)
         return context(find_driver, url, wait, target, options)
 
-    return _export(connect, module, ConnectFunction.__call__.__doc__, {"R": "Connect"})
+    return _export(connect, module, ConnectFunction.__call__.__doc__, {"R": "Connect", "URLSource": URL})
 
 
 class ServeFunction(Protocol[H, A, R]):
@@ -392,7 +393,7 @@ def make_fetch_spec(module: str, find_driver: Callable[[], type[Driver]]) -> Fet
         assert isinstance(answer, ev.ErrorOccurred)
         raise answer.error
 
-    return _export(fetch_spec, module, spec_doc())
+    return _export(fetch_spec, module, spec_doc(), {"URLSource": URL})
 
 
 def _export(function: F, module: str, doc: str | None, types: Mapping[str, str] = {}) -> F:

@@ -388,6 +388,7 @@ def fetch_spec(
 
 
 fetch_spec.__doc__ = aio.fetch_spec.__doc__
+fetch_spec.__annotations__["url"] = "str | Callable[[], str]"
 for _class, _original in ((ThreadSession, aio.Client), (Client, aio.Client), (Server, aio.Server)):
     for _name, _member in vars(_class).items():
         if not _name.startswith("_") and _member.__doc__ is None:

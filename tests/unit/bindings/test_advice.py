@@ -116,5 +116,5 @@ def test_the_core_takes_configurations(make: Any) -> None:
 
 @pytest.mark.parametrize("binding", BINDINGS)
 def test_help_shows_no_type_variables(binding: Any) -> None:
-    for function in (binding.connect, binding.serve):
-        assert not {"R", "H", "A"} & set(str(inspect.signature(function)).replace("'", "").split(" "))
+    for function in (binding.connect, binding.serve, binding.fetch_spec):
+        assert not {"R", "H", "A", "URLSource"} & set(str(inspect.signature(function)).replace("'", "").split(" "))
