@@ -137,20 +137,22 @@ class EJSONParser(Bounded):
     # --- from plain JSON ---
 
     def _rich(self, value: Any) -> Any:
-        if type(value) is list:
+        """The value that plain JSON stands for. It changes lists and dicts in place, and recurses once for a level."""
+        if type(value) is dict:
+            if len(value) <= 2 and value.keys() in _SPECIAL:
+                if value.keys() != _ESCAPE:
+                    return self._special(value)
+                value = value["$escape"]
+                if type(value) is not dict:
+                    raise ValueError("$escape without an object")
+            for key, inner in value.items():
+                if type(inner) is dict or type(inner) is list:
+                    value[key] = self._rich(inner)
+        elif type(value) is list:
             for index, inner in enumerate(value):
                 if type(inner) is dict or type(inner) is list:
                     value[index] = self._rich(inner)
-        elif type(value) is dict:
-            if len(value) <= 2 and value.keys() in _SPECIAL:
-                return self._special(value)
-            self._rich_members(value)
         return value
-
-    def _rich_members(self, value: dict[str, Any]) -> None:
-        for key, inner in value.items():
-            if type(inner) is dict or type(inner) is list:
-                value[key] = self._rich(inner)
 
     def _special(self, value: Mapping[str, Any]) -> Any:
         keys = value.keys()
@@ -162,12 +164,6 @@ class EJSONParser(Bounded):
             sign = value["$InfNaN"]
             known = isinstance(sign, int | float) and sign != 0
             return math.copysign(math.inf, sign) if known else math.nan
-        if keys == _ESCAPE:
-            inner = value["$escape"]
-            if type(inner) is not dict:
-                raise ValueError("$escape without an object")
-            self._rich_members(inner)
-            return inner
         if keys == _REGEXP:
             source, flags = value["$regexp"], value["$flags"]
             return RegExp(source, flags) if type(source) is str and type(flags) is str else value

@@ -125,10 +125,8 @@ def _damaged(messages: Iterable[str | bytes], rng: random.Random) -> Iterable[st
     for message in messages:
         for end in range(len(message)):
             yield message[:end]
-        for _ in range(10):
-            if message:
-                at = rng.randrange(len(message))
-                if isinstance(message, bytes):
-                    yield message[:at] + rng.randbytes(1) + message[at + 1 :]
-                else:
-                    yield message[:at] + chr(rng.randrange(128)) + message[at + 1 :]
+        for at in rng.choices(range(len(message)), k=10) if message else ():
+            if isinstance(message, bytes):
+                yield message[:at] + rng.randbytes(1) + message[at + 1 :]
+            else:
+                yield message[:at] + chr(rng.randrange(128)) + message[at + 1 :]

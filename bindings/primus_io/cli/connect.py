@@ -11,7 +11,7 @@ from typing import Any
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.parsers import EJSONParser, JSONParser, Parser
+from primus_proto.parsers import EJSONParser, JSONParser, Parser, get_parser
 
 from ..asyncio import Client
 from ..asyncio import connect as connect_to
@@ -76,7 +76,7 @@ class _Session:
     @property
     def notation(self) -> Parser:
         """How a line of input is read. What another parser than JSON's has, such as a date, is written as in EJSON."""
-        return JSONParser() if isinstance(self.config.parser, JSONParser) else EJSONParser()
+        return JSONParser() if isinstance(get_parser(self.config.parser), JSONParser) else EJSONParser()
 
     def listen(self) -> None:
         """Print all events from now on."""

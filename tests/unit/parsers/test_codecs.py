@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from array import array
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from enum import IntEnum
 from typing import Any
 
 import msgpack
@@ -25,6 +27,7 @@ ejson, binary, packed = EJSONParser(), BinaryParser(), MsgpackParser()
 BOTH_WAYS: list[tuple[Any, Any, str | bytes]] = [
     (ejson, MOMENT, '{"$date":1234}'),
     (ejson, [b"hi", {"a": b""}], '[{"$binary":"aGk="},{"a":{"$binary":""}}]'),
+    (ejson, [1.5, MOMENT], '[1.5,{"$date":1234}]'),
     (ejson, [math.nan, math.inf, -math.inf], '[{"$InfNaN":0},{"$InfNaN":1},{"$InfNaN":-1}]'),
     (ejson, {"$date": 1}, '{"$escape":{"$date":1}}'),
     (ejson, {"$date": MOMENT}, '{"$escape":{"$date":{"$date":1234}}}'),
@@ -79,8 +82,9 @@ READ: list[tuple[Any, str | bytes, Any]] = [
     (binary, b"\x82\x01\xb1a\xb11\xb1b", {"1": "b"}),
     (binary, b"\xdf\x00\x00\x00\x01\xd8\x00\x01a\xdd\x00\x00\x00\x00", {"a": []}),
     (binary, b"\xb9__proto__", "__proto__"),
-    (packed, b"\x82\x01\x02\xff\x04", {"1": 2, "-1": 4}),
+    (packed, b"\x83\x01\x02\xff\x04\xa1a\x05", {"1": 2, "-1": 4, "a": 5}),
     (packed, b"\xd5\x12\x01\x02", b"\x01\x02"),
+    (packed, b"\xc7\x03\x0a\x91\xa1a", RegExp("a")),
     (packed, b"\x93\xd4\x0b\xc3\xd5\x0c\xa1a\xd4\x0f\x03", [True, "a", 3]),
     (packed, b"\xc7\x08\x0e\x81\xa4name\xa1E", {"name": "E"}),
     (packed, b"\xd6\xff\x00\x00\x00\x01", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)),
@@ -134,6 +138,18 @@ REFUSED: list[tuple[Any, Any, str]] = [
 ]
 
 
+class Level(IntEnum):
+    HIGH = 2
+
+
+class Word(str):
+    __slots__ = ()
+
+
+class Amount(float):
+    __slots__ = ()
+
+
 def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)  # tells 1 from 1.0 and True, and NaN is NaN
 
@@ -174,6 +190,7 @@ def test_what_is_not_encoded(parser: Any, value: Any, why: str) -> None:
         (binary, [2**32, -(2**53)], [4294967296.0, -9007199254740992.0]),
         (binary, [math.inf, 1e300, -0.0, 5.0], [math.inf, 1e300, -0.0, 5.0]),
         (binary, {1: "a"}, {"1": "a"}),
+        (binary, [Level.HIGH, Word("a"), Amount(1.5)], [2, "a", 1.5]),
         (packed, {1: "a"}, {"1": "a"}),
         (packed, re.compile("a", re.DOTALL), RegExp("a", "s")),
     ],
@@ -196,6 +213,14 @@ class Point:
 POINT = EJSONType("Point", Point, lambda point: {"x": point.x}, lambda plain: Point(plain["x"]))
 
 
+def test_typed_arrays_are_little_endian_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = packed.encode(array("h", [1, 2]))
+    monkeypatch.setattr(sys, "byteorder", "big")
+    given = array("h", [1, 2])
+    assert packed.encode(given) == packed.encode(given) == there[:2] + b"\x00\x01\x00\x02"
+    assert packed.decode(packed.encode(given)) == given
+
+
 def test_ejson_with_types_of_ones_own() -> None:
     parser = EJSONParser(types=[POINT])
     text = '{"a":[{"$type":"Point","$value":{"x":3}}]}'
@@ -205,6 +230,14 @@ def test_ejson_with_types_of_ones_own() -> None:
         parser.decode('{"$type":"Point","$value":{}}')
     with pytest.raises(ConfigError, match="the same name"):
         EJSONParser(types=[POINT, POINT])
+
+
+@pytest.mark.parametrize("key", ["$a", "$escape"])
+def test_ejson_reads_as_deep_as_the_limit_allows(key: str) -> None:
+    value, levels = ejson.decode(f'{{"{key}":' * 499 + "{}" + "}" * 499), 0
+    while value:
+        value, levels = value[key], levels + 1
+    assert levels == (249 if key == "$escape" else 499)
 
 
 def test_more_levels_than_python_recurses() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import json
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -12,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primus_proto import DecodeError, EncodeError
+from primus_proto import DecodeError, EncodeError, Limits
 from primus_proto.parsers.json import FastJSONParser, JSONParser, make_json
 
 plain = JSONParser()
@@ -239,5 +242,14 @@ def test_the_documented_exceptions() -> None:
 
 def test_the_faster_one_is_used_where_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(make_json()) is FastJSONParser
-    monkeypatch.setattr("primus_proto.parsers.json.HAS_ORJSON", False)
-    assert type(make_json()) is JSONParser
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    monkeypatch.delitem(sys.modules, "primus_proto.parsers.json")
+    without = importlib.import_module("primus_proto.parsers.json")
+    assert type(without.make_json()) is without.JSONParser
+
+
+def test_a_copy_has_the_same_limits(parser: JSONParser) -> None:
+    copied = copy.deepcopy(type(parser)(Limits(nesting=2)))
+    assert copied.decode("[[1]]") == [[1]]
+    with pytest.raises(DecodeError, match="nested more than 2 levels"):
+        copied.decode("[[[1]]]")

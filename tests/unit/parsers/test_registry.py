@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
+import importlib
 import json
 import sys
 from importlib.metadata import EntryPoint
@@ -97,6 +99,9 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "primus_proto.parsers.msgpack", raising=False)
     with pytest.raises(ConfigError, match=r"pip install 'primus-proto\[msgpack\]'"):
         get_parser("msgpack")
+    monkeypatch.setattr(builtins, "__import__", lambda name, *rest: importlib.import_module("no_such_module"))
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        registry._msgpack()  # something else is wrong, and not to be hidden
 
 
 @pytest.mark.parametrize("wrong", [None, 5, object(), JSONParser])
@@ -115,6 +120,7 @@ def test_ours_pass_the_check(name: str) -> None:
     [
         (lambda self, value: str(value).upper(), lambda self, data: data, "came back as"),
         (lambda self, value: value, lambda self, data: data, "must return str"),
+        (lambda self, value: json.dumps(value), lambda self, data: json.loads(data, parse_int=float), "came back as"),
         (lambda self, value: repr(value), lambda self, data: eval(data), "must refuse"),
     ],
 )
