@@ -69,6 +69,8 @@ class Driver:
             case cmd.Write(channels=numbers, data=data):
                 for number in numbers:
                     self.channels[number].write(data)
+            case cmd.EndWriting(channel=number):
+                self.channels[number].outbox.put(None)
             case cmd.PauseReading(channel=number) | cmd.ResumeReading(channel=number):
                 self.channels[number].read_on(isinstance(command, cmd.ResumeReading))
             case cmd.CloseChannel(channel=number, abort=abort):

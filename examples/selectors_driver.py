@@ -90,6 +90,8 @@ class Driver:
             case cmd.CloseChannel(channel=number, abort=abort):
                 if number in self.channels:  # not for one that failed to open
                     self.channels.pop(number).close(abort)
+            case cmd.EndWriting(channel=number):
+                self.channels[number].end_writing()
             case cmd.PauseReading(channel=number) | cmd.ResumeReading(channel=number):
                 self.channels[number].reading = isinstance(command, cmd.ResumeReading)
                 self.channels[number].watch()
@@ -143,6 +145,7 @@ class Channel:
     def __init__(self, driver: Driver, number: int, sock: socket.socket, others: Iterator[Any] | None = None) -> None:
         self.driver, self.endpoint, self.number, self.sock, self.others = driver, driver.endpoint, number, sock, others
         self.unsent, self.reading, self.deadline = bytearray(), True, 0.0
+        self.eof = False  # to be sent behind what is unsent
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         driver.channels[number] = self
@@ -201,10 +204,19 @@ class Channel:
         except OSError as failure:
             self.unsent.clear()
             self.endpoint.channel_closed(self.number, str(failure), now=monotonic())
+        if self.eof and not self.unsent:
+            self.eof = False
+            with contextlib.suppress(OSError):  # the peer has gone, as the next read will tell
+                self.sock.shutdown(socket.SHUT_WR)
         if self in self.driver.closing and not self.unsent:
             self.drop()
         else:
             self.watch()
+
+    def end_writing(self) -> None:
+        """Send EOF once everything written has left, and read on."""
+        self.eof = True
+        self.send()
 
     def close(self, abort: bool) -> None:
         """Close once everything written has left, at the latest after `Limits.close`. Nothing else bounds this."""

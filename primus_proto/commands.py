@@ -15,6 +15,7 @@ __all__ = [
     "CloseChannel",
     "Command",
     "Connect",
+    "EndWriting",
     "MessageCommand",
     "OpenChannel",
     "Pause",
@@ -69,6 +70,16 @@ class Write:
 
 
 @message
+class EndWriting:
+    """Send EOF once everything written has been sent, and go on reading.
+
+    A stream that cannot do this, as TLS cannot, is closed instead, and `channel_closed` is reported.
+    """
+
+    channel: int
+
+
+@message
 class CloseChannel:
     """Close the byte stream when everything written has been sent or, with `abort`, at once.
 
@@ -94,7 +105,7 @@ class ResumeReading:
     channel: int
 
 
-Command = OpenChannel | Write | CloseChannel | PauseReading | ResumeReading
+Command = OpenChannel | Write | EndWriting | CloseChannel | PauseReading | ResumeReading
 
 
 # --- the message seam: `spark` is the session on a server, and None on a client ---

@@ -113,6 +113,15 @@ class _Endpoint(ABC):
         """See `PipeHost`."""
         self._dirty_pipes.append(pipe)
 
+    def defer(self, call: Callable[[float], None]) -> None:
+        """See `ChannelHost`."""
+
+        def run(now: float) -> None:
+            flush_pipes(self._dirty_pipes, now=now)
+            call(now)
+
+        self._session.defer(run)
+
     # --- inside ---
 
     def _work(self, now: float) -> None:

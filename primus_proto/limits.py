@@ -93,10 +93,13 @@ class Limits:
     """Bytes that a client keeps while it is not connected or the server does not read. Default: 16 MiB."""
     close: float = 5.0
     """Seconds that a closing handshake may take before the connection is dropped. Default: 5."""
+    drain: int = 256 * 1024
+    """Bytes that are read and discarded after a connection was refused or failed, until the peer closes. Default: 256
+    KiB."""
     heartbeat_min: float = 1.0
     """The shortest heartbeat timeout that a client may ask for, in seconds. Default: 1."""
     heartbeat_max: float = 600.0
-    """A client may ask for this many seconds of silence, times `allow_skipped_heartbeats` + 1. Default: 600."""
+    """The longest silence that a client may ask for, skipped heartbeats included, in seconds. Default: 600."""
     authorizations: int = 1000
     """How many requests may be held at once, as for authorization; more are answered 503. Default: 1000."""
     authorization: float = 10.0
@@ -113,7 +116,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("head", "pipelined", "message", "fragments", "values", "nesting"):
             check_count(f"limits.{name}", getattr(self, name), least=1)
-        for name in ("body", "backlog", "burst", "queue", "held", "authorizations", "unclaimed"):
+        for name in ("body", "backlog", "burst", "queue", "drain", "held", "authorizations", "unclaimed"):
             check_count(f"limits.{name}", getattr(self, name))
         for name in ("handshake", "stall", "close", "transform", "heartbeat_min", "authorization"):
             check_seconds(f"limits.{name}", getattr(self, name), above=True)

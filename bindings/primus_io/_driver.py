@@ -139,6 +139,9 @@ class Channel(Protocol):
     def read(self, reading: bool) -> None:
         """Start or stop reading."""
 
+    def end_writing(self) -> None:
+        """Send EOF after everything is written and go on reading; where that cannot be, `close`."""
+
     def close(self, abort: bool) -> None:
         """Close after everything is written, for at most `Limits.close` seconds; with `abort` at once."""
 
@@ -269,6 +272,8 @@ class Driver(IO, ABC):
                 channel.close(command.abort)
             else:
                 self._stop_opening(command.channel)
+        elif type(command) is cmd.EndWriting:
+            self.channels[command.channel].end_writing()
         elif type(command) is cmd.PauseReading:
             self.channels[command.channel].read(False)
         elif type(command) is cmd.ResumeReading:

@@ -33,6 +33,7 @@ class SparkBase(Session):
     _ADVICE: ClassVar[Mapping[str, str]] = SPARK_ADVICE
     _core: pp.Spark
     _announced = True  # False while listeners of `connection` wait
+    server: Any
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state}>"
@@ -84,6 +85,10 @@ class SparkBase(Session):
     @property
     def _is_over(self) -> bool:
         return not self._core.is_open
+
+    @property
+    def _has_taker(self) -> bool:
+        return self._iterating or self.server._handler is not None
 
     def _deliver(self, event: ev.SparkEvent) -> None:
         self._emit_or_log(event, event.args)

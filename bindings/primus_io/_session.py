@@ -17,6 +17,7 @@ from primus_proto.event_base import check_event
 from primus_proto.session.transforms import Direction
 
 from ._advice import missing_member
+from ._answering import Answering
 from ._io import IO, AsyncEvent
 from ._once import Once, wait_for
 from ._transforming import F, Transforming
@@ -153,7 +154,7 @@ class Emitter:
         raise NotImplementedError
 
 
-class Session(Transforming, Emitter):
+class Session(Answering, Transforming, Emitter):
     """What a spark and a client share: an inbox, listeners that wait, and back-pressure in both directions."""
 
     _core: pp.Spark | pp.Client
@@ -162,15 +163,13 @@ class Session(Transforming, Emitter):
     def __init__(self, core: pp.Spark | pp.Client) -> None:
         super().__init__()
         self._core = core
-        self._ended = False
-        self._iterating = False
+        self._ended = self._iterating = self._listeners_running = self._paused = False
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
         self._listener_queue: deque[tuple[Coroutine[Any, Any, object], int, int]] | None = None
-        self._listeners_running = False
         self._end_count = 1  # 1, and how often the application has ended the session
         self._unhandled_bytes = 0  # in the inbox and the listener queue
-        self._paused = False
         self._waiters: list[AsyncEvent] = []
+        core.is_busy = self._is_busy
 
     @property
     def close_reason(self) -> pp.CloseReason | None:
@@ -333,6 +332,7 @@ class Session(Transforming, Emitter):
     async def _wait_for_change(self) -> None:
         waiter = self._io.wakeup()
         self._waiters.append(waiter)
+        self._check_end()
         try:
             await waiter.wait()
         finally:
@@ -402,6 +402,7 @@ class Session(Transforming, Emitter):
                 self._subtract_unhandled(size)
         finally:
             self._listeners_running = False
+            self._check_end()
             while self._listener_queue:  # cancelled: close the coroutines that will never run
                 self._listener_queue.popleft()[0].close()
 

@@ -129,10 +129,20 @@ class Channel(asyncio.BufferedProtocol):
         if not self._resting:
             (self.transport.resume_reading if reading else self.transport.pause_reading)()
 
+    def end_writing(self) -> None:
+        if not self.transport.can_write_eof():
+            return self.close(False)
+        try:
+            self.transport.write_eof()
+        except OSError:  # the peer has reset the connection, which asyncio does not know yet
+            self.transport.abort()
+
     def close(self, abort: bool) -> None:
         transport, driver = self.transport, self.driver
         if abort:
             return transport.abort()
+        if self.deadline is not None:
+            return None
         if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
             # asyncio would wait for ever on a peer that does not read. Below TLS one cannot see what is unsent.
             self.deadline = driver.loop.call_later(driver.endpoint.limits.close, transport.abort)

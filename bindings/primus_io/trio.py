@@ -61,7 +61,7 @@ class Channel:
         self._out: list[bytes] = []
         self._unsent = 0
         self._blocked = False
-        self._closing = False
+        self._closing = self._eof = False
         self._reading, self._work = trio.Event(), trio.Event()
         self._reading.set()
         driver.open.add(self)
@@ -108,6 +108,13 @@ class Channel:
         else:
             self._reading = trio.Event()
 
+    def end_writing(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            self._eof = True
+            self._work.set()
+        else:
+            self.close(False)
+
     def close(self, abort: bool) -> None:
         self._closing = True
         self._work.set()
@@ -139,6 +146,10 @@ class Channel:
                 self._out.clear()
                 await self._stream.send_all(data)
                 self._unsent -= len(data)
+            if self._eof:
+                self._eof = False
+                assert isinstance(self._stream, trio.abc.HalfCloseableStream)
+                await self._stream.send_eof()
             if self._blocked:
                 self._blocked = False
                 driver.endpoint.channel_writable(self.number, now=driver.now())

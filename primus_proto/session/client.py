@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from .. import events as ev
@@ -20,7 +21,7 @@ from .attempts import Attempts
 from .core import Core, poll
 from .flow import Outgoing, is_asynchronous
 from .heartbeat_client import ClientHeartbeat, client_heartbeat
-from .link import Link, encode, encode_protocol
+from .link import CLOSING, Link, encode, encode_protocol
 from .messages import MAX_VALUE, NOTHING, Message, protocol_message
 from .queue import WriteQueue
 from .states import CLIENT, ClientState, ClientTrigger, CloseReason, ReadyState, step
@@ -58,9 +59,8 @@ class Client(Core, Link):
         self._pipe: Pipe | None = None
         self._queue = WriteQueue(config.queue_size, config.limits.queue)
         self.attempts: Attempts = Attempts(self)
-        self._paused = 0  # by whom: 1 the application, 2 the messages that wait for a transform
-        self._ids_asked = 0  # answers to `request_id` still to come
-        self._opened_at = 0.0
+        self._paused = 0  # by whom: 1 the application, 2 messages that wait for a transform, 4 an end that waits
+        self._ids_asked, self._opened_at = 0, 0.0  # the first: answers to `request_id` still to come
         self.heartbeat: ClientHeartbeat = client_heartbeat(self)
         """Who pings whom, and what silence means."""
         if not config.manual:
@@ -295,7 +295,7 @@ class Client(Core, Link):
     def say(self, name: str, value: str) -> None:
         """Send ``primus::<name>::<value>``; to a server that does not read later, and the last of each kind only."""
         assert self._pipe is not None
-        self._say(self._pipe, name, value)
+        self.in_turn(partial(self._say, self._pipe, name, value))
 
     def heartbeat_lost(self, missed: str, now: float) -> None:
         """The server is taken for dead; `missed` says what did not come."""
@@ -433,10 +433,10 @@ class Client(Core, Link):
         self.emit(ev.Ended(reason))
 
     def _let_go(self) -> None:
-        self._pipe = None
-        self._pending = None
+        self._pipe = self._pending = None
         self.heartbeat = self.heartbeat.stop()
         self.attempts.stop()
+        self._paused &= ~CLOSING
 
     def _withdraw(self) -> None:
         """The connection is gone, and what waited for it with it."""

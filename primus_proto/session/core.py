@@ -9,6 +9,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .. import events as ev
@@ -19,13 +20,20 @@ from ..timers import Timer, Timers
 from ..transports.pipe import Pipe
 from .states import SparkState
 
-__all__ = ["Core", "poll"]
+__all__ = ["Core", "Deferred", "poll"]
 
 C = TypeVar("C")
 
 
+@dataclass(slots=True)
+class Deferred:
+    """A call at its place among the events: what it does comes behind what the events before it caused."""
+
+    call: Callable[[float], object]
+
+
 def poll(
-    events: deque[ev.Event], commands: deque[C], work: Callable[[float], object], now: float
+    events: deque[ev.Event | Deferred], commands: deque[C], work: Callable[[float], object], now: float
 ) -> Iterator[ev.Event | C]:
     """Hand out events, then the commands that `work(now)` makes of what they caused, until there is nothing.
 
@@ -38,6 +46,8 @@ def poll(
             if type(event) is ev.SparkData:
                 if event.spark.state is not SparkState.ENDED:
                     yield event
+            elif isinstance(event, Deferred):
+                event.call(now)
             elif type(event) is not ev.Delivery or event.session.state is not SparkState.ENDED:
                 yield event
         work(now)
@@ -60,7 +70,7 @@ class Core:
         self.wall_offset = wall_offset
         self._now = -math.inf  # when it was last polled
         self.timers: Timers = Timers()
-        self.queued_events: deque[ev.Event] = deque()
+        self.queued_events: deque[ev.Event | Deferred] = deque()
         """Events that `poll` has not handed out yet."""
         self.queued_commands: deque[MessageCommand[Any]] = deque()
         """Commands of the message seam that `poll` has not handed out yet."""
@@ -106,6 +116,17 @@ class Core:
         kept = [event for event in self.queued_events if type(event) not in kinds]
         self.queued_events.clear()
         self.queued_events.extend(kept)
+
+    def defer(self, call: Callable[[float], object]) -> None:
+        """Have `call(now)` made once the events so far have been handed out."""
+        self.queued_events.append(Deferred(call))
+
+    def in_turn(self, call: Callable[[], None]) -> None:
+        """Call at once if no event is queued, otherwise in the order of the events."""
+        if self.queued_events:
+            self.defer(lambda now: call())
+        else:
+            call()
 
     def epoch(self, now: float) -> float:
         """Unix time in seconds."""

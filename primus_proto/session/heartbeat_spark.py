@@ -127,13 +127,12 @@ class HappnHeartbeat(SparkHeartbeat):
     def __init__(self, spark: Spark) -> None:
         super().__init__(spark)
         config = spark.server.config
-        self._longest = (config.allow_skipped_heartbeats + 1) * config.limits.heartbeat_max
+        self._longest = config.limits.heartbeat_max
         self._last_pong = -math.inf
         self._pong_skip = config.pong_skip_time
         learned = learned_heartbeat(spark.request)
         if learned is not None:
             ping, pong = learned
-            # Not cut to `heartbeat_max`: each pong that we send before the client's ping is due would delay that ping.
             self.timeout = min(max(ping + pong / 2, config.limits.heartbeat_min), self._longest)
             # Leaving pings unanswered for longer than the client's own interval would make healthy clients give up.
             self._pong_skip = min(self._pong_skip, ping / 2)

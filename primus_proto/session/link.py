@@ -20,7 +20,7 @@ from .messages import PREFIX, Message, ProtocolMessage, parse_protocol_message, 
 from .transforms import Direction, Step, Transform, Transforms
 from .work import Held
 
-__all__ = ["Link", "encode", "encode_protocol"]
+__all__ = ["CLOSING", "Link", "encode", "encode_protocol"]
 
 
 def encode(parser: Parser, value: Any) -> Message:
@@ -45,17 +45,38 @@ def encode_protocol(parser: Parser, text: str) -> ProtocolMessage:
         raise EncodeError(f"the parser failed: {error!r}") from error
 
 
+# The reasons not to read are bits: 1 the application's, 2 of messages that wait for a transform, and this one: the peer
+# has closed, and the application is busy.
+CLOSING = 4
+
+
 class Link(ABC):
     """One end of a session: decoding, protocol messages, the high-water mark, pending replies and what was dropped.
 
     A subclass says whose parser and limits apply, and which events tell of what happens.
     """
 
-    __slots__ = ("_asynchronous", "_incoming", "_limit", "_outgoing", "_pending", "needs_drain", "parser", "transforms")
+    __slots__ = (
+        "_asynchronous",
+        "_incoming",
+        "_limit",
+        "_outgoing",
+        "_pending",
+        "is_busy",
+        "needs_drain",
+        "parser",
+        "transforms",
+    )
 
     def __init__(self, parser: Parser, limit: int, *, asynchronous: bool) -> None:
         self.parser: Parser = parser
         """What encodes and decodes its messages."""
+        self.is_busy: Callable[[], bool] | None = None
+        """Set by a binding: whether the application still works on messages that it got, and may answer them.
+
+        Asked when the peer has closed, or has broken a rule. If it is busy the end waits for `settle()`, for at most
+        `Limits.close`. None: messages are answered, if at all, before the next event is handed out.
+        """
         self._limit = limit  # of unsent bytes; half of it is the high-water mark
         self.needs_drain = False
         """Whether unsent bytes passed half of their limit: wait for the `drain` event before you write more."""
@@ -130,6 +151,14 @@ class Link(ABC):
         """Stop reading while too much waits for a step, or read again."""
 
     @abstractmethod
+    def _pause(self, by: int) -> None:
+        """Stop reading, for one more reason."""
+
+    @abstractmethod
+    def _resume(self, by: int) -> None:
+        """Read again, if there is no other reason not to."""
+
+    @abstractmethod
     def write_message(self, message: Message) -> bool:
         """`write` for a message that is encoded already."""
 
@@ -184,6 +213,17 @@ class Link(ABC):
         if parsed is None or not self._protocol(*parsed, now):
             self._ignored(text)
 
+    def connection_closing(self) -> bool:
+        """See `SessionCore`."""
+        if self.is_busy is None or not self.is_busy():
+            return False
+        self._pause(CLOSING)
+        return True
+
+    def settle(self) -> None:
+        """The application has handled all that it got: go on with the end, if the peer has closed."""
+        self._resume(CLOSING)
+
     def _after_incoming(self, then: Callable[[float], None], now: float) -> bool:
         """The connection is gone. Call `then(now)` once what arrived has been handled. Returns False if it has been."""
         incoming = self._incoming
@@ -204,8 +244,10 @@ class Link(ABC):
         """Send ``primus::<name>::<value>``.
 
         A peer with much on its way to it is slow, not dead, so it is answered later. Of each kind only the last reply
-        is kept for that.
+        is kept for that. A pipe that was closed before this message's turn came gets none.
         """
+        if pipe.ending is not None:
+            return
         if self._asynchronous:
             assert self._outgoing is not None
             self._outgoing.say(protocol_message(name, value))

@@ -7,6 +7,7 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from .. import events as ev
@@ -45,6 +46,8 @@ class SparkHost(Protocol):
     def after(self, seconds: float, callback: Callable[[float], object]) -> Timer: ...
 
     def emit(self, event: ev.Event) -> None: ...
+
+    def in_turn(self, call: Callable[[], None]) -> None: ...
 
     def epoch_ms(self, now: float) -> int: ...
 
@@ -305,7 +308,7 @@ class Spark(Link):
 
     def say(self, name: str, value: str) -> None:
         """Send ``primus::<name>::<value>``; to a peer that does not read later, and the last of each kind only."""
-        self._say(self.pipe, name, value)
+        self.server.in_turn(partial(self._say, self.pipe, name, value))
 
     def flatline(self, count: int | None) -> None:
         """The client is taken for dead: it may come back. `count` of missed heartbeats, where the dialect counts."""

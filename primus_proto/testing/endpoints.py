@@ -141,6 +141,9 @@ class VirtualEndpoint(Listeners, Node):
             case cmd.CloseChannel(channel, abort):
                 if channel in self.links:  # the core closes every channel, including one that is already gone
                     self.links.pop(channel).close(self, abort)
+            case cmd.EndWriting(channel):  # a link of the network closes in both directions at once
+                self.links.pop(channel).close(self, False)
+                self.endpoint.channel_closed(channel, now=self.network.now)
             case cmd.PauseReading(channel):
                 self.links[channel].pause(self, True)
             case cmd.ResumeReading(channel):

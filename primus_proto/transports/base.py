@@ -115,6 +115,12 @@ class Exchange(Protocol):
 class CarrierOwner(Protocol):
     """What a WebSocket carrier reports to."""
 
+    def closing(self) -> bool:
+        """The peer has closed or broken a rule, and all that came before was handed out. Return whether to wait.
+
+        If so, the carrier may still send, and the end follows `resume`, or comes after `Limits.close`.
+        """
+
     def received(self, data: str | bytes, *, now: float) -> None:
         """A whole message came."""
 

@@ -22,6 +22,9 @@ __all__ = ["MessagePipe", "Pipe", "SessionCore", "flush_pipes"]
 class SessionCore(Protocol):
     """The session that a pipe reports to: a `Spark` or a `Client`."""
 
+    def connection_closing(self) -> bool:
+        """The peer closes, and all that came before was handed out. Returns whether to wait for `resume`."""
+
     def receive_message(self, data: str | bytes, *, now: float) -> None:
         """A message came."""
 

@@ -156,6 +156,9 @@ class _Closing:
     def pinged(self, *, now: float) -> None:
         """It has been answered."""
 
+    def closing(self) -> bool:
+        return False
+
     def drained(self, *, now: float) -> None:
         """Nothing waits for that."""
 

@@ -19,7 +19,7 @@ class WebSocketPipe(Pipe):
     """A pipe over one WebSocket carrier, of which it is the owner."""
 
     transport = "websockets"
-    __slots__ = ("_host", "_linger", "_over", "carrier")
+    __slots__ = ("_discarded", "_host", "_linger", "_over", "carrier")
 
     carrier: WebSocketCarrier
 
@@ -28,6 +28,7 @@ class WebSocketPipe(Pipe):
         self._host = host
         self._linger: Timer | None = None
         self._over = False  # the carrier is closed
+        self._discarded = 0  # bytes that came since the session closed
 
     @property
     def buffered(self) -> int:
@@ -71,9 +72,16 @@ class WebSocketPipe(Pipe):
 
     # --- the carrier's owner ---
 
+    def closing(self) -> bool:
+        return self.ending is None and self.session.connection_closing()
+
     def received(self, data: str | bytes, *, now: float) -> None:
         if self.ending is None:
             self.session.receive_message(data, now=now)
+        else:  # it has not taken notice of the close yet, and may never
+            self._discarded += len(data) + 2  # the least that a frame adds
+            if self._discarded > self._host.limits.drain:
+                self.carrier.abort(now=now)
 
     def pinged(self, *, now: float) -> None:
         if self.ending is None:

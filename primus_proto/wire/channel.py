@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, MutableSequence
 from typing import Protocol
 
-from ..commands import CloseChannel, Command, PauseReading, ResumeReading, Write
+from ..commands import CloseChannel, Command, EndWriting, PauseReading, ResumeReading, Write
 from ..errors import ConnectError
 from ..limits import SLICE, Limits
 from ..timers import Timer, Timers
 
 __all__ = ["Channel", "ChannelHost", "ChannelUser", "collect"]
+
+# Seconds that a peer has to close a connection whose other half is closed.
+LINGER = 1.0
 
 
 class ChannelUser(Protocol):
@@ -37,6 +40,9 @@ class ChannelHost(Protocol):
     def channel_dirty(self, channel: Channel) -> None:
         """The channel has something for `collect`."""
 
+    def defer(self, call: Callable[[float], None]) -> None:
+        """Have `call(now)` made once the events so far were handed out and the pipes were flushed."""
+
 
 class Channel:
     """The core's end of one byte stream."""
@@ -47,13 +53,15 @@ class Channel:
         "_closing",
         "_deadline",
         "_dirty",
-        "_host",
+        "_discard",
+        "_end_writing",
         "_lingering",
         "_over",
         "_paused",
         "_want_pause",
         "blocked",
         "buffered",
+        "host",
         "number",
         "on_writable",
         "on_written",
@@ -70,12 +78,14 @@ class Channel:
         self.on_writable: Callable[[float], None] | None = None
         self.on_written: Callable[[float], None] | None = None
         self.unread: bytes = b""  # bytes that came before their reader was there: behind an upgrade
-        self._host = host
+        self.host: ChannelHost = host
         self._chunks: list[bytes | memoryview] = []  # a memoryview is longer than SLICE
         self._dirty = False
         self._closing = False
         self._aborted = False
         self._lingering = False
+        self._discard = 0  # bytes that a linger or a closing handshake may still discard
+        self._end_writing = False  # EndWriting is to be given
         self._over = False  # CloseChannel was given
         self._deadline: Timer | None = None  # of a close that the peer has a part in
         self._paused = False
@@ -121,15 +131,19 @@ class Channel:
         self.buffered = 0
         self.touch()
 
-    def linger(self, *, now: float) -> None:
-        """Close, but read and discard for a while first: a reset could eat the answer that the peer has not read.
+    def linger(self, *, end_writing: bool = True, now: float) -> None:
+        """Close, but read and discard a little first: a reset could eat the answer that the peer has not read.
 
-        Ends with the peer's EOF or after `Limits.close`.
+        The peer sees EOF behind the last output, unless it is for the peer to close first. The linger ends with the
+        peer's EOF, after `Limits.drain` bytes or after `Limits.close`; after EOF was sent, it takes at most `LINGER`.
         """
         if not self.closed:
             self._lingering = True
+            self._end_writing = end_writing
+            self._discard = self.host.limits.drain
             self._bound(now)
             self.resume()
+            self.touch()
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
         """The driver's bytes, passed on unless the channel is closed."""
@@ -137,6 +151,10 @@ class Channel:
             self.unread += bytes(data)
         elif not (self._closing or self._lingering):
             self.user.receive_data(data, now=now)
+        elif self._lingering and not self._closing:
+            self._discard -= len(data)
+            if self._discard < 0:
+                self.abort()
 
     def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
         """The driver says that the stream is gone."""
@@ -156,7 +174,7 @@ class Channel:
         """Have `collect` look at this channel."""
         if not self._dirty and not self._over:
             self._dirty = True
-            self._host.channel_dirty(self)
+            self.host.channel_dirty(self)
 
     def take(self) -> bytes | None:
         """The output that may be written now."""
@@ -202,6 +220,11 @@ class Channel:
         if self._want_pause is not self._paused:
             self._paused = self._want_pause
             commands.append((PauseReading if self._paused else ResumeReading)(self.number))
+        if self._end_writing and not self._chunks:
+            self._end_writing = False
+            commands.append(EndWriting(self.number))
+            assert self._deadline is not None
+            self._deadline.set(min(self._deadline.due, now + LINGER))
         return False
 
     def _want(self, pause: bool) -> None:
@@ -212,8 +235,8 @@ class Channel:
     def _bound(self, now: float) -> None:
         """From here on the peer has `Limits.close` to do its part."""
         if self._deadline is None:
-            self._deadline = self._host.timers.new(lambda now: self.abort())
-            self._deadline.set(now + self._host.limits.close)
+            self._deadline = self.host.timers.new(lambda now: self.abort())
+            self._deadline.set(now + self.host.limits.close)
 
 
 def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: float) -> list[Channel]:

@@ -206,7 +206,8 @@ class HttpExchange:
         self.reading = False
         self._server.disarm()
         headers += without_headers(self.extra_headers, headers)
-        if close or self._has_body or self._server.host.closing:  # an unread body is in the way of the next request
+        # An unread body is in the way of the next request. What follows a refused upgrade may be meant as frames.
+        if close or self._has_body or self.request.is_upgrade or self._server.host.closing:
             headers = [*headers, ("Connection", "close")]
         self._server.head(status, headers, now)
         return True

@@ -200,10 +200,13 @@ class HttpServer:
         if exchange is None and self._conn.trailing_data[0][:1] == b"\x16":  # a TLS record with a handshake in it
             text = "this port speaks plain HTTP, the peer began a TLS handshake"
         self.host.bad_peer(f"{self.peer.ip}:{self.peer.port}: bad HTTP: {text}")
+        # The answer has other words: those of h11 depend on how much of the request has come.
+        status = error.error_status_hint
+        words = "bad HTTP" if status == 400 else f"bad HTTP: {HTTPStatus(status).phrase}"
         if exchange is not None:
-            exchange._error(error.error_status_hint, text, now)
+            exchange._error(status, words, now)
         else:
-            self._answer(error.error_status_hint, text, now)
+            self._answer(status, words, now)
 
     def _expired(self, now: float) -> None:
         """The head (or the next one on a kept-alive connection), or the body, did not come in time."""

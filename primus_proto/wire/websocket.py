@@ -22,6 +22,7 @@ from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolEr
 from ..http.model import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
 from ..limits import SLICE, Limits
 from ..session.messages import Message
+from ..timers import Timer
 from ..transports.base import CarrierOwner
 from .channel import Channel
 from .frames import client_frame, frame_extent, server_frame, xor
@@ -106,7 +107,7 @@ class WebSocket:
     __slots__ = (
         "_bytes",
         "_channel",
-        "_closed",
+        "_end",
         "_fragmented",
         "_fragments",
         "_held",
@@ -115,10 +116,14 @@ class WebSocket:
         "_limits",
         "_mask_bit",
         "_open",
+        "_over",
+        "_paused",
         "_rest",
         "_rng",
         "_short",
         "_text",
+        "_timer",
+        "_told",
         "_wsproto",
         "owner",
         "subprotocol",
@@ -143,9 +148,13 @@ class WebSocket:
         self._rng = client_rng
         self._mask_bit = 0x80 if client_rng is None else 0  # of the frames that come
         self._short = 6 if client_rng is None else 2  # their shortest header
-        self._late_pong: bytes | None = None  # the payload of a ping that came while nothing could leave
+        self._late_pong: bytes | None = None  # the answer to a ping that came while nothing could leave
         self._open = True  # no close was sent or received
-        self._closed = False  # the owner has been told
+        self._over = False  # nothing more is taken in
+        self._told = False  # the owner knows that it is closed
+        self._paused = False  # by the owner
+        self._end: tuple[int, str, PrimusError | None] | None = None  # how it ends, when that is next
+        self._timer: Timer | None = None  # of an end that the owner holds
         self._held = b""  # the beginning of a frame whose header does not tell its length yet
         self._rest = 0  # bytes to come of a frame that wsproto is reading
         self._fragmented = False  # amid a message of several frames
@@ -177,11 +186,13 @@ class WebSocket:
         self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
-        if self._open:
+        if self._open and self._end is None:
             self._send(Ping(payload[:125]))
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
-        if self._open:
+        if self._end is not None:
+            self._finish(now, late=True)
+        elif self._open:
             self._open = False
             self._send(CloseConnection(code, reason))
 
@@ -190,10 +201,15 @@ class WebSocket:
         self._tell(1006, "", None, now)
 
     def pause(self) -> None:
+        self._paused = True
         self._channel.pause()
 
     def resume(self) -> None:
-        self._channel.resume()
+        self._paused = False
+        if self._end is None:
+            self._channel.resume()
+        else:
+            self._channel.host.defer(self._finish)
 
     def report_drained(self) -> None:
         self._channel.on_written = self._written
@@ -204,7 +220,7 @@ class WebSocket:
         received = self._held + data if self._held else bytes(data)
         self._held = b""
         position, end = 0, len(received)
-        while position < end and not self._closed:
+        while position < end and not self._over:
             if self._rest:
                 part = received[position : position + self._rest]
                 self._rest -= len(part)
@@ -250,7 +266,7 @@ class WebSocket:
 
     def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
         lost = ConnectionLost(str(error or "the connection was closed without a closing handshake"))
-        self._tell(1006, "", lost, now)
+        self._tell(*(self._end or (1006, "", lost)), now)
 
     # --- inside ---
 
@@ -264,7 +280,7 @@ class WebSocket:
         ws, _ = self._judges()
         ws.receive_data(data)
         for event in ws.events():
-            if self._closed:
+            if self._over:
                 return  # what came behind the end is discarded
             if type(event) is TextMessage or type(event) is BytesMessage:
                 if event.message_finished and self._text is None and self._bytes is None:
@@ -283,14 +299,13 @@ class WebSocket:
             self._wsproto = (Connection(kind, [length]), length)
         return self._wsproto
 
-    def _send(self, event: Ping | Pong | CloseConnection) -> None:
+    def _send(self, event: Ping | CloseConnection) -> None:
         self._channel.write(bytes(self._judges()[0].send(event)))
 
     def _written(self, now: float) -> None:
         if self._late_pong is not None:
-            payload, self._late_pong = self._late_pong, None
-            if self._open:
-                self._send(Pong(payload))
+            pong, self._late_pong = self._late_pong, None
+            self._answer(pong)
         self.owner.drained(now=now)
 
     def _part(self, event: TextMessage | BytesMessage, now: float) -> None:
@@ -318,36 +333,66 @@ class WebSocket:
     def _pong(self, event: Ping, now: float) -> None:
         if not self._open:
             return
+        pong = bytes(self._judges()[0].send(Pong(bytes(event.payload))))
         if self._channel.blocked:  # only the most recent ping needs an answer (RFC 6455, 5.5.3)
-            self._late_pong = bytes(event.payload)
+            self._late_pong = pong
         else:
-            self._send(Pong(bytes(event.payload)))
+            self._channel.host.defer(lambda now: self._answer(pong))
         self.owner.pinged(now=now)
+
+    def _answer(self, pong: bytes) -> None:
+        if self._open:
+            self._channel.write(pong)
 
     def _close_received(self, event: CloseConnection, now: float) -> None:
         ws, _ = self._judges()
         if ws.state is ConnectionState.REMOTE_CLOSING:
-            self._open = False
-            self._channel.write(bytes(ws.send(event.response())))
+            self._end_by(event.code, event.reason or "", None, now)
         elif ws.state is not ConnectionState.CLOSED:  # wsproto reports a violation like a close, but moves no state
             self._fail(event.code, event.reason or "protocol error", now)
-            return
-        self._channel.close()
-        self._tell(int(event.code), event.reason or "", None, now)
+        else:
+            self._channel.close()
+            self._tell(event.code, event.reason or "", None, now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
         if reason == "error in extension":
             reason = f"message larger than {self._limit} bytes"
         elif code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
             reason = "not UTF-8"
+        self._end_by(code, reason, RemoteProtocolError(f"WebSocket: {reason}"), now)
+
+    def _end_by(self, code: int, reason: str, error: PrimusError | None, now: float) -> None:
+        """The peer's close, or its violation, is next: once what came before was handed out and the owner reads on."""
+        self._over = True
+        self._text = self._bytes = None  # an unfinished message may be large, and this object in a cycle
+        self._end = (code, reason, error)
+        self._channel.pause()
+        self._channel.host.defer(self._finish)
+
+    def _finish(self, now: float, *, late: bool = False) -> None:
+        """Say goodbye, and tell the owner; while it is paused or busy not yet, for at most `Limits.close`."""
+        if self._told or self._end is None:
+            return
+        if self._open and not late and (self._paused or self.owner.closing()):
+            if self._timer is None:
+                self._timer = self._channel.host.timers.new(lambda now: self._finish(now, late=True))
+                self._timer.set(now + self._limits.close)
+            return
+        code, reason, error = self._end
         if self._open:
             self._open = False
-            self._send(CloseConnection(code, reason))
-        self._channel.linger(now=now)
-        self._tell(int(code), reason, RemoteProtocolError(f"WebSocket: {reason}"), now)
+            ws, _ = self._judges()
+            self._channel.write(bytes(ws.send(CloseConnection(code, reason or None))))
+        if error is None:
+            self._channel.close()
+        else:
+            self._channel.linger(end_writing=self._rng is None, now=now)
+        self._tell(code, reason, error, now)
 
     def _tell(self, code: int, reason: str, error: PrimusError | None, now: float) -> None:
-        if not self._closed:
-            self._closed = True
-            self._text = self._bytes = None  # an unfinished message may be large, and this object in a cycle
-            self.owner.closed(code, reason, error, now=now)
+        if not self._told:
+            self._told = self._over = True
+            self._text = self._bytes = None
+            if self._timer is not None:
+                self._timer.cancel()
+            self.owner.closed(int(code), reason, error, now=now)

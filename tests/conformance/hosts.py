@@ -60,6 +60,7 @@ NEEDS: Mapping[str, str] = {
     "eager tasks": "tasks can be told to begin at once",
     "fragments": "the binding sees what a message was cut into",
     "handshake limits": "the binding says how long a request head or a TLS handshake may take",
+    "wire": "the binding itself speaks HTTP and WebSocket",
     "loose ends": "a block can be entered and never left",
     "ipv6": "::1 can be listened on",
     "one thread": "nothing else happens between two awaits",

@@ -256,6 +256,7 @@ LACKS: Mapping[str, str] = {
     "clients": "the clients are those of asyncio or trio",
     "accepting": "the host accepts connections, and stops to",
     "handshake limits": "how long a request head or a TLS handshake may take is the host's affair",
+    "wire": "HTTP and WebSocket are the host's affair",
     "fragments": "ASGI gives whole messages: what they were cut into is not to be seen",
     "reading": "the host reads",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import struct
+from functools import partial
 from typing import Any
 
 import pytest
@@ -100,6 +101,32 @@ async def test_after_the_handshake(host: Host, what: str) -> None:
     async with host.serve(echo, limits=Limits(close=0.5)) as server:
         diary = Diary(host, server, "disconnection")
         await served_meanwhile(host, server, do)
+
+
+@pytest.mark.parametrize("how", ["handler", "listener", "async listener"])
+@scenario(needs=["sockets", "wire"])
+async def test_what_came_before_a_violation_is_answered(host: Host, how: str) -> None:
+    """Also by an application that takes its time, and then the server hangs up at once."""
+
+    async def slowly(spark: Any, value: Any) -> None:
+        await host.pause(0.02)
+        spark.write(value)
+
+    async def handler(spark: Any) -> None:
+        async for value in spark:
+            await slowly(spark, value)
+
+    async with host.serve(handler if how == "handler" else None) as server:
+        if how == "listener":
+            server.on("connection", lambda spark: spark.on("data", spark.write))
+        elif how == "async listener":
+            server.on("connection", lambda spark: spark.on("data", partial(slowly, spark)))
+        with RawPeer(server.port) as peer:
+            await host.thread(peer.open)
+            peer.send(frame(b"1") + frame(b"2") + b"\xff\x80" + bytes(4))
+            assert [await host.thread(peer.frame) for _ in range(2)] == [(1, b"1"), (1, b"2")]
+            assert (await host.thread(peer.frame))[0] == CLOSE
+            assert await host.thread(peer.rest) == b""
 
 
 @scenario(timeout=40, needs=["sockets"])

@@ -47,7 +47,7 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     kib = 1024
     assert dataclasses.astuple(Limits()) == (
         *(16 * kib, 10.0, kib * kib, 16 * kib, 10 * kib * kib, kib, 250_000, 500, kib * kib, 16 * kib * kib),
-        *(10.0, 16 * kib * kib, 5.0, 1.0, 600.0, 1000, 10.0, 1000, 256 * kib, 10.0),
+        *(10.0, 16 * kib * kib, 5.0, 256 * kib, 1.0, 600.0, 1000, 10.0, 1000, 256 * kib, 10.0),
     )
 
 

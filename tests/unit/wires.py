@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from primus_proto import ByteClient, ByteServer, ClientConfig, Limits, ServerConfig, Spark, SpecQuery
@@ -183,9 +184,13 @@ class Wire:
         self.output: dict[int, bytearray] = {}
         self.closed: dict[int, bool] = {}
         """The channels that are closed, and whether at once."""
+        self.ended: set[int] = set()
+        """The channels on which EOF was sent."""
         self.paused: set[int] = set()
         self.blocked: set[int] = set()
         self.wakes = 0
+        self.on_data: Callable[[ev.SparkData], object] | None = None
+        """What the application does on a value."""
         self._told = 0
 
     def pump(self) -> None:
@@ -193,6 +198,8 @@ class Wire:
         for item in self.endpoint.poll(now=self.now):
             if isinstance(item, ev.Event):
                 self.seen.append(item)
+                if self.on_data is not None and isinstance(item, ev.SparkData):
+                    self.on_data(item)
             else:
                 self.commands.append(item)
                 self._run(item)
@@ -205,10 +212,15 @@ class Wire:
                 for channel in channels:
                     self._check(channel)
                     assert channel not in self.blocked
+                    assert channel not in self.ended
                     self.output.setdefault(channel, bytearray()).extend(data)
             case cmd.CloseChannel(channel, abort):
                 self._check(channel)
                 self.closed[channel] = abort
+            case cmd.EndWriting(channel):
+                self._check(channel)
+                assert channel not in self.ended
+                self.ended.add(channel)
             case cmd.PauseReading(channel):
                 self._check(channel)
                 assert channel not in self.paused

@@ -109,6 +109,9 @@ class EngineIOClient:
     def pinged(self, *, now: float) -> None:
         """It has been answered."""
 
+    def closing(self) -> bool:
+        return False
+
     def drained(self, *, now: float) -> None:
         """Nothing is sent yet."""
 

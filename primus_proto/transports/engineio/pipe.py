@@ -192,6 +192,9 @@ class EngineIOPipe(Pipe):
     def pinged(self, *, now: float) -> None:
         """A WebSocket ping is not a heartbeat here."""
 
+    def closing(self) -> bool:
+        return self.ending is None and self.session.connection_closing()
+
     def drained(self, *, now: float) -> None:
         if self._outbox:
             self._touch()

@@ -283,6 +283,9 @@ class Probe:
     def pinged(self, *, now: float) -> None:
         """That proves nothing here."""
 
+    def closing(self) -> bool:
+        return False
+
     def drained(self, *, now: float) -> None:
         """What is sent here is short."""
 

@@ -315,7 +315,7 @@ def test_not_too_many_requests_are_held() -> None:
     assert (reply.status, reply.error) == (503, "too many requests wait for authorization")
     wire.endpoint.resume(1)
     wire.pump()
-    third.send(handshake())
+    wire.accept().send(handshake())
     assert wire.told() == ["connection", "request held"]
     assert wire.all(ev.RequestHeld)[-1].id == 3
 

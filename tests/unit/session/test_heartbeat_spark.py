@@ -50,12 +50,12 @@ def test_ping_and_pong_are_read_from_the_connect_url(query: str, learned: tuple[
     [
         ("ping=4000&pong=3000", Limits(), 5.5),
         ("ping=0.1&pong=0", Limits(), 1.0),
-        ("ping=700000&pong=2000", Limits(), 701.0),
-        ("ping=1799000&pong=1000", Limits(), 1799.5),
-        ("ping=" + "9" * 500, Limits(), 1800.0),
+        ("ping=599000&pong=1000", Limits(), 599.5),
+        ("ping=2000000000", Limits(), 600.0),
+        ("ping=" + "9" * 500, Limits(), 600.0),
         ("ping=false", Limits(), None),
         ("ping=100&pong=100", Limits(heartbeat_min=2.0), 2.0),
-        ("ping=100000", Limits(heartbeat_max=20.0), 60.0),
+        ("ping=100000", Limits(heartbeat_max=20.0), 20.0),
     ],
 )
 def test_the_timeout_is_held_within_limits(query: str, limits: Limits, timeout: float | None) -> None:
@@ -144,8 +144,7 @@ def test_after_the_allowed_skips_the_spark_flatlines(allowed: int) -> None:
 
 
 def test_heartbeat_max_bounds_the_silence_not_the_first_timeout() -> None:
-    """A pong before the client's ping is due would put that off."""
-    host = ServerHost(limits=Limits(heartbeat_max=18.0))
+    host = ServerHost(limits=Limits(heartbeat_max=54.0))
     spark = host.connect()
     host.run(29.999)
     assert (host.told(), host.sent()) == ([], [])
@@ -206,7 +205,7 @@ def test_a_ping_that_gets_no_second_answer_is_a_heartbeat_but_does_not_restart_t
 
 
 def test_a_ping_that_gets_no_second_answer_begins_a_new_silence() -> None:
-    host = ServerHost(limits=Limits(heartbeat_max=18.0))
+    host = ServerHost(limits=Limits(heartbeat_max=54.0))
     spark = host.connect()
     host.run(30.5)
     host.ping(spark)

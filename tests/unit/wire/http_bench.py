@@ -37,6 +37,9 @@ class Bench:
     def channel_dirty(self, channel: Channel) -> None:
         self._dirty.append(channel)
 
+    def defer(self, call: Callable[[float], None]) -> None:
+        call(self.now)
+
     def request(self, exchange: Exchange, *, now: float) -> None:
         self.exchanges.append(exchange)
         exchange.on_gone = self.gone.append

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from primus_proto import Limits, LocalProtocolError
@@ -38,6 +40,9 @@ class Host:
 
     def channel_dirty(self, channel: Channel) -> None:
         self.dirty.append(channel)
+
+    def defer(self, call: Callable[[float], None]) -> None:
+        call(0.0)
 
     def channel(self, number: int = 1) -> tuple[Channel, User]:
         channel = Channel(number, self)
@@ -161,14 +166,35 @@ def test_lingering_reads_and_discards_and_ends(host: Host) -> None:
     channel.linger(now=1.0)
     channel.linger(now=2.0)
     assert channel.closed
-    assert host.commands(now=1.0) == [cmd.Write((1,), b"sorry")]
+    assert host.commands(now=1.0) == [cmd.Write((1,), b"sorry"), cmd.EndWriting(1)]
     channel.receive_data(b"more", now=3.0)
     channel.write(b"nothing more is said")
     assert host.commands(now=3.0) == []
-    assert host.timers.next() == 6.0
-    host.timers.fire(6.0)
-    assert host.commands(now=6.0) == [cmd.CloseChannel(1, abort=True)]
+    assert host.timers.next() == 2.0
+    host.timers.fire(2.0)
+    assert host.commands(now=2.0) == [cmd.CloseChannel(1, abort=True)]
     assert user.got == []
+
+
+def test_lingering_is_bounded_in_bytes(host: Host) -> None:
+    channel, _ = host.channel()
+    channel.linger(now=0.0)
+    channel.receive_data(bytes(host.limits.drain), now=0.0)
+    assert host.commands() == [cmd.EndWriting(1)]
+    channel.receive_data(b"x", now=0.0)
+    assert host.commands() == [cmd.CloseChannel(1, abort=True)]
+
+
+def test_eof_follows_the_last_output_that_a_slow_peer_takes(host: Host) -> None:
+    channel, _ = host.channel()
+    channel.blocked = True
+    channel.write(b"sorry")
+    channel.linger(now=0.0)
+    assert host.commands() == []
+    assert host.timers.next() == host.limits.close
+    channel.writable(now=4.5)
+    assert host.commands(now=4.5) == [cmd.Write((1,), b"sorry"), cmd.EndWriting(1)]
+    assert host.timers.next() == host.limits.close
 
 
 def test_lingering_ends_with_the_peer(host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -32,6 +33,9 @@ class Bench:
 
     def channel_dirty(self, channel: Channel) -> None:
         self.dirty.append(channel)
+
+    def defer(self, call: Callable[[float], None]) -> None:
+        call(0.0)
 
     def open_channel(self) -> Channel:
         channel = Channel(len(self.channels) + 1, self)

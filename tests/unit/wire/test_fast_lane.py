@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -27,12 +28,15 @@ class Slow(WebSocket):
     __slots__ = ()
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
-        if not self._closed:
+        if not self._over:
             self._judge(bytes(data), now)
 
 
 class Bench:
     """A WebSocket without an endpoint; `log` is all that came out of it."""
+
+    def closing(self) -> bool:
+        return False
 
     def __init__(self, kind: type[WebSocket], server: bool) -> None:
         self.timers, self.limits = Timers(), Limits(fragments=4, backlog=1000)
@@ -48,6 +52,9 @@ class Bench:
 
     def channel_dirty(self, channel: Channel) -> None:
         """Nothing collects here."""
+
+    def defer(self, call: Callable[[float], None]) -> None:
+        call(0.0)
 
     def received(self, data: str | bytes, *, now: float) -> None:
         self.log.append(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import struct
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 
@@ -134,7 +135,7 @@ def test_our_close_and_the_peers_cross(wire: ServerWire) -> None:
     peer, spark = wire.connect()
     spark.end()
     wire.feed(peer.channel, close_frame(1001))
-    assert [each.opcode for each in peer.frames()] == [CLOSE]
+    assert [each.opcode for each in peer.frames()] == [TEXT, CLOSE]
     assert peer.closed()
     assert reason(wire) == ("local", 1000, "")
 
@@ -150,6 +151,58 @@ def test_our_close_and_a_violation(wire: ServerWire) -> None:
     wire.run(5.1)
     assert peer.aborted()
     assert wire.endpoint.next_timeout() is None
+
+
+@pytest.mark.parametrize(("last", "code"), [(close_frame(4000), 4000), (frame(3), 1002)])
+def test_what_came_before_the_end_is_answered_before_it(wire: ServerWire, last: bytes, code: int) -> None:
+    """One read brings it all, and its answers leave in the order of what they answer."""
+    peer, spark = wire.connect()
+    wire.on_data = lambda event: event.spark.write(event.data)
+    peer.send(frame(TEXT, "1") + frame(PING) + frame(TEXT, '"primus::id::"') + frame(TEXT, "2") + last)
+    *answers, end = peer.frames()
+    assert [each.payload for each in answers] == [b"1", b"", b'"primus::id::%s"' % spark.id.encode(), b"2"]
+    assert (end.opcode, end.payload[:2]) == (CLOSE, struct.pack("!H", code))
+    assert spark.close_reason is not None
+    assert spark.close_reason.code == code
+
+
+@pytest.mark.parametrize("last", [close_frame(4000), frame(3)])
+@pytest.mark.parametrize("how", ["resumes", "takes too long", "ends", "is gone"])
+def test_an_end_waits_for_an_application_that_is_busy(wire: ServerWire, last: bytes, how: str) -> None:
+    peer, spark = wire.connect("/primus?ping=1000&pong=1")
+    busy = True
+    spark.is_busy = lambda: busy
+    peer.send(frame(TEXT, "1") + last + frame(TEXT, "2"))
+    wire.run(4.9)
+    assert (wire.told(), peer.paused(), spark.is_open) == (["data"], True, True), "and no heartbeat is missed"
+    assert {each.opcode for each in peer.frames()} == {TEXT}  # pongs
+    if how == "is gone":
+        peer.eof()
+    elif how != "takes too long":
+        spark.write(3)
+        busy = False
+        spark.end() if how == "ends" else spark.settle()
+    wire.run(0.1)
+    answers = {"resumes": [TEXT, CLOSE], "ends": [TEXT, TEXT, CLOSE], "takes too long": [CLOSE], "is gone": []}
+    assert [each.opcode for each in peer.frames()] == answers[how]
+    assert not spark.is_open
+    wire.run(1.0)
+    assert peer.closed()
+    assert wire.endpoint.next_timeout() is None
+
+
+def test_a_peer_that_ignores_our_close_is_cut(wire: ServerWire) -> None:
+    """It could send for as long as `Limits.close`: nobody waits for a flood."""
+    peer, spark = wire.connect()
+    spark.end()
+    wire.pump()
+    flood = frame(TEXT, '"' + "x" * 1000 + '"') * 10
+    sent = 0
+    while not peer.closed():
+        peer.send(flood)
+        sent += len(flood)
+    assert peer.aborted()
+    assert sent <= wire.endpoint.limits.drain + 2 * len(flood)
 
 
 def test_a_paused_session_that_ends_reads_on_for_the_close(wire: ServerWire) -> None:
@@ -180,6 +233,9 @@ def test_a_client_closes_too() -> None:
 
 class Owner:
     """An owner that remembers, and may act at once on what it is told."""
+
+    def closing(self) -> bool:
+        return False
 
     def __init__(self) -> None:
         self.carrier: WebSocket | None = None
@@ -216,6 +272,9 @@ class Bench:
 
     def channel_dirty(self, channel: Channel) -> None:
         self.dirty.append(channel)
+
+    def defer(self, call: Callable[[float], None]) -> None:
+        call(0.0)
 
     def pump(self) -> tuple[list[Frame], list[CloseChannel]]:
         commands: list[Command] = []

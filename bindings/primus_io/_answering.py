@@ -1,0 +1,47 @@
+"""What a session does when its peer has closed and the application still works on what came before.
+
+The law kept here: the core asks once, and is told once when all is handled; it bounds the time itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import TYPE_CHECKING
+
+import primus_proto as pp
+
+from ._io import IO
+
+__all__ = ["Answering"]
+
+
+class Answering:
+    """Answers the core's question whether a peer's close should wait. A base of `Session`."""
+
+    if TYPE_CHECKING:
+        _core: pp.Spark | pp.Client
+        _inbox: Sized | None
+        _io: IO
+        _iterating: bool
+        _listeners_running: bool
+        _waiters: Sized
+
+    _end_waits = False
+    """Whether the peer has closed, and the core keeps the session open for answers."""
+
+    @property
+    def _has_taker(self) -> bool:
+        """Whether the application takes values from the inbox."""
+        return self._iterating
+
+    def _is_busy(self) -> bool:
+        """Whether values are waiting or being handled."""
+        taking = self._iterating and not self._waiters
+        self._end_waits = self._listeners_running or (self._has_taker and (bool(self._inbox) or taking))
+        return self._end_waits
+
+    def _check_end(self) -> None:
+        """Let the core go on with the end, if it waits and all is handled."""
+        if self._end_waits and not self._is_busy():
+            self._core.settle()
+            self._io.schedule()
