@@ -89,7 +89,7 @@ class ConnectFunction(Protocol[R]):
             pathname: Path that the server's Primus owns. Default "/primus".
             parser: Name of a parser, or a `Parser`. The server must use the same. Default "json".
             transformer: Name of the transport. The server must use the same. Default "websockets".
-            transport: Options of that transport. "websockets" has none. Default {}.
+            transport: Options of that transport, such as {"transports": ["polling"]} for "engine.io". Default {}.
             dialect: "happn", "primus6" or "primus" (7 and later) says who sends the heartbeats. Default "auto":
                 whatever the server does.
             ping: Seconds from the open, and from each pong, to the next ping. False or 0: no heartbeat. Not in
@@ -176,7 +176,7 @@ class ServeFunction(Protocol[H, A, R]):
             pathname: Path that Primus owns on this server. Default "/primus".
             parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
             transformer: Name of the transport. The clients must use the same. Default "websockets".
-            transport: Options of that transport. "websockets" has none. Default {}.
+            transport: Options of that transport, such as {"transports": ["polling"]} for "engine.io". Default {}.
             allow_skipped_heartbeats: Number of heartbeats in a row that a spark may miss; at least 2. For dialect
                 "happn". Default 2.
             dialect: "happn", "primus6" or "primus" (7 and later) says who sends the heartbeats. Default "auto":

@@ -95,7 +95,7 @@ class Primus(Server):
         pathname: Path that Primus owns on this server. Default "/primus".
         parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
         transformer: Name of the transport. The clients must use the same. Default "websockets".
-        transport: Options of that transport. "websockets" has none. Default {}.
+        transport: Options of that transport, such as {"transports": ["polling"]} for "engine.io". Default {}.
         allow_skipped_heartbeats: Number of heartbeats in a row that a spark may miss; at least 2. For dialect
             "happn". Default 2.
         dialect: "happn", "primus6" or "primus" (7 and later) says who sends the heartbeats. Default "auto":

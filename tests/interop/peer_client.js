@@ -73,6 +73,10 @@ socket.on('outgoing::url', () => below('connecting'));
 socket.on('outgoing::open', () => {
   const carrier = socket.socket;
   if (!carrier) return;
+  if (!carrier.prependListener) {
+    carrier.on('upgrade', (transport) => below('upgrade', { to: transport.name })); // of Engine.IO
+    return;
+  }
   carrier.prependListener('close', (code, reason) => below('ws-close', { code, reason: String(reason || '') }));
   carrier.on('pong', (payload) => below('ws-pong', { payload: String(payload || '') }));
   carrier.on('unexpected-response', (request, response) => {

@@ -40,7 +40,8 @@ if (given.authorization) {
 // The close code of the WebSocket is seen only below Primus: look at every socket it is about to be given.
 const service = primus.transformer.service;
 const upgrade = service.handleUpgrade;
-service.handleUpgrade = function handleUpgrade(request, socket, head, accepted) {
+const overWebSockets = !given.primus || (given.primus.transformer || 'websockets') === 'websockets';
+if (overWebSockets) service.handleUpgrade = function handleUpgrade(request, socket, head, accepted) {
   return upgrade.call(this, request, socket, head, (carrier) => {
     carrier.on('close', (code, reason) => report({ event: 'ws-close', code, reason: String(reason || '') }));
     carrier.on('ping', (payload) => report({ event: 'ws-ping', payload: String(payload || '') }));

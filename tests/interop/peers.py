@@ -51,7 +51,8 @@ def missing() -> str | None:
         return "interop: node is not installed"
     for folder, package in ((".", "happn-primus"), ("primus8", "primus"), ("primus6", "primus")):
         place = HERE / folder
-        needed = (package, "ws") if folder == "primus6" else (package, "ws", "ejson", "binary-pack", "primus-msgpack")
+        needed = [package, "ws", "engine.io", "engine.io-client"]
+        needed += [] if folder == "primus6" else ["ejson", "binary-pack", "primus-msgpack"]
         if not all((place / "node_modules" / name / "package.json").is_file() for name in needed):
             return f"interop: {package} is not installed; run `npm ci` in {place}"
     return None
@@ -233,6 +234,12 @@ class Peers:
         """A real client; the options are those of peer_client.js."""
         peer = Peer(f"their client {len(self.logs)}", self.logs)
         await self._start(peer, "node", str(HERE / "peer_client.js"), json.dumps({"url": url, **options}))
+        return peer
+
+    async def engine(self, url: str, **options: Any) -> Peer:
+        """A real client of Engine.IO alone; the options are those of peer_engine.js."""
+        peer = Peer(f"their engine {len(self.logs)}", self.logs)
+        await self._start(peer, "node", str(HERE / "peer_engine.js"), json.dumps({"url": url, **options}))
         return peer
 
     async def own_server(self, **options: Any) -> ServerPeer:

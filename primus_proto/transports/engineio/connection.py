@@ -1,4 +1,4 @@
-"""A session of the client: its polls and POSTs, heartbeats, and the move to a WebSocket (protocol 8.3 to 8.5).
+"""A session of the client: its polls and POSTs, heartbeats, and the move to a WebSocket (protocol 8.3).
 
 The law kept here: packets leave by one way at a time, in order; one poll and one POST at a time. While the session does
 not read, nothing is read, and heartbeats are sent without being asked for.

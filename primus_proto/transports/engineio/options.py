@@ -30,8 +30,8 @@ class EngineIOOptions:
     ping_interval: float = 25.0
     """A server's option: seconds between the heartbeats of Engine.IO itself."""
     ping_timeout: float | None = None
-    """A server's option: seconds that a heartbeat may be late before the session is lost. None: 60 in protocol 3, 20
-    in protocol 4."""
+    """A server's option: seconds that a heartbeat may be late before the session is lost. None: 60 or, in Engine.IO
+    4, 20."""
     encode_twice: bool = True
     """A server's option: polls in protocol 3 have text encoded as engine.io 1 has it (happn-primus, Primus 6.0). Set it
     to False for clients with engine.io 2 or 3 (Primus 6.1 and 7). Detected from a client's first text that shows it."""

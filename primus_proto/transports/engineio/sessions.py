@@ -1,4 +1,4 @@
-"""A session of the server: the poll that waits, the POSTs, heartbeats, and the move to a WebSocket (protocol 8.3–8.5).
+"""A session of the server: the poll that waits, the POSTs, heartbeats, and the move to a WebSocket (protocol 8.3).
 
 The law kept here: packets leave by one way at a time, in order. A request that is repeated is answered like the first,
 and does nothing twice.
