@@ -5,6 +5,7 @@ has WebSockets already. Bindings that do the IO are in `primus_io`.
 """
 
 from . import commands, events
+from .compression import Compression
 from .config import ClientConfig, ServerConfig
 from .endpoint import ByteClient, ByteServer, SpecQuery
 from .errors import (
@@ -47,6 +48,7 @@ __all__ = [
     "ClientConfig",
     "ClientState",
     "CloseReason",
+    "Compression",
     "ConfigError",
     "ConnectError",
     "ConnectionLost",

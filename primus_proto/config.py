@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 from urllib.parse import SplitResult
 
+from .compression import Compression, compression_of
 from .errors import ConfigError
 from .http.cors import METHODS, MONTH, Cors, parse_cors
 from .http.forwarded import FORWARDED_BY, ForwardedBy, Network, parse_networks
@@ -108,6 +109,8 @@ class ClientConfig:
     hold."""
     manual: bool = False
     """Whether to wait for `open()` before the first attempt to connect. Default: False."""
+    compression: bool | Compression = False
+    """Whether to offer compression of WebSocket messages, and how it is done. Default: False."""
     headers: PairsSource = ()
     """Header fields to send with the connect request, or a function that returns them. Default: none."""
     first_message: Any = NOTHING
@@ -137,6 +140,7 @@ class ClientConfig:
         check_flag("manual", self.manual)
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
+        compression_of(self.compression)
         _limits(self.limits)
 
     def __repr__(self) -> str:
@@ -232,6 +236,8 @@ class ServerConfig:
     authorization: Literal[False, True, "all"] = False
     """Which requests are held for authorization (`RequestHeld`). True: those for a new session; ``"all"``: those of
     open sessions too. Default: False, none."""
+    compression: bool | Compression = False
+    """Whether WebSocket messages are compressed for clients that offer it, and how. Default: False."""
     origins: str | Collection[str] = "*"
     """The web sites whose pages may use the server, such as ``["https://example.org"]``, for WebSockets too. Default:
     ``*``, every site."""
@@ -273,6 +279,7 @@ class ServerConfig:
         _limits(self.limits)
         self.networks()
         self.cors()
+        compression_of(self.compression)
 
     @property
     def transport_options(self) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import events as ev
 from .commands import Command, Connect, OpenChannel
+from .compression import Compression, compression_of
 from .config import ClientConfig, ServerConfig, check_config
 from .errors import ConfigError, ConnectError, LocalProtocolError
 from .http.model import Address, Answer, Headers, PeerCertificate, Response
@@ -216,6 +217,11 @@ class ByteServer(_Endpoint):
         return self.server.closes_channels and not self._transport.busy
 
     @property
+    def compression(self) -> Compression | None:
+        """See `HttpServerHost`."""
+        return compression_of(self.server.config.compression)
+
+    @property
     def pathname(self) -> str:
         """See `ServerHost`."""
         return self.server.config.base
@@ -265,6 +271,11 @@ class _ClientEndpoint(_Endpoint):
         known = self._find(channel)
         if known is not None and isinstance(known.user, HttpClient):
             known.user.channel_opened(now=now)
+
+    @property
+    def compression(self) -> Compression | None:
+        """See `PoolHost`."""
+        return compression_of(self._config.compression)
 
     def _new_pool(self) -> Pool:
         return Pool(self, self._config.authority, self._config.secure)

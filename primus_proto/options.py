@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Literal, TypedDict
 
+from .compression import Compression
 from .http.forwarded import ForwardedBy
 from .limits import Limits
 from .parsers import AsyncParser, Parser
@@ -45,6 +46,7 @@ class ClientOptions(TypedDict, total=False):
     reconnect_timeout: float
     queue_size: float | None
     manual: bool
+    compression: bool | Compression
     headers: PairsSource
     first_message: Any
     limits: Limits
@@ -64,6 +66,7 @@ class ServerOptions(TypedDict, total=False):
     detect_after: float
     pong_skip_time: float
     authorization: Literal[False, True, "all"]
+    compression: bool | Compression
     origins: str | Collection[str]
     methods: str | Collection[str]
     credentials: bool

@@ -109,6 +109,7 @@ class ConnectFunction(Protocol[R]):
             queue_size: Number of messages that are kept while not connected. 0: none. Default None, or inf: as many
                 as fit into `Limits.queue` bytes.
             manual: True: do not connect before `open()` is called. Default False.
+            compression: Whether to offer compression of WebSocket messages. A `Compression` says how. Default False.
             headers: Header fields to send with the connect request: a mapping or (name, value) pairs, or a function
                 that returns them. Default ().
             first_message: Value to send first on each connection, before values that were kept, or a function that
@@ -191,6 +192,8 @@ class ServeFunction(Protocol[H, A, R]):
                 "happn". Default 1.
             authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
                 the pathname. Default: True with `authorize`, otherwise False.
+            compression: Whether WebSocket messages are compressed for clients that offer it. A `Compression` says how.
+                Default False.
             origins: Web sites whose pages may use the server, such as ["https://example.org"]. They are checked for
                 WebSockets too. Default "*": every site.
             methods: Methods that cross-origin requests may have. Empty: all. Default ('GET', 'HEAD', 'PUT', 'POST',

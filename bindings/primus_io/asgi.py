@@ -110,6 +110,7 @@ class Primus(Server):
             "happn". Default 1.
         authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
             the pathname. Default: True with `authorize`, otherwise False.
+        compression: Has to be False: the server of this application compresses, or does not. Default False.
         origins: Web sites whose pages may use the server, such as ["https://example.org"]. They are checked for
             WebSockets too. Default "*": every site.
         methods: Methods that cross-origin requests may have. Empty: all. Default ('GET', 'HEAD', 'PUT', 'POST',
@@ -139,6 +140,10 @@ class Primus(Server):
                 f"{name}= belongs to the server of this application, as in uvicorn.run(app, port=8080)"
             )
         self._config = server_config(authorize, options)
+        if self._config.compression:
+            raise pp.ConfigError(
+                "the server of this application compresses, as in uvicorn.run(app, ws_per_message_deflate=True)"
+            )
         self._app = app
         self._running = False
         self._managed = False  # something else than a request has started it, or tried to

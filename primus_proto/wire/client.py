@@ -14,10 +14,12 @@ from typing import Protocol
 
 import h11
 
+from ..compression import Compression
 from ..errors import ConnectError
 from ..http.model import Answer, Headers
 from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, refusal_error
 from .channel import Channel, ChannelHost
+from .deflate import CompressedWebSocket, agreed, offer
 from .websocket import WebSocket, accept_token
 
 __all__ = ["HttpClient", "Pool", "PoolHost"]
@@ -41,6 +43,10 @@ class PoolHost(ChannelHost, Protocol):
     """What a pool needs of the endpoint."""
 
     rng: random.Random
+
+    @property
+    def compression(self) -> Compression | None:
+        """How WebSocket messages are compressed; None if they are not."""
 
     def open_channel(self) -> Channel:
         """A channel to the origin, whose opening has been asked of the driver."""
@@ -92,6 +98,8 @@ class Pool:
         ]
         if offered:
             fields.append(("Sec-WebSocket-Protocol", ", ".join(offered)))
+        if self.host.compression is not None:
+            fields.append(("Sec-WebSocket-Extensions", offer(self.host.compression)))
         request = _Request("GET", target, fields, b"", failed, ERROR_BODY, opened=opened, key=key, subprotocols=offered)
         self._start(request, now)
 
@@ -265,12 +273,14 @@ class HttpClient:
 
     def _upgraded(self, event: h11.InformationalResponse, request: _Request, now: float) -> None:
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
+        extensions, settings = headers.get_all("sec-websocket-extensions"), self.pool.host.compression
+        deflate = agreed(settings, extensions) if settings is not None and extensions else None
         if (
             request.opened is None
             or headers.tokens("upgrade") != ["websocket"]
             or "upgrade" not in headers.tokens("connection")
             or headers.get("sec-websocket-accept") != accept_token(request.key)
-            or "sec-websocket-extensions" in headers
+            or (extensions and deflate is None)
             or headers.get_all("sec-websocket-protocol") not in ([], *([each] for each in request.subprotocols))
         ):
             self._fail("the server's answer is no valid WebSocket handshake", now)
@@ -279,7 +289,14 @@ class HttpClient:
         self.pool.forget(self)
         host = self.pool.host
         subprotocol = headers.get("sec-websocket-protocol")
-        carrier = WebSocket(self.channel, host.limits, host.limits.message, subprotocol, client_rng=host.rng)
+        limit = host.limits.message
+        carrier: WebSocket
+        if deflate is None:
+            carrier = WebSocket(self.channel, host.limits, limit, subprotocol, client_rng=host.rng)
+        else:
+            carrier = CompressedWebSocket(
+                self.channel, host.limits, limit, subprotocol, deflate=deflate, client_rng=host.rng
+            )
         self.channel.unread = bytes(self._conn.trailing_data[0])
         self.channel.user = carrier
         request.opened(carrier, now)

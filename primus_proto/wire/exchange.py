@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import LocalProtocolError
 from ..http.model import Request, error_response, without_headers
 from ..transports.base import CarrierOwner, HeaderPairs
+from .deflate import choose
 from .websocket import WebSocket, accept_token, check_handshake, choose_subprotocol
 
 if TYPE_CHECKING:
@@ -144,7 +145,12 @@ class HttpExchange:
         subprotocol = choose_subprotocol(self.request, subprotocols)
         if subprotocol is not None:
             fields.append(("Sec-WebSocket-Protocol", subprotocol))
-        return self._server.upgrade(owner, limit, fields, subprotocol)
+        settings = self._server.host.compression
+        chosen = settings and choose(settings, self.request.headers.get_all("sec-websocket-extensions"))
+        if not chosen:
+            return self._server.upgrade(owner, limit, fields, subprotocol)
+        deflate, answer = chosen
+        return self._server.upgrade(owner, limit, [*fields, ("Sec-WebSocket-Extensions", answer)], subprotocol, deflate)
 
     # --- for the HttpServer ---
 

@@ -14,10 +14,12 @@ from typing import Protocol
 
 import h11
 
+from ..compression import Compression
 from ..errors import ConnectError
 from ..http.model import Address, Headers, PeerCertificate, Request
 from ..transports.base import CarrierOwner, HeaderPairs
 from .channel import Channel, ChannelHost
+from .deflate import CompressedWebSocket, Deflate
 from .exchange import HttpExchange, error_parts
 from .websocket import WebSocket
 
@@ -37,6 +39,10 @@ _QUOTE = 200
 
 class HttpServerHost(ChannelHost, Protocol):
     """What the HTTP side needs of the endpoint."""
+
+    @property
+    def compression(self) -> Compression | None:
+        """How WebSocket messages are compressed; None if they are not."""
 
     @property
     def closing(self) -> bool:
@@ -269,14 +275,24 @@ class HttpServer:
         else:
             self._close()
 
-    def upgrade(self, owner: CarrierOwner, limit: int, headers: HeaderPairs, subprotocol: str | None) -> WebSocket:
+    def upgrade(
+        self,
+        owner: CarrierOwner,
+        limit: int,
+        headers: HeaderPairs,
+        subprotocol: str | None,
+        deflate: Deflate | None = None,
+    ) -> WebSocket:
         """Hand the channel over to a WebSocket; what came behind the handshake waits in `Channel.unread`."""
         self._exchange = None
         self._timer.cancel()
         self.inform(101, headers)
         self.channel.unread = bytes(self._conn.trailing_data[0] + self._input)
         self._input.clear()
-        carrier = WebSocket(self.channel, self.host.limits, limit, subprotocol)
+        if deflate is None:
+            carrier = WebSocket(self.channel, self.host.limits, limit, subprotocol)
+        else:
+            carrier = CompressedWebSocket(self.channel, self.host.limits, limit, subprotocol, deflate=deflate)
         carrier.owner = owner
         self.channel.user = carrier
         self.channel.resume()

@@ -294,10 +294,13 @@ class WebSocket:
 
     def _judges(self) -> tuple[Connection, _DeclaredLength]:
         if self._wsproto is None:
-            kind = ConnectionType.SERVER if self._rng is None else ConnectionType.CLIENT
-            length = _DeclaredLength(self._limit)
-            self._wsproto = (Connection(kind, [length]), length)
+            self._wsproto = self._make_judges([])
         return self._wsproto
+
+    def _make_judges(self, extensions: list[Extension]) -> tuple[Connection, _DeclaredLength]:
+        kind = ConnectionType.SERVER if self._rng is None else ConnectionType.CLIENT
+        length = _DeclaredLength(self._limit)
+        return Connection(kind, [length, *extensions]), length
 
     def _send(self, event: Ping | CloseConnection) -> None:
         self._channel.write(bytes(self._judges()[0].send(event)))
@@ -355,8 +358,10 @@ class WebSocket:
             self._tell(event.code, event.reason or "", None, now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
-        if reason == "error in extension":
+        if code == CloseReason.MESSAGE_TOO_BIG and reason == "error in extension":
             reason = f"message larger than {self._limit} bytes"
+        elif reason == "error in extension":
+            reason = "not compressed as agreed"
         elif code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
             reason = "not UTF-8"
         self._end_by(code, reason, RemoteProtocolError(f"WebSocket: {reason}"), now)

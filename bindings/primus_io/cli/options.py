@@ -40,6 +40,7 @@ CLIENT_HELP = {
     "manual": ("", "wait for the first line of input before connecting"),
     "query": ("KEY=VALUE", "pair to add to the query of the URL; repeat to send several"),
     "first_message": ("JSON", "value to send first on every connection, as JSON"),
+    "compression": ("", "offer to compress WebSocket messages"),
     "headers": ("'NAME: VALUE'", "header to send with the connect request; repeat to send several"),
 }
 SERVER_HELP = {
@@ -51,6 +52,7 @@ SERVER_HELP = {
     "detect_after": ("S", "dialect auto: seconds without a heartbeat until a client's dialect is taken for primus"),
     "pong_skip_time": ("S", "answer only one of the heartbeats that a client sends within this many seconds"),
     "authorization": ("WHICH", "requests that --require applies to: 'off', 'on' (new sessions), 'all' (every request)"),
+    "compression": ("", "compress WebSocket messages for clients that offer it"),
     "origins": ("LIST", "comma-separated web sites whose pages may connect, such as https://example.org; '*': all"),
     "methods": ("LIST", "comma-separated methods that cross-origin requests may have"),
     "credentials": ("ON|OFF", "let pages of other web sites send cookies and read the answers"),
@@ -102,7 +104,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "authorization": {"off": False, "on": True, "all": "all"},
     "credentials": {"on": True, "off": False},
 }
-ACTIONS = {"headers": "append", "query": "append", "manual": "store_true"}
+ACTIONS = {"headers": "append", "query": "append", "compression": "store_true", "manual": "store_true"}
 IN_FLAGS = (
     ("(False or 0: off)", "(or 'off')"),
     ("or False for none", "or 'none'"),

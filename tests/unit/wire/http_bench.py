@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from primus_proto import Limits
 from primus_proto.commands import CloseChannel, Command, Write
+from primus_proto.compression import Compression
 from primus_proto.http.model import Address
 from primus_proto.timers import Timers
 from primus_proto.transports.base import Exchange
@@ -23,6 +24,7 @@ class Bench:
         self.timers = Timers()
         self.limits = Limits(**limits)  # type: ignore[arg-type]  # counts are whole numbers
         self.closing = False
+        self.compression: Compression | None = None
         self.now = 0.0
         self.exchanges: list[Exchange] = []
         self.log: list[str] = []

@@ -10,6 +10,7 @@ import pytest
 from primus_proto import ConnectError, Limits
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from primus_proto.compression import Compression
 from primus_proto.http.model import Answer
 from primus_proto.timers import Timers
 from primus_proto.transports.base import WebSocketCarrier
@@ -29,6 +30,7 @@ class Bench:
         self.channels: list[Channel] = []
         self.closed: list[int] = []
         self.outcomes: list[object] = []
+        self.compression: Compression | None = None
         self.pool = Pool(self, "server:80")
 
     def channel_dirty(self, channel: Channel) -> None:
