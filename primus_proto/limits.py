@@ -103,7 +103,8 @@ class Limits:
     authorizations: int = 1000
     """How many requests may be held at once, as for authorization; more are answered 503. Default: 1000."""
     authorization: float = 10.0
-    """Seconds that a layer, such as authorization, may hold a request before it is answered 503. Default: 10."""
+    """Seconds that a layer, such as authorization, may hold a request before it is answered 503, and a listener of
+    `connection` a new spark before it is ended. Default: 10."""
     unclaimed: int = 1000
     """How many sessions may wait for their client's second request, for `handshake` seconds; more are answered 503.
     Only transports with sessions over several requests have any. Default: 1000."""

@@ -35,8 +35,8 @@ OPTION_ADVICE = {
     "maxLength": "give limits=Limits(message=...), in bytes",
     "rejectUnauthorized": "give ssl= a context that trusts the server's certificate",
     "ca": "give ssl= a context: ssl.create_default_context(cafile=...)",
-    "cert": "give ssl= a context, on which you called load_cert_chain(cert, key)",
-    "key": "give ssl= a context, on which you called load_cert_chain(cert, key)",
+    "cert": "call create_server, or give ssl= a context, on which you called load_cert_chain(cert, key)",
+    "key": "call create_server, or give ssl= a context, on which you called load_cert_chain(cert, key)",
     "iknowhttpsisbetter": "leave it out: http and https are served as ssl= says",
 }
 LISTEN = "call on(event, listener); off(event, listener) removes it"

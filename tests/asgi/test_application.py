@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from primus_io.asgi import Primus
-from primus_proto import ConfigError, LocalProtocolError, PeerCertificate
+from primus_proto import ConfigError, Layer, LocalProtocolError, PeerCertificate, Refused
 from tests.asgi.kit import Caller, body, calling, head, http, on_both, on_trio, turns, websocket
 
 LIFESPAN = {"type": "lifespan", "asgi": {"version": "3.0"}}
@@ -279,3 +279,25 @@ async def test_the_certificate_of_a_client() -> None:
                 caller.give("websocket.disconnect", code=1000)
                 await caller.end()
     assert seen == [PeerCertificate(ssl.PEM_cert_to_DER_cert(pem), {}), None, None]
+
+
+@on_both
+async def test_layers_outlive_a_run() -> None:
+    def forbid(request: Any) -> None:
+        raise Refused("closed for today", 403)
+
+    primus = Primus(middleware=[Layer("forbid", forbid, index=0)])
+    primus.remove("x-xss")
+    primus.disable("spec")
+    for _ in range(2):
+        async with primus:
+            assert primus.layers == ("forbid", "forwarded", "cors", "primus.js", "spec", "no-cache", "authorization")
+            async with calling(primus, http("/primus/spec")) as caller:
+                await caller.end()
+                assert caller.said[0]["status"] == 403
+    primus.remove("forbid")
+    async with primus, calling(primus, http("/primus/spec")) as caller:
+        await caller.end()
+        assert caller.said[0]["status"] == 426
+    with pytest.raises(ConfigError, match="the server of this application compresses"):
+        Primus(compression=True)

@@ -184,3 +184,26 @@ async def test_what_is_kept_is_bounded(host: Host) -> None:
             gate.open()
             await host.until(lambda: received == 64 * [10**6])
             await sending.join()
+
+
+@scenario()
+async def test_a_server_that_closes_does_not_wait_for_one_that_hangs(host: Host) -> None:
+    said: list[str] = []
+
+    async def slow(spark: Any) -> None:
+        said.append("slow")
+        await host.pause(60)
+
+    async def handler(spark: Any) -> None:
+        said.append("handler")
+
+    started = host.time()
+    async with host.serve(handler, limits=Limits(close=0.2)) as server:
+        server.on("connection", slow)
+        async with host.connect(server.url, strategy=False) as primus:
+            primus.write(1)
+            await host.until(lambda: said)
+            await server.close()
+            await primus.wait_ended()
+    assert host.time() - started < 10
+    assert said == ["slow"]

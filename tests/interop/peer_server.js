@@ -7,6 +7,7 @@
 //   primus: {...options of the Primus constructor...},
 //   authorization: {"token": t} lets pass whoever's query has token=t, {"accept": true} everyone, otherwise nobody;
 //   a refusal answers with {status, message, authenticate} of the same object, after `delay` ms.
+//   layer: {status, message} of a layer, behind the others, that refuses what has no token in its query.
 // Reports: see `report(` below; replies to commands have `reply` in place of `event`.
 
 const http = require('http');
@@ -34,6 +35,16 @@ if (given.authorization) {
       if (rule.authenticate) refusal.authenticate = rule.authenticate;
       done(refusal);
     }, rule.delay || 0);
+  });
+}
+
+if (given.layer) {
+  const add = primus.before ? 'before' : 'use'; // its name since primus 7
+  primus[add]('layer', (request, response, next) => {
+    if (request.query.token) return next();
+    const refusal = new Error(given.layer.message);
+    if (given.layer.status) refusal.statusCode = given.layer.status;
+    next(refusal);
   });
 }
 
