@@ -22,7 +22,7 @@ from ..limits import Limits
 from ..session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
 from .channel import Channel
 from .frames import client_frame, server_frame, xor
-from .websocket import NO_RSV, _DeclaredLength, WebSocket
+from .websocket import NO_RSV, WebSocket, _DeclaredLength
 
 __all__ = ["CompressedWebSocket", "Deflate", "agreed", "choose", "offer"]
 

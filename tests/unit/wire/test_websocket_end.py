@@ -16,7 +16,7 @@ from primus_proto.errors import PrimusError
 from primus_proto.session.messages import Message
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
-from primus_proto.wire.websocket import _DeclaredLength, WebSocket
+from primus_proto.wire.websocket import WebSocket, _DeclaredLength
 from tests.unit.wires import CLOSE, PING, PONG, TEXT, ClientWire, Frame, ServerWire, close_frame, frame, frames
 
 OVER = ["readyStateChange", "disconnection", "end"]
