@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types completeness format coverage mutants docs docs-check golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types completeness format coverage mutants docs docs-check autobahn fuzz golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -140,6 +140,12 @@ docs: $(VENV)/.group-site ## the documentation as a site, in site/; a warning is
 
 docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_reference.py $(ARGS)
+
+autobahn: $(VENV)/.group-autobahn ## the Autobahn cases against both ends on each binding; a case that is not OK is a failure
+	$(BIN)/python -m tests.autobahn.run $(ARGS)
+
+fuzz: $(VENV)/.group-test $(VENV)/.group-fuzz ## fuzz the core, each target for SECONDS=60; needs Python 3.11 to 3.13
+	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 golden: setup ## record the original's behaviour again and say whether it is still what tests/golden has
 	$(BIN)/python -m tests.golden.record --check

@@ -1,0 +1,278 @@
+"""What is fuzzed. A target is a function of bytes that raises where a law of the core is broken.
+
+No target needs atheris, so the tests replay the corpus with these functions alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from wsproto.frame_protocol import FrameProtocol
+
+from primus_proto import ByteClient, ByteServer, ClientConfig, ConfigError, DecodeError, Limits, ServerConfig
+from primus_proto import commands as cmd
+from primus_proto import events as ev
+from primus_proto.parsers import get_parser
+from primus_proto.testing import VirtualNetwork
+
+TARGETS: dict[str, Callable[[bytes], None]] = {}
+
+LIMITS = Limits(head=2048, message=4096, fragments=8, body=4096, backlog=8192, burst=16384, queue=16384)
+HANDSHAKE = (
+    b"GET /primus?ping=25000&pong=10000 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def target(function: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """Register a target by the name of its function."""
+    TARGETS[function.__name__] = function
+    return function
+
+
+class Driver:
+    """Runs one endpoint in memory. The application answers every value."""
+
+    def __init__(self, endpoint: Any) -> None:
+        self.endpoint = endpoint
+        self.now = 0.0
+        self.output: dict[int, bytes] = {}
+        self.over: set[int] = set()
+        self.opened: list[int] = []
+        self.values: list[object] = []
+
+    def pump(self) -> None:
+        """Deliver events and run commands."""
+        for item in self.endpoint.poll(now=self.now):
+            if isinstance(item, ev.SparkData | ev.DataReceived):
+                self.values.append(item.data)
+                session = item.spark if isinstance(item, ev.SparkData) else self.endpoint.client
+                session.write(["echo", repr(item.data)[:100]])
+            elif isinstance(item, cmd.Write):
+                for channel in item.channels:
+                    assert channel not in self.over, "a write after the end"
+                    self.output[channel] = self.output.get(channel, b"") + item.data
+            elif isinstance(item, cmd.CloseChannel):
+                assert item.channel not in self.over, "closed twice"
+                self.over.add(item.channel)
+            elif isinstance(item, cmd.OpenChannel):
+                self.opened.append(item.channel)
+            elif isinstance(item, ev.Event):
+                assert item.name, "events have names"
+
+    def feed(self, channel: int, data: bytes) -> None:
+        """Bytes arrive."""
+        if channel not in self.over:
+            self.endpoint.receive_data(channel, data, now=self.now)
+            self.pump()
+
+    def finish(self) -> None:
+        """All time passes: every peer is let go of in the end."""
+        for _ in range(1000):
+            due = self.endpoint.next_timeout()
+            if due is None:
+                break
+            self.now = max(self.now, due)
+            self.endpoint.handle_timeout(now=self.now)
+            self.pump()
+
+
+def _server() -> Driver:
+    config = ServerConfig(limits=LIMITS)
+    driver = Driver(ByteServer(config, rng=random.Random(1)))
+    driver.endpoint.channel_accepted(("192.0.2.1", 5), now=0.0)
+    driver.pump()
+    return driver
+
+
+def _serve(pieces: list[bytes]) -> tuple[bytes, list[object]]:
+    driver = _server()
+    for piece in pieces:
+        driver.feed(1, piece)
+    result = driver.output.get(1, b""), driver.values
+    driver.finish()
+    assert not driver.endpoint.channels, "the peer is let go of"
+    return result
+
+
+def _cut(stream: bytes) -> list[bytes]:
+    """Cut a stream at places that depend on it."""
+    rng = random.Random(len(stream))
+    places = sorted({0, len(stream), *(rng.randrange(len(stream) + 1) for _ in range(4))})
+    return [stream[start:stop] for start, stop in pairwise(places)]
+
+
+@target
+def server_http(data: bytes) -> None:
+    """HTTP bytes for a server, whose answers do not depend on how they were cut."""
+    assert repr(_serve([data])) == repr(_serve(_cut(data)))
+
+
+@target
+def server_websocket(data: bytes) -> None:
+    """WebSocket bytes for a server after an upgrade, cut in two ways."""
+    assert repr(_serve([HANDSHAKE, data])) == repr(_serve([HANDSHAKE, *_cut(data)]))
+
+
+@target
+def server_messages(data: bytes) -> None:
+    """Text messages for a server, one a line: what the protocol and the parser make of them."""
+    driver = _server()
+    driver.feed(1, HANDSHAKE)
+    framing = FrameProtocol(client=True, extensions=[])
+    for line in data.split(b"\n")[:50]:
+        driver.feed(1, bytes(framing.send_data(line.decode("utf-8", "replace"), fin=True)))
+    driver.finish()
+
+
+def _client(**options: Any) -> Driver:
+    options = {"url": "http://x", "dialect": "happn", "strategy": False, "limits": LIMITS, **options}
+    driver = Driver(ByteClient(ClientConfig(**options), rng=random.Random(1)))
+    driver.pump()
+    driver.endpoint.channel_opened(1, now=0.0)
+    driver.pump()
+    return driver
+
+
+@target
+def client_http(data: bytes) -> None:
+    """Whatever a server says to a client that asks for a WebSocket."""
+    driver = _client()
+    for piece in _cut(data):
+        driver.feed(1, piece)
+    driver.endpoint.channel_closed(1, None, now=driver.now)
+    driver.pump()
+    driver.finish()
+
+
+ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
+)
+
+
+@target
+def client_websocket(data: bytes) -> None:
+    """WebSocket bytes for a client after the handshake."""
+    from primus_proto.wire.websocket import accept_token
+
+    driver = _client()
+    key = driver.output[1].lower().split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]
+    position = driver.output[1].lower().index(key)
+    key = driver.output[1][position : position + len(key)]
+    driver.feed(1, ANSWER % accept_token(key.decode()).encode())
+    for piece in _cut(data):
+        driver.feed(1, piece)
+    driver.finish()
+
+
+@target
+def fast_lane(data: bytes) -> None:
+    """The fast lane against wsproto alone: whole messages that both understand are the same."""
+    _, values = _serve([HANDSHAKE, data])
+    framing = FrameProtocol(client=False, extensions=[])
+    framing.receive_bytes(data)
+    found: list[object] = []
+    parser, parts = get_parser("json"), b""
+    try:
+        for frame in framing.received_frames():
+            if frame.opcode.iscontrol():
+                if frame.opcode.name == "CLOSE":
+                    break
+                continue
+            payload: Any = frame.payload
+            parts += payload.encode() if isinstance(payload, str) else bytes(payload)
+            if frame.message_finished:
+                text, parts = parts, b""
+                try:
+                    value = parser.decode(text.decode() if isinstance(payload, str) else text)
+                except DecodeError:
+                    continue
+                if not (isinstance(value, str) and value.startswith("primus::")):
+                    found.append(value)
+    except Exception as error:
+        assert type(error).__name__ == "ParseFailed", error  # noqa: PT017
+    ours = list(map(repr, values))
+    assert ours == list(map(repr, found))[: len(ours)]
+
+
+@target
+def json(data: bytes) -> None:
+    """The JSON parser: a value or a DecodeError, and what it decoded it can encode again."""
+    parser = get_parser("json")
+    try:
+        value = parser.decode(data.decode("utf-8", "replace"))
+    except DecodeError:
+        return
+    assert repr(parser.decode(parser.encode(value))) == repr(value)
+
+
+@target
+def connect_url(data: bytes) -> None:
+    """A connect URL: a configuration or a ConfigError, and a request that a server understands."""
+    text = data.decode("latin-1")
+    try:
+        config = ClientConfig(url=text, dialect="happn", strategy=False)
+    except ConfigError:
+        return
+    driver = Driver(ByteClient(config, rng=random.Random(1)))
+    driver.pump()
+    for channel in driver.opened:
+        driver.endpoint.channel_opened(channel, now=0.0)
+    driver.pump()
+    server = _server()
+    server.feed(1, driver.output.get(1, b""))
+    assert server.output[1].startswith((b"HTTP/1.1 101", b"HTTP/1.1 404", b"HTTP/1.1 431")), server.output[1][:200]
+
+
+@target
+def forwarded(data: bytes) -> None:
+    """Forwarding headers of a trusted proxy: an address, whatever they contain."""
+    config = ServerConfig(trusted_proxies=["192.0.2.0/24"], limits=LIMITS)
+    driver = Driver(ByteServer(config, rng=random.Random(1)))
+    driver.endpoint.channel_accepted(("192.0.2.1", 5), now=0.0)
+    value = bytes(byte for byte in data if 32 <= byte < 127)[:1000]
+    driver.feed(1, HANDSHAKE.replace(b"Host: x", b"Host: x\r\nX-Forwarded-For: a%s" % value))
+    for spark in driver.endpoint.server:
+        assert isinstance(spark.address.ip, str)
+
+
+@target
+def operations(data: bytes) -> None:
+    """Operations of two applications, time steps and losses, on a virtual network."""
+    network = VirtualNetwork(seed=1, latency=0.01)
+    sent: list[int] = []
+    got: list[object] = []
+
+    def received(server: Any, event: ev.Event) -> None:
+        if isinstance(event, ev.SparkData):
+            got.append(event.data)
+
+    server = network.serve(on_event=received)
+    client = network.connect("http://server", dialect="happn", min=0.1, max=1.0)
+    for operation in data[:60]:
+        kind, amount = operation & 7, operation >> 3
+        if kind == 0 and client.client.write(len(sent)):
+            sent.append(len(sent))
+        elif kind == 1:
+            server.server.write({"n": amount})
+        elif kind == 2:
+            network.run(amount / 10)
+        elif kind == 3:
+            network.drop(client)
+        elif kind == 4:
+            for spark in server.server:
+                spark.pause() if amount % 2 else spark.resume()
+        elif kind == 5:
+            for spark in server.server:
+                spark.end(reconnect=bool(amount % 4))
+        elif kind == 6:
+            client.client.pause() if amount % 2 else client.client.resume()
+        elif amount == 31:
+            client.client.end()
+    network.run(5.0)
+    numbers = [value for value in got if isinstance(value, int)]
+    assert numbers == sorted(set(numbers)), "in order, and none twice"
+    assert set(numbers) <= set(sent)
