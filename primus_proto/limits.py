@@ -75,6 +75,10 @@ class Limits:
     """The largest HTTP body that is read, in bytes. Default: 1 MiB."""
     pipelined: int = 16 * 1024
     """Bytes that may wait behind an unanswered request; above that, reading pauses. Default: 16 KiB."""
+    headers: int = 100
+    """The most header fields of one request. Default: 100."""
+    parameters: int = 100
+    """The most parameters in the query of one request. Default: 100."""
     message: int = 10 * 1024 * 1024
     """The largest message that is accepted, in bytes; a frame is refused by its declared length. Default: 10 MiB."""
     fragments: int = 1024
@@ -115,7 +119,7 @@ class Limits:
     """Seconds that an asynchronous transform or parser may take for one message. Default: 10."""
 
     def __post_init__(self) -> None:
-        for name in ("head", "pipelined", "message", "fragments", "values", "nesting"):
+        for name in ("head", "headers", "parameters", "pipelined", "message", "fragments", "values", "nesting"):
             check_count(f"limits.{name}", getattr(self, name), least=1)
         for name in ("body", "backlog", "burst", "queue", "drain", "held", "authorizations", "unclaimed"):
             check_count(f"limits.{name}", getattr(self, name))

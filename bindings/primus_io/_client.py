@@ -11,6 +11,7 @@ from primus_proto import events as ev
 
 from ._advice import CLIENT_ADVICE
 from ._listeners import ClientListeners
+from ._peer_log import PeerLog
 from ._session import AsyncSession, Session, log
 from ._transforming import start_step
 
@@ -32,6 +33,7 @@ class ClientBase(ClientListeners, Session):
         if not isinstance(core, pp.Client):
             raise pp.LocalProtocolError("clients are made by connect: `async with connect(url) as primus:`")
         super().__init__(core)
+        self._peer_log = PeerLog()
 
     def __repr__(self) -> str:
         config = self._core.attempts.target  # without user, password and query, because this goes into logs
@@ -198,9 +200,11 @@ class ClientBase(ClientListeners, Session):
 
     def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.ErrorOccurred:
-            log.warning("%r: %s", self, event.error)
+            self._peer_log.warning("%r: %s", self, event.error)
         elif type(event) is ev.MessagesDropped:  # only counted, because they may be large or secret
-            log.warning("%r: %d written values will not be sent: %s", self, len(event.payloads), event.reason)
+            self._peer_log.warning(
+                "%r: %d written values will not be sent: %s", self, len(event.payloads), event.reason
+            )
 
     def _handle_failure(self, error: BaseException) -> None:
         log.error("%r: its listener raised; ending it", self, exc_info=error)

@@ -15,6 +15,7 @@ from ._announcing import announce
 from ._layers import Authorize, LayeredServer, is_async
 from ._listeners import ServerListeners, SparkListeners
 from ._once import wait_for
+from ._peer_log import PeerLog
 from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
 from ._transforming import F, Transforming, start_step
 
@@ -99,7 +100,7 @@ class SparkBase(Session):
 
     def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.SparkError:
-            log.warning("spark %s: %s", self.id, event.error)
+            self.server._peer_log.warning("spark %s: %s", self.id, event.error)
 
     def _handle_failure(self, error: BaseException) -> None:
         if isinstance(error, pp.Refused):
@@ -169,6 +170,7 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
             raise pp.LocalProtocolError("servers are made by serve: `async with serve(handler, host, port) as server:`")
         super().__init__()
         self._handler = handler
+        self._peer_log = PeerLog()
         self._authorize = authorize
         self._waiters: list[AsyncEvent] = []
         self._stop_listening: Callable[[], object] = lambda: None
@@ -246,6 +248,7 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
             self._emit_or_log(event, event.args)
             if type(event) is ev.ServerClosed:
                 self._closed = True
+                self._peer_log.report()
                 for waiter in self._waiters:
                     waiter.set()
 
@@ -272,7 +275,7 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
 
     def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
-            log.warning("%s", event.text)
+            self._peer_log.warning("%s", event.text)
 
     def _for_each_now(self, function: Callable[[S], object]) -> None:
         for spark in list(self.sparks.values()):

@@ -61,7 +61,11 @@ class Requests:
 
     def request(self, exchange: Exchange, *, now: float) -> None:
         """A request's head is complete."""
-        self._walk(exchange, None, False, now)
+        refusal = check_counts(exchange.request, self._host.limits)
+        if refusal is None:
+            self._walk(exchange, None, False, now)
+        else:
+            _respond(exchange, refusal, True, now)
 
     def resume(self, id: int, answer: Response | Headers | None = None) -> bool:
         """See `ByteServer.resume`."""
@@ -165,3 +169,12 @@ def _respond(exchange: Exchange, answer: Response, close: bool, now: float) -> N
         # Requests to upgrade do not pass the layer that forbids caching.
         exchange.extra_headers = (*exchange.extra_headers, ("Cache-Control", "no-store"))
     exchange.respond(answer.status, answer.headers, answer.body, close=close, now=now)
+
+
+def check_counts(request: Request, limits: Limits) -> Response | None:
+    """The answer to a request with too many header fields or parameters: each is cheap to send and dear to keep."""
+    if len(request.headers.pairs) > limits.headers:
+        return error_response(431, f"more than {limits.headers} header fields")
+    if request.query_string.count("&") >= limits.parameters:
+        return error_response(414, f"more than {limits.parameters} parameters in the query")
+    return None

@@ -67,6 +67,8 @@ LIMIT_HELP = {
     "handshake": ("S", "seconds allowed for an HTTP request, a TLS handshake, or an idle connection"),
     "body": ("BYTES", "maximum size of an HTTP body"),
     "pipelined": ("BYTES", "bytes to read from a connection while its previous request is unanswered"),
+    "headers": ("N", "maximum number of header fields in a request"),
+    "parameters": ("N", "maximum number of parameters in the query of a request"),
     "message": ("BYTES", "maximum size of a message"),
     "fragments": ("N", "maximum number of frames per message"),
     "backlog": ("BYTES", "unsent bytes that may wait for a client that has read nothing for --limit-stall seconds"),
@@ -89,7 +91,18 @@ LIMIT_HELP = {
 WITHOUT_FLAG = {"url", "limits", "transport"}
 CLIENT_ONLY = {"queue"}
 SERVER_ONLY = {
-    *("pipelined", "backlog", "burst", "stall", "heartbeat_max", "authorizations", "authorization", "unclaimed")
+    *(
+        "headers",
+        "parameters",
+        "pipelined",
+        "backlog",
+        "burst",
+        "stall",
+        "heartbeat_max",
+        "authorizations",
+        "authorization",
+        "unclaimed",
+    )
 }
 
 # Words that stand for values of an option.

@@ -412,3 +412,12 @@ def test_while_closing_everything_is_refused() -> None:
     assert wire.told() == ["close"]
     assert wire.endpoint.next_timeout() is None
     assert wire.endpoint.channels == 0
+
+
+@pytest.mark.parametrize(("fields", "parameters", "status"), [(9, 5, 101), (10, 5, 431), (9, 6, 414)])
+def test_header_fields_and_parameters_are_counted(fields: int, parameters: int, status: int) -> None:
+    """The handshake has five fields of its own."""
+    peer = ServerWire(limits=Limits(headers=14, parameters=5)).accept()
+    query = "&".join("ping=1" for _ in range(parameters))
+    peer.send(handshake("/primus?" + query, **{f"x_{number}": "1" for number in range(fields)}))
+    assert peer.statuses() == [status]
