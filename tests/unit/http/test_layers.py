@@ -176,3 +176,25 @@ def test_what_layers_put_on_a_request_is_on_the_spark(cookie: str, cookies: dict
     assert spark.request.state["user"] == spark.request.cookies == cookies
     assert spark.request.state["ip"] == spark.address.ip
     assert peer.reply().status == 101
+
+
+def test_the_layers_of_an_earlier_run_are_adopted() -> None:
+    earlier, later = ServerWire().server, ServerWire()
+    earlier.before("mine", lambda request: TEAPOT, index=0)
+    earlier.before("spec", lambda request: TEAPOT)
+    earlier.remove("x-xss")
+    earlier.disable("mine")
+    later.server.pipeline.adopt(earlier.pipeline)
+    assert later.server.layers == earlier.layers
+    assert later.accept().ask().status == 418
+    assert later.accept().ask("GET", "/primus/primus.js").status == 404
+    later.server.enable("mine")
+    assert later.accept().ask("GET", "/primus").status == 418
+
+
+def test_one_function_may_answer_everything() -> None:
+    wire = ServerWire()
+    wire.server.pipeline.replace_all(lambda request: TEAPOT)
+    for path in ("/", "/primus/..", "/primus/spec"):
+        assert wire.accept().ask("GET", path).status == 418
+    assert wire.server.layers == ()

@@ -113,6 +113,8 @@ def test_a_wrong_broadcast_raises_and_changes_nothing(host: ServerHost) -> None:
     spark = host.connect()
     with pytest.raises(LocalProtocolError, match="exclude takes sparks as the core's events carry them; got "):
         host.server.write(1, exclude=[spark.id])  # type: ignore[list-item]
+    with pytest.raises(LocalProtocolError, match="to takes sparks as the core's events carry them; got "):
+        host.server.write(1, to=[spark.id])  # type: ignore[list-item]
     for value in ("primus::x", {1}, b"x"):
         with pytest.raises(EncodeError):
             host.server.write(value)

@@ -13,7 +13,7 @@ from primus_proto import Compression, ConfigError, ServerConfig
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.limits import Limits
-from primus_proto.wire.deflate import agreed, choose, offer
+from primus_proto.wire.deflate import Deflate, _Inflater, agreed, choose, offer
 from tests.unit.wires import BINARY, TEXT, ClientWire, Peer, ServerWire, frame, handshake
 
 NODE = "permessage-deflate; client_max_window_bits"  # what `ws` and browsers offer
@@ -105,6 +105,12 @@ def test_what_a_client_offers() -> None:
     assert NODE.encode() in ClientWire(compression=True).up()
 
 
+def test_wsproto_takes_no_part_in_the_handshake() -> None:
+    inflater = _Inflater(Deflate(Compression(), 15, False, 15, False), 100)
+    assert inflater.enabled()
+    assert inflater.offer() is False
+
+
 @pytest.mark.parametrize("takeover", [False, True])
 def test_messages_both_ways(takeover: bool) -> None:
     compression = Compression(context_takeover=takeover, threshold=10)
@@ -113,7 +119,8 @@ def test_messages_both_ways(takeover: bool) -> None:
     peer.send(client.up())
     client.feed(client.channel, server.take(peer.channel))
     (spark,) = server.server.sparks.values()
-    values: list[Any] = [LONG, "short", "\u20ac" * 500, {"a": [LONG]}, LONG, 5, None]
+    noise = bytes(random.Random(2).choices(range(33, 127), k=100_000)).decode()
+    values: list[Any] = [LONG, "short", "\u20ac" * 500, {"a": [LONG]}, LONG, 5, None, noise, "?#~^|`"]
     sizes = []
     for value in values:
         assert client.client.write(value)
