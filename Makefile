@@ -14,7 +14,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two releases of one package cannot share a node_modules.
-NODE_FOLDERS := tests/interop tests/interop/primus6 tests/interop/primus8
+NODE_FOLDERS := tests/interop tests/interop/plugins tests/interop/primus6 tests/interop/primus8
 NODE_READY := tests/interop/node_modules/.ready
 FAST_TESTS := tests/unit tests/scenarios
 

@@ -17,6 +17,7 @@ from .errors import (
     EncodeError,
     InsecureWarning,
     LocalProtocolError,
+    PluginError,
     PrimusError,
     Refused,
     RemoteProtocolError,
@@ -32,6 +33,7 @@ from .session.server import Server
 from .session.spark import Spark
 from .session.states import ClientState, CloseReason, ReadyState, SparkState
 from .session.transforms import DROP, Packet
+from .session.work import Held
 
 __version__ = "0.1.0"
 
@@ -55,6 +57,7 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "Headers",
+    "Held",
     "InsecureWarning",
     "Layer",
     "Limits",
@@ -62,6 +65,7 @@ __all__ = [
     "Packet",
     "Parser",
     "PeerCertificate",
+    "PluginError",
     "PrimusError",
     "ReadyState",
     "Refused",

@@ -20,8 +20,9 @@ from .http.forwarded import FORWARDED_BY, ForwardedBy, Network, parse_networks
 from .http.model import check_extra_header
 from .http.url import Host, host_of, parse_url, redacted
 from .limits import HOUR, Limits, check_count, check_flag, check_number, check_seconds
-from .options import Dialect, PairsSource, Strategy, URLSource
+from .options import Dialect, PairsSource, Plugins, Strategy, URLSource
 from .parsers import AsyncParser, Parser, get_parser
+from .plugins.registry import load_plugins
 from .session.messages import NOTHING
 from .transports.registry import TRANSPORTS
 
@@ -116,6 +117,8 @@ class ClientConfig:
     first_message: Any = NOTHING
     """The value to send first on every connection, before values that were kept, or a function that returns it. It
     passes no transforms. Default: none."""
+    plugins: Plugins = field(default_factory=dict, hash=False)
+    """Plugins: names, or a mapping of names to plugins. Default: none."""
     limits: Limits = field(default_factory=Limits)
     """Bounds on what the server can make grow. Default: `Limits()`."""
 
@@ -126,6 +129,7 @@ class ClientConfig:
             parse_url(self.url, self.pathname)
         put(self, "query", _query(self.query))
         _parser(self)
+        put(self, "plugins", load_plugins(self.plugins))
         _transport(self)
         for name in ("ping", "ping_timeout", "timeout"):
             _off(self, name, unset=name != "timeout")
@@ -257,6 +261,8 @@ class ServerConfig:
     forwarded_by: ForwardedBy = "x-forwarded-for"
     """The one header field that is believed of a trusted proxy: ``x-forwarded-for``, ``forwarded`` (RFC 7239) or
     ``x-real-ip``. The proxy must set it itself. Default: ``x-forwarded-for``."""
+    plugins: Plugins = field(default_factory=dict, hash=False)
+    """Plugins: names, or a mapping of names to plugins. Default: none."""
     limits: Limits = field(default_factory=Limits)
     """Bounds on what a client can make grow. Default: `Limits()`."""
 
@@ -264,6 +270,7 @@ class ServerConfig:
         put = object.__setattr__
         put(self, "pathname", _pathname(self.pathname))
         _parser(self)
+        put(self, "plugins", load_plugins(self.plugins))
         _transport(self)
         check_count("allow_skipped_heartbeats", self.allow_skipped_heartbeats, least=2)
         check_seconds("pong_skip_time", self.pong_skip_time, most=60)

@@ -17,6 +17,7 @@ __all__ = [
     "EncodeError",
     "InsecureWarning",
     "LocalProtocolError",
+    "PluginError",
     "PrimusError",
     "Refused",
     "RemoteProtocolError",
@@ -92,6 +93,10 @@ class ConnectionLost(PrimusError):
 
 class BacklogExceeded(PrimusError):
     """The peer does not read, or too slowly: more bytes waited unsent than allowed, and it was cut (protocol 7)."""
+
+
+class PluginError(PrimusError):
+    """A plugin's part for one session failed (protocol 5.2). Carried by events; its cause is what was raised."""
 
 
 class TransformError(PrimusError):

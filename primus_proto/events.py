@@ -6,13 +6,13 @@ Events about one session of a server carry its `Spark`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from .commands import message
 from .errors import PrimusError
 from .event_base import AttemptHeld, Event
+from .plugin_events import Delivery, PluginAdded, PluginRemoved, StepHeld
 from .session.states import CloseReason
 
 # The type of a spark: `primus_proto.Spark`, or the object that a binding gives its users.
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar  # every type checker knows this module; typing has no defaults before 3.13
 
     from .http.model import Request
-    from .session.work import Held
 
     S = TypeVar("S", default=Any)
 else:
@@ -32,7 +31,8 @@ else:
 __all__ = [
     "AttemptHeld", "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Delivery", "Destroyed",
     "Drained", "Ended", "ErrorOccurred", "Event", "Flatlined", "HeartbeatSkipped", "IdReceived", "Initialised",
-    "Logged", "MessageIgnored", "MessagesDropped", "Opened", "ReadyStateChanged", "ReconnectEvent",
+    "Logged", "MessageIgnored", "MessagesDropped", "Opened", "PluginAdded", "PluginRemoved", "ReadyStateChanged",
+    "ReconnectEvent",
     "ReconnectFailed", "ReconnectScheduled", "ReconnectStarted", "ReconnectTimedOut", "Reconnected", "RequestHeld",
     "ServerClosed", "SparkConnected", "SparkData", "SparkDisconnected", "SparkDrained", "SparkEnded",
     "SparkError", "SparkEvent", "SparkHeartbeat", "SparkMessageIgnored", "SparkMessagesDropped",
@@ -396,26 +396,6 @@ class RequestHeld(Event):
     @property
     def args(self) -> tuple[Any, ...]:
         return (self.id, self.layer, self.request)
-
-
-@message
-class StepHeld(Event):
-    """A message waits for an asynchronous transform or parser. Await it, then answer `held` (protocol 5.1)."""
-
-    name = "step held"
-    held: Held
-
-
-@message
-class Delivery(Event):
-    """A transform delivers a message to a function: call it as a listener of `data` is called (protocol 5.1)."""
-
-    name = "delivery"
-    session: Any
-    """The client or spark."""
-    function: Callable[..., object]
-    arguments: tuple[Any, ...]
-    size: int = field(default=0, compare=False, repr=False)
 
 
 @message

@@ -17,6 +17,8 @@ __all__ = ["ClientOptions", "ServerOptions"]
 
 Dialect = Literal["auto", "happn", "primus6", "primus"]
 Strategy = Literal["disconnect", "online", "timeout"]
+Plugins = Mapping[str, Any] | Collection[Any]
+"""Names of plugins, or a mapping of names to plugins."""
 
 
 # Values, or functions that are asked for them before every attempt to connect.
@@ -49,6 +51,7 @@ class ClientOptions(TypedDict, total=False):
     compression: bool | Compression
     headers: PairsSource
     first_message: Any
+    plugins: Plugins
     limits: Limits
 
 
@@ -75,4 +78,5 @@ class ServerOptions(TypedDict, total=False):
     exposed: str | Collection[str]
     trusted_proxies: Collection[str]
     forwarded_by: ForwardedBy
+    plugins: Plugins
     limits: Limits

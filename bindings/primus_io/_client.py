@@ -10,15 +10,17 @@ import primus_proto as pp
 from primus_proto import events as ev
 
 from ._advice import CLIENT_ADVICE
+from ._async_session import AsyncSession
 from ._listeners import ClientListeners
 from ._peer_log import PeerLog
-from ._session import AsyncSession, Session, log
+from ._plugins import WithPlugins
+from ._session import Session, log
 from ._transforming import start_step
 
 __all__ = ["Client", "ClientBase", "connect_error", "option_error"]
 
 
-class ClientBase(ClientListeners, Session):
+class ClientBase(WithPlugins, ClientListeners, Session):
     """A client, but for the methods that wait."""
 
     _ADVICE: ClassVar[Mapping[str, str]] = CLIENT_ADVICE

@@ -114,6 +114,7 @@ class ConnectFunction(Protocol[R]):
                 that returns them. Default ().
             first_message: Value to send first on each connection, before values that were kept, or a function that
                 returns it. It passes no transforms. Default NOTHING.
+            plugins: Plugins, as names or a mapping of names to plugins. Default {}.
             limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
         """
 
@@ -206,6 +207,7 @@ class ServeFunction(Protocol[H, A, R]):
                 Unix socket. Default ().
             forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
                 "x-real-ip". Default "x-forwarded-for".
+            plugins: Plugins, as names or a mapping of names to plugins. Default {}.
             limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
         """
 

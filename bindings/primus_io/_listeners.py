@@ -24,7 +24,7 @@ State = Literal["opening", "open", "end"]
 Level = Literal["error", "warning"]
 
 E = TypeVar("E", bound=ev.Event)
-ServerEvent = TypeVar("ServerEvent", ev.Initialised, ev.ServerClosed, ev.Logged)
+ServerEvent = TypeVar("ServerEvent", ev.Initialised, ev.ServerClosed, ev.Logged, ev.PluginAdded, ev.PluginRemoved)
 F = TypeVar("F", bound=Callable[..., object])
 R = TypeVar("R")
 S = TypeVar("S")
@@ -41,7 +41,8 @@ SparkEventName = SparkPlain | SparkOther
 ServerPlain = Literal["initialised", "close"]
 ServerSpark = Literal["connection", "disconnection"]
 ServerCount = Literal["heartbeat-skipped", "flatline"]
-ServerEventName = ServerPlain | ServerSpark | ServerCount | Literal["log"]
+ServerPlugin = Literal["plugin", "plugout"]
+ServerEventName = ServerPlain | ServerSpark | ServerCount | ServerPlugin | Literal["log"]
 
 
 def names_of(*literals: Any) -> frozenset[str]:
@@ -167,7 +168,7 @@ class SparkListeners(Emitter, Generic[S]):
 class ServerListeners(Emitter, Generic[S]):
     """`on` and `off` of a server. `S` is the class of its sparks."""
 
-    NAMES = names_of(ServerPlain, ServerSpark, ServerCount, Literal["log"])
+    NAMES = names_of(ServerPlain, ServerSpark, ServerCount, ServerPlugin, Literal["log"])
 
     @overload
     def on(self, event: ServerPlain, listener: Callable[[], R]) -> Callable[[], R]: ...
@@ -175,6 +176,8 @@ class ServerListeners(Emitter, Generic[S]):
     def on(self, event: ServerSpark, listener: Callable[[S], R]) -> Callable[[S], R]: ...
     @overload
     def on(self, event: ServerCount, listener: Callable[[S, int], R]) -> Callable[[S, int], R]: ...
+    @overload
+    def on(self, event: ServerPlugin, listener: Callable[[str, Any], R]) -> Callable[[str, Any], R]: ...
     @overload
     def on(self, event: Literal["log"], listener: Callable[[Level, str], R]) -> Callable[[Level, str], R]: ...
     @overload

@@ -16,7 +16,7 @@ import primus_proto as pp
 
 from ._session import log
 
-__all__ = ["LoopThread", "loop_thread"]
+__all__ = ["WAKE_UP", "LoopThread", "loop_thread"]
 
 T = TypeVar("T")
 

@@ -12,11 +12,13 @@ from primus_proto.session.transforms import Direction
 
 from ._advice import SERVER_ADVICE, SPARK_ADVICE
 from ._announcing import announce
+from ._async_session import AsyncSession
 from ._layers import Authorize, LayeredServer, is_async
 from ._listeners import ServerListeners, SparkListeners
 from ._once import wait_for
 from ._peer_log import PeerLog
-from ._session import MESSAGE_OVERHEAD, AsyncEvent, AsyncSession, Session, log
+from ._plugins import ServerPlugins
+from ._session import MESSAGE_OVERHEAD, AsyncEvent, Session, log
 from ._transforming import F, Transforming, start_step
 
 __all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase", "Sparks", "check_sparks"]
@@ -153,7 +155,7 @@ class Sparks(Mapping[str, T]):
         return {id: self._spark_of(core) for id, core in self._cores().copy().items()}
 
 
-class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
+class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S], Generic[S]):
     """A server, but for the methods that wait."""
 
     _ADVICE: ClassVar[Mapping[str, str]] = SERVER_ADVICE
@@ -169,6 +171,7 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
         if not isinstance(endpoint, pp.ByteServer):
             raise pp.LocalProtocolError("servers are made by serve: `async with serve(handler, host, port) as server:`")
         super().__init__()
+        self._transforms: list[tuple[Direction, Callable[[pp.Packet], object], bool]] = []
         self._handler = handler
         self._peer_log = PeerLog()
         self._authorize = authorize
@@ -187,9 +190,12 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
         self._endpoint = endpoint
         if self._core is not None:
             endpoint.server.pipeline.adopt(self._core.pipeline)
-            endpoint.server.transforms = self._core.transforms
         self._core = endpoint.server
+        self._core.context = self
         self._core.present = self._spark_of
+        for direction, step, shared in self._transforms:
+            self._core.transform(direction, step, shared=shared)
+        self._use_again()
         self._listener_tasks = 0  # running listeners of the server's own events
         self._closed = False
 
@@ -225,7 +231,11 @@ class ServerBase(LayeredServer, Transforming, ServerListeners[S], Generic[S]):
         return self._transform(direction, function, shared)
 
     def _add_transform(self, direction: Direction, step: F, shared: bool) -> None:
+        self._transforms.append((direction, step, shared))
         self._do(lambda: self._core.transform(direction, step, shared=shared))
+
+    def _schedule(self) -> None:
+        self._io.schedule()
 
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is ev.SparkData and ev.SparkData not in self._listeners:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, overload
 
 import primus_proto as pp
@@ -20,6 +20,7 @@ from ._advice import missing_member
 from ._answering import Answering
 from ._io import IO, AsyncEvent
 from ._once import Once, wait_for
+from ._plugins import Extended
 from ._transforming import F, Transforming
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "IO",
     "MESSAGE_OVERHEAD",
     "AsyncEvent",
-    "AsyncSession",
     "Emitter",
     "Session",
     "log",
@@ -154,7 +154,7 @@ class Emitter:
         raise NotImplementedError
 
 
-class Session(Answering, Transforming, Emitter):
+class Session(Answering, Transforming, Extended, Emitter):
     """What a spark and a client share: an inbox, listeners that wait, and back-pressure in both directions."""
 
     _core: pp.Spark | pp.Client
@@ -405,45 +405,3 @@ class Session(Answering, Transforming, Emitter):
             self._check_end()
             while self._listener_queue:  # cancelled: close the coroutines that will never run
                 self._listener_queue.popleft()[0].close()
-
-
-class AsyncSession(Session):
-    """A session with methods that are awaited."""
-
-    async def send(self, data: Any) -> bool:
-        """`write`, then wait until there is room for more."""
-        taken = self.write(data)
-        await self.drain()
-        return taken
-
-    async def drain(self) -> None:
-        """Wait until there is room for more."""
-        if self._io.should_yield():
-            await self._io.checkpoint()
-        await self._until_drained()
-
-    async def receive(self) -> Any:
-        """Wait for the next value. Raises ConnectionLost once there will be no more."""
-        return await self._receive()
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        self._iterating = True
-        return self
-
-    async def __anext__(self) -> Any:
-        event = await self._take()
-        if event is None:
-            raise StopAsyncIteration
-        return event.data
-
-    async def wait_for(self, event: str | type[ev.Event], timeout: float | None = None) -> Any:
-        """Wait for the next `event`. Returns what its listeners get: None, one value, or a tuple of several.
-
-        Raises TimeoutError after `timeout` seconds, ConnectionLost if the session ends first, and LocalProtocolError
-        for an unknown event.
-        """
-        return await self._wait_for(event, timeout)
-
-    async def wait_ended(self) -> None:
-        """Wait for the `end` event."""
-        await self._until_ended()

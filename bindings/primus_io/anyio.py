@@ -6,6 +6,7 @@ This module only chooses the binding of that loop. Users get the same classes fr
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any
 
 from . import _common
 from ._client import Client
@@ -23,9 +24,25 @@ from ._functions import (
     make_serve,
 )
 from ._server import Authorize, Handler, Server, Spark
+from ._sockets import CreateSocket, SocketFactory, make_create_socket
 
-__all__ = ["Client", "Server", "Spark", "connect", "create_server", "fetch_spec", "serve"]
+__all__ = [
+    "Client",
+    "Server",
+    "SocketFactory",
+    "Spark",
+    "connect",
+    "create_server",
+    "create_socket",
+    "fetch_spec",
+    "object_stream",
+    "serve",
+]
 __all__ += _common.__all__
+
+
+if TYPE_CHECKING:
+    from anyio.abc import ObjectStream
 
 
 def running() -> type[Driver]:
@@ -42,6 +59,19 @@ def running() -> type[Driver]:
 
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, running)
+create_socket: CreateSocket[Connect] = make_create_socket(__name__, connect)
 serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, running)
 create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 fetch_spec: FetchSpec = make_fetch_spec(__name__, running)
+
+
+def object_stream(session: Client | Spark) -> ObjectStream[Any]:
+    """A client or spark as an object stream of anyio, for code that takes one.
+
+    Closing it ends the session. Needs the extra `anyio`: raises ImportError without it.
+    """
+    try:
+        from ._object_stream import SessionStream
+    except ModuleNotFoundError as error:
+        raise ImportError("object_stream needs anyio: pip install 'primus-proto[anyio]'") from error
+    return SessionStream(session)

@@ -123,6 +123,7 @@ class Primus(Server):
             Unix socket. Default ().
         forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
             "x-real-ip". Default "x-forwarded-for".
+        plugins: Plugins, as names or a mapping of names to plugins. Default {}.
         limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
     """
 
@@ -250,6 +251,10 @@ class Primus(Server):
         if self._runner is None:
             raise pp.LocalProtocolError(NOT_RUNNING)
         return self._runner
+
+    def _schedule(self) -> None:
+        if self._running:
+            super()._schedule()
 
     def _endpoint_at(self, wall_offset: float) -> pp.ByteServer:
         return pp.ByteServer(self._config, rng=random.SystemRandom(), wall_offset=wall_offset)

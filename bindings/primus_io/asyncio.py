@@ -40,9 +40,20 @@ from ._read_budget import MAX_READ, ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._session import AsyncEvent
+from ._sockets import CreateSocket, SocketFactory, make_create_socket
 from ._target import ConnectTarget, connect_failure, lost_because
 
-__all__ = ["Client", "Server", "Spark", "connect", "create_server", "fetch_spec", "serve"]
+__all__ = [
+    "Client",
+    "Server",
+    "SocketFactory",
+    "Spark",
+    "connect",
+    "create_server",
+    "create_socket",
+    "fetch_spec",
+    "serve",
+]
 __all__ += _common.__all__
 
 # A selector loop fills the buffer and hands it over in one step, so all connections of a thread can share one buffer.
@@ -307,6 +318,7 @@ def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any
 
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
+create_socket: CreateSocket[Connect] = make_create_socket(__name__, connect)
 serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
 create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

@@ -12,13 +12,14 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, Unpack, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.config import ASKED
 from primus_proto.options import ClientOptions, URLSource
+from primus_proto.plugins import Reply
 from primus_proto.session.link import encode
 from primus_proto.session.messages import Message
 from primus_proto.session.transforms import Transform
@@ -37,13 +38,25 @@ from ._functions import (
     make_serve,
 )
 from ._listeners import SparkListeners
-from ._loop_thread import loop_thread
+from ._loop_thread import WAKE_UP, loop_thread
 from ._once import Once
+from ._pumping import check_source
 from ._server import ServerBase, SparkBase, check_sparks
 from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, Emitter, Session
+from ._sockets import CreateSocket, SocketFactory, make_create_socket
 from ._transforming import Transforming
 
-__all__ = ["Client", "Server", "Spark", "connect", "create_server", "fetch_spec", "serve"]
+__all__ = [
+    "Client",
+    "Server",
+    "SocketFactory",
+    "Spark",
+    "connect",
+    "create_server",
+    "create_socket",
+    "fetch_spec",
+    "serve",
+]
 __all__ += _common.__all__
 
 T = TypeVar("T")
@@ -171,6 +184,26 @@ class ThreadSession(ThreadSafe, Session):
     def wait_ended(self, timeout: float | None = None) -> None:
         loop_thread().wait(self._until_ended(), timeout)
 
+    def wait_for_reply(self, reply: Reply[Any]) -> None:
+        done = threading.Event()
+        self._do(lambda: reply.add_done_callback(done.set))
+        while not done.wait(WAKE_UP):
+            pass
+
+    def pump(self, source: Iterable[Any]) -> int:
+        check_source(source, (Iterable,), "an iterable of values")
+        count = 0
+        for value in source:
+            if not ThreadSession.send(self, value):
+                break
+            count += 1
+        return count
+
+    def relay(self, other: ThreadSession) -> int:
+        if not isinstance(other, ThreadSession):
+            raise pp.LocalProtocolError(f"relay takes a client or spark to send to; got {type(other).__name__}")
+        return ThreadSession.pump(other, ThreadSession.__iter__(self))
+
     # --- events, on the loop ---
 
     def _deliver_call(self, event: ev.Delivery) -> None:
@@ -275,6 +308,14 @@ class Server(ThreadSafe, ServerBase[Spark]):
     def wait_for(self, event: str | type[ev.Event], timeout: float | None = None) -> Any:
         return loop_thread().wait(self._wait_for(event, timeout))
 
+    def use(self, name: Any, plugin: Any = None) -> None:
+        use = super().use
+        self._do(lambda: use(name, plugin))
+
+    def plugout(self, name: str) -> bool:
+        plugout = super().plugout
+        return self._do(lambda: plugout(name))
+
     def serve_forever(self, timeout: float | None = None) -> None:
         loop_thread().wait(self._until_closed(), timeout)
 
@@ -366,6 +407,7 @@ class Serve(ServeBase[Server, Handler, Authorize]):
 
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: aio.Driver)
+create_socket: CreateSocket[Connect] = make_create_socket(__name__, connect)
 serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: aio.Driver)
 create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 

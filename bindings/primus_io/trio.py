@@ -35,6 +35,7 @@ from ._read_budget import ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._session import AsyncEvent
+from ._sockets import CreateSocket, SocketFactory, make_create_socket
 from ._target import ConnectTarget, connect_failure, lost_because
 
 try:
@@ -42,7 +43,17 @@ try:
 except ImportError as _missing:
     raise ImportError("primus_io.trio needs trio: pip install 'primus-proto[trio]'") from _missing
 
-__all__ = ["Client", "Server", "Spark", "connect", "create_server", "fetch_spec", "serve"]
+__all__ = [
+    "Client",
+    "Server",
+    "SocketFactory",
+    "Spark",
+    "connect",
+    "create_server",
+    "create_socket",
+    "fetch_spec",
+    "serve",
+]
 __all__ += _common.__all__
 
 HIGH = 64 * 1024  # unsent bytes of one channel above which the core keeps the rest
@@ -307,6 +318,7 @@ async def _connect_from(local: tuple[str, int], command: cmd.OpenChannel) -> tri
 
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
+create_socket: CreateSocket[Connect] = make_create_socket(__name__, connect)
 serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
 create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

@@ -144,6 +144,15 @@ class Pipeline:
         """The names of the layers, in order, with those that are disabled."""
         return tuple(layer.name for layer in self._layers if not layer.fixed)
 
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers, for `restore`."""
+        return self._layers
+
+    def restore(self, layers: tuple[Layer, ...]) -> None:
+        """Undo what was changed since `layers` were read."""
+        self._layers = layers
+
     def before(self, layer: Layer) -> None:
         """See `Server.before`."""
         _check_layer(layer)

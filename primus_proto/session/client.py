@@ -16,9 +16,11 @@ from ..config import ClientConfig, check_config
 from ..errors import ConnectError, ConnectionLost, LocalProtocolError, PrimusError
 from ..limits import Limits
 from ..parsers import get_parser, limited
+from ..plugins.registry import load_plugins
 from ..transports.pipe import MessagePipe, Pipe, flush_pipes
 from .attempts import Attempts
 from .core import Core, poll
+from .extensions import HasPlugins, Plugins
 from .flow import Outgoing, is_asynchronous
 from .heartbeat_client import ClientHeartbeat, client_heartbeat
 from .link import CLOSING, Link, encode, encode_protocol
@@ -33,7 +35,7 @@ __all__ = ["Client"]
 _S, _T = ClientState, ClientTrigger
 
 
-class Client(Core, Link):
+class Client(HasPlugins, Core, Link):
     """A Primus client, from its first `open` to its end, over as many connections as that takes.
 
     This is the message seam of a client: a host that has one WebSocket calls `opened` and the verbs in `receive_` and
@@ -63,6 +65,7 @@ class Client(Core, Link):
         self._ids_asked, self._opened_at = 0, 0.0  # the first: answers to `request_id` still to come
         self.heartbeat: ClientHeartbeat = client_heartbeat(self)
         """Who pings whom, and what silence means."""
+        self._plugins = Plugins(self, "client").with_all(load_plugins(config.plugins))
         if not config.manual:
             self.open()
 
@@ -250,7 +253,7 @@ class Client(Core, Link):
         if incoming is not None and self._after_incoming(lambda now: self._gone(error, code, reason, now), now):
             # What has arrived is still handled, and has as much time for that as a closing handshake.
             self._withdraw()
-            self._let_go()
+            self._let_go(error)
             self.after(self.limits.close, lambda now: incoming.give_up())
         else:
             self._gone(error, code, reason, now)
@@ -326,9 +329,6 @@ class Client(Core, Link):
     def _hold(self, held: Held) -> None:
         self.emit(ev.StepHeld(held))
 
-    def _hold_reading(self, hold: bool) -> None:
-        (self._pause if hold else self._resume)(2)
-
     def _data(self, value: Any, size: int) -> None:
         self.emit(ev.DataReceived(value, size))
 
@@ -359,8 +359,6 @@ class Client(Core, Link):
 
     def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
         self.emit(ev.MessagesDropped(payloads, why))
-
-    # --- reading ---
 
     def _pause(self, by: int) -> None:
         self._paused |= by
@@ -396,7 +394,7 @@ class Client(Core, Link):
         self.set_ready_state(ReadyState.CLOSED)
         self.emit(ev.Closed(reason))
         self._withdraw()
-        self._let_go()
+        self._let_go(error)
         self.attempts.reconnect(error, now, lasted=now - self._opened_at)
         self.drained()
 
@@ -423,7 +421,7 @@ class Client(Core, Link):
             self.emit(ev.Closed(reason))
         if lost:
             self._withdraw()
-        self._let_go()
+        self._let_go(reason.error)
         self.attempts.reset()
         self.close_reason = reason
         self._report_dropped([each.payload for each in self._queue.take_all()], "the client ended")
@@ -432,7 +430,9 @@ class Client(Core, Link):
         self.needs_drain = False
         self.emit(ev.Ended(reason))
 
-    def _let_go(self) -> None:
+    def _let_go(self, error: PrimusError | None) -> None:
+        if self._pipe is not None and self.extensions is not None:
+            self._told_extensions(error or ConnectionLost("the session has ended"))
         self._pipe = self._pending = None
         self.heartbeat = self.heartbeat.stop()
         self.attempts.stop()

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DecodeError, EncodeError, TransformError
+from ..errors import DecodeError, EncodeError, PrimusError, RemoteProtocolError, TransformError
 from ..parsers import Parser
 from .messages import PREFIX, Message, ProtocolMessage
 from .transforms import DROP, Direction, Packet, Step
@@ -74,6 +74,8 @@ def run_steps(packet: Packet, steps: Iterable[Step], direction: Direction) -> Ge
             result = step.function(packet)
             if result is not None and inspect.isawaitable(result):
                 result = yield result
+        except RemoteProtocolError:  # a transform found fault with what the peer sent
+            raise
         except Exception as error:
             text = f"an {direction} transform failed, so its message was dropped: {error!r}"
             raise TransformError(text, direction, packet.data) from error
@@ -162,7 +164,7 @@ class Incoming:
         packet = Packet(value, data, link.face)
         try:
             goes_on = yield from run_steps(packet, link._steps("incoming"), "incoming")
-        except TransformError as error:
+        except PrimusError as error:
             link._error(error)
             return
         for function, args in packet.deliveries or ():

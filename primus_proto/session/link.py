@@ -11,13 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import EncodeError, PrimusError
+from ..errors import EncodeError, PluginError, PrimusError
 from ..limits import Limits
 from ..parsers import Parser
+from ..timers import Timer
 from ..transports.pipe import Pipe
+from .extensions import Extensible
 from .flow import Incoming, Outgoing, check_value, decode_error
 from .messages import PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
-from .transforms import Direction, Step, Transform, Transforms
+from .transforms import Direction, Step, Transform, Transforms, copied
 from .work import Held
 
 __all__ = ["CLOSING", "Link", "encode", "encode_protocol"]
@@ -50,7 +52,7 @@ def encode_protocol(parser: Parser, text: str) -> ProtocolMessage:
 CLOSING = 4
 
 
-class Link(ABC):
+class Link(Extensible, ABC):
     """One end of a session: decoding, protocol messages, the high-water mark, pending replies and what was dropped.
 
     A subclass says whose parser and limits apply, and which events tell of what happens.
@@ -62,6 +64,7 @@ class Link(ABC):
         "_limit",
         "_outgoing",
         "_pending",
+        "extensions",
         "is_busy",
         "needs_drain",
         "parser",
@@ -83,6 +86,8 @@ class Link(ABC):
         self._pending: dict[str, Message] | None = None  # replies that wait for the backlog to fall, by name
         self.transforms: Transforms | None = None
         """Its own transforms; None: it never had any."""
+        self.extensions: dict[type, Any] | None = None
+        """What plugins have added, by class."""
         self._asynchronous = asynchronous  # the parser
         # Without transforms, and with a synchronous parser, messages take the short way, and these are None.
         self._incoming: Incoming | None = Incoming(self, decodes=True) if asynchronous else None
@@ -147,16 +152,29 @@ class Link(ABC):
         """Tell of a step that has to wait."""
 
     @abstractmethod
-    def _hold_reading(self, hold: bool) -> None:
-        """Stop reading while too much waits for a step, or read again."""
-
-    @abstractmethod
     def _pause(self, by: int) -> None:
         """Stop reading, for one more reason."""
 
     @abstractmethod
     def _resume(self, by: int) -> None:
         """Read again, if there is no other reason not to."""
+
+    def _hold_reading(self, hold: bool) -> None:
+        """Stop reading while too much waits for a step, or read again."""
+        (self._pause if hold else self._resume)(2)
+
+    @abstractmethod
+    def after(self, seconds: float, callback: Callable[[float], object]) -> Timer:
+        """Call `callback(now)` so many seconds after the next `poll`. For plugins."""
+
+    def ignore(self, what: str) -> None:
+        """Tell of a message that a plugin ignored."""
+        self._ignored(what)
+
+    def _told_extensions(self, error: PrimusError) -> None:
+        """Tell the extensions that the connection is gone."""
+        for failure in self.tell_closed(error):
+            self._error(PluginError(f"a plugin failed at the end of a connection: {failure!r}"))
 
     @abstractmethod
     def write_message(self, message: Message) -> bool:
@@ -234,6 +252,12 @@ class Link(ABC):
         return True
 
     # --- outgoing ---
+
+    def write_copy(self, data: Any, skip: int) -> bool:
+        """`write` for a copy of a value for many sparks, which has passed the first `skip` transforms already."""
+        if self._outgoing is None:
+            return self.write_message(encode(self.parser, data))
+        return self._outgoing.write(copied(data), skip=skip)
 
     def _send(self, pipe: Pipe, message: Message) -> None:
         """Send a message, and note whether there is room for more."""

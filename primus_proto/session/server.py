@@ -33,9 +33,11 @@ from ..http.model import (
 from ..http.pipeline import Layer, LayerFunction, Pipeline
 from ..limits import check_flag
 from ..parsers import Parser, get_parser, limited
+from ..plugins.registry import load_plugins
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe, flush_pipes
 from .core import Core, poll
+from .extensions import HasPlugins, Plugins
 from .flow import is_asynchronous, run_steps, step_of
 from .link import encode
 from .messages import NOTHING, Message
@@ -45,7 +47,7 @@ from .transforms import Direction, Packet, Transform, Transforms, copied
 __all__ = ["Server"]
 
 
-class Server(Core):
+class Server(HasPlugins, Core):
     """All sparks of one server, and the verbs that concern them all. `rng` and `wall_offset` are as for `Core`."""
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
@@ -57,6 +59,12 @@ class Server(Core):
         """Whether the parser has to be awaited."""
         self.transforms: Transforms = Transforms()
         """The transforms of all its sparks."""
+        self.extensions: dict[type, Any] | None = None
+        """What plugins have added to the server, by class."""
+        self.context: Any = None  # its binding's to use
+        self.spark_halves: tuple[Callable[[Spark], object], ...] = ()
+        """The halves of plugins that are run for each new spark."""
+        self._plugins = Plugins(self, "server", self._plugins_changed)
         self.present: Callable[[Spark], Any] = lambda spark: spark
         """Returns a spark as its user holds it; set by a binding."""
         self.networks: tuple[Network, ...] = self.config.networks()
@@ -73,6 +81,8 @@ class Server(Core):
         self._farewell: _Farewell | None = None
         self._closed = False
         self._busy: Callable[[], bool] = lambda: False
+        for name, plugin in load_plugins(self.config.plugins).items():
+            self._plugins.use(name, plugin)
         self.emit(ev.Initialised())
 
     # --- the application's side ---
@@ -102,6 +112,28 @@ class Server(Core):
             return self._write_each(data, targets)
         message = encode(self.parser, data)
         return sum(spark.write_message(message) for spark in targets)
+
+    @property
+    def face(self) -> Any:
+        """It, as its user holds it."""
+        return self.context if self.context is not None else self
+
+    def use(self, name: Any, plugin: Any = None) -> None:
+        """Add a plugin: ``use("name", plugin)``, ``use("name")`` or ``use(plugin)``. It joins sparks that open later.
+
+        Raises ConfigError for what is no plugin, and for a name in use. What its server half raises is raised, and what
+        that half has done is undone.
+        """
+        self._plugins.use(name, plugin)
+
+    def plugout(self, name: str) -> bool:
+        """Remove a plugin and what its server half added; open sparks keep theirs. Returns whether there was one."""
+        return self._plugins.plugout(name)
+
+    def _plugins_changed(self, event: str, name: str, plugin: Any) -> None:
+        halves = (getattr(one, "spark", None) for one in self._plugins.view.values())
+        self.spark_halves = tuple(half for half in halves if callable(half))
+        self.emit(ev.PluginAdded(name, plugin) if event == "plugin" else ev.PluginRemoved(name, plugin))
 
     @property
     def encodes_once(self) -> bool:
@@ -210,6 +242,8 @@ class Server(Core):
         pipe.session = spark
         self.sparks[spark.id] = spark
         self.emit(ev.SparkConnected(spark))
+        if spark.plugin_error is not None:
+            spark.fail(spark.plugin_error)
         if self._farewell is not None:
             self._end(spark, self._farewell)
         return spark

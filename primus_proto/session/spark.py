@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .. import events as ev
 from ..config import ServerConfig
-from ..errors import BacklogExceeded, ConnectionLost, LocalProtocolError, PrimusError
+from ..errors import BacklogExceeded, ConnectionLost, LocalProtocolError, PluginError, PrimusError
 from ..http.forwarded import Network, client_address
 from ..http.model import Address, Headers, Request
 from ..limits import Limits, check_flag
@@ -24,10 +24,13 @@ from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
 from .link import Link, encode
 from .messages import MAX_VALUE, NOTHING, SERVER_CLOSE, Message
 from .states import SPARK, CloseKind, CloseReason, ReadyState, SparkState, SparkTrigger, step
-from .transforms import Direction, Step, Transform, Transforms, copied
+from .transforms import Direction, Step, Transform, Transforms
 from .work import Held
 
 __all__ = ["Spark", "SparkHost"]
+
+
+X = TypeVar("X")
 
 
 class SparkHost(Protocol):
@@ -43,7 +46,11 @@ class SparkHost(Protocol):
     timers: Timers
     transforms: Transforms
 
+    spark_halves: tuple[Callable[[Any], object], ...]
+
     def after(self, seconds: float, callback: Callable[[float], object]) -> Timer: ...
+
+    def find_extension(self, kind: type[X]) -> X | None: ...
 
     def emit(self, event: ev.Event) -> None: ...
 
@@ -78,6 +85,7 @@ class Spark(Link):
         "heartbeat",
         "id",
         "pipe",
+        "plugin_error",
         "request",
         "server",
         "state",
@@ -97,6 +105,8 @@ class Spark(Link):
         self.address: Address = client_address(request, server.networks, server.config.forwarded_by)
         """The client's `ip` and `port`."""
         self.context: Any = None
+        self.plugin_error: PluginError | None = None
+        """Why a plugin could not join it; then it ends at once."""
         self.close_reason: CloseReason | None = None
         """Why the spark closed; None while it is open."""
         self.heartbeat: SparkHeartbeat = spark_heartbeat(self)
@@ -106,6 +116,8 @@ class Spark(Link):
             self.use_transforms("incoming")
         if server.transforms.outgoing:
             self.use_transforms("outgoing")
+        if server.spark_halves:
+            self._run_halves()
 
     def __repr__(self) -> str:
         return f"<Spark {self.id} {self.state.value}>"
@@ -236,14 +248,6 @@ class Spark(Link):
             self.needs_drain = pipe.high = True
         return True
 
-    def write_copy(self, data: Any, skip: int) -> bool:
-        """`write` for a copy of a value for many sparks, which has passed the first `skip` transforms already."""
-        if self.state is not SparkState.OPEN:
-            return False
-        if self._outgoing is None:
-            return self.write(data)
-        return self._outgoing.write(copied(data), skip=skip)
-
     def transform(self, direction: Direction, function: Transform, *, shared: bool = False) -> None:
         super().transform(direction, function, shared=shared)
         if direction == "outgoing":
@@ -345,9 +349,6 @@ class Spark(Link):
     def _hold(self, held: Held) -> None:
         self.server.emit(ev.StepHeld(held))
 
-    def _hold_reading(self, hold: bool) -> None:
-        (self._pause if hold else self._resume)(2)
-
     @property
     def _most(self) -> int:
         return max(self.server.limits.burst, self._limit)
@@ -385,6 +386,24 @@ class Spark(Link):
 
     # --- inside ---
 
+    def after(self, seconds: float, callback: Callable[[float], object]) -> Timer:
+        return self.server.after(seconds, callback)
+
+    def fail(self, error: PrimusError) -> None:
+        """A fault of this end: tell of it, and end the spark so that its client may come back."""
+        self._error(error)
+        self.end_with(reconnect=True, code=1011, reason="internal error")
+
+    def _run_halves(self) -> None:
+        """Run the plugins' halves. Where one fails, the spark ends as where a handler fails."""
+        for half in self.server.spark_halves:
+            try:
+                self.extend(half)
+            except Exception as error:
+                self.plugin_error = PluginError(f"a plugin's half for the spark failed: {error!r}")
+                self.plugin_error.__cause__ = error
+                return
+
     def _pause(self, by: int) -> None:
         if self.state is SparkState.OPEN:
             paused, self._paused = self._paused, self._paused | by
@@ -414,6 +433,8 @@ class Spark(Link):
         self.needs_drain = False
         self.close_reason = reason
         self.heartbeat.stop()
+        if self.extensions is not None:
+            self._told_extensions(reason.error or ConnectionLost("the session has ended", code=reason.code))
         if self._incoming is not None:
             self._incoming.queue.discard()
         if self._outgoing is not None and trigger is not SparkTrigger.END:

@@ -296,7 +296,7 @@ class HttpPool(Protocol):
 def refusal_error(answer: Answer) -> ConnectError:
     """Make the error of an attempt to connect that got this answer."""
     body = answer.body[:ERROR_BODY]
-    text = _explain(answer.status) + _own_words(body)
+    text = _explain(answer.status, answer.headers.get("Location", "")) + _own_words(body)
     return ConnectError(text, status=answer.status, headers=answer.headers.pairs, body=body)
 
 
@@ -310,13 +310,15 @@ def _own_words(body: bytes) -> str:
     return f" (it said: {text})" if text.strip() else ""
 
 
-def _explain(status: int) -> str:
+def _explain(status: int, location: str) -> str:
     try:
         phrase = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = str(status)
     if 300 <= status < 400:
-        return f"the server answered {phrase}: redirects are not followed, connect to the new address"
+        target = location.partition("?")[0][:200]  # a query may be secret
+        where = f" {target}" if target.isascii() and target.isprintable() and target and "@" not in target else ""
+        return f"the server answered {phrase}: redirects are not followed, connect to the new address{where}"
     if status in (502, 503, 504):
         return f"the server answered {phrase}: perhaps a proxy does, because the server behind it is down or closing"
     if status == 426:

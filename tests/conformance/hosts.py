@@ -26,6 +26,7 @@ import pytest
 
 from primus_io import Client, Server
 from primus_proto.options import ClientOptions
+from primus_proto.plugins import Reply
 
 __all__ = [
     "CHOOSING",
@@ -194,6 +195,14 @@ class Host(ABC):
     @abstractmethod
     def timer_runs(self) -> int:
         """How many timer callbacks of the binding have run so far."""
+
+    async def result(self, reply: Reply[T]) -> T:
+        """The result of a reply, once it is there."""
+        return await reply
+
+    def listener(self, function: Any) -> Any:
+        """A coroutine function, as what the binding takes for a listener."""
+        return function
 
     async def told(self, condition: Callable[[], object]) -> None:
         """See what listeners have done about events that are over.

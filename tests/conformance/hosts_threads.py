@@ -23,6 +23,7 @@ from primus_io._loop_thread import loop_thread
 from primus_io.asyncio import Driver
 from primus_proto import Layer
 from primus_proto.options import ClientOptions
+from primus_proto.plugins import Reply
 from tests.conformance.hosts import MACHINE_LACKS, Host, Task, instances, sockets
 
 __all__ = ["ThreadsHost"]
@@ -94,6 +95,12 @@ class Waiting(Listening):
 
     async def wait_for(self, *args: Any) -> Any:
         return super().wait_for(*args)  # type: ignore[misc]
+
+    async def pump(self, source: Any) -> int:
+        return super().pump(source)  # type: ignore[misc,no-any-return]
+
+    async def relay(self, other: Any) -> int:
+        return super().relay(other)  # type: ignore[misc,no-any-return]
 
     async def wait_ended(self) -> None:
         super().wait_ended()  # type: ignore[misc]
@@ -252,6 +259,12 @@ class ThreadsHost(Host):
     connect = staticmethod(connect)
     serve = staticmethod(serve)
     fetch_spec = staticmethod(fetch_spec)
+
+    def listener(self, function: Any) -> Any:
+        return plain(function)
+
+    async def result(self, reply: Reply[T]) -> T:
+        return reply.result()
 
     def run(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:
         self._over_for_tasks, self._over_for_all = threading.Event(), threading.Event()

@@ -49,10 +49,11 @@ def missing() -> str | None:
     """Why the real peers cannot run here, or None if they can."""
     if shutil.which("node") is None:
         return "interop: node is not installed"
-    for folder, package in ((".", "happn-primus"), ("primus8", "primus"), ("primus6", "primus")):
+    folders = {".": "happn-primus", "primus8": "primus", "primus6": "primus", "plugins": "primus-emitter"}
+    for folder, package in folders.items():
         place = HERE / folder
-        needed = [package, "ws", "engine.io", "engine.io-client"]
-        needed += [] if folder == "primus6" else ["ejson", "binary-pack", "primus-msgpack"]
+        needed = [package, "ws"] + ([] if folder == "plugins" else ["engine.io", "engine.io-client"])
+        needed += [] if folder in ("primus6", "plugins") else ["ejson", "binary-pack", "primus-msgpack"]
         if not all((place / "node_modules" / name / "package.json").is_file() for name in needed):
             return f"interop: {package} is not installed; run `npm ci` in {place}"
     return None
@@ -240,6 +241,14 @@ class Peers:
         """A real client of Engine.IO alone; the options are those of peer_engine.js."""
         peer = Peer(f"their engine {len(self.logs)}", self.logs)
         await self._start(peer, "node", str(HERE / "peer_engine.js"), json.dumps({"url": url, **options}))
+        return peer
+
+    async def plugins(self, role: str, **options: Any) -> ServerPeer:
+        """A real server or client with plugins; the roles and options are those of plugins/peer_plugins.js."""
+        peer = ServerPeer(f"their {role} {len(self.logs)}", self.logs)
+        script = str(HERE / "plugins" / "peer_plugins.js")
+        ready = await self._start(peer, "node", script, json.dumps({"role": role, **options}))
+        peer.port = ready.get("port", 0)
         return peer
 
     async def own_server(self, **options: Any) -> ServerPeer:

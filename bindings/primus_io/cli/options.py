@@ -88,7 +88,7 @@ LIMIT_HELP = {
     "unclaimed": ("N", "number of sessions that may wait for their client's second request"),
 }
 # Options without a flag of their own.
-WITHOUT_FLAG = {"url", "limits", "transport"}
+WITHOUT_FLAG = {"url", "limits", "plugins", "transport"}
 CLIENT_ONLY = {"queue"}
 SERVER_ONLY = {
     *(

@@ -44,7 +44,7 @@ def default_of(value: object) -> str:
 def test_help_lists_every_option_with_unit_and_default(entrance: Any, config: Any, required: set[str]) -> None:
     options = [one for one in fields(config) if one.name != "url"]
     defaults = {one.name: one.default for one in options}
-    defaults |= {"transport": {}, "limits": pp.Limits()}
+    defaults |= {"transport": {}, "plugins": {}, "limits": pp.Limits()}
     parameters = inspect.signature(entrance).parameters.values()
     defaults |= {one.name: one.default for one in parameters if one.name not in {"options", *required}}
     listed = documented(entrance)

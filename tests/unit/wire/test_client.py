@@ -206,6 +206,22 @@ def test_other_answers(wire: ClientWire, status: str, text: str) -> None:
     assert error.body == b'{"error":1}'
 
 
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://b.example/primus?token=secret", " https://b.example/primus"),
+        ("https://user:secret@b.example/", ""),
+        ("/\u009b31m", ""),
+        ("", ""),
+    ],
+)
+def test_a_redirect_names_the_new_address_without_secrets(wire: ClientWire, location: str, told: str) -> None:
+    wire.up()
+    head = f"HTTP/1.1 301 Moved Permanently\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    wire.feed(wire.channel, head.encode("latin-1"))
+    assert str(failure(wire)).endswith(f"connect to the new address{told}")
+
+
 @pytest.mark.parametrize("head", [b"HTTP/1.0 403 No\r\n\r\n", b"HTTP/1.1 403 No\r\nConnection: close\r\n\r\n"])
 def test_an_answer_that_ends_with_the_connection(wire: ClientWire, head: bytes) -> None:
     wire.up()

@@ -1,0 +1,66 @@
+"""Plugins and their extensions, on the objects that users hold."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+__all__ = ["Extended", "ServerPlugins", "WithPlugins"]
+
+X = TypeVar("X")
+
+
+class Extended:
+    """Has extensions: what plugins have added."""
+
+    _core: Any
+
+    def extension(self, kind: type[X]) -> X:
+        """What a plugin has added, by its class: ``spark.extension(Emitter)``.
+
+        Raises LocalProtocolError if no plugin added one.
+        """
+        found: X = self._core.extension(kind)
+        return found
+
+
+class WithPlugins(Extended):
+    """Has plugins."""
+
+    def plugin(self, name: str) -> Any:
+        """The plugin of this name, or None."""
+        return self._core.plugins.get(name)
+
+
+class ServerPlugins(WithPlugins):
+    """Plugins of a server, which may come and go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._used: list[tuple[Any, Any]] = []  # since the server was made
+
+    def use(self, name: Any, plugin: Any = None) -> None:
+        """Add a plugin: ``use("name", plugin)``, ``use("name")`` or ``use(plugin)``. It joins sparks that open later.
+
+        Raises ConfigError for what is no plugin, and for a name that is in use. What the plugin's server half raises
+        is raised here, and what that half has done is undone.
+        """
+        self._core.use(name, plugin)
+        self._used.append((name, plugin))
+        self._schedule()
+
+    def plugout(self, name: str) -> bool:
+        """Remove a plugin and what its server half added; open sparks keep theirs. Returns whether there was one."""
+        plugin = self._core.plugins.get(name)
+        removed: bool = self._core.plugout(name)
+        self._schedule()
+        self._used = [used for used in self._used if name not in used and plugin not in used]
+        return removed
+
+    def _schedule(self) -> None:
+        """Have the core pumped soon."""
+        raise NotImplementedError
+
+    def _use_again(self) -> None:
+        """Add the plugins to a new core."""
+        for name, plugin in self._used:
+            self._core.use(name, plugin)

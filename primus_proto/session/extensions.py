@@ -1,0 +1,164 @@
+"""Plugins at work: who has which, what their halves have added, and how that is undone (protocol 5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from ..errors import ConfigError, LocalProtocolError, PrimusError
+from ..plugins.registry import check_plugin, find_plugin
+from .transforms import Transforms
+
+__all__ = ["Extensible", "HasPlugins", "Plugins"]
+
+X = TypeVar("X")
+
+
+class Extensible:
+    """Has extensions: what the halves of plugins returned."""
+
+    if not TYPE_CHECKING:  # a subclass has the attributes, as slots or not
+        __slots__ = ()
+
+    transforms: Any
+    extensions: dict[type, Any] | None
+
+    def find_extension(self, kind: type[X]) -> X | None:
+        """The extension of this class; None if no plugin added one."""
+        found: X | None = self.extensions.get(kind) if self.extensions is not None else None
+        return found
+
+    def extension(self, kind: type[X]) -> X:
+        """The extension of this class. Raises LocalProtocolError if no plugin added one."""
+        found = self.find_extension(kind)
+        if found is None:
+            known = ", ".join(one.__name__ for one in self.extensions or ()) or "none"
+            name = getattr(kind, "__name__", repr(kind))
+            text = f"there is no extension {name} here (there are: {known}): give its plugin by plugins=, or by `use`"
+            raise LocalProtocolError(text)
+        return found
+
+    def extend(self, half: Callable[[Any], object]) -> None:
+        """Run a plugin's half for this object, and keep the extension that it returns. Undone if it raises."""
+        with self._undoing():
+            extension = half(self)
+            if extension is not None:
+                if self.find_extension(type(extension)) is not None:
+                    raise ConfigError(f"two plugins add an extension {type(extension).__name__}")
+                self.extensions = {**(self.extensions or {}), type(extension): extension}
+
+    @contextmanager
+    def _undoing(self) -> Iterator[None]:
+        transforms: Transforms | None = self.transforms
+        before = (transforms.incoming, transforms.outgoing) if transforms is not None else ((), ())
+        extensions = self.extensions
+        pipeline: Any = getattr(self, "pipeline", None)  # of a server
+        layers = pipeline.layers if pipeline is not None else ()
+        try:
+            yield
+        except BaseException:
+            if pipeline is not None:
+                pipeline.restore(layers)
+            if self.transforms is not None:
+                self.transforms.incoming, self.transforms.outgoing = before
+            self.extensions = extensions
+            raise
+
+    def tell_closed(self, error: PrimusError) -> list[Exception]:
+        """Tell the extensions that the connection is gone. Returns what they raised."""
+        failures: list[Exception] = []
+        for extension in (self.extensions or {}).values():
+            closed = getattr(extension, "closed", None)
+            try:
+                if closed is not None:
+                    closed(error)
+            except Exception as failure:
+                failures.append(failure)
+        return failures
+
+
+class Plugins:
+    """The plugins of one server or client, by name."""
+
+    def __init__(
+        self, owner: Extensible, half: str, changed: Callable[[str, str, Any], object] = lambda *_: None
+    ) -> None:
+        self._owner = owner
+        self._half = half
+        self._changed = changed  # called with an event's name, the plugin's name and the plugin
+        self._plugins: dict[str, Any] = {}
+        # By plugin, what its half has added: transforms, extensions, layers.
+        self._added: dict[str, tuple[tuple[Any, ...], tuple[type, ...], tuple[str, ...]]] = {}
+        self.view: Mapping[str, Any] = MappingProxyType(self._plugins)
+        """The plugins, read-only."""
+
+    def with_all(self, plugins: Mapping[str, Any]) -> Self:
+        """Add several plugins, and return this."""
+        for name, plugin in plugins.items():
+            self.use(name, plugin)
+        return self
+
+    def use(self, name: object, plugin: object = None) -> None:
+        """Add a plugin. Raises ConfigError for what is none or has a name in use; then nothing has changed."""
+        if plugin is None:
+            if isinstance(name, str):
+                plugin = find_plugin(name)
+            else:
+                name, plugin = getattr(name, "name", None), name
+        elif isinstance(plugin, str):
+            plugin = find_plugin(plugin)
+        check_plugin(name, plugin)
+        assert isinstance(name, str)
+        if name in self._plugins:
+            raise ConfigError(f"there is a plugin {name!r} already")
+        owner = self._owner
+        before = (*owner.transforms.incoming, *owner.transforms.outgoing) if owner.transforms is not None else ()
+        had = owner.extensions or {}
+        pipeline: Any = getattr(owner, "pipeline", None)  # of a server
+        names = pipeline.names if pipeline is not None else ()
+        half = getattr(plugin, self._half, None)
+        if callable(half):
+            owner.extend(half)
+        after = owner.transforms
+        steps = tuple(
+            (direction, step.function)
+            for direction in ("incoming", "outgoing")
+            for step in (getattr(after, direction) if after is not None else ())
+            if step not in before
+        )
+        kinds = tuple(kind for kind in owner.extensions or {} if kind not in had)
+        layers = tuple(each for each in pipeline.names if each not in names) if pipeline is not None else ()
+        self._added[name] = (steps, kinds, layers)
+        self._plugins[name] = plugin
+        self._changed("plugin", name, plugin)
+
+    def plugout(self, name: str) -> bool:
+        """Remove a plugin, and what its half has added. Returns whether there was one."""
+        if name not in self._plugins:
+            return False
+        plugin = self._plugins.pop(name)
+        steps, kinds, layers = self._added.pop(name)
+        pipeline: Any = getattr(self._owner, "pipeline", None)
+        for layer in layers:
+            if layer in pipeline.names:
+                pipeline.remove(layer)
+        for direction, function in steps:
+            self._owner.transforms.remove(direction, function)
+        if kinds:
+            left = {kind: one for kind, one in (self._owner.extensions or {}).items() if kind not in kinds}
+            self._owner.extensions = left
+        self._changed("plugout", name, plugin)
+        return True
+
+
+class HasPlugins(Extensible):
+    """Has plugins: a server, or a client."""
+
+    _plugins: Plugins
+
+    @property
+    def plugins(self) -> Mapping[str, Any]:
+        """The plugins by name, read-only."""
+        return self._plugins.view

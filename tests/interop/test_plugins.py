@@ -1,0 +1,119 @@
+"""Plugins beside the real ones: primus-emitter 3.1.1, and a Feathers 4 client at a service of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from primus_io.asyncio import connect, serve
+from primus_proto.plugins import Ack, Emitter, Rooms, ServerEmitter, ServerRooms
+from tests.interop.peers import Peers, interop
+
+
+@interop()
+async def test_the_real_client_and_our_server_ask_each_other(peers: Peers) -> None:
+    async with serve(None, plugins="emitter") as server:
+        everyone = server.extension(ServerEmitter)
+        everyone.on("sum", lambda spark, a, b: a + b)
+        everyone.on("both", lambda spark, *args: Ack(None, list(args)))
+        heard: list[Any] = []
+        everyone.on("news", lambda spark, *args: heard.append(args))
+        client = await peers.plugins("client", url=server.url)
+        await client.wait("open")
+        client.send("ask", name="sum", args=[1, 2])
+        assert (await client.wait("ask"))["args"] == [3]
+        client.send("send", name="news", args=[None, {"a": 1}])
+        client.send("ask", name="both", args=[None])
+        assert (await client.wait("ask"))["args"] == [None, [None]]
+        assert heard == [(None, {"a": 1})]
+        [spark] = server.sparks.values()
+        emitter = spark.extension(Emitter)
+        assert await emitter.call("sum", 20, 3, timeout=5) == 23
+        assert await emitter.call("both", None) == [None, None]
+        assert everyone.send("news", "all") == 1
+        assert (await client.wait("news"))["args"] == ["all"]
+
+
+@interop()
+async def test_our_client_and_the_real_server_ask_each_other(peers: Peers) -> None:
+    server = await peers.plugins("server")
+    async with connect(server.url, plugins=["emitter"]) as primus:
+        emitter = primus.extension(Emitter)
+        emitter.on("sum", lambda a, b: a + b)
+        assert await emitter.call("sum", 1, 2, timeout=5) == 3
+        assert await emitter.call("both", [1, None]) == [None, [1, None]]
+        server.send("ask", name="sum", args=[4, 5])
+        assert (await server.wait("ask"))["args"] == [9]
+        heard: list[Any] = []
+        emitter.on("news", lambda *args: heard.append(args))
+        emitter.send("news", None, "x")
+        assert (await server.wait("news"))["args"] == [None, "x"]
+        server.send("send", name="news", args=["all", None])
+        server.send("ask", name="sum", args=[1, 1])
+        await server.wait("ask")
+        assert heard == [("all", None)]
+
+
+@interop()
+async def test_a_feathers_client_calls_a_service_of_ours(peers: Peers) -> None:
+    messages = [{"id": 1, "text": "hello"}]
+    async with serve(None, plugins="emitter") as server:
+        everyone = server.extension(ServerEmitter)
+
+        @everyone.on("find")
+        def find(spark: Any, service: str, query: dict[str, Any]) -> Ack:
+            if service != "messages":
+                return Ack(
+                    {"name": "NotFound", "message": f"no service {service}", "code": 404, "type": "FeathersError"}
+                )
+            return Ack(None, [one for one in messages if query.items() <= one.items()])
+
+        @everyone.on("create")
+        async def create(spark: Any, service: str, data: dict[str, Any], query: dict[str, Any]) -> Ack:
+            created = {"id": len(messages) + 1, **data}
+            messages.append(created)
+            everyone.send(f"{service} created", created)
+            return Ack(None, created)
+
+        client = await peers.plugins("feathers", url=server.url)
+        await client.wait("open")
+        client.send("service", method="find", args=[{"query": {"id": 1}}])
+        assert (await client.wait("service"))["value"] == messages[:1]
+        client.send("service", method="create", args=[{"text": "again"}])
+        assert (await client.wait("service"))["value"] == {"id": 2, "text": "again"}
+        assert (await client.wait("created"))["value"] == {"id": 2, "text": "again"}
+        client.send("service", service="nothing", method="find", args=[{}])
+        error = (await client.wait("service"))["error"]
+        assert error == {"name": "NotFound", "message": "no service nothing"}
+
+
+@interop()
+async def test_rooms_are_the_same_beside_the_real_ones(peers: Peers) -> None:
+    """The same members, patterns and writes reach the same clients, of their server and of ours."""
+    joins = {"a": "news:* two words", "b": "news:1", "c": "news:1:x"}
+    rooms = ["news:1", "news:2", "news:*", "*", "words", "news:1 two", "nobody"]
+    theirs = await peers.plugins("server", plugins=["rooms"])
+    heard: dict[str, dict[str, list[Any]]] = {"theirs": {}, "ours": {}}
+    async with serve(None, plugins=["rooms"]) as ours, contextlib.AsyncExitStack() as stack:
+        clients: dict[str, list[Any]] = {"theirs": [], "ours": []}
+        for which, url in (("theirs", theirs.url), ("ours", ours.url)):
+            for name, joined in joins.items():
+                primus = await stack.enter_async_context(connect(url))
+                clients[which].append(primus)
+                values = heard[which][name] = []
+                primus.on("data", values.append)
+                if which == "theirs":
+                    await theirs.wait("connection")
+                    await theirs.ask("join", room=joined)
+                else:
+                    ours.sparks[await primus.id()].extension(Rooms).join(joined)
+        for room in rooms:
+            theirs.send("room", room=room, value=room)
+            ours.extension(ServerRooms).room(room).write(room)
+        theirs.send("all", value="over")
+        ours.write("over")
+        while not all(values[-1:] == ["over"] for values in (*heard["theirs"].values(), *heard["ours"].values())):
+            await asyncio.sleep(0.005)
+    assert heard["ours"] == heard["theirs"]
+    assert heard["ours"]["a"] == ["news:1", "news:2", "news:*", "words", "news:1 two", "over"]
