@@ -26,6 +26,7 @@ __all__ = [
     "Driver",
     "Endpoint",
     "ListenAddress",
+    "keep_alive",
     "unix_listener",
 ]
 
@@ -127,6 +128,20 @@ class PeerOfTLS(Protocol):
 def _certificate(tls: PeerOfTLS | None) -> pp.PeerCertificate | None:
     fields = tls.getpeercert() if tls is not None else None  # empty for a certificate that was not verified
     return pp.PeerCertificate(tls.getpeercert(True), fields) if tls is not None and fields else None
+
+
+# Seconds of silence before the system asks whether the other end of a connection exists, and between its questions.
+# After 3 without an answer the connection is lost.
+KEEPALIVE = (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 3))
+
+
+def keep_alive(sock: Any) -> None:
+    """Have the system find out that a peer is gone. A client without heartbeats would never be missed otherwise."""
+    with contextlib.suppress(OSError):  # the peer has left already, or it is no TCP socket
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE:
+            if hasattr(socket, name):  # not on every system
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Channel(Protocol):

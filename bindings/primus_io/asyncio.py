@@ -22,7 +22,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import Deliver, Endpoint, ListenAddress, StopListening
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening, keep_alive
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -99,6 +99,9 @@ class Channel(asyncio.BufferedProtocol):
         self._reads_ahead = self.driver.reads_ahead or transport.get_extra_info("sslcontext") is not None
         self.driver.open.add(self)
         tls, peer = transport.get_extra_info("ssl_object"), transport.get_extra_info("peername")
+        sock = transport.get_extra_info("socket")
+        if sock is not None:  # not on a virtual network
+            keep_alive(sock)
         self.number = self.driver.channel_up(self, self.number, peer, tls)
         self.driver.pump()
 

@@ -18,7 +18,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import Deliver, Endpoint, ListenAddress, StopListening
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening, keep_alive
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -246,6 +246,7 @@ class Driver(RunningDriver):
                 return await trio.aclose_forcefully(stream)
             with contextlib.suppress(OSError):  # closed already
                 peer = stream.socket.getpeername()
+                keep_alive(stream.socket)
                 secure = address.tls and trio.SSLStream(stream, address.tls, server_side=True)
                 await Channel(self).run(secure or stream, lambda failure: None, peer)
 
