@@ -67,6 +67,10 @@ QUICK = 0.0005
 ROUNDING = 0.0005
 
 
+# Connections that the system keeps until they are accepted.
+BACKLOG = 1024
+
+
 class Receiving(threading.local):
     """The receive buffer of this thread."""
 
@@ -228,20 +232,26 @@ class Driver(RunningDriver):
 
     async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         accept = partial(Channel, self)
+        # The selector loop accepts `backlog` times a turn, and without a free descriptor logs as many errors a second.
+        selects = isinstance(self.loop, asyncio.SelectorEventLoop)
         options = {"start_serving": False, **_tls_options(address.tls, self.endpoint.limits)}
+        options["backlog"] = 1 if selects else BACKLOG
         listener = await (
-            self.loop.create_server(accept, address.host, address.port, backlog=1024, **options)
+            self.loop.create_server(accept, address.host, address.port, **options)
             if sock is None
             else self.loop.create_unix_server(accept, sock=sock, **options)
         )
         try:
             await listener.start_serving()
+            for each in listener.sockets if selects else ():
+                with each.dup() as same:
+                    same.listen(BACKLOG)
         except BaseException:  # cancelled here; with start_serving=True asyncio would listen forever
             listener.close()
             raise
 
         def stop() -> None:
-            if not isinstance(self.loop, asyncio.SelectorEventLoop):
+            if not selects:
                 return listener.close()
             # The selector loop accepts in tasks. If the listener closed before such a task starts, the task would leave
             # its connection open and nobody would close it.
