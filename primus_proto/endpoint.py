@@ -52,14 +52,22 @@ class _Endpoint(ABC):
         self._dirty_channels: list[Channel] = []
         self._dirty_pipes: list[Pipe] = []
         self._commands: deque[Command] = deque()
+        self.channel_dirty: Callable[[Channel], object] = self._dirty_channels.append
+        """See `ChannelHost`."""
+        self.touch: Callable[[Pipe], object] = self._dirty_pipes.append
+        """See `PipeHost`."""
 
     # --- the driver's side ---
 
     def receive_data(self, channel: int, data: Data, *, now: float) -> None:
         """Bytes arrived on a channel. No reference to `data` is kept; an empty one means nothing."""
         known = self._channels.get(channel) or self._find(channel)
-        if known is not None:
+        if known is None:
+            return
+        if known.unread or known.closed:
             known.receive_data(data, now=now)
+        else:
+            known.user.receive_data(data, now=now)
 
     def channel_closed(self, channel: int, error: ConnectError | str | None = None, *, now: float) -> None:
         """The channel is at EOF, lost, or could not be opened (`error` says why).
@@ -97,7 +105,8 @@ class _Endpoint(ABC):
         follows. Costs next to nothing when there is nothing.
         """
         self._session.check_clock(now)
-        return poll(self._session.queued_events, self._commands, self._work, now)
+        dirty = (self._dirty_pipes, self._dirty_channels)
+        return poll(self._session.queued_events, self._commands, self._work, now, dirty)
 
     @property
     def channels(self) -> int:
@@ -105,14 +114,6 @@ class _Endpoint(ABC):
         return len(self._channels)
 
     # --- for channels and transports ---
-
-    def channel_dirty(self, channel: Channel) -> None:
-        """See `ChannelHost`."""
-        self._dirty_channels.append(channel)
-
-    def touch(self, pipe: Pipe) -> None:
-        """See `PipeHost`."""
-        self._dirty_pipes.append(pipe)
 
     def defer(self, call: Callable[[float], None]) -> None:
         """See `ChannelHost`."""
@@ -135,7 +136,8 @@ class _Endpoint(ABC):
         if self._dirty_pipes:
             flush_pipes(self._dirty_pipes, now=now)
         if self._dirty_channels:
-            dirty, self._dirty_channels = self._dirty_channels, []
+            dirty = self._dirty_channels.copy()
+            self._dirty_channels.clear()
             for channel in collect(dirty, self._commands, now=now):
                 self._channels.pop(channel.number, None)
 

@@ -34,6 +34,9 @@ Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
 Deliver = Callable[[Any], None]
 StopListening = Callable[[], object]
 
+# Looked up for every message.
+Write, Event = cmd.Write, pp.events.Event
+
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
@@ -216,18 +219,18 @@ class Driver(IO, ABC):
     async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         """Accept channels from `sock`, or at the host and port. Returns `getsockname` and a function that stops."""
 
-    def pump(self) -> None:
+    def pump(self, now: float | None = None) -> None:
         """Deliver events and run commands until there are none, then re-arm the timer. Not re-entrant."""
         if self.pumping:
             return
         self.pumping = True
-        endpoint = self.endpoint
+        endpoint, channels = self.endpoint, self.channels
         try:
-            for item in endpoint.poll(now=self.now()):
-                if type(item) is cmd.Write:
+            for item in endpoint.poll(now=self.now() if now is None else now):
+                if type(item) is Write:
                     for number in item.channels:
-                        self.channels[number].write(item.data)
-                elif isinstance(item, pp.events.Event):
+                        channels[number].write(item.data)
+                elif isinstance(item, Event):
                     self._event_count += 1
                     self.deliver(item)
                 else:
@@ -245,8 +248,9 @@ class Driver(IO, ABC):
         Returns the seconds of work that they were.
         """
         if len(data) < MIN_READ:  # too little to tell anything
-            self.endpoint.receive_data(number, data, now=self.now())
-            self.pump()
+            now = self.now()
+            self.endpoint.receive_data(number, data, now=now)
+            self.pump(now)
             return 0.0
         now, began = self.now(), self._work_time()
         self._event_count = 0

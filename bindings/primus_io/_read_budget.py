@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["MAX_READ", "MIN_READ", "SLOW_READ", "ReadBudget"]
+__all__ = ["FIRST_READ", "MAX_READ", "MIN_READ", "SLOW_READ", "ReadBudget"]
 
 MAX_READ = 32 * 1024
 MIN_READ = 512

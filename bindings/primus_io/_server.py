@@ -26,6 +26,8 @@ __all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase",
 MAX_LISTENER_TASKS = 64
 """Listeners of one server that may run at a time. Beyond that, what its peers cause is only logged."""
 
+SparkData = ev.SparkData  # looked up for every message
+
 S = TypeVar("S", bound="SparkBase")
 T = TypeVar("T")
 
@@ -238,7 +240,7 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S],
         self._io.schedule()
 
     def _deliver(self, event: ev.Event) -> None:
-        if type(event) is ev.SparkData and ev.SparkData not in self._listeners:
+        if type(event) is SparkData and SparkData not in self._listeners:
             spark = event.spark.context
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
             spark._deliver_data(event)

@@ -5,10 +5,10 @@ The law kept here: only waiting is async. Between two awaits nothing else happen
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, overload
 
 import primus_proto as pp
@@ -142,7 +142,7 @@ class Emitter:
         except BaseException as error:  # even a CancelledError: the pump must go on
             self._handle_failure(error)
         else:
-            if inspect.iscoroutine(result):
+            if type(result) is CoroutineType:
                 self._start_listener(result, size)
 
     def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
@@ -270,7 +270,7 @@ class Session(Answering, Transforming, Extended, Emitter):
                 except BaseException as error:  # also a CancelledError: the pump must go on
                     self._handle_failure(error)
                 else:
-                    if result is not None and inspect.iscoroutine(result):
+                    if type(result) is CoroutineType:
                         self._start_listener(result, event.size + MESSAGE_OVERHEAD)
             if self._iterating:  # since one of these listeners
                 self._keep(event)

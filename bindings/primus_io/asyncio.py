@@ -12,6 +12,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
@@ -36,7 +37,7 @@ from ._functions import (
     make_serve,
 )
 from ._racing import connect_socket
-from ._read_budget import MAX_READ, ReadBudget
+from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._session import AsyncEvent
@@ -75,7 +76,12 @@ class Receiving(threading.local):
     """The receive buffer of this thread."""
 
     def __init__(self) -> None:
-        self.buffer: memoryview = memoryview(bytearray(MAX_READ))
+        self._buffer = memoryview(bytearray(MAX_READ))
+        self._views = {1 << bits: self._buffer[: 1 << bits] for bits in range(9, 16)}
+
+    def view(self, size: int) -> memoryview:
+        """The first `size` bytes; connections share the views of the usual sizes too."""
+        return self._views.get(size) or self._buffer[:size]
 
 
 RECEIVING = Receiving()
@@ -84,15 +90,19 @@ RECEIVING = Receiving()
 class Channel(asyncio.BufferedProtocol):
     """One byte stream: asyncio's callbacks, passed on."""
 
+    __slots__ = ("_budget", "_reading", "_reads_ahead", "_resting", "_view", "deadline", "driver", "number",
+                 "transport", "write")  # fmt: skip
+
     transport: asyncio.Transport
     write: Callable[[bytes], None]
-    deadline: asyncio.TimerHandle | None = None  # of a close that the peer has a part in
 
     def __init__(self, driver: Driver, number: int = 0) -> None:
         self.driver = driver
         self.number: int = number  # a server's gets one from the core
-        self._buffer = RECEIVING.buffer if SHARED_BUFFER else memoryview(bytearray(MAX_READ))
-        self._budget = ReadBudget()
+        self.deadline: asyncio.TimerHandle | None = None  # of a close that the peer has a part in
+        # The part of the buffer that the next read may fill.
+        self._view = (RECEIVING if SHARED_BUFFER else Receiving()).view(FIRST_READ)
+        self._budget: ReadBudget | None = None  # made with the first read that it is for
         self._reading = True
         self._resting = False  # until the loop's next turn
         self._reads_ahead = False
@@ -110,11 +120,22 @@ class Channel(asyncio.BufferedProtocol):
         self.driver.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer[: self._budget.size]
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        driver, full = self.driver, nbytes == self._budget.size
-        seconds = driver.receive(self.number, self._buffer[:nbytes], self._budget)
+        driver = self.driver
+        if nbytes < MIN_READ:  # too little to tell anything
+            now = driver.now()
+            driver.endpoint.receive_data(self.number, self._view[:nbytes], now=now)
+            driver.pump(now)
+            return
+        budget = self._budget
+        if budget is None:
+            budget = self._budget = ReadBudget()
+        size = budget.size
+        seconds, full = driver.receive(self.number, self._view[:nbytes], budget), nbytes == size
+        if budget.size != size:
+            self._view = RECEIVING.view(budget.size) if SHARED_BUFFER else memoryview(self._view.obj)[: budget.size]
         if full and self._reads_ahead and seconds > QUICK and self._reading:
             self._resting = True
             self.transport.pause_reading()
@@ -202,7 +223,8 @@ class Driver(RunningDriver):
     def environment() -> Environment:
         loop = asyncio.get_running_loop()
         provided: Environment | None = getattr(loop, "primus_environment", None)  # of a loop in virtual time
-        return provided or Environment(loop.time)
+        plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+        return provided or Environment(time.monotonic if plain else loop.time)  # the same, with one call less
 
     def schedule(self) -> None:
         if not self.pumping and not self._scheduled:

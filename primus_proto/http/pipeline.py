@@ -71,7 +71,8 @@ class PipelineHost(Protocol):
     def address_of(self, request: Request) -> Address:
         """The address of the client, behind trusted proxies."""
 
-    def emit(self, event: ev.Event) -> None: ...
+    @property
+    def emit(self) -> Callable[[ev.Event], object]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .. import events as ev
@@ -36,7 +36,8 @@ class ConnectingClient(Protocol):
     state: ClientState
     timers: Timers
 
-    def emit(self, event: ev.Event) -> None: ...
+    @property
+    def emit(self) -> Callable[[ev.Event], object]: ...
 
     def epoch_ms(self, now: float) -> int: ...
 

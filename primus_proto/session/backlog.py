@@ -25,7 +25,8 @@ class BacklogHost(Protocol):
     limits: Limits
     timers: Timers
 
-    def emit(self, event: ev.Event) -> None: ...
+    @property
+    def emit(self) -> Callable[[ev.Event], object]: ...
 
 
 class Backlog:

@@ -220,7 +220,12 @@ class Client(HasPlugins, Core, Link):
     def receive_message(self, data: str | bytes, *, now: float) -> None:
         """A WebSocket message came: str for a text message, bytes for a binary one."""
         if self._pipe is not None:
-            self._receive(data, now)
+            if self._incoming is not None:
+                self._incoming.receive(data, now)
+                return
+            value = self._decode(data, now)
+            if value is not NOTHING:
+                self.emit(ev.DataReceived(value, len(data)))
 
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came: nothing to a client in any dialect, the heartbeat is Primus's own."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .. import events as ev
-from ..commands import MessageCommand
+from ..commands import MessageCommand, Write
 from ..errors import LocalProtocolError
 from ..limits import Limits
 from ..timers import Timer, Timers
@@ -24,6 +24,9 @@ __all__ = ["Core", "Deferred", "poll"]
 
 C = TypeVar("C")
 
+# Looked up for every message.
+SparkData, ENDED = ev.SparkData, SparkState.ENDED
+
 
 @dataclass(slots=True)
 class Deferred:
@@ -33,28 +36,38 @@ class Deferred:
 
 
 def poll(
-    events: deque[ev.Event | Deferred], commands: deque[C], work: Callable[[float], object], now: float
+    events: deque[ev.Event | Deferred],
+    commands: deque[C],
+    work: Callable[[float], object],
+    now: float,
+    dirty: tuple[Sized, ...] = (),
 ) -> Iterator[ev.Event | C]:
     """Hand out events, then the commands that `work(now)` makes of what they caused, until there is nothing.
 
     An item is taken off its queue only when it is handed out. So what the application does on one event takes effect
     before the next, data of a spark that this end has ended is withheld, and a caller that breaks off loses nothing.
+    Writing causes nothing but what shows in `events` and `dirty`, so after commands that only write these are asked.
     """
     while True:
         while events:
             event = events.popleft()
-            if type(event) is ev.SparkData:
-                if event.spark.state is not SparkState.ENDED:
+            if type(event) is SparkData:
+                if event.spark.state is not ENDED:
                     yield event
             elif isinstance(event, Deferred):
                 event.call(now)
-            elif type(event) is not ev.Delivery or event.session.state is not SparkState.ENDED:
+            elif type(event) is not ev.Delivery or event.session.state is not ENDED:
                 yield event
         work(now)
         if not commands and not events:
             return
+        settled = True
         while commands:
-            yield commands.popleft()
+            command = commands.popleft()
+            settled = settled and type(command) is Write
+            yield command
+        if settled and not (events or any(dirty)):
+            return
 
 
 class Core:
@@ -72,6 +85,8 @@ class Core:
         self.timers: Timers = Timers()
         self.queued_events: deque[ev.Event | Deferred] = deque()
         """Events that `poll` has not handed out yet."""
+        self.emit: Callable[[ev.Event], object] = self.queued_events.append
+        """Queue an event."""
         self.queued_commands: deque[MessageCommand[Any]] = deque()
         """Commands of the message seam that `poll` has not handed out yet."""
         self.delays: list[tuple[Timer, float]] = []
@@ -94,10 +109,6 @@ class Core:
         self._now = now
 
     # --- inside the core ---
-
-    def emit(self, event: ev.Event) -> None:
-        """Queue an event."""
-        self.queued_events.append(event)
 
     def after(self, seconds: float, callback: Callable[[float], object]) -> Timer:
         """Call `callback(now)` so many seconds after the next `poll`. Takes no time, as verbs of an application do."""

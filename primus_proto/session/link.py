@@ -18,7 +18,7 @@ from ..timers import Timer
 from ..transports.pipe import Pipe
 from .extensions import Extensible
 from .flow import Incoming, Outgoing, check_value, decode_error
-from .messages import PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
+from .messages import NOTHING, PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
 from .transforms import Direction, Step, Transform, Transforms, copied
 from .work import Held
 
@@ -210,20 +210,17 @@ class Link(Extensible, ABC):
 
     # --- incoming ---
 
-    def _receive(self, data: str | bytes, now: float) -> None:
-        """Decode one message, and tell of it or act on it."""
-        if self._incoming is not None:
-            self._incoming.receive(data, now)
-            return
+    def _decode(self, data: str | bytes, now: float) -> Any:
+        """Decode a message, and act on it if it is of the protocol. Returns what is for the application, or NOTHING."""
         try:
             value = self.parser.decode(data)
         except Exception as error:
             self._error(decode_error(error, data))
-            return
-        if type(value) is str and value.startswith(PREFIX):
-            self._receive_protocol(value, now)
-        else:
-            self._data(value, len(data))
+            return NOTHING
+        if type(value) is not str or not value.startswith(PREFIX):
+            return value
+        self._receive_protocol(value, now)
+        return NOTHING
 
     def _receive_protocol(self, text: str, now: float) -> None:
         """Act on a protocol message, or tell that it was ignored."""

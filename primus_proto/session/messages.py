@@ -77,7 +77,7 @@ class Message:
     a key such as its name.
     """
 
-    __slots__ = ("_frame", "_frames", "_kind", "_wrappings", "payload", "size")
+    __slots__ = ("_frame", "_kind", "_others", "payload", "size")
 
     def __init__(self, payload: str | bytes) -> None:
         self.payload = payload
@@ -90,17 +90,16 @@ class Message:
             raise TypeError(f"a parser must make str or bytes, not {type(payload).__name__}")
         self.size: int = size + MESSAGE_OVERHEAD
         self._kind: str | None = None  # of the first framing, which most often is the only one
-        self._frames: dict[str, bytes] | None = None
-        self._wrappings: dict[str, Message] | None = None
+        self._others: tuple[dict[str, bytes], dict[str, Message]] | None = None  # other framings, and wrappings
 
     def wrapped(self, kind: str, make: Callable[[str | bytes], str | bytes]) -> Message:
         """This message in a packet of a transport, called `kind`. `make(payload)` is called the first time only.
 
         The result is a message too, whose frames are also made once.
         """
-        wrappings = self._wrappings
-        if wrappings is None:
-            wrappings = self._wrappings = {}
+        if self._others is None:
+            self._others = ({}, {})
+        _, wrappings = self._others
         wrapping = wrappings.get(kind)
         if wrapping is None:
             wrapping = wrappings[kind] = Message(make(self.payload))
@@ -110,12 +109,13 @@ class Message:
         """The bytes of this message in the framing `kind`; made by `make(payload)` the first time."""
         if self._kind is None:
             self._kind = kind
-            self._frame = make(self.payload)
+            self._frame: bytes = make(self.payload)
+            return self._frame
         if self._kind == kind:
             return self._frame
-        frames = self._frames
-        if frames is None:
-            frames = self._frames = {}
+        if self._others is None:
+            self._others = ({}, {})
+        frames, _ = self._others
         frame = frames.get(kind)
         if frame is None:
             frame = frames[kind] = make(self.payload)

@@ -52,7 +52,8 @@ class SparkHost(Protocol):
 
     def find_extension(self, kind: type[X]) -> X | None: ...
 
-    def emit(self, event: ev.Event) -> None: ...
+    @property
+    def emit(self) -> Callable[[ev.Event], None]: ...
 
     def in_turn(self, call: Callable[[], None]) -> None: ...
 
@@ -260,7 +261,9 @@ class Spark(Link):
         if self.state is SparkState.OPEN:
             if self.heartbeat.hears_all:
                 self.heartbeat.heard(now)
-            self._receive(data, now)
+            value = self._decode(data, now)
+            if value is not NOTHING:
+                self.server.emit(ev.SparkData(self, value, len(data)))
 
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came; it counts as a heartbeat and has had its WebSocket pong (protocol 3.2)."""

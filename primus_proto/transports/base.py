@@ -184,8 +184,9 @@ class PipeHost(Protocol):
     limits: Limits
     rng: random.Random
 
-    def touch(self, pipe: Pipe) -> None:
-        """Have `pipe` flushed at the next poll."""
+    @property
+    def touch(self) -> Callable[[Pipe], object]:
+        """Called to have a pipe flushed at the next poll."""
 
     def opened(self, pipe: Pipe, *, now: float) -> None:
         """Begin a session on `pipe`. This sets `pipe.session`, to which the pipe reports from now on."""

@@ -61,7 +61,7 @@ class Pipe(ABC):
         """The id that the transport has given the session; None: the server makes one."""
         return None
 
-    def __init__(self, on_dirty: Callable[[Pipe], None], request: Request | None = None) -> None:
+    def __init__(self, on_dirty: Callable[[Pipe], object], request: Request | None = None) -> None:
         self._on_dirty = on_dirty
         self.request: Request | None = request
         self.dirty: bool = False

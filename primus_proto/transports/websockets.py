@@ -41,7 +41,8 @@ class WebSocketPipe(Pipe):
         outbox.append(message)
         size = self._outbox_size = self._outbox_size + message.size
         if not self.dirty:
-            self._touch()
+            self.dirty = True
+            self._on_dirty(self)
         return size + self.carrier.buffered
 
     def pause(self) -> None:
@@ -51,9 +52,9 @@ class WebSocketPipe(Pipe):
         self.carrier.resume()
 
     def flush(self, *, now: float) -> None:
-        carrier = self.carrier
         if self._over:
             return
+        carrier = self.carrier
         if self.aborted:
             carrier.abort(now=now)
             return

@@ -7,7 +7,7 @@ the end off; `CloseChannel` is given once, and last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import Protocol
 
 from ..commands import CloseChannel, Command, EndWriting, PauseReading, ResumeReading, Write
@@ -37,8 +37,9 @@ class ChannelHost(Protocol):
     timers: Timers
     limits: Limits
 
-    def channel_dirty(self, channel: Channel) -> None:
-        """The channel has something for `collect`."""
+    @property
+    def channel_dirty(self) -> Callable[[Channel], object]:
+        """Called when a channel has something for `collect`."""
 
     def defer(self, call: Callable[[float], None]) -> None:
         """Have `call(now)` made once the events so far were handed out and the pipes were flushed."""
@@ -55,12 +56,12 @@ class Channel:
         "_dirty",
         "_discard",
         "_end_writing",
-        "_lingering",
         "_over",
         "_paused",
         "_want_pause",
         "blocked",
         "buffered",
+        "closed",
         "host",
         "number",
         "on_writable",
@@ -78,12 +79,13 @@ class Channel:
         self.on_writable: Callable[[float], None] | None = None
         self.on_written: Callable[[float], None] | None = None
         self.unread: bytes = b""  # bytes that came before their reader was there: behind an upgrade
+        self.closed: bool = False
+        """Whether the core is done with this channel, but for unsent output or a discarding linger."""
         self.host: ChannelHost = host
         self._chunks: list[bytes | memoryview] = []  # a memoryview is longer than SLICE
         self._dirty = False
         self._closing = False
         self._aborted = False
-        self._lingering = False
         self._discard = 0  # bytes that a linger or a closing handshake may still discard
         self._end_writing = False  # EndWriting is to be given
         self._over = False  # CloseChannel was given
@@ -91,18 +93,14 @@ class Channel:
         self._paused = False
         self._want_pause = False
 
-    @property
-    def closed(self) -> bool:
-        """Whether the core is done with this channel, but for unsent output or a discarding linger."""
-        return self._closing or self._lingering
-
     def write(self, data: bytes) -> None:
         """Queue bytes; nothing after a close."""
-        if data and not (self._closing or self._lingering):
+        if data and not self.closed:
             self._chunks.append(data)
             self.buffered += len(data)
             if not self._dirty:
-                self.touch()
+                self._dirty = True
+                self.host.channel_dirty(self)
 
     def writable(self, *, now: float) -> None:
         """The driver says that the channel is not blocked any more."""
@@ -121,12 +119,12 @@ class Channel:
 
     def close(self) -> None:
         """Close once the output has left, or when the peer has not read it for `Limits.close`."""
-        self._closing = True
+        self._closing = self.closed = True
         self.touch()
 
     def abort(self) -> None:
         """Close at once; unsent output is lost."""
-        self._closing = self._aborted = True
+        self._closing = self._aborted = self.closed = True
         self._chunks.clear()
         self.buffered = 0
         self.touch()
@@ -138,7 +136,7 @@ class Channel:
         peer's EOF, after `Limits.drain` bytes or after `Limits.close`; after EOF was sent, it takes at most `LINGER`.
         """
         if not self.closed:
-            self._lingering = True
+            self.closed = True
             self._end_writing = end_writing
             self._discard = self.host.limits.drain
             self._bound(now)
@@ -149,9 +147,9 @@ class Channel:
         """The driver's bytes, passed on unless the channel is closed."""
         if self.unread:
             self.unread += bytes(data)
-        elif not (self._closing or self._lingering):
+        elif not self.closed:
             self.user.receive_data(data, now=now)
-        elif self._lingering and not self._closing:
+        elif not self._closing:  # a linger
             self._discard -= len(data)
             if self._discard < 0:
                 self.abort()
@@ -239,23 +237,36 @@ class Channel:
             self._deadline.set(now + self.host.limits.close)
 
 
-def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: float) -> list[Channel]:
+def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: float) -> Sequence[Channel]:
     """Turn what the dirty channels hold into commands; returns the channels to forget.
 
     Channels whose only output is the same object, as a broadcast makes it, share one `Write`.
     """
-    outputs = [(channel, data) for channel in dirty if (data := channel.take()) is not None]
-    if len(outputs) == 1:
-        channel, data = outputs[0]
-        commands.append(Write((channel.number,), data))
-    elif outputs:
-        shared: dict[int, tuple[bytes, list[int]]] = {}
-        for channel, data in outputs:
-            shared.setdefault(id(data), (data, []))[1].append(channel.number)
-        commands.extend([Write(tuple(numbers), data) for data, numbers in shared.values()])
+    if len(dirty) == 1:  # most often it is one answer
+        channel = dirty[0]
+        if not (channel.closed or channel.on_written) and channel._want_pause is channel._paused:
+            channel._dirty = False
+            data = channel.take()
+            if data is not None:
+                commands.append(Write((channel.number,), data))
+            if channel._chunks and not channel.blocked:
+                channel.touch()
+            return ()
+    shared: dict[int, tuple[bytes, list[int]]] = {}
+    last: bytes | None = None  # the channels of a broadcast come in a row
+    numbers: list[int] = []
+    written = []
+    for channel in dirty:
+        data = channel.take()
+        if data is not None:
+            if data is not last:
+                last, numbers = shared.setdefault(id(data), (data, []))
+            numbers.append(channel.number)
+            if channel.on_written is not None:
+                written.append(channel)
+    commands.extend([Write(tuple(numbers), data) for data, numbers in shared.values()])
     gone = [channel for channel in dirty if channel.finish(commands, now)]
-    dirty.clear()
-    for channel, _ in outputs:
+    for channel in written:
         callback = channel.on_written
         if callback is not None and not channel.buffered:
             channel.on_written = None

@@ -4,36 +4,46 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["client_frame", "frame_extent", "server_frame", "xor"]
+__all__ = ["REPEATED", "client_frame", "frame_extent", "server_frame", "xor"]
 
 # Up to here one large integer is the quickest way to XOR; above it a table for each byte of the key is.
 SMALL = 2048
+
+SHORT_TEXT = [bytes((0x81, length)) for length in range(126)]
+"""The headers of unmasked text frames, by length."""
+
+REPEATED = [sum(1 << 32 * word for word in range(length + 7 >> 2)) for length in range(126)]
+"""Factors that repeat a key of four bytes over itself and a payload, by the length of the payload."""
 
 _tables: dict[int, bytes] = {}
 
 
 def server_frame(payload: str | bytes) -> bytes:
     """A whole message in one unmasked frame, which is the same for every client."""
-    first, data = (0x81, payload.encode()) if isinstance(payload, str) else (0x82, payload)
-    length = len(data)
-    if length < 126:
-        return b"%c%c%b" % (first, length, data)
-    if length < 1 << 16:
-        return struct.pack("!BBH", first, 126, length) + data
-    return struct.pack("!BBQ", first, 127, length) + data
+    if isinstance(payload, str):
+        data, first = payload.encode(), 0x81
+        if len(data) < 126:  # the usual case, without formatting
+            return SHORT_TEXT[len(data)] + data
+    else:
+        data, first = payload, 0x82
+    return _header(first, len(data), 0) + data
 
 
 def client_frame(payload: str | bytes, key: bytes) -> bytes:
     """A whole message in one frame, masked with the four bytes of `key`."""
-    first, data = (0x81, payload.encode()) if isinstance(payload, str) else (0x82, payload)
-    length = len(data)
-    if length < 126:
-        head = b"%c%c" % (first, 0x80 | length)
-    elif length < 1 << 16:
-        head = struct.pack("!BBH", first, 0xFE, length)
+    if isinstance(payload, str):
+        data, first = payload.encode(), 0x81
     else:
-        head = struct.pack("!BBQ", first, 0xFF, length)
-    return b"%b%b%b" % (head, key, xor(data, key))
+        data, first = payload, 0x82
+    return b"%b%b%b" % (_header(first, len(data), 0x80), key, xor(data, key))
+
+
+def _header(first: int, length: int, mask_bit: int) -> bytes:
+    if length < 126:
+        return bytes((first, mask_bit | length))
+    if length < 1 << 16:
+        return struct.pack("!BBH", first, mask_bit | 126, length)
+    return struct.pack("!BBQ", first, mask_bit | 127, length)
 
 
 def frame_extent(data: bytes, start: int) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ import binascii
 import io
 import random
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -25,7 +26,7 @@ from ..session.messages import Message
 from ..timers import Timer
 from ..transports.base import CarrierOwner
 from .channel import Channel
-from .frames import client_frame, frame_extent, server_frame, xor
+from .frames import REPEATED, client_frame, frame_extent, server_frame, xor
 
 __all__ = ["WebSocket", "accept_token", "check_handshake", "choose_subprotocol"]
 
@@ -111,6 +112,7 @@ class WebSocket:
         "_fragmented",
         "_fragments",
         "_held",
+        "_in_lane",
         "_late_pong",
         "_limit",
         "_limits",
@@ -121,6 +123,7 @@ class WebSocket:
         "_rest",
         "_rng",
         "_short",
+        "_short_limit",
         "_text",
         "_timer",
         "_told",
@@ -148,6 +151,7 @@ class WebSocket:
         self._rng = client_rng
         self._mask_bit = 0x80 if client_rng is None else 0  # of the frames that come
         self._short = 6 if client_rng is None else 2  # their shortest header
+        self._short_limit = min(125, limit)  # of payloads whose length is in the short header
         self._late_pong: bytes | None = None  # the answer to a ping that came while nothing could leave
         self._open = True  # no close was sent or received
         self._over = False  # nothing more is taken in
@@ -157,6 +161,7 @@ class WebSocket:
         self._timer: Timer | None = None  # of an end that the owner holds
         self._held = b""  # the beginning of a frame whose header does not tell its length yet
         self._rest = 0  # bytes to come of a frame that wsproto is reading
+        self._in_lane = True  # at the beginning of a frame, and of a message
         self._fragmented = False  # amid a message of several frames
         self._fragments = 0
         self._wsproto: tuple[Connection, _DeclaredLength] | None = None  # made when it is needed first
@@ -166,9 +171,8 @@ class WebSocket:
 
     # --- the carrier ---
 
-    @property
-    def buffered(self) -> int:
-        return self._channel.buffered
+    # Without a function of ours, since it is read for every message.
+    buffered: int = property(attrgetter("_channel.buffered"))  # type: ignore[assignment]
 
     @property
     def blocked(self) -> bool:
@@ -178,12 +182,15 @@ class WebSocket:
         if not self._open:
             return
         rng = self._rng
+        if rng is None and len(messages) == 1:
+            # The frame stays the same object, so that a broadcast is written as one.
+            self._channel.write(messages[0].framed("websocket", server_frame))
+            return
         if rng is None:
             frames = [message.framed("websocket", server_frame) for message in messages]
         else:
             frames = [client_frame(message.payload, rng.getrandbits(32).to_bytes(4, "big")) for message in messages]
-        # One frame stays the same object, so that a broadcast is written as one.
-        self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        self._channel.write(b"".join(frames))
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         if self._open and self._end is None:
@@ -220,55 +227,81 @@ class WebSocket:
         received = self._held + data if self._held else bytes(data)
         self._held = b""
         position, end = 0, len(received)
+        short, mask_bit, short_limit = self._short, self._mask_bit, self._short_limit
         while position < end and not self._over:
-            if self._rest:
-                part = received[position : position + self._rest]
-                self._rest -= len(part)
-                position += len(part)
-                self._judge(part, now)
-                continue
-            first, header = received[position], self._short
-            length = received[position + 1] ^ self._mask_bit if end - position > 1 else 126
-            if length > 125:  # not the short header that is expected
-                extent = frame_extent(received, position)
-                if extent is None:
-                    if end - position == 1 or first & 0x0F <= 2:
-                        self._held = received[position:]
-                    else:  # a control frame cannot have such a length
-                        self._judge(received[position:], now)
-                    return
-                header, length = extent
-            stop = position + header + length
-            if (
-                stop <= end
-                and (first == 0x81 or first == 0x82)
-                and not self._fragmented
-                and length <= self._limit
-                and (header == self._short or self._minimal(header, length))
-            ):
-                data = received[stop - length : stop]
-                if self._rng is None:
-                    data = xor(data, received[stop - length - 4 : stop - length])
-                try:
-                    message = data if first == 0x82 else data.decode()
-                except UnicodeDecodeError:
-                    message = None  # for wsproto to say
-                if message is not None:
-                    position = stop
-                    self.owner.received(message, now=now)
-                    continue
-            if first & 0x0F <= 2:
-                self._fragmented = first < 0x80
-            part = received[position:stop]
-            self._rest = header + length - len(part)
-            position += len(part)
-            self._judge(part, now)
+            start = position + short
+            if start <= end and self._in_lane:
+                first = received[position]
+                length = received[position + 1] ^ mask_bit
+                stop = start + length
+                if length <= short_limit and stop <= end and (first == 0x81 or first == 0x82):
+                    if mask_bit:
+                        # As one little-endian number, of which the key is the lowest four bytes: times the right
+                        # 0x…00000001_00000001 it is the mask.
+                        number = int.from_bytes(received[start - 4 : stop], "little")
+                        number ^= (number & 0xFFFFFFFF) * REPEATED[length]
+                        payload = number.to_bytes(length + 7 & ~3, "little")[4 : length + 4]
+                    else:
+                        payload = received[start:stop]
+                    try:
+                        message = payload if first == 0x82 else payload.decode()
+                    except UnicodeDecodeError:
+                        pass  # for wsproto to say
+                    else:
+                        self.owner.received(message, now=now)
+                        position = stop
+                        continue
+            position = self._receive_other(received, position, now)
 
     def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
         lost = ConnectionLost(str(error or "the connection was closed without a closing handshake"))
         self._tell(*(self._end or (1006, "", lost)), now)
 
     # --- inside ---
+
+    def _receive_other(self, received: bytes, position: int, now: float) -> int:
+        """Read what is at `position`: a longer frame, or something for wsproto. Returns the position behind it."""
+        end = len(received)
+        if self._rest:
+            return self._give(received[position : position + self._rest], position, now)
+        first = received[position]
+        extent = frame_extent(received, position)
+        if extent is None:
+            if end - position == 1 or first & 0x0F <= 2:
+                self._held = received[position:]
+            else:  # a control frame cannot have such a length
+                self._judge(received[position:], now)
+            return end
+        header, length = extent
+        stop = position + header + length
+        if (
+            stop <= end
+            and self._in_lane
+            and (first == 0x81 or first == 0x82)
+            and length <= self._limit
+            and self._minimal(header, length)
+        ):
+            payload = received[stop - length : stop]
+            if self._rng is None:
+                payload = xor(payload, received[stop - length - 4 : stop - length])
+            try:
+                message = payload if first == 0x82 else payload.decode()
+            except UnicodeDecodeError:
+                pass  # for wsproto to say
+            else:
+                self.owner.received(message, now=now)
+                return stop
+        if first & 0x0F <= 2:
+            self._fragmented = first < 0x80
+        self._rest = header + length
+        return self._give(received[position:stop], position, now)
+
+    def _give(self, part: bytes, position: int, now: float) -> int:
+        """Give wsproto a part of a frame. Returns the position behind it."""
+        self._rest -= len(part)
+        self._in_lane = not (self._rest or self._fragmented)
+        self._judge(part, now)
+        return position + len(part)
 
     def _minimal(self, header: int, length: int) -> bool:
         """Whether the header is of the right kind and the length in it needs so many bytes."""
