@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types completeness format coverage mutants docs docs-check autobahn fuzz golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types completeness format coverage mutants docs docs-check autobahn fuzz bench golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -140,6 +140,9 @@ docs: $(VENV)/.group-site ## the documentation as a site, in site/; a warning is
 
 docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_reference.py $(ARGS)
+
+bench: setup $(VENV)/.group-bench ## servers side by side, this one and the peers that are found: a table of ratios and bench.svg. Linux
+	$(BIN)/python benchmarks/compare.py --plot bench.svg $(ARGS)
 
 autobahn: $(VENV)/.group-autobahn ## the Autobahn cases against both ends on each binding; a case that is not OK is a failure
 	$(BIN)/python -m tests.autobahn.run $(ARGS)

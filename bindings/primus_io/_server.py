@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, ItemsView, Iterator, Mapping, ValuesView
+from operator import attrgetter
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
 import primus_proto as pp
@@ -213,7 +214,7 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S],
         """
         sparks = None if to is None else check_sparks("to", to)
         count = self._core.write(data, to=sparks, exclude=check_sparks("exclude", exclude))
-        if any(spark.needs_drain for spark in self._core.sparks.values()):
+        if any(map(attrgetter("needs_drain"), self._core.sparks.values())):
             self._io.pump()  # otherwise further writes in this turn could cut sparks that do read
         else:
             self._io.schedule()

@@ -9,7 +9,6 @@ import os
 import re
 import socket
 import ssl
-import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -76,6 +75,8 @@ def parse_proxy(given: object) -> Proxy:
 
 def proxy_from_environment(host: str, port: int, secure: bool) -> str | None:
     """Return the URL of the proxy that the environment has for a server, or None."""
+    import urllib.request  # with all that it brings, only where it is used
+
     if urllib.request.proxy_bypass(f"{host}:{port}"):
         return None
     found = urllib.request.getproxies()

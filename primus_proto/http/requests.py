@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,7 +30,8 @@ class RequestsHost(Protocol):
     def closing(self) -> bool:
         """Whether the server takes no more sessions."""
 
-    def emit(self, event: ev.Event) -> None: ...
+    @property
+    def emit(self) -> Callable[[ev.Event], object]: ...
 
 
 @dataclass(slots=True)

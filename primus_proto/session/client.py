@@ -220,9 +220,6 @@ class Client(HasPlugins, Core, Link):
     def receive_message(self, data: str | bytes, *, now: float) -> None:
         """A WebSocket message came: str for a text message, bytes for a binary one."""
         if self._pipe is not None:
-            if self._incoming is not None:
-                self._incoming.receive(data, now)
-                return
             value = self._decode(data, now)
             if value is not NOTHING:
                 self.emit(ev.DataReceived(value, len(data)))

@@ -212,6 +212,9 @@ class Link(Extensible, ABC):
 
     def _decode(self, data: str | bytes, now: float) -> Any:
         """Decode a message, and act on it if it is of the protocol. Returns what is for the application, or NOTHING."""
+        if self._incoming is not None:
+            self._incoming.receive(data, now)
+            return NOTHING
         try:
             value = self.parser.decode(data)
         except Exception as error:

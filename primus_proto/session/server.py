@@ -111,7 +111,7 @@ class Server(HasPlugins, Core):
         if not self.encodes_once:
             return self._write_each(data, targets)
         message = encode(self.parser, data)
-        return sum(spark.write_message(message) for spark in targets)
+        return sum([spark.write_message(message) for spark in targets])
 
     @property
     def face(self) -> Any:

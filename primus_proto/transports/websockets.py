@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..errors import ConnectError, PrimusError
 from ..http.model import Request, Response
+from ..limits import SLICE
 from ..session.messages import Message
 from ..timers import Timer
 from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
@@ -60,7 +61,7 @@ class WebSocketPipe(Pipe):
             return
         if self._outbox:
             if not carrier.blocked:
-                carrier.send(self.take_slice(), now=now)
+                carrier.send(self.take_all() if self._outbox_size <= SLICE else self.take_slice(), now=now)
             if self.high or self._outbox:
                 carrier.report_drained()
         if self.ending is not None:

@@ -256,6 +256,7 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
     last: bytes | None = None  # the channels of a broadcast come in a row
     numbers: list[int] = []
     written = []
+    changed = []
     for channel in dirty:
         data = channel.take()
         if data is not None:
@@ -264,8 +265,12 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
             numbers.append(channel.number)
             if channel.on_written is not None:
                 written.append(channel)
+        if channel._closing or channel._chunks or channel._want_pause is not channel._paused:
+            changed.append(channel)
+        else:
+            channel._dirty = False
     commands.extend([Write(tuple(numbers), data) for data, numbers in shared.values()])
-    gone = [channel for channel in dirty if channel.finish(commands, now)]
+    gone = [channel for channel in changed if channel.finish(commands, now)]
     for channel in written:
         callback = channel.on_written
         if callback is not None and not channel.buffered:
