@@ -44,6 +44,15 @@ class Timer:
         if self.due != math.inf:
             self.set(math.inf)
 
+    def drop(self) -> None:
+        """Turn the timer off for good, and let go of its callback: a stale entry would keep the owner alive."""
+        self.cancel()
+        self.callback = _nothing
+
+
+def _nothing(now: float) -> None:
+    """Do nothing."""
+
 
 class Timers:
     """The heap. Timers that are due at the same instant fire in the order in which they were queued."""

@@ -59,8 +59,8 @@ class Headers(Mapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Every value of `name`, in order."""
-        name = name.lower()
-        return [value for key, value in self._pairs if key.lower() == name]
+        name, length = name.lower(), len(name)
+        return [value for key, value in self._pairs if len(key) == length and key.lower() == name]
 
     def tokens(self, name: str) -> list[str]:
         """The elements of a comma-separated list field, in lower case (RFC 9110, 5.6.1)."""
@@ -105,7 +105,6 @@ class Request:
 
     __slots__ = (
         "_cookies",
-        "_pairs",
         "_state",
         "address",
         "headers",
@@ -148,7 +147,6 @@ class Request:
         """Whether it asks for a new session. False for a request of an open session, such as a poll."""
         self.route: Any = None  # the transport's `Route`
         self.path, _, self.query_string = target.partition("?")
-        self._pairs: list[tuple[str, str]] | None = None
         self._cookies: dict[str, str] | None = None
         self._state: dict[str, Any] | None = None
 
@@ -182,10 +180,8 @@ class Request:
     @property
     def query_pairs(self) -> list[tuple[str, str]]:
         """All (key, value) pairs of the query string, decoded, in order."""
-        if self._pairs is None:
-            # `Limits.head` bounds the number of pairs.
-            self._pairs = parse_qsl(self.query_string, keep_blank_values=True)
-        return self._pairs
+        # `Limits.head` bounds the number of pairs. They are not kept: a request lives as long as its session.
+        return parse_qsl(self.query_string, keep_blank_values=True)
 
     @property
     def query(self) -> dict[str, str]:

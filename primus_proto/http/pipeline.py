@@ -72,7 +72,7 @@ class PipelineHost(Protocol):
         """The address of the client, behind trusted proxies."""
 
     @property
-    def emit(self) -> Callable[[ev.Event], object]: ...
+    def emit(self) -> Callable[[ev.Event], None]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class RequestsHost(Protocol):
         """Whether the server takes no more sessions."""
 
     @property
-    def emit(self) -> Callable[[ev.Event], object]: ...
+    def emit(self) -> Callable[[ev.Event], None]: ...
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ class BacklogHost(Protocol):
     timers: Timers
 
     @property
-    def emit(self) -> Callable[[ev.Event], object]: ...
+    def emit(self) -> Callable[[ev.Event], None]: ...
 
 
 class Backlog:

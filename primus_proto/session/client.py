@@ -220,9 +220,7 @@ class Client(HasPlugins, Core, Link):
     def receive_message(self, data: str | bytes, *, now: float) -> None:
         """A WebSocket message came: str for a text message, bytes for a binary one."""
         if self._pipe is not None:
-            value = self._decode(data, now)
-            if value is not NOTHING:
-                self.emit(ev.DataReceived(value, len(data)))
+            self._receive(data, now)
 
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came: nothing to a client in any dialect, the heartbeat is Primus's own."""

@@ -85,7 +85,7 @@ class Core:
         self.timers: Timers = Timers()
         self.queued_events: deque[ev.Event | Deferred] = deque()
         """Events that `poll` has not handed out yet."""
-        self.emit: Callable[[ev.Event], object] = self.queued_events.append
+        self.emit: Callable[[ev.Event], None] = self.queued_events.append
         """Queue an event."""
         self.queued_commands: deque[MessageCommand[Any]] = deque()
         """Commands of the message seam that `poll` has not handed out yet."""

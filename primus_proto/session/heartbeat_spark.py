@@ -22,13 +22,14 @@ __all__ = ["SparkHeartbeat", "learned_heartbeat", "spark_heartbeat"]
 
 def learned_heartbeat(request: Request) -> tuple[float, float] | None:
     """Read (ping, pong), in seconds, from a client's connect URL; None if it has no heartbeat (protocol 3.2)."""
-    ping = _milliseconds(request, "ping", DEFAULT_PING)
-    pong = _milliseconds(request, "pong", DEFAULT_PONG)
+    pairs = request.query_pairs
+    ping = _milliseconds(pairs, "ping", DEFAULT_PING)
+    pong = _milliseconds(pairs, "pong", DEFAULT_PONG)
     return None if not ping else (ping, pong)
 
 
-def _milliseconds(request: Request, key: str, default: float) -> float:
-    values = [value for name, value in request.query_pairs if name == key]
+def _milliseconds(pairs: list[tuple[str, str]], key: str, default: float) -> float:
+    values = [value for name, value in pairs if name == key]
     if len(values) != 1:
         return default
     if key == "ping" and values[0] == "false":

@@ -225,6 +225,12 @@ class Link(Extensible, ABC):
         self._receive_protocol(value, now)
         return NOTHING
 
+    def _receive(self, data: str | bytes, now: float) -> None:
+        """Decode a message, and tell of it or act on it."""
+        value = self._decode(data, now)
+        if value is not NOTHING:
+            self._data(value, len(data))
+
     def _receive_protocol(self, text: str, now: float) -> None:
         """Act on a protocol message, or tell that it was ignored."""
         parsed = parse_protocol_message(text)

@@ -265,7 +265,7 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
             numbers.append(channel.number)
             if channel.on_written is not None:
                 written.append(channel)
-        if channel._closing or channel._chunks or channel._want_pause is not channel._paused:
+        if channel.closed or channel._chunks or channel._want_pause is not channel._paused:
             changed.append(channel)
         else:
             channel._dirty = False

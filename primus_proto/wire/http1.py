@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -58,6 +59,13 @@ class HttpServerHost(ChannelHost, Protocol):
         """Seconds since 1970."""
 
 
+@lru_cache(maxsize=256)
+def _name(name: bytes) -> str:
+    """The name of a header field: one string for all requests, of which every session keeps its own."""
+    return name.decode("latin-1")
+
+
+@lru_cache(maxsize=128)
 def _phrase(status: int) -> bytes:
     try:
         return HTTPStatus(status).phrase.encode()
@@ -174,7 +182,7 @@ class HttpServer:
 
     def _request(self, event: h11.Request, now: float) -> None:
         items = event.headers.raw_items()
-        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in items)
+        headers = Headers((_name(name), value.decode("latin-1")) for name, value in items)
         target = event.target.decode("ascii")
         origin = _ORIGIN.match(target)
         if origin is not None:
@@ -285,7 +293,7 @@ class HttpServer:
     ) -> WebSocket:
         """Hand the channel over to a WebSocket; what came behind the handshake waits in `Channel.unread`."""
         self._exchange = None
-        self._timer.cancel()
+        self._timer.drop()
         self.inform(101, headers)
         self.channel.unread = bytes(self._conn.trailing_data[0] + self._input)
         self._input.clear()
