@@ -238,7 +238,8 @@ class Driver(IO, ABC):
         finally:
             self.pumping = False
         due = endpoint.timers.next()
-        if due != self._armed:
+        # A timer that has become too early fires for nothing, which costs less than to set it with each message.
+        if due != self._armed and (due is None or self._armed is None or due < self._armed):
             self._armed = due
             self._arm(due)
 

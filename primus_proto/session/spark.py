@@ -38,6 +38,7 @@ class SparkHost(Protocol):
 
     asynchronous: bool
     config: ServerConfig
+    emit: Callable[[ev.Event], None]
     individual: bool
     limits: Limits
     networks: tuple[Network, ...]
@@ -51,9 +52,6 @@ class SparkHost(Protocol):
     def after(self, seconds: float, callback: Callable[[float], object]) -> Timer: ...
 
     def find_extension(self, kind: type[X]) -> X | None: ...
-
-    @property
-    def emit(self) -> Callable[[ev.Event], None]: ...
 
     def in_turn(self, call: Callable[[], None]) -> None: ...
 
@@ -261,8 +259,7 @@ class Spark(Link):
         if self.state is SparkState.OPEN:
             if self.heartbeat.hears_all:
                 self.heartbeat.heard(now)
-            value = self._decode(data, now)
-            if value is not NOTHING:
+            if (value := self._decode(data, now)) is not NOTHING:
                 self.server.emit(ev.SparkData(self, value, len(data)))
 
     def receive_ping(self, *, now: float) -> None:

@@ -258,7 +258,12 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
     written = []
     changed = []
     for channel in dirty:
-        data = channel.take()
+        chunks = channel._chunks
+        if len(chunks) == 1 and channel.buffered <= SLICE and not channel.blocked:
+            data = chunks.pop()  # type: ignore[assignment]  # as `take` does; none so short is a memoryview
+            channel.buffered = 0
+        else:
+            data = channel.take()
         if data is not None:
             if data is not last:
                 last, numbers = shared.setdefault(id(data), (data, []))
