@@ -243,12 +243,12 @@ class Driver(IO, ABC):
             self._armed = due
             self._arm(due)
 
-    def receive(self, number: int, data: bytes | bytearray | memoryview, budget: ReadBudget) -> float:
+    def receive(self, number: int, data: bytes | bytearray | memoryview, budget: ReadBudget | None) -> float:
         """Bytes came on a channel: do all that follows from them, and adapt how much its next read may bring.
 
-        Returns the seconds of work that they were.
+        Returns the seconds of work that they were. Less than MIN_READ bytes need no `budget`.
         """
-        if len(data) < MIN_READ:  # too little to tell anything
+        if budget is None or len(data) < MIN_READ:  # too little to tell anything
             now = self.now()
             self.endpoint.receive_data(number, data, now=now)
             self.pump(now)

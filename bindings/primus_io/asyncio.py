@@ -123,13 +123,10 @@ class Channel(asyncio.BufferedProtocol):
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        driver = self.driver
-        if nbytes < MIN_READ:  # too little to tell anything
-            now = driver.now()
-            driver.endpoint.receive_data(self.number, self._view[:nbytes], now=now)
-            driver.pump(now)
+        driver, budget = self.driver, self._budget
+        if nbytes < MIN_READ:
+            driver.receive(self.number, self._view[:nbytes], budget)
             return
-        budget = self._budget
         if budget is None:
             budget = self._budget = ReadBudget()
         size = budget.size
