@@ -12,6 +12,9 @@ from .base import ClientHost, ClientTransport, HeaderPairs, ServerHost, ServerTr
 from .engineio.client import EngineIOClient
 from .engineio.options import EngineIOOptions
 from .engineio.server import EngineIOServer
+from .sockjs.client import SockJSClient
+from .sockjs.options import SockJSOptions
+from .sockjs.server import SockJSServer
 from .websockets import WebSocketsClient, WebSocketsServer
 
 __all__ = ["TRANSPORTS", "NoOptions", "Transport"]
@@ -58,5 +61,6 @@ TRANSPORTS: dict[str, Transport] = {
     "engine.io": Transport(EngineIOServer, EngineIOClient, options=EngineIOOptions),
     "faye": _WEBSOCKETS,  # other software of the original; on the wire the same
     "lws": _WEBSOCKETS,
+    "sockjs": Transport(SockJSServer, SockJSClient, text_only=True, options=SockJSOptions),
     "websockets": _WEBSOCKETS,
 }

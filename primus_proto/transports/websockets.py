@@ -70,7 +70,12 @@ class WebSocketPipe(Pipe):
                 self._linger.set(now + self._host.limits.close)
                 carrier.resume()  # a session that paused is gone, and the peer's close must get through
             if not self._outbox:
-                carrier.close(*self.ending, now=now)
+                self.say_goodbye(now)
+
+    def say_goodbye(self, now: float) -> None:
+        """The session has closed, and everything was sent."""
+        assert self.ending is not None
+        self.carrier.close(*self.ending, now=now)
 
     # --- the carrier's owner ---
 

@@ -171,7 +171,7 @@ WRONG_FOR_CLIENTS: list[tuple[str, Any]] = [
     *[("strategy", value) for value in ("always", ["online", "never"], 5, 1.0, [None])],
     *[("headers", value) for value in (5, "X-A", [("a",)], [("a", "b", "c")], [5])],
     *[("limits", value) for value in (None, {"queue": 5})],
-    *[("transformer", value) for value in ("sockjs", None, ["websockets"])],
+    *[("transformer", value) for value in ("browserchannel", None, ["websockets"])],
     *[("parser", value) for value in ("yaml", None)],
 ]
 

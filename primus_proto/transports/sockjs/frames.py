@@ -1,0 +1,84 @@
+"""Frames of SockJS, and the arrays that carry what its clients send (protocol 9.2)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+from ...limits import Limits
+from ...session.messages import Message
+
+__all__ = [
+    "HEARTBEAT", "OPEN", "array_frame", "body_limit", "close_frame", "messages_frame", "strings", "too_long",
+]  # fmt: skip
+
+OPEN, HEARTBEAT = b"o", b"h"
+
+SPACE = re.compile(r"[ \t\n\r]*")
+DECODER = json.JSONDecoder()
+
+
+def quoted(payload: str | bytes) -> bytes:
+    """A message as a string of JSON in ASCII, which every way of SockJS carries unchanged."""
+    assert isinstance(payload, str)  # the configuration refuses parsers that make bytes
+    return json.dumps(payload).encode("ascii")
+
+
+def messages_frame(messages: Iterable[Message]) -> bytes:
+    """The frame that carries messages."""
+    return b"a[" + b",".join(message.framed("sockjs", quoted) for message in messages) + b"]"
+
+
+def array_frame(payload: str | bytes) -> str:
+    """The frame that carries one message, as text."""
+    return f"a[{json.dumps(payload)}]"
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """The frame that ends a session."""
+    if code == 1000 and not reason:
+        reason = "Normal closure"
+    return f"c[{code},{json.dumps(reason)}]".encode("ascii")
+
+
+def strings(text: str) -> Iterator[str]:
+    """The strings of an array, one after the other. Raises ValueError where it is none.
+
+    Nothing else is made of it, so a peer cannot have much memory filled by a short text.
+    """
+    at = _skip(text, 0)
+    if text[at : at + 1] != "[":
+        raise ValueError("not an array")
+    at = _skip(text, at + 1)
+    if text[at : at + 1] == "]":
+        at += 1
+    else:
+        while True:
+            if text[at : at + 1] != '"':
+                raise ValueError("not a string")
+            value, at = DECODER.raw_decode(text, at)
+            yield value
+            at = _skip(text, at) + 1
+            if text[at - 1 : at] == "]":
+                break
+            if text[at - 1 : at] != ",":
+                raise ValueError("the array does not end")
+            at = _skip(text, at)
+    if _skip(text, at) != len(text):
+        raise ValueError("something follows the array")
+
+
+def _skip(text: str, at: int) -> int:
+    match = SPACE.match(text, at)
+    return at if match is None else match.end()
+
+
+def too_long(text: str, limit: int) -> bool:
+    """Whether a message is larger than `limit` bytes. Half of a surrogate pair, which JSON can carry, is 3 bytes."""
+    return len(text) > limit or (not text.isascii() and len(text.encode(errors="surrogatepass")) > limit)
+
+
+def body_limit(limits: Limits) -> int:
+    """The largest body, or WebSocket message, that is read: quoting a message makes it up to three times as long."""
+    return max(limits.body, 3 * limits.message + 16)

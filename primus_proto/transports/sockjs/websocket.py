@@ -1,0 +1,82 @@
+"""Sessions over one WebSocket (protocol 9.4)."""
+
+from __future__ import annotations
+
+from ...errors import PrimusError, RemoteProtocolError
+from ...http.model import Request
+from ...session.messages import Message
+from ..base import PipeHost
+from ..websockets import WebSocketPipe
+from .frames import OPEN, array_frame, close_frame, strings, too_long
+
+__all__ = ["RawPipe", "ServerWebSocketPipe"]
+
+
+class RawPipe(WebSocketPipe):
+    """A session over a WebSocket whose messages are those of the session. Heartbeats are WebSocket pings."""
+
+    transport = "sockjs"
+    __slots__ = ("_heartbeat", "_interval")
+
+    def __init__(self, host: PipeHost, request: Request | None, interval: float) -> None:
+        super().__init__(host, request)
+        self._interval = interval
+        self._heartbeat = host.timers.new(self._beat)
+
+    def start(self, now: float) -> None:
+        """The WebSocket is open, and the session begins."""
+        self._heartbeat.set(now + self._interval)
+        self._host.opened(self, now=now)
+
+    def pinged(self, *, now: float) -> None:
+        """A WebSocket ping is not a heartbeat here."""
+
+    def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        self._heartbeat.cancel()
+        super().closed(code, reason, error, now=now)
+
+    def _beat(self, now: float) -> None:
+        self.carrier.ping(now=now)
+        self._heartbeat.set(now + self._interval)
+
+
+class ServerWebSocketPipe(RawPipe):
+    """A session of the server over a WebSocket that carries frames."""
+
+    __slots__ = ()
+
+    def start(self, now: float) -> None:
+        self.carrier.send([Message(OPEN.decode())], now=now)
+        super().start(now)
+
+    def take_slice(self) -> list[Message]:
+        return [message.wrapped("sockjs", array_frame) for message in super().take_slice()]
+
+    def received(self, data: str | bytes, *, now: float) -> None:
+        if self.ending is not None:
+            super().received(data, now=now)
+            return
+        limit = self._host.limits.message
+        try:
+            if isinstance(data, bytes):
+                raise ValueError("bytes")
+            data = data.strip(" \t\n\r")
+            for text in strings(data if data[:1] == "[" else f"[{data}]"):  # one string, or none, is an array as well
+                if too_long(text, limit):
+                    self._fail(1009, f"message larger than {limit} bytes", now)
+                elif self.ending is None:
+                    super().received(text, now=now)
+        except ValueError:
+            self._fail(3000, "Broken framing.", now)
+
+    def say_goodbye(self, now: float) -> None:
+        assert self.ending is not None
+        self.carrier.send([Message(close_frame(*self.ending).decode())], now=now)
+        super().say_goodbye(now)
+
+    def _fail(self, code: int, why: str, now: float) -> None:
+        """The peer broke a rule."""
+        if self.ending is None:
+            self.ending = (code, why)
+            self.session.connection_lost(RemoteProtocolError(f"SockJS: {why}"), code=code, reason=why, now=now)
+            self._touch()
