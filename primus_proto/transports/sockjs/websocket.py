@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...errors import PrimusError, RemoteProtocolError
 from ...http.model import Request
+from ...limits import SLICE
 from ...session.messages import Message
 from ..base import PipeHost
 from ..websockets import WebSocketPipe
@@ -49,7 +50,12 @@ class ServerWebSocketPipe(RawPipe):
         self.carrier.send([Message(OPEN.decode())], now=now)
         super().start(now)
 
+    def take_all(self) -> list[Message]:
+        return [message.wrapped("sockjs", array_frame) for message in super().take_all()]
+
     def take_slice(self) -> list[Message]:
+        if self._outbox_size <= SLICE:
+            return self.take_all()
         return [message.wrapped("sockjs", array_frame) for message in super().take_slice()]
 
     def received(self, data: str | bytes, *, now: float) -> None:
