@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Literal, cast
 
@@ -11,10 +12,11 @@ from primus_proto import events as ev
 
 from ._advice import CLIENT_ADVICE
 from ._async_session import AsyncSession
+from ._emitter import is_goodbye, log
 from ._listeners import ClientListeners
 from ._peer_log import PeerLog
 from ._plugins import WithPlugins
-from ._session import Session, log
+from ._session import Session
 from ._transforming import start_step
 
 __all__ = ["Client", "ClientBase", "connect_error", "option_error"]
@@ -26,6 +28,8 @@ class ClientBase(WithPlugins, ClientListeners, Session):
     _ADVICE: ClassVar[Mapping[str, str]] = CLIENT_ADVICE
     _core: pp.Client
     _failure: Exception | None = None
+    _entering = False  # `connect` waits, and will raise what goes wrong
+    _is_reconnecting = False  # and that was logged
     _leaving = _left = False
     _last_id = ""
     _ids = 0
@@ -197,18 +201,39 @@ class ClientBase(WithPlugins, ClientListeners, Session):
             self._ended = True
         elif type(event) is ev.ReconnectScheduled or (type(event) is ev.ReadyStateChanged and event.state == "opening"):
             self._ended = False  # opened again
+        self._log_progress(event)
         self._emit_or_log(event, event.args)
         self._wake_waiters()
 
+    def _log_progress(self, event: ev.Event) -> None:
+        """Log once that the connection is lost, that it is back, and that the client has given up."""
+        if type(event) is ev.ReconnectScheduled:
+            level = logging.DEBUG if self._is_reconnecting else logging.INFO
+            log.log(level, "%r: not connected, trying again in %.1f s: %s", self, event.delay, event.error)
+            self._is_reconnecting = True
+        elif type(event) is ev.Opened and self._is_reconnecting:
+            log.info("%r: connected again", self)
+            self._is_reconnecting = False
+        elif type(event) is ev.Ended:
+            if event.reason.kind not in ("local", "server") and not self._entering:
+                log.warning("%r: it has ended: %s", self, event.reason)
+            self._is_reconnecting = False
+
     def _log_unhandled(self, event: ev.Event) -> None:
         if type(event) is ev.ErrorOccurred:
-            self._peer_log.warning("%r: %s", self, event.error)
+            if isinstance(event.error, pp.ConnectError):  # told by what follows: reconnecting, or the end
+                log.debug("%r: %s", self, event.error)
+            else:
+                self._peer_log.warning("%r: %s", self, event.error)
         elif type(event) is ev.MessagesDropped:  # only counted, because they may be large or secret
             self._peer_log.warning(
                 "%r: %d written values will not be sent: %s", self, len(event.payloads), event.reason
             )
 
     def _handle_failure(self, error: BaseException) -> None:
+        if self._is_over and is_goodbye(error):
+            log.debug("%r: a listener ended with it: %s", self, error)
+            return
         log.error("%r: its listener raised; ending it", self, exc_info=error)
         if not isinstance(error, Exception):  # raised again unwrapped, it would cancel the task that leaves `connect`
             cancelled, error = error, pp.PrimusError("a listener was cancelled")

@@ -9,18 +9,22 @@ import ssl
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, Protocol, Self
 
 import primus_proto as pp
 from primus_proto import commands as cmd
 
 from ._environment import Environment
+from ._io import IO
 from ._read_budget import MIN_READ, ReadBudget
-from ._session import IO
 from ._target import ConnectTarget, check_context
 
 __all__ = [
+    "MAX_TURNS",
+    "QUIET_TURNS",
     "Channel",
     "Deliver",
     "Driver",
@@ -29,6 +33,12 @@ __all__ = [
     "keep_alive",
     "unix_listener",
 ]
+
+QUIET_TURNS = 4
+"""When a timer fires, what arrived before is read first: after the process stood still, a ping that waits was not
+missed. Loops differ in whether they look at timers or sockets first, and in how many turns it takes to read."""
+MAX_TURNS = 100
+"""After so many turns the timer is believed: a peer that never stops sending must not put it off."""
 
 Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
 Deliver = Callable[[Any], None]
@@ -172,7 +182,10 @@ class Driver(IO, ABC):
         self.deliver = deliver
         self.channels: dict[int, Channel] = {}
         self._target = target
+        self.thread = get_ident()
         self.pumping = False
+        self.has_read = False  # set to True by each read
+        self._context = copy_context()  # user code runs in it, whichever task pumps
         self._event_count = 0  # events delivered since it was set to 0
         self._armed: float | None = None
         environment = self.environment()
@@ -219,8 +232,16 @@ class Driver(IO, ABC):
     async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         """Accept channels from `sock`, or at the host and port. Returns `getsockname` and a function that stops."""
 
-    def pump(self, now: float | None = None) -> None:
-        """Deliver events and run commands until there are none, then re-arm the timer. Not re-entrant."""
+    def pump(self) -> None:
+        if not self.pumping:
+            self.check_thread()
+            self._context.run(self.run_pump)
+
+    def run_pump(self, now: float | None = None) -> None:
+        """Pump, for tasks and callbacks of the driver, which have its context. Not re-entrant.
+
+        Delivers events and runs commands until there are none, then re-arms the timer.
+        """
         if self.pumping:
             return
         self.pumping = True
@@ -248,25 +269,26 @@ class Driver(IO, ABC):
 
         Returns the seconds of work that they were. Less than MIN_READ bytes need no `budget`.
         """
+        self.has_read = True
         if budget is None or len(data) < MIN_READ:  # too little to tell anything
             now = self.now()
             self.endpoint.receive_data(number, data, now=now)
-            self.pump(now)
+            self.run_pump(now)
             return 0.0
         now, began = self.now(), self._work_time()
         self._event_count = 0
         self.endpoint.receive_data(number, data, now=now)
-        self.pump()
+        self.run_pump()
         seconds = self._work_time() - began
         budget.record(len(data), seconds, self._event_count, now=now)
         return seconds
 
     def timeout(self) -> None:
-        """Called when the timer fires."""
+        """Called when the timer has fired, and after that nothing was read for `QUIET_TURNS` turns of the loop."""
         self._armed = None
         # If the timer is early by the resolution of the clock, the core does nothing and the timer is set again.
         self.endpoint.handle_timeout(now=self.now())
-        self.pump()
+        self.run_pump()
 
     def channel_up(self, channel: Channel, number: int, peer: object, tls: PeerOfTLS | None = None) -> int:
         """Register an open byte stream: one that `OpenChannel` asked for as `number`, or one accepted from `peer`."""
@@ -283,7 +305,7 @@ class Driver(IO, ABC):
     def channel_closed(self, number: int, error: pp.ConnectError | str | None) -> None:
         """Tell the core that a byte stream has ended, or could not be opened."""
         self.endpoint.channel_closed(number, error, now=self.now())
-        self.pump()
+        self.run_pump()
 
     def _run(self, command: cmd.Command) -> None:
         if type(command) is cmd.CloseChannel:

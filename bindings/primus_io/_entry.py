@@ -164,6 +164,7 @@ class ConnectBase(SingleEntry, Generic[C]):
         self._io.pump()
         if self._wait is False:
             return client
+        client._entering = True
         try:
             if self._wait is True:
                 await self._until_open()
@@ -177,6 +178,8 @@ class ConnectBase(SingleEntry, Generic[C]):
         except BaseException:
             await self._leave()
             raise
+        finally:
+            client._entering = False
         return client
 
     async def _until_open(self) -> None:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
+from threading import get_ident
 from typing import Any, Protocol
 
-__all__ = ["IO", "AsyncEvent"]
+import primus_proto as pp
+
+__all__ = ["IO", "WRONG_THREAD", "AsyncEvent"]
+
+WRONG_THREAD = (
+    "this object belongs to the thread of its event loop, and this is another one. Have that thread make the call: "
+    "loop.call_soon_threadsafe(spark.write, value) on asyncio, trio.from_thread.run_sync(spark.write, value) on trio, "
+    "anyio.from_thread.run_sync(spark.write, value) in a plain endpoint of FastAPI or Starlette. Or use "
+    "primus_io.threads, whose objects any thread may use"
+)
 
 
 class AsyncEvent(Protocol):
@@ -24,8 +34,15 @@ class IO(ABC):
 
     now: Callable[[], float]
     """The time on the driver's clock."""
+    thread = 0
+    """The thread that it runs in, as `threading.get_ident` names it."""
     pumping = False
     """Whether the core is being pumped, so that what is written now leaves by itself."""
+
+    def check_thread(self) -> None:
+        """Raise LocalProtocolError in any thread but its own."""
+        if get_ident() != self.thread:
+            raise pp.LocalProtocolError(WRONG_THREAD)
 
     @property
     @abstractmethod

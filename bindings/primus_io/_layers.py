@@ -14,7 +14,7 @@ import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.http.model import refusal
 
-from ._session import Emitter, log
+from ._emitter import Emitter, log
 
 __all__ = ["Authorize", "LayerFunction", "LayeredServer", "Middleware", "check_middleware", "is_async"]
 

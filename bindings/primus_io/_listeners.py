@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, overload
 import primus_proto as pp
 from primus_proto import events as ev
 
-from ._session import Emitter
+from ._emitter import Emitter
 
 __all__ = [
     "ClientEventName",

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import primus_proto as pp
 
-from ._session import log
+from ._emitter import log
 
 __all__ = ["WAKE_UP", "LoopThread", "loop_thread"]
 

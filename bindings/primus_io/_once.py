@@ -10,7 +10,7 @@ from primus_proto import events as ev
 from primus_proto.event_base import check_event
 
 if TYPE_CHECKING:
-    from ._session import Emitter
+    from ._emitter import Emitter
 
 __all__ = ["Once", "wait_for"]
 

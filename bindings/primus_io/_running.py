@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from ._driver import Deliver, Driver, Endpoint
+from ._driver import MAX_TURNS, QUIET_TURNS, Deliver, Driver, Endpoint
 from ._target import ConnectTarget
 
 __all__ = ["CURRENT_TASK", "BackgroundTask", "RunningDriver"]
@@ -73,6 +73,15 @@ class RunningDriver(Driver):
     async def let_tasks_start(self) -> None:
         """Let the tasks start that were spawned just now."""
         await self.checkpoint()
+
+    async def settle(self) -> None:
+        """Let what has arrived be read before a timer is believed."""
+        quiet = turns = 0
+        while quiet < QUIET_TURNS and turns < MAX_TURNS:
+            self.has_read = False
+            await self.let_tasks_start()
+            quiet = 0 if self.has_read else quiet + 1
+            turns += 1
 
     def should_yield(self) -> bool:
         """Whether other tasks should get a turn now. Called by every method that may wait."""

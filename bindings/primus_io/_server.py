@@ -14,12 +14,14 @@ from primus_proto.session.transforms import Direction
 from ._advice import SERVER_ADVICE, SPARK_ADVICE
 from ._announcing import announce
 from ._async_session import AsyncSession
+from ._emitter import is_goodbye, log
+from ._io import AsyncEvent
 from ._layers import Authorize, LayeredServer, is_async
 from ._listeners import ServerListeners, SparkListeners
 from ._once import wait_for
 from ._peer_log import PeerLog
 from ._plugins import ServerPlugins
-from ._session import MESSAGE_OVERHEAD, AsyncEvent, Session, log
+from ._session import MESSAGE_OVERHEAD, Session
 from ._transforming import F, Transforming, start_step
 
 __all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase", "Sparks", "check_sparks"]
@@ -110,6 +112,9 @@ class SparkBase(Session):
     def _handle_failure(self, error: BaseException) -> None:
         if isinstance(error, pp.Refused):
             self._end_with(lambda: self._core.refuse(error))
+            return
+        if self._is_over and is_goodbye(error):
+            log.debug("spark %s: its handler or listener ended with it: %s", self.id, error)
             return
         log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
         # Without primus::server::close, so that the client comes back.
@@ -212,10 +217,11 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S],
         It is encoded once. Raises EncodeError if the value cannot be encoded, and LocalProtocolError if `to` or
         `exclude` is not a collection of sparks.
         """
+        self._io.check_thread()
         sparks = None if to is None else check_sparks("to", to)
         count = self._core.write(data, to=sparks, exclude=check_sparks("exclude", exclude))
         if any(map(attrgetter("needs_drain"), self._core.sparks.values())):
-            self._io.pump()  # otherwise further writes in this turn could cut sparks that do read
+            self._io.pump()  # so that less waits here
         else:
             self._io.schedule()
         return count
@@ -345,6 +351,7 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S],
     async def _close(
         self, data: Any = pp.NOTHING, *, reconnect: bool = False, timeout: float = 0.0, close: bool = True
     ) -> None:
+        self._io.check_thread()
         self._core.close(data, reconnect=reconnect, timeout=timeout, close=close)
         if self._endpoint.closing:  # otherwise open sessions still need new connections
             self._stop_listening()

@@ -5,35 +5,24 @@ The law kept here: only waiting is async. Between two awaits nothing else happen
 
 from __future__ import annotations
 
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
+from threading import get_ident
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.event_base import check_event
 from primus_proto.session.transforms import Direction
 
-from ._advice import missing_member
 from ._answering import Answering
-from ._io import IO, AsyncEvent
-from ._once import Once, wait_for
+from ._emitter import Emitter
+from ._io import AsyncEvent
+from ._once import wait_for
 from ._plugins import Extended
 from ._transforming import F, Transforming
 
-__all__ = [
-    "DATA_EVENTS",
-    "IO",
-    "MESSAGE_OVERHEAD",
-    "AsyncEvent",
-    "Emitter",
-    "Session",
-    "log",
-]
-
-log = logging.getLogger("primus_io")
+__all__ = ["DATA_EVENTS", "MESSAGE_OVERHEAD", "Session"]
 
 # A session stops reading from its peer while more than PAUSE_ABOVE bytes wait to be handled, until RESUME_BELOW.
 PAUSE_ABOVE = 256 * 1024
@@ -43,115 +32,6 @@ MESSAGE_OVERHEAD = 64  # added to the bytes of a waiting message, so that empty 
 DATA_EVENTS = ("data", ev.DataReceived, ev.SparkData)
 
 T = TypeVar("T")
-
-
-class Emitter:
-    """Keeps listeners, by event name or by event class."""
-
-    NAMES: ClassVar[frozenset[str]] = frozenset()
-    _ADVICE: ClassVar[Mapping[str, str]] = {}
-    """What to do instead of using a member that the original has and this has not."""
-    _io: IO
-
-    def __init__(self) -> None:
-        self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise missing_member(self, name, self._ADVICE)
-
-    def _do(self, function: Callable[[], T]) -> T:
-        """Call a function in the thread of the core, which is this one unless a binding says otherwise."""
-        return function()
-
-    def _on(self, event: str | type[ev.Event], listener: Callable[..., Any] | None) -> Callable[..., Any]:
-        """Do what `on` says. Each kind of emitter has an `on` of its own, for its types (see `_listeners`)."""
-        check_event(event, self.NAMES)
-        if listener is None:
-            return lambda function: self._on(event, function)
-        if not callable(listener):
-            raise pp.LocalProtocolError(f"a listener must be callable; got {listener!r}")
-        self._listen(event, listener)
-        return listener
-
-    def once(self, event: str | type[ev.Event], listener: Callable[..., Any] | None = None) -> Callable[..., Any]:
-        """Call `listener` at the next `event` only. Usable as a decorator, and otherwise as `on`."""
-        check_event(event, self.NAMES)
-        if listener is None:
-            return lambda function: self.once(event, function)
-        if not callable(listener):
-            raise pp.LocalProtocolError(f"a listener must be callable; got {listener!r}")
-        self._listen(event, Once(self, event, listener))
-        return listener
-
-    @property
-    def _is_finished(self) -> bool:
-        """Whether no more events will come."""
-        raise NotImplementedError
-
-    def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        self._add(event, listener)
-
-    def _add(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        """Add a listener, in the thread of the core."""
-        self._listeners.setdefault(event, []).append(listener)
-        self._listener_added(event)
-
-    def _listener_added(self, event: str | type[ev.Event]) -> None:
-        """Called after a listener was added."""
-
-    def _off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        """Do what `off` says."""
-        self._remove(event, listener)
-
-    def _remove(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        """Remove a listener, in the thread of the core."""
-        if listener in self._listeners.get(event, ()):
-            self._listeners[event].remove(listener)
-            if not self._listeners[event]:
-                del self._listeners[event]
-
-    def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
-        """Call the listeners. Returns whether there are any. `owner` runs coroutines and handles errors."""
-        listeners = self._listeners
-        owner = owner or self
-        by_name = listeners.get(event.name)
-        by_class = listeners.get(type(event))
-        heard = bool(by_name or by_class)  # asked now: a listener may remove itself
-        for listener in by_name.copy() if by_name else ():
-            owner._call(listener, args, size)
-        if by_class:
-            for listener in by_class.copy():
-                owner._call(listener, (event,), size)
-        return heard
-
-    def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
-        """Call the listeners. Without any, log an event that should not go unnoticed."""
-        if not self._emit(event, args):
-            self._log_unhandled(event)
-
-    def _log_unhandled(self, event: ev.Event) -> None:
-        """Log an event that has no listeners, if it matters."""
-
-    def _call(self, listener: Callable[..., Any], args: tuple[Any, ...], size: int) -> None:
-        try:
-            result = listener(*args)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # even a CancelledError: the pump must go on
-            self._handle_failure(error)
-        else:
-            if type(result) is CoroutineType:
-                self._start_listener(result, size)
-
-    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
-        """Run the coroutine of a listener in the background, in order. `size` is that of a data event, otherwise 0."""
-        raise NotImplementedError
-
-    def _handle_failure(self, error: BaseException) -> None:
-        """Deal with an exception that a listener or handler raised."""
-        raise NotImplementedError
 
 
 class Session(Answering, Transforming, Extended, Emitter):
@@ -208,20 +88,26 @@ class Session(Answering, Transforming, Extended, Emitter):
     def _add_transform(self, direction: Direction, step: F, shared: bool) -> None:
         self._do(lambda: self._core.transform(direction, step, shared=shared))
 
+    def _do(self, function: Callable[[], T]) -> T:
+        self._io.check_thread()
+        return function()
+
     # --- writing ---
 
     def write(self, data: Any) -> bool:
         """Send one value without waiting. Returns False if it was dropped, after the end or above the limit.
 
-        A spark that goes above the limit loses its connection, since its client does not read. Raises EncodeError if
-        the value cannot be encoded.
+        A spark whose client reads nothing for a while loses its connection. Raises EncodeError if the value cannot be
+        encoded, and LocalProtocolError in another thread than that of the event loop.
         """
-        core = self._core
+        core, io = self._core, self._io
+        if get_ident() != io.thread:
+            io.check_thread()
         taken = core.write(data)
         if core.needs_drain:
-            self._io.pump()
-        elif not self._io.pumping:
-            self._io.schedule()
+            io.pump()
+        elif not io.pumping:
+            io.schedule()
         return taken
 
     # --- reading ---

@@ -5,6 +5,7 @@ Also says why a byte stream could not be opened. No message here shows a passwor
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import socket
@@ -16,7 +17,15 @@ from urllib.parse import unquote, urlsplit
 import primus_proto as pp
 from primus_proto import commands as cmd
 
-__all__ = ["ConnectTarget", "Proxy", "check_context", "connect_failure", "lost_because", "socket_path"]
+__all__ = [
+    "ConnectTarget",
+    "Proxy",
+    "check_context",
+    "connect_failure",
+    "default_context",
+    "lost_because",
+    "socket_path",
+]
 
 # The schemes of proxies, with the scheme that python-socks has for each, and their default ports.
 PROXIES = {
@@ -29,6 +38,12 @@ PROXIES = {
 # What `ssl` says when the server wants a certificate of its client, or refuses the one it got.
 CERTIFICATE_WANTED = ("CERTIFICATE_REQUIRED", "ALERT_HANDSHAKE_FAILURE", "ALERT_BAD_CERTIFICATE")
 CERTIFICATE_REFUSED = ("ALERT_UNKNOWN_CA", "ALERT_CERTIFICATE_UNKNOWN", "ALERT_CERTIFICATE_EXPIRED")
+
+
+@functools.cache
+def default_context() -> ssl.SSLContext:
+    """The TLS context of all clients that were given none. Reads the trust store, once."""
+    return ssl.create_default_context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +133,11 @@ class ConnectTarget:
 
     def tls_context(self, command: cmd.OpenChannel) -> ssl.SSLContext | None:
         """The TLS context for a channel, None without TLS."""
-        return (self.tls or ssl.create_default_context()) if command.tls else None
+        return (self.tls or default_context()) if command.tls else None
+
+    def lacks_context(self, command: cmd.OpenChannel) -> bool:
+        """Whether `default_context` has to be called first, in a thread, because it reads files."""
+        return command.tls and self.tls is None and default_context.cache_info().currsize == 0
 
     def tls_name(self, command: cmd.OpenChannel) -> str | None:
         """The name that the certificate must be for, None without TLS."""

@@ -5,7 +5,6 @@ This module only chooses the binding of that loop. Users get the same classes fr
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from . import _common
@@ -45,11 +44,21 @@ if TYPE_CHECKING:
     from anyio.abc import ObjectStream
 
 
-def running() -> type[Driver]:
-    """The driver for the running loop."""
+def current_library() -> str:
+    """The name of the library that runs this task. Without sniffio there is no trio, which depends on it."""
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+        import sniffio
+    except ImportError:
+        return "asyncio"
+    try:
+        return sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return "asyncio"
+
+
+def running() -> type[Driver]:
+    """The driver for the library that runs this task, which an asyncio loop around trio does not change."""
+    if current_library() == "trio":
         from .trio import Driver as TrioDriver  # imported here, because users of asyncio may not have trio
 
         return TrioDriver

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 import primus_proto as pp
+from primus_proto import events as ev
 from primus_proto.http.model import owns
 from primus_proto.options import ServerOptions
 
@@ -30,10 +31,10 @@ except ModuleNotFoundError as _error:
 
 from . import _common
 from ._common import *  # noqa: F403
+from ._emitter import log
 from ._entry import check_handler, server_config
 from ._layers import Authorize, Middleware, check_middleware
 from ._server import Handler, Server, Spark
-from ._session import log
 from ._target import ConnectTarget
 
 __all__ = ["Primus", "Spark"]
@@ -245,6 +246,20 @@ class Primus(Server):
         finally:
             if self._running:
                 await self.__aexit__(None, None, None)
+
+    def _deliver(self, event: ev.Event) -> None:
+        """Deliver an event in the context of its own call, whichever call pumps."""
+        request: pp.Request | None = None
+        if isinstance(event, ev.SparkEvent):
+            request = event.spark.request
+        elif isinstance(event, ev.RequestHeld):
+            request = event.request
+        elif isinstance(event, ev.Delivery):
+            request = event.session.request
+        if request is None or request.host_context is None:
+            super()._deliver(event)
+        else:
+            request.host_context.run(super()._deliver, event)
 
     @property
     def _io(self) -> Runner:  # type: ignore[override]

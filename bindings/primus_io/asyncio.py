@@ -23,7 +23,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import Deliver, Endpoint, ListenAddress, StopListening, keep_alive
+from ._driver import MAX_TURNS, QUIET_TURNS, Deliver, Endpoint, ListenAddress, StopListening, keep_alive
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -36,13 +36,13 @@ from ._functions import (
     make_fetch_spec,
     make_serve,
 )
+from ._io import AsyncEvent
 from ._racing import connect_socket
 from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
-from ._session import AsyncEvent
 from ._sockets import CreateSocket, SocketFactory, make_create_socket
-from ._target import ConnectTarget, connect_failure, lost_because
+from ._target import ConnectTarget, connect_failure, default_context, lost_because
 
 __all__ = [
     "Client",
@@ -117,7 +117,7 @@ class Channel(asyncio.BufferedProtocol):
         if sock is not None:  # not on a virtual network
             keep_alive(sock)
         self.number = self.driver.channel_up(self, self.number, peer, tls)
-        self.driver.pump()
+        self.driver.run_pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view
@@ -213,7 +213,7 @@ class Driver(RunningDriver):
         # uvloop reads up to 32 times in a row while the buffer comes back full. asyncio does something similar with
         # TLS: data from the socket starts another series of reads, one in each turn.
         self.reads_ahead: bool = not isinstance(self.loop, asyncio.BaseEventLoop)
-        self._scheduled = False
+        self._scheduled = self._settling = False
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
@@ -226,7 +226,7 @@ class Driver(RunningDriver):
     def schedule(self) -> None:
         if not self.pumping and not self._scheduled:
             self._scheduled = True
-            self.loop.call_soon(self._scheduled_pump)
+            self.loop.call_soon(self._scheduled_pump, context=self._context)
 
     def spawn(self, task: BackgroundTask) -> None:
         task.cancel = self.loop.create_task(task.run(), name=task.name).cancel
@@ -282,12 +282,29 @@ class Driver(RunningDriver):
 
     def _scheduled_pump(self) -> None:
         self._scheduled = False
-        self.pump()
+        self.run_pump()
 
     def _arm(self, due: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if due is None else self.loop.call_at(due + ROUNDING, self.timeout)
+        due = None if due is None else due + ROUNDING
+        self._timer = None if due is None else self.loop.call_at(due, self._timer_fired, context=self._context)
+
+    def _timer_fired(self) -> None:
+        if not self._settling:
+            self._settling = True
+            self._settle(0, 0)
+
+    def _settle(self, quiet: int, turns: int) -> None:
+        """Let the loop read what has arrived, then believe the timer."""
+        quiet = 0 if self.has_read else quiet + 1
+        self.has_read = False
+        if quiet <= QUIET_TURNS and turns < MAX_TURNS and not self._closed:
+            self.loop.call_soon(self._settle, quiet, turns + 1, context=self._context)
+            return
+        self._settling = False
+        if not self._closed:
+            self.timeout()
 
     def _open(self, command: cmd.OpenChannel) -> None:
         task = self.loop.create_task(self._connect(command))
@@ -316,6 +333,8 @@ class Driver(RunningDriver):
     async def _connect_channel(self, channel: Channel, command: cmd.OpenChannel) -> None:
         target, loop = self._target, self.loop
         name = target.tls_name(command)
+        if target.lacks_context(command):
+            await loop.run_in_executor(None, default_context)
         options: dict[str, Any] = _tls_options(target.tls_context(command), self.endpoint.limits)
         if target.unix is not None:
             await loop.create_unix_connection(lambda: channel, target.unix, server_hostname=name, **options)

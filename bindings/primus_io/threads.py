@@ -28,6 +28,7 @@ from . import _common
 from . import asyncio as aio
 from ._client import ClientBase
 from ._common import *  # noqa: F403
+from ._emitter import Emitter
 from ._entry import ConnectBase, ServeBase, check_plain
 from ._functions import (
     ConnectFunction,
@@ -42,7 +43,7 @@ from ._loop_thread import WAKE_UP, loop_thread
 from ._once import Once
 from ._pumping import check_source
 from ._server import ServerBase, SparkBase, check_sparks
-from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, Emitter, Session
+from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, Session
 from ._sockets import CreateSocket, SocketFactory, make_create_socket
 from ._transforming import Transforming
 

@@ -31,12 +31,12 @@ from ._functions import (
     make_fetch_spec,
     make_serve,
 )
+from ._io import AsyncEvent
 from ._read_budget import ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
-from ._session import AsyncEvent
 from ._sockets import CreateSocket, SocketFactory, make_create_socket
-from ._target import ConnectTarget, connect_failure, lost_because
+from ._target import ConnectTarget, connect_failure, default_context, lost_because
 
 try:
     import trio
@@ -93,7 +93,7 @@ class Channel:
                 if not self._scope.cancel_called:
                     tls: Any = self._stream if isinstance(self._stream, trio.SSLStream) else None
                     self.number = driver.channel_up(self, self.number, peer, tls)
-                    driver.pump()
+                    driver.run_pump()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watched, self._receive)
                     await self._watched(self._send)
@@ -164,7 +164,7 @@ class Channel:
             if self._blocked:
                 self._blocked = False
                 driver.endpoint.channel_writable(self.number, now=driver.now())
-                driver.pump()
+                driver.run_pump()
         await self._stream.aclose()
 
 
@@ -266,12 +266,11 @@ class Driver(RunningDriver):
                 await self._pump_wanted.wait()
             if self._timer_scope.cancelled_caught:
                 self._due = math.inf
-                # Where all of us stood still, what came meanwhile first: a ping that lies there is not a missed one.
-                await trio.lowlevel.checkpoint()
+                await self.settle()
                 self.timeout()
             else:
                 self._pump_wanted = trio.Event()
-                self.pump()
+                self.run_pump()
 
     def _arm(self, due: float | None) -> None:
         self._due = self._timer_scope.deadline = math.inf if due is None else due
@@ -286,6 +285,8 @@ class Driver(RunningDriver):
 
     async def _open_stream(self, command: cmd.OpenChannel) -> trio.abc.Stream:
         target = self._target
+        if target.lacks_context(command):
+            await trio.to_thread.run_sync(default_context)
         tls, name = target.tls_context(command), target.tls_name(command)
         stream = await (trio.open_unix_socket(target.unix) if target.unix else self._connect_socket(command))
         return trio.SSLStream(stream, tls, server_hostname=name, https_compatible=True) if tls else stream

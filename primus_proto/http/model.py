@@ -108,6 +108,7 @@ class Request:
         "_state",
         "address",
         "headers",
+        "host_context",
         "http_version",
         "method",
         "opens_session",
@@ -117,6 +118,7 @@ class Request:
         "query_string",
         "root",
         "route",
+        "scope",
         "target",
     )
 
@@ -143,6 +145,10 @@ class Request:
         """The path at which the host mounts the server, such as ASGI's ``root_path``; not a part of `target`."""
         self.address: Address = peer
         """The address of the client; behind a trusted proxy, the one that the proxy tells."""
+        self.scope: Any = None
+        """What the host gives an application with the request: the scope of an ASGI host, otherwise None."""
+        self.host_context: Any = None
+        """The context variables of the host for this request, in which a binding runs the user's code; or None."""
         self.opens_session = True
         """Whether it asks for a new session. False for a request of an open session, such as a poll."""
         self.route: Any = None  # the transport's `Route`

@@ -5,6 +5,7 @@ The law kept here: a timer that is late does not judge before what lies there to
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -44,3 +45,32 @@ async def test_a_ping_that_waited_while_the_server_stood_still_counts(host: Host
             if len(said) == 2:
                 break
     assert said == ["heartbeat"] * 2
+
+
+@scenario(needs=["sockets", "one thread"])
+async def test_a_ping_that_came_while_a_listener_computed_counts(host: Host) -> None:
+    """Some loops look at their timers first, right after the callback that took so long."""
+    said: list[str] = []
+    async with host.serve(None, dialect="primus6", timeout=TIMEOUT) as server:
+        for _ in range(3):
+            with RawPeer(server.port) as busy, RawPeer(server.port) as peer:
+                await host.thread(busy.open, "/primus")
+                await host.thread(peer.open, "/primus?which=peer")
+                await host.until(lambda: len(server.sparks) == 2)
+                sparks = {spark.query.get("which"): spark for spark in server.sparks.values()}
+                diary = Diary(host, sparks["peer"], "heartbeat", "end")
+
+                def compute(value: Any) -> None:
+                    sending = threading.Timer(TIMEOUT / 2, peer.send, [frame(b'"primus::ping::1"')])
+                    sending.start()
+                    time.sleep(TIMEOUT + 0.05)
+                    sending.join()
+
+                sparks[None].on("data", compute)
+                began = time.monotonic()
+                peer.send(frame(b"1"))
+                busy.send(frame(b"1"))
+                await host.until(lambda: diary.names)  # noqa: B023
+                if time.monotonic() - began < 2 * TIMEOUT:  # a busy machine proves nothing
+                    said += diary.names[:1]
+    assert set(said) <= {"heartbeat"}

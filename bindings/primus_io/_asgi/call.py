@@ -10,6 +10,7 @@ import ssl
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import copy_context
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ import primus_proto as pp
 from primus_proto.http.model import Address, Headers, Request, owns
 from primus_proto.timers import Timer
 
-from .._session import AsyncEvent
+from .._io import AsyncEvent
 
 __all__ = ["ASGIMessage", "Application", "Call", "CallHost", "Receive", "Scope", "Send", "read_scope"]
 
@@ -57,6 +58,8 @@ def read_scope(scope: Scope) -> Request:
         http_version=scope.get("http_version", "1.1"),
         root=quote(root, PATH, errors="replace"),
     )
+    request.scope = scope
+    request.host_context = copy_context()
     chain = ((scope.get("extensions") or {}).get("tls") or {}).get("client_cert_chain")
     if chain:  # the TLS extension of ASGI
         request.peer_certificate = pp.PeerCertificate(ssl.PEM_cert_to_DER_cert(next(iter(chain))), {})
@@ -67,10 +70,11 @@ class CallHost(Protocol):
     """What a call needs from its runner."""
 
     endpoint: pp.ByteServer
+    has_read: bool
 
     def now(self) -> float: ...
 
-    def pump(self) -> None: ...
+    def run_pump(self) -> None: ...
 
     def event(self) -> AsyncEvent: ...
 
@@ -98,7 +102,7 @@ class Call(ABC):
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._run_sender)
                     self._begin(self._host.now())
-                    self._host.pump()
+                    self._host.run_pump()
                     while (
                         not self._scope.cancel_called
                     ):  # a stopped host may return "disconnect" forever, without waiting
@@ -167,11 +171,12 @@ class Call(ABC):
             await self._resumed.wait()
         try:
             message = await self._receive()
+            host.has_read = True
         except Exception as error:
             self._fail(error)
         else:
             self._receive_message(message, host.now())
-        host.pump()
+        host.run_pump()
 
     async def _run_sender(self) -> None:
         host = self._host
@@ -179,7 +184,7 @@ class Call(ABC):
             if self._outbox:
                 await self._send_outbox()
                 self._drained(host.now())
-                host.pump()
+                host.run_pump()
             elif self._finished:
                 self.stop()
                 return
@@ -194,7 +199,7 @@ class Call(ABC):
                 await self._send(message)
             except Exception as error:
                 self._fail(error)
-                self._host.pump()
+                self._host.run_pump()
                 return
             self.buffered = max(0, self.buffered - size)
 

@@ -22,8 +22,8 @@ from primus_proto import commands as cmd
 
 from .._driver import Deliver, Endpoint, ListenAddress
 from .._environment import Environment
+from .._io import AsyncEvent
 from .._running import BackgroundTask, RunningDriver
-from .._session import AsyncEvent
 from .._target import ConnectTarget
 from .call import Call
 
@@ -131,11 +131,10 @@ class Runner(RunningDriver):
             self._pump_wanted = anyio.Event()
             if self._timer_scope.cancelled_caught:
                 self._due = math.inf  # a timer fires once
-                # If the process was suspended, first handle what arrived: a waiting ping was not missed.
-                await anyio.lowlevel.checkpoint()
+                await self.settle()
                 self.timeout()
             else:
-                self.pump()
+                self.run_pump()
 
     def _arm(self, due: float | None) -> None:
         self._due = self._timer_scope.deadline = math.inf if due is None else due

@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import Self
 
-from .._session import log
+from .._emitter import log
 
 __all__ = ["FailureRecorder", "describe_wait"]
 

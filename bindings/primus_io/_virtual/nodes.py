@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CallerNode", "ListenerNode", "LoopNode", "MakeAccepted", "MakeOpened", "system_error"]
 
-DRIVER_ENTRIES = ("pump", "timeout", "_arm")
+DRIVER_ENTRIES = ("run_pump", "timeout", "_arm")
 """The methods in which a driver becomes active by itself. Suspending a driver replaces them."""
 
 MakeAccepted = Callable[["ListenerNode", int, tuple[str, int]], "Stream"]

@@ -12,7 +12,7 @@ from primus_proto import CloseReason, ConnectError
 from primus_proto import events as ev
 from primus_proto.parsers import EJSONParser
 
-from .._session import Emitter
+from .._emitter import Emitter
 from ..asyncio import Client
 
 GREEN, RED, DIM, RESET = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"

@@ -21,7 +21,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .._session import Emitter
+from .._emitter import Emitter
 from .formatting import event_fields, json_line, printable, text_line
 
 if TYPE_CHECKING:
