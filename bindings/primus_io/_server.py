@@ -220,10 +220,8 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S],
         self._io.check_thread()
         sparks = None if to is None else check_sparks("to", to)
         count = self._core.write(data, to=sparks, exclude=check_sparks("exclude", exclude))
-        if any(map(attrgetter("needs_drain"), self._core.sparks.values())):
-            self._io.pump()  # so that less waits here
-        else:
-            self._io.schedule()
+        behind = any(map(attrgetter("needs_drain"), self._core.sparks.values()))
+        (self._io.pump if behind else self._io.schedule)()
         return count
 
     @overload
