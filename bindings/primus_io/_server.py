@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
@@ -22,6 +22,7 @@ from ._once import wait_for
 from ._peer_log import PeerLog
 from ._plugins import ServerPlugins
 from ._session import MESSAGE_OVERHEAD, Session
+from ._sparks import Sparks
 from ._transforming import F, Transforming, start_step
 
 __all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase", "Sparks", "check_sparks"]
@@ -132,35 +133,6 @@ class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
 
 
 Handler = Callable[[Spark], Awaitable[object]]
-
-
-class Sparks(Mapping[str, T]):
-    """The open sparks of a server by id. Each look shows those open now; `values()` and `items()` are copies."""
-
-    def __init__(self, cores: Callable[[], dict[str, pp.Spark]], spark_of: Callable[[pp.Spark], T]) -> None:
-        self._cores = cores
-        self._spark_of = spark_of
-
-    def __getitem__(self, id: str) -> T:
-        return self._spark_of(self._cores()[id])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._cores().copy())
-
-    def __len__(self) -> int:
-        return len(self._cores())
-
-    def values(self) -> ValuesView[T]:
-        """The sparks open now."""
-        return self._now().values()
-
-    def items(self) -> ItemsView[str, T]:
-        """The sparks open now, each with its id."""
-        return self._now().items()
-
-    def _now(self) -> dict[str, T]:
-        # Copied in one step, because another thread may add and remove sparks.
-        return {id: self._spark_of(core) for id, core in self._cores().copy().items()}
 
 
 class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S], Generic[S]):
