@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import inspect
 import re
@@ -142,3 +143,31 @@ def test_the_diagrams_are_the_tables(number: int, table: Mapping[tuple[Enum, Enu
     drawn = re.findall(r"^ +(\S+) --> (\S+): (.+)$", diagrams()[number], re.MULTILINE)
     expected = [(state.value, after.value, trigger.value) for (state, trigger), after in table.items()]
     assert sorted(drawn) == sorted(expected)
+
+
+# Members of these are documented elsewhere.
+KNOWN = {key for base in (int, str, tuple, Exception, asyncio.AbstractEventLoop) for key in dir(base)}
+
+
+def undocumented(module: Any) -> list[str]:
+    found = []
+    for name in module.__all__:
+        public = getattr(module, name)
+        if not inspect.isclass(public) and not inspect.isfunction(public):
+            continue
+        members = [(name, public)]
+        if inspect.isclass(public):
+            members += [
+                (f"{name}.{key}", inspect.getattr_static(public, key))
+                for key in dir(public)
+                if not key.startswith("_") and key not in KNOWN
+            ]
+        for path, member in members:
+            if (inspect.isroutine(member) or isinstance(member, property | type)) and not inspect.getdoc(member):
+                found.append(path)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda one: one.__name__)
+def test_each_public_name_and_member_has_a_docstring(module: Any) -> None:
+    assert undocumented(module) == []

@@ -62,7 +62,13 @@ def end_of(cls: type[events.Event]) -> str:
 
 
 SPARK_EVENTS_OF_A_SERVER = {events.SparkConnected, events.SparkDisconnected, events.HeartbeatSkipped, events.Flatlined}
-SERVER_EVENTS = {events.Initialised, events.ServerClosed, events.Logged}
+SERVER_EVENTS = {
+    events.Initialised,
+    events.ServerClosed,
+    events.Logged,
+    events.PluginAdded,
+    events.PluginRemoved,
+}
 
 
 class CommandHelp(Directive):
