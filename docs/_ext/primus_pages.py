@@ -7,7 +7,12 @@ import re
 
 from sphinx.application import Sphinx
 
-OUTSIDE = {"README.md": "readme", "CONTRIBUTING.md": "contributing", "CHANGELOG.md": "changelog", "SECURITY.md": "security"}
+OUTSIDE = {
+    "README.md": "readme",
+    "CONTRIBUTING.md": "contributing",
+    "CHANGELOG.md": "changelog",
+    "SECURITY.md": "security",
+}
 LINK = re.compile(r"\]\((?:\.\./)*([A-Z]+\.md)(#[\w-]+)?\)")
 SECTION = re.compile(r"^## (.+)\n", re.MULTILINE)
 TARGET = re.compile(r"^- \[.*?\]\((?:/?)([\w/-]+)\.md\)", re.MULTILINE)
