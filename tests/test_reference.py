@@ -163,7 +163,8 @@ def undocumented(module: Any) -> list[str]:
                 if not key.startswith("_") and key not in KNOWN
             ]
         for path, member in members:
-            if (inspect.isroutine(member) or isinstance(member, property | type)) and not inspect.getdoc(member):
+            told: Any = member
+            if (inspect.isroutine(told) or isinstance(told, property | type)) and not inspect.getdoc(member):
                 found.append(path)
     return found
 
