@@ -18,7 +18,8 @@ from .commands import Command, Connect, OpenChannel
 from .compression import Compression, compression_of
 from .config import ClientConfig, ServerConfig, check_config
 from .errors import ConfigError, ConnectError, LocalProtocolError
-from .http.model import Address, Answer, Headers, PeerCertificate, Response
+from .http.connections import Connections
+from .http.model import Address, Answer, Headers, PeerCertificate, Request, Response
 from .http.requests import Requests
 from .limits import Limits
 from .session.client import Client
@@ -139,7 +140,7 @@ class _Endpoint(ABC):
             dirty = self._dirty_channels.copy()
             self._dirty_channels.clear()
             for channel in collect(dirty, self._commands, now=now):
-                self._channels.pop(channel.number, None)
+                self._forget(channel.number)
 
     @abstractmethod
     def _prepare(self, now: float) -> None:
@@ -150,6 +151,9 @@ class _Endpoint(ABC):
         channel = Channel(self._last_channel, self)
         self._channels[channel.number] = channel
         return channel
+
+    def _forget(self, number: int) -> None:
+        self._channels.pop(number, None)
 
     def _find(self, number: int) -> Channel | None:
         """A channel by number; None for one that is over, LocalProtocolError for one that never was."""
@@ -169,6 +173,7 @@ class ByteServer(_Endpoint):
         super().__init__(self.server)
         self.options = self.server.config.transport_options
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
+        self._connections = Connections(self.limits, self.server.networks, self.bad_peer)
         self._requests = Requests(self.server, self.server.pipeline, self._transport)
         self._closing = self._closed_idle = False
         self._host_busy: Callable[[], bool] = lambda: False
@@ -183,7 +188,7 @@ class ByteServer(_Endpoint):
         """
         channel = self._new_channel()
         channel.user = http = HttpServer(channel, self, Address(*peer[:2]), certificate, now=now)
-        if self.closing:
+        if not self._connections.admit(channel.number, http.peer.ip, len(self._channels)) or self.closing:
             http.abort()
         return channel.number
 
@@ -204,6 +209,11 @@ class ByteServer(_Endpoint):
     def request(self, exchange: Exchange, *, now: float) -> None:
         """A request's head is complete. A host that speaks HTTP itself gives exchanges of its own here."""
         self._requests.request(exchange, now=now)
+
+    def admit(self, channel: int, request: Request) -> bool:
+        """See `HttpServerHost`."""
+        # Without trusted proxies the address is that of the channel, which was admitted.
+        return not self.server.networks or self._connections.admit(channel, self.server.address_of(request).ip)
 
     def bad_peer(self, text: str) -> None:
         """See `HttpServerHost`."""
@@ -236,6 +246,10 @@ class ByteServer(_Endpoint):
         """See `PipeHost`."""
         assert pipe.request is not None
         self.server.open_spark(pipe.request, now=now, pipe=pipe)
+
+    def _forget(self, number: int) -> None:
+        super()._forget(number)
+        self._connections.forget(number)
 
     def _prepare(self, now: float) -> None:
         if self._requests.resumed:

@@ -67,6 +67,12 @@ def check_count(name: str, value: object, *, least: int = 0, none: str = "") -> 
 class Limits:
     """Bounds on everything a peer can make grow (protocol 7). Sizes are bytes, durations are seconds."""
 
+    connections: int = 50_000
+    """The most connections of a server; one more is closed at once. Default: 50,000."""
+    connections_per_address: int = 1000
+    """The most connections from one IPv4 address or one /64 network of IPv6; one more is closed, or its request
+    answered 503. Trusted proxies and this machine have no such limit; the clients behind the proxies have. Default:
+    1000."""
     head: int = 16 * 1024
     """The largest head of an HTTP request or answer that is read, in bytes. Default: 16 KiB."""
     handshake: float = 10.0
@@ -100,6 +106,12 @@ class Limits:
     drain: int = 256 * 1024
     """Bytes that are read and discarded after a connection was refused or failed, until the peer closes. Default: 256
     KiB."""
+    idle: float = math.inf
+    """Seconds without a message after which a spark is ended whose client has switched its heartbeat off. Default: inf,
+    never."""
+    replies: int = 100
+    """Heartbeats, WebSocket pings and questions for the id that are answered within a second, of one peer. Behind that
+    only the last of each kind is answered, a second later. Default: 100."""
     heartbeat_min: float = 1.0
     """The shortest heartbeat timeout that a client may ask for, in seconds. Default: 1."""
     heartbeat_max: float = 600.0
@@ -119,12 +131,16 @@ class Limits:
     """Seconds that an asynchronous transform or parser may take for one message. Default: 10."""
 
     def __post_init__(self) -> None:
-        for name in ("head", "headers", "parameters", "pipelined", "message", "fragments", "values", "nesting"):
+        for name in (
+            *("connections", "connections_per_address", "replies"),
+            *("head", "headers", "parameters", "pipelined", "message", "fragments", "values", "nesting"),
+        ):
             check_count(f"limits.{name}", getattr(self, name), least=1)
         for name in ("body", "backlog", "burst", "queue", "drain", "held", "authorizations", "unclaimed"):
             check_count(f"limits.{name}", getattr(self, name))
         for name in ("handshake", "stall", "close", "transform", "heartbeat_min", "authorization"):
             check_seconds(f"limits.{name}", getattr(self, name), above=True)
+        check_seconds("limits.idle", self.idle, above=True, most=24 * HOUR, infinite=True)
         check_seconds("limits.heartbeat_max", self.heartbeat_max, above=True, most=24 * HOUR)
         if self.heartbeat_min > self.heartbeat_max:
             raise ConfigError("limits.heartbeat_min must not be above limits.heartbeat_max")

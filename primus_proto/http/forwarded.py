@@ -10,7 +10,16 @@ from typing import Literal
 from ..errors import ConfigError
 from .model import Address, Headers, Request
 
-__all__ = ["FORWARDED_BY", "UNIX", "ForwardedBy", "Network", "client_address", "parse_networks"]
+__all__ = [
+    "FORWARDED_BY",
+    "UNIX",
+    "ForwardedBy",
+    "Network",
+    "client_address",
+    "is_trusted",
+    "parse_ip",
+    "parse_networks",
+]
 
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
@@ -36,13 +45,13 @@ def client_address(
     `forwarded_by` that does not belong to one.
     """
     peer = request.peer
-    if not trusted or not _is_trusted(peer.ip, trusted):
+    if not trusted or not is_trusted(peer.ip, trusted):
         return peer
     for hop in FORWARDED_BY[forwarded_by](request.headers):
         address = _parse_hop(hop)
         if address is None:
             break  # not an address: what is left of it cannot be trusted
-        if not _is_trusted(address.ip, trusted):
+        if not is_trusted(address.ip, trusted):
             return address
     return peer
 
@@ -78,11 +87,11 @@ def _parse_hop(text: str) -> Address | None:
     match = re.fullmatch(r"\[([^\[\]]*)\](?::(\d{1,5}))?|([\d.]+)(?::(\d{1,5}))?", text.strip())
     ip = text.strip() if match is None else match[1] or match[3]
     port = int(match[2] or match[4] or 0) if match is not None else 0
-    address = _parse_ip(ip)
+    address = parse_ip(ip)
     return None if address is None or port > 65535 else Address(str(address), port)
 
 
-def _parse_ip(text: str) -> IP | None:
+def parse_ip(text: str) -> IP | None:
     """Parse an address. One of IPv4 that is mapped into IPv6 becomes the IPv4 address that it is."""
     try:
         address = ipaddress.ip_address(text)
@@ -91,10 +100,11 @@ def _parse_ip(text: str) -> IP | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_trusted(ip: str, networks: tuple[Network, ...]) -> bool:
+def is_trusted(ip: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address, or a Unix socket (an empty one), belongs to a trusted proxy."""
     if not ip:
         return UNIX in networks
-    address = _parse_ip(ip)
+    address = parse_ip(ip)
     if address is None:
         return False
     return any(

@@ -433,7 +433,7 @@ class Client(HasPlugins, Core, Link):
     def _let_go(self, error: PrimusError | None) -> None:
         if self._pipe is not None and self.extensions is not None:
             self._told_extensions(error or ConnectionLost("the session has ended"))
-        self._pipe = self._pending = None
+        self._pipe = self._pending = self._late = None
         self.heartbeat = self.heartbeat.stop()
         self.attempts.stop()
         self._paused &= ~CLOSING

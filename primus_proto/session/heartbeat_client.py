@@ -39,6 +39,9 @@ class HeartbeatClient(Protocol):
     def say(self, name: str, value: str) -> None:
         """Send a protocol message."""
 
+    def reply(self, name: str, value: str, now: float) -> None:
+        """`say`, in answer to the server."""
+
     def heartbeat_lost(self, missed: str, now: float) -> None:
         """The server counts as lost; `missed` says what did not arrive."""
 
@@ -232,7 +235,7 @@ class AnsweringHeartbeat(ClientHeartbeat):
 
     def ping(self, value: str, now: float) -> bool:
         self._proven = True
-        self._client.say("pong", value)
+        self._client.reply("pong", value, now)
         self.start(now)
         return True
 

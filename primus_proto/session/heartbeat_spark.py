@@ -43,6 +43,8 @@ def spark_heartbeat(spark: Spark) -> SparkHeartbeat:
     if dialect == "auto":
         keys = {key for key, _ in spark.request.query_pairs}
         dialect = "happn" if keys & {"ping", "pong"} else "auto"
+    if dialect == "happn" and spark.server.limits.idle < math.inf and learned_heartbeat(spark.request) is None:
+        return IdleHeartbeat(spark)
     return _DIALECTS[dialect](spark)
 
 
@@ -179,7 +181,27 @@ class HappnHeartbeat(SparkHeartbeat):
     def _pong(self, value: str, now: float) -> None:
         if now - self._last_pong >= self._pong_skip:
             self._last_pong = now
-            self._spark.say("pong", value)
+            self._spark.reply("pong", value, now)
+
+
+class IdleHeartbeat(HappnHeartbeat):
+    """`happn`, where the client has switched its heartbeat off, and the server bounds its silence (protocol 3.2)."""
+
+    hears_all = True
+    __slots__ = ()
+
+    def heard(self, now: float) -> None:
+        self._excused = self._paused
+        self.start(now)
+
+    def excuse(self, now: float) -> None:
+        self.start(now)
+
+    def missed(self, now: float) -> None:
+        self._spark.flatline(None)
+
+    def _arm(self, since: float) -> None:
+        self._timer.set(self._heard + self._spark.server.limits.idle)
 
 
 class Primus6Heartbeat(SparkHeartbeat):
@@ -201,7 +223,7 @@ class Primus6Heartbeat(SparkHeartbeat):
         self.start(now)
 
     def ping(self, value: str, now: float) -> bool:
-        self._spark.say("pong", value)
+        self._spark.reply("pong", value, now)
         return True
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import EncodeError, PluginError, PrimusError
 from ..limits import Limits
 from ..parsers import Parser
+from ..rate import WINDOW, Rate
 from ..timers import Timer
 from ..transports.pipe import Pipe
 from .extensions import Extensible
@@ -61,9 +62,11 @@ class Link(Extensible, ABC):
     __slots__ = (
         "_asynchronous",
         "_incoming",
+        "_late",
         "_limit",
         "_outgoing",
         "_pending",
+        "_rate",
         "extensions",
         "is_busy",
         "needs_drain",
@@ -84,6 +87,8 @@ class Link(Extensible, ABC):
         self.needs_drain = False
         """Whether unsent bytes passed half of their limit: wait for the `drain` event before you write more."""
         self._pending: dict[str, Message] | None = None  # replies that wait for the backlog to fall, by name
+        self._rate: Rate | None = None  # of replies
+        self._late: dict[str, str] | None = None  # replies for which there were too many, by name
         self.transforms: Transforms | None = None
         """Its own transforms; None: it never had any."""
         self.extensions: dict[type, Any] | None = None
@@ -269,6 +274,27 @@ class Link(Extensible, ABC):
         """Send a message, and note whether there is room for more."""
         if pipe.send(message) > self._limit // 2:
             self.needs_drain = pipe.high = True
+
+    @abstractmethod
+    def say(self, name: str, value: str) -> None:
+        """Send ``primus::<name>::<value>``."""
+
+    def reply(self, name: str, value: str, now: float) -> None:
+        """`say` in answer to the peer: so many times in a second, and then the last of each kind when it is over."""
+        if self._rate is None:
+            self._rate = Rate(self._limits.replies)
+        if self._rate.takes(now):
+            self.say(name, value)
+        elif self._late is not None:
+            self._late[name] = value
+        else:
+            self._late = {name: value}
+            self.after(WINDOW, self._reply_late)
+
+    def _reply_late(self, now: float) -> None:
+        late, self._late = self._late, None
+        for name, value in late.items() if late else ():
+            self.reply(name, value, now)
 
     def _say(self, pipe: Pipe, name: str, value: str) -> None:
         """Send ``primus::<name>::<value>``.

@@ -363,7 +363,7 @@ class Spark(Link):
             case "pong":
                 return self.heartbeat.pong(now)
             case "id" if not value:
-                self.say("id", self.id)
+                self.reply("id", self.id, now)
                 return True
         return False
 

@@ -17,6 +17,7 @@ import h11
 from ..compression import Compression
 from ..errors import ConnectError
 from ..http.model import Answer, Headers
+from ..timers import Timer
 from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, refusal_error
 from .channel import Channel, ChannelHost
 from .deflate import CompressedWebSocket, agreed, offer
@@ -31,6 +32,9 @@ IDLE = 4.0
 
 # How many interim (1xx) answers one connection may bring: none is needed, and an attacker's never end.
 INTERIM = 100
+
+# Seconds that the body of a refusal may take after its head. What has come by then is taken for all of it.
+REFUSAL = 1.0
 
 # Servers that refuse a client's TLS certificate often close without saying so.
 UNANSWERED = {
@@ -134,8 +138,7 @@ class Pool:
     def abort(self, *, now: float) -> None:
         """Drop every connection; no request is told."""
         for client in self._clients:
-            client.request = None
-            client.channel.abort()
+            client.stop()
         self._clients.clear()
 
     def forget(self, client: HttpClient) -> None:
@@ -172,6 +175,7 @@ class HttpClient:
         self._response: h11.Response | None = None
         self._body = bytearray()
         self._streamed = 0  # bytes of the body given to the request's `received`
+        self._timer: Timer | None = None  # of the body of a refusal
         channel.user = self
 
     @property
@@ -182,6 +186,12 @@ class HttpClient:
         self.request = request
         if self._up:
             self._send(request)
+
+    def stop(self) -> None:
+        """Drop the connection; the request is not told."""
+        self.request = None
+        self._stop_timer()
+        self.channel.abort()
 
     def flow(self, paused: bool) -> None:
         """Stop reading if `paused` and the answer is a stream; otherwise read."""
@@ -254,6 +264,9 @@ class HttpClient:
                 self._fail("the server gives interim answers without end", now)
         elif isinstance(event, h11.Response):
             self._response = event
+            if event.status_code != 200 or request.opened is not None:
+                self._timer = self.pool.host.timers.new(lambda now: self._answered(request, now))
+                self._timer.set(now + REFUSAL)
         elif isinstance(event, h11.Data) and request.received is not None and self._status == 200:
             self._streamed += len(event.data)
             if self._streamed > request.limit:
@@ -304,6 +317,7 @@ class HttpClient:
 
     def _answered(self, request: _Request, now: float) -> None:
         assert self._response is not None
+        self._stop_timer()
         headers = Headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in self._response.headers.raw_items())
         answer = Answer(self._response.status_code, headers, bytes(self._body))
         self.request = self._response = None
@@ -332,6 +346,12 @@ class HttpClient:
         if request is not None:
             request.failed(error if isinstance(error, ConnectError) else ConnectError(error), now)
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _drop(self) -> None:
+        self._stop_timer()
         self.pool.forget(self)
         self.channel.close()

@@ -52,6 +52,9 @@ class HttpServerHost(ChannelHost, Protocol):
     def request(self, exchange: HttpExchange, *, now: float) -> None:
         """A request's head is complete."""
 
+    def admit(self, channel: int, request: Request) -> bool:
+        """Whether the client of a request may have this connection."""
+
     def bad_peer(self, text: str) -> None:
         """A peer broke HTTP and was told so: worth a line in the log."""
 
@@ -205,6 +208,8 @@ class HttpServer:
         elif chunked and length is not None:
             # Somebody in between may have taken the other for the end of the body (RFC 9112, 6.1).
             exchange._error(400, "both Content-Length and Transfer-Encoding", now)
+        elif not self.host.admit(self.channel.number, request):
+            exchange._error(503, "too many connections from one address", now)
         else:
             self.host.request(exchange, now=now)
 

@@ -22,6 +22,7 @@ from wsproto.utilities import generate_accept_token
 from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from ..http.model import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
 from ..limits import SLICE, Limits
+from ..rate import WINDOW, Rate
 from ..session.messages import Message
 from ..timers import Timer
 from ..transports.base import CarrierOwner
@@ -120,6 +121,7 @@ class WebSocket:
         "_open",
         "_over",
         "_paused",
+        "_rate",
         "_rest",
         "_rng",
         "_short",
@@ -152,7 +154,8 @@ class WebSocket:
         self._mask_bit = 0x80 if client_rng is None else 0  # of the frames that come
         self._short = 6 if client_rng is None else 2  # their shortest header
         self._short_limit = min(125, limit)  # of payloads whose length is in the short header
-        self._late_pong: bytes | None = None  # the answer to a ping that came while nothing could leave
+        self._late_pong: bytes | None = None  # the answer to a ping that is not answered at once
+        self._rate: Rate | None = None  # of pongs
         self._open = True  # no close was sent or received
         self._over = False  # nothing more is taken in
         self._told = False  # the owner knows that it is closed
@@ -339,9 +342,7 @@ class WebSocket:
         self._channel.write(bytes(self._judges()[0].send(event)))
 
     def _written(self, now: float) -> None:
-        if self._late_pong is not None:
-            pong, self._late_pong = self._late_pong, None
-            self._answer(pong)
+        self._pong_late(now)
         self.owner.drained(now=now)
 
     def _part(self, event: TextMessage | BytesMessage, now: float) -> None:
@@ -370,11 +371,23 @@ class WebSocket:
         if not self._open:
             return
         pong = bytes(self._judges()[0].send(Pong(bytes(event.payload))))
-        if self._channel.blocked:  # only the most recent ping needs an answer (RFC 6455, 5.5.3)
+        if self._rate is None:
+            self._rate = Rate(self._limits.replies)
+        # Only the most recent ping needs an answer (RFC 6455, 5.5.3).
+        if self._channel.blocked:
+            self._late_pong = pong
+        elif not self._rate.takes(now):
+            if self._late_pong is None:
+                self._channel.host.timers.new(self._pong_late).set(now + WINDOW)
             self._late_pong = pong
         else:
             self._channel.host.defer(lambda now: self._answer(pong))
         self.owner.pinged(now=now)
+
+    def _pong_late(self, now: float) -> None:
+        if self._late_pong is not None and not self._channel.blocked:
+            pong, self._late_pong = self._late_pong, None
+            self._answer(pong)
 
     def _answer(self, pong: bytes) -> None:
         if self._open:

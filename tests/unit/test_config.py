@@ -46,8 +46,9 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     assert (server.dialect, server.timeout, server.ping_interval, server.detect_after) == ("auto", 35.0, 30.0, 35.0)
     kib = 1024
     assert dataclasses.astuple(Limits()) == (
+        *(50_000, 1000),
         *(16 * kib, 10.0, kib * kib, 16 * kib, 100, 100, 10 * kib * kib, kib, 250_000, 500, kib * kib, 16 * kib * kib),
-        *(10.0, 16 * kib * kib, 5.0, 256 * kib, 1.0, 600.0, 1000, 10.0, 1000, 256 * kib, 10.0),
+        *(10.0, 16 * kib * kib, 5.0, 256 * kib, math.inf, 100, 1.0, 600.0, 1000, 10.0, 1000, 256 * kib, 10.0),
     )
 
 

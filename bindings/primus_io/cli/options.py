@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, fields
@@ -63,6 +64,10 @@ SERVER_HELP = {
     "forwarded_by": ("NAME", "header that those set: x-forwarded-for, forwarded or x-real-ip"),
 }
 LIMIT_HELP = {
+    "connections": ("N", "maximum number of connections"),
+    "connections_per_address": ("N", "maximum number of connections from one address, or /64 network of IPv6"),
+    "replies": ("N", "heartbeats and questions of one peer that are answered within a second"),
+    "idle": ("S", "disconnect a client that has no heartbeat after this many seconds without a message, or 'off'"),
     "head": ("BYTES", "maximum size of the head of an HTTP request or response"),
     "handshake": ("S", "seconds allowed for an HTTP request, a TLS handshake, or an idle connection"),
     "body": ("BYTES", "maximum size of an HTTP body"),
@@ -92,6 +97,9 @@ WITHOUT_FLAG = {"url", "limits", "plugins", "transport"}
 CLIENT_ONLY = {"queue"}
 SERVER_ONLY = {
     *(
+        "connections",
+        "connections_per_address",
+        "idle",
         "headers",
         "parameters",
         "pipelined",
@@ -114,6 +122,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "strategy": {"all": None, "none": False},
     "retries": {"unlimited": None},
     "queue_size": {"unlimited": None},
+    "limit_idle": {"off": math.inf},
     "authorization": {"off": False, "on": True, "all": "all"},
     "credentials": {"on": True, "off": False},
 }

@@ -180,6 +180,27 @@ def test_each_ping_of_the_server_is_answered_at_once_with_its_value() -> None:
     assert host.told() == ["message ignored"]
 
 
+def test_of_a_flood_of_pings_a_hundred_are_answered_in_a_second_and_then_the_last() -> None:
+    host = opened(dialect="primus")
+    for number in range(5000):
+        host.receive(f"primus::ping::{number}")
+    assert len(host.sent()) == 100
+    host.run(1.0)
+    assert host.sent() == ["primus::pong::4999"]
+
+
+def test_replies_to_a_lost_connection_do_not_reach_the_next() -> None:
+    host = opened(dialect="primus", limits=Limits(replies=1))
+    for number in range(3):
+        host.receive(f"primus::ping::{number}")
+    host.lose()
+    host.run(0.5)
+    host.client.opened(now=host.now)
+    host.sent()
+    host.run(2.0)
+    assert host.sent() == []
+
+
 def test_without_a_ping_of_the_server_the_client_is_offline() -> None:
     host = opened(dialect="primus", ping_timeout=2.0)
     host.receive({"other": "data"})

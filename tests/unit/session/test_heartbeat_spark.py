@@ -347,3 +347,46 @@ def test_auto_a_pause_does_not_put_the_decision_off_and_is_remembered() -> None:
     assert spark.dialect == "primus"
     assert len(host.sent()) == 6
     assert spark.is_open
+
+
+# --- floods, and clients that have no heartbeat ---
+
+
+@pytest.mark.parametrize("query", ["ping=1", NO_DIALECT])
+@pytest.mark.parametrize("kind", ["ping", "id"])
+def test_of_a_flood_a_hundred_are_answered_in_a_second_and_then_the_last(query: str, kind: str) -> None:
+    host = ServerHost(pong_skip_time=0.0)
+    spark = host.connect(query)
+    for number in range(5000):
+        host.receive(spark, f"primus::ping::{number}" if kind == "ping" else "primus::id::")
+    assert len(host.sent()) == 100
+    host.run(1.0)
+    assert host.sent() == ["primus::pong::4999" if kind == "ping" else f"primus::id::{spark.id}"]
+    host.receive(spark, "primus::id::")
+    assert host.sent() == [f"primus::id::{spark.id}"]
+
+
+def test_the_silence_of_a_client_without_heartbeat_can_be_bounded() -> None:
+    host = ServerHost(limits=Limits(idle=60.0))
+    spark = host.connect("ping=false")
+    host.run(59.0)
+    host.receive(spark, "data")
+    host.run(59.0)
+    spark.receive_ping(now=host.now)
+    host.run(59.0)
+    spark.pause()
+    host.run(100.0)
+    spark.resume()
+    assert spark.is_open, "nothing was read"
+    assert spark.heartbeat_timeout is None
+    host.told()
+    host.run(120.0)
+    assert host.told() == SPARK_OVER
+    assert spark.close_reason == CloseReason("flatline")
+
+
+def test_a_client_with_heartbeat_is_not_idle() -> None:
+    host = ServerHost(limits=Limits(idle=5.0))
+    spark = host.connect()
+    host.run(6.0)
+    assert spark.is_open

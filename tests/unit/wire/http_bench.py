@@ -7,7 +7,7 @@ from collections.abc import Callable
 from primus_proto import Limits
 from primus_proto.commands import CloseChannel, Command, Write
 from primus_proto.compression import Compression
-from primus_proto.http.model import Address
+from primus_proto.http.model import Address, Request
 from primus_proto.timers import Timers
 from primus_proto.transports.base import Exchange
 from primus_proto.wire.channel import Channel, collect
@@ -46,6 +46,9 @@ class Bench:
         self.exchanges.append(exchange)
         exchange.on_gone = self.gone.append
         self.handler(exchange, now)
+
+    def admit(self, channel: int, request: Request) -> bool:
+        return True
 
     def bad_peer(self, text: str) -> None:
         self.log.append(text)

@@ -232,6 +232,18 @@ def test_an_answer_that_ends_with_the_connection(wire: ClientWire, head: bytes) 
     assert (error.status, error.body) == (403, b"all of it")
 
 
+@pytest.mark.parametrize("status", [200, 401])
+@pytest.mark.parametrize("length", ["Content-Length: 1000", "Transfer-Encoding: chunked", "Connection: close"])
+def test_the_body_of_a_refusal_may_drip(wire: ClientWire, status: int, length: str) -> None:
+    wire.up()
+    wire.feed(wire.channel, f"HTTP/1.1 {status} No\r\n{length}\r\n\r\n".encode())
+    for _ in range(20):
+        wire.feed(wire.channel, b"1\r\nx\r\n" if "chunked" in length else b"x")
+        wire.run(0.1)
+    error = failure(wire)
+    assert (error.status, error.body) == (status, b"x" * 10)
+
+
 @pytest.mark.parametrize("chunk", [1000, 300_000])
 def test_only_the_beginning_of_an_endless_answer_is_kept(wire: ClientWire, chunk: int) -> None:
     wire.up()

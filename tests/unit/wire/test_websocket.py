@@ -110,6 +110,25 @@ def test_frames_and_an_end_before_the_first_pump_are_not_lost(wire: ServerWire) 
     assert wire.told() == ["connection", "data", "data", "readyStateChange", "disconnection", "end"]
 
 
+@pytest.mark.parametrize("blocked", [False, True])
+def test_of_a_flood_of_pings_a_hundred_are_answered_in_a_second_and_then_the_last(blocked: bool) -> None:
+    wire = ServerWire()
+    peer, _ = wire.connect()
+    for number in range(5000):
+        peer.send(frame(PING, f"{number}"))
+    pongs = peer.frames()
+    assert [pong.payload for pong in pongs] == [b"%d" % number for number in range(100)]
+    if blocked:
+        wire.block(peer.channel)
+    wire.run(1.0)
+    if blocked:
+        assert not peer.frames()
+        wire.unblock(peer.channel)
+    assert [pong.payload for pong in peer.frames()] == [b"4999"]
+    peer.send(frame(PING, "again"))
+    assert [pong.payload for pong in peer.frames()] == [b"again"]
+
+
 # --- messages ---
 
 
