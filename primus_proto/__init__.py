@@ -28,7 +28,8 @@ from .http.pipeline import HOLD, Layer
 from .limits import Limits
 from .parsers import AsyncParser, Parser
 from .session.client import Client
-from .session.messages import NOTHING, reserved
+from .session.messages import NOTHING
+from .session.names import reserved
 from .session.server import Server
 from .session.spark import Spark
 from .session.states import ClientState, CloseReason, ReadyState, SparkState

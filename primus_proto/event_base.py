@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from .commands import message
@@ -31,11 +31,11 @@ class AttemptHeld(Event):
     id: int
 
 
-def check_event(event: object, names: Collection[str]) -> None:
-    """Raise LocalProtocolError for an event that is neither one of `names` nor a class of `primus_proto.events`."""
+def check_event(event: object, names: Collection[str], plugins: Mapping[str, type[Event] | None]) -> None:
+    """Raise LocalProtocolError unless it is one of `names`, a class of `primus_proto.events`, or one of `plugins`."""
     if isinstance(event, str):
-        if event not in names:
-            known = ", ".join(sorted(names))
+        if event not in names and plugins.get(event) is None:
+            known = ", ".join(sorted({*names, *(name for name, kind in plugins.items() if kind is not None)}))
             raise LocalProtocolError(f"there is no event {event!r} here; there are: {known}")
     elif not (isinstance(event, type) and issubclass(event, Event)):
         raise LocalProtocolError(f"an event is a name, or a class of primus_proto.events; got {event!r}")

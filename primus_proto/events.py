@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 from .commands import message
 from .errors import PrimusError
 from .event_base import AttemptHeld, Event
-from .plugin_events import Delivery, PluginAdded, PluginRemoved, StepHeld
+from .plugin_events import Delivery, PluginAdded, PluginEvent, PluginRemoved, StepHeld
 from .session.states import CloseReason
 
 # The type of a spark: `primus_proto.Spark`, or the object that a binding gives its users.
@@ -29,14 +29,14 @@ else:
 
 
 __all__ = [
-    "AttemptHeld", "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Delivery", "Destroyed",
-    "Drained", "Ended", "ErrorOccurred", "Event", "Flatlined", "HeartbeatSkipped", "IdReceived", "Initialised",
-    "Logged", "MessageIgnored", "MessagesDropped", "Opened", "PluginAdded", "PluginRemoved", "ReadyStateChanged",
-    "ReconnectEvent",
-    "ReconnectFailed", "ReconnectScheduled", "ReconnectStarted", "ReconnectTimedOut", "Reconnected", "RequestHeld",
-    "ServerClosed", "SparkConnected", "SparkData", "SparkDisconnected", "SparkDrained", "SparkEnded",
-    "SparkError", "SparkEvent", "SparkHeartbeat", "SparkMessageIgnored", "SparkMessagesDropped",
-    "SparkReadyStateChanged", "SpecReceived", "StepHeld", "WentOffline", "WentOnline",
+    "AttemptHeld", "CloseReason", "Closed", "ConnectTimedOut", "DataReceived", "Delivery", "Destroyed", "Drained",
+    "Ended", "ErrorOccurred", "Event", "Flatlined", "HeartbeatSkipped", "IdReceived", "Initialised", "Logged",
+    "MessageIgnored", "MessagesDropped", "Opened", "PluginAdded", "PluginEvent", "PluginRemoved",
+    "ReadyStateChanged", "ReconnectEvent", "ReconnectFailed", "ReconnectScheduled", "ReconnectStarted",
+    "ReconnectTimedOut", "Reconnected", "RequestHeld", "ServerClosed", "SparkConnected", "SparkData",
+    "SparkDisconnected", "SparkDrained", "SparkEnded", "SparkError", "SparkEvent", "SparkHeartbeat",
+    "SparkMessageIgnored", "SparkMessagesDropped", "SparkReadyStateChanged", "SpecReceived", "StepHeld",
+    "WentOffline", "WentOnline",
 ]  # fmt: skip
 
 

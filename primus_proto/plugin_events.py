@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .commands import message
+from .errors import ConfigError
 from .event_base import Event
+from .session.names import OWN_EVENTS, is_reserved, reserved
 
 if TYPE_CHECKING:
     from .session.work import Held
 
-__all__ = ["Delivery", "PluginAdded", "PluginRemoved", "StepHeld"]
+__all__ = ["Delivery", "PluginAdded", "PluginEvent", "PluginRemoved", "StepHeld"]
 
 
 @message
@@ -33,6 +35,26 @@ class Delivery(Event):
     function: Callable[..., object]
     arguments: tuple[Any, ...]
     size: int = field(default=0, compare=False, repr=False)
+
+
+@dataclass
+class PluginEvent(Event):
+    """Base of the events that plugins emit (protocol 5.2): dataclasses, each with a `name` of its own and `args`.
+
+    Raises ConfigError for a subclass whose name is reserved.
+    """
+
+    session: Any
+    """The client or spark that it happened to, as its user holds it."""
+
+    def __init_subclass__(cls) -> None:
+        if is_reserved(cls.name, OWN_EVENTS) or reserved(cls.name):
+            raise ConfigError(f"{cls.__name__} cannot have the name {cls.name!r}, which is an event of Primus")
+
+    @property
+    def server_args(self) -> tuple[Any, ...]:
+        """The arguments for a listener of the server: `args`, and then the spark."""
+        return (*self.args, self.session)
 
 
 @message

@@ -61,7 +61,6 @@ SPARK_ADVICE = {
     **SESSION_ADVICE,
     "destroy": "call end()",
     "ip": "read address.ip",
-    "reserved": "names that no event may have are those of the protocol; there is nothing to ask",
 }
 SERVER_ADVICE = {
     **{name: SESSION_ADVICE[name] for name in SESSION_ADVICE.keys() - {"close"}},

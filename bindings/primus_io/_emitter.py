@@ -36,6 +36,7 @@ class Emitter:
     _ADVICE: ClassVar[Mapping[str, str]] = {}
     """What to do instead of using a member that the original has and this has not."""
     _io: IO
+    _core: Any
 
     def __init__(self) -> None:
         self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
@@ -51,7 +52,7 @@ class Emitter:
 
     def _on(self, event: str | type[ev.Event], listener: Callable[..., Any] | None) -> Callable[..., Any]:
         """Do what `on` says. Each kind of emitter has an `on` of its own, for its types (see `_listeners`)."""
-        check_event(event, self.NAMES)
+        self._check_event(event)
         if listener is None:
             return lambda function: self._on(event, function)
         if not callable(listener):
@@ -61,13 +62,17 @@ class Emitter:
 
     def once(self, event: str | type[ev.Event], listener: Callable[..., Any] | None = None) -> Callable[..., Any]:
         """Call `listener` at the next `event` only. Usable as a decorator, and otherwise as `on`."""
-        check_event(event, self.NAMES)
+        self._check_event(event)
         if listener is None:
             return lambda function: self.once(event, function)
         if not callable(listener):
             raise pp.LocalProtocolError(f"a listener must be callable; got {listener!r}")
         self._listen(event, Once(self, event, listener))
         return listener
+
+    def _check_event(self, event: object) -> None:
+        """Raise LocalProtocolError unless there is such an event here."""
+        check_event(event, self.NAMES, self._core.plugin_events)
 
     @property
     def _is_finished(self) -> bool:

@@ -25,6 +25,7 @@ Level = Literal["error", "warning"]
 
 E = TypeVar("E", bound=ev.Event)
 ServerEvent = TypeVar("ServerEvent", ev.Initialised, ev.ServerClosed, ev.Logged, ev.PluginAdded, ev.PluginRemoved)
+PE = TypeVar("PE", bound=ev.PluginEvent)
 F = TypeVar("F", bound=Callable[..., object])
 R = TypeVar("R")
 S = TypeVar("S")
@@ -154,6 +155,8 @@ class SparkListeners(Emitter, Generic[S]):
         self, event: type[ev.Flatlined[Any]], listener: Callable[[ev.Flatlined[S]], R]
     ) -> Callable[[ev.Flatlined[S]], R]: ...
     @overload
+    def on(self, event: type[PE], listener: Callable[[PE], R]) -> Callable[[PE], R]: ...
+    @overload
     def on(self, event: SparkEventName | type[ev.Event]) -> Callable[[F], F]: ...
 
     def on(self, event: Any, listener: Any = None) -> Any:
@@ -230,6 +233,8 @@ class ServerListeners(Emitter, Generic[S]):
     ) -> Callable[[ev.Flatlined[S]], R]: ...
     @overload
     def on(self, event: type[ServerEvent], listener: Callable[[ServerEvent], R]) -> Callable[[ServerEvent], R]: ...
+    @overload
+    def on(self, event: type[PE], listener: Callable[[PE], R]) -> Callable[[PE], R]: ...
     @overload
     def on(self, event: ServerEventName | type[ev.Event]) -> Callable[[F], F]: ...
 

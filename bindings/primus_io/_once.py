@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.event_base import check_event
 
 if TYPE_CHECKING:
     from ._emitter import Emitter
@@ -48,7 +47,7 @@ async def wait_for(
     wake: Callable[[], object],
 ) -> Any:
     """Wait for the next `event`. `until(found)` waits for `found()` or the end of all events, and `wake()` wakes it."""
-    check_event(event, emitter.NAMES)
+    emitter._check_event(event)
     given: object = timeout
     if given is not None and not (isinstance(given, int | float) and given >= 0):
         raise pp.LocalProtocolError(f"timeout must be a number of seconds, or None for no limit; got {timeout!r}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from ._io import IO
+
 __all__ = ["Extended", "ServerPlugins", "WithPlugins"]
 
 X = TypeVar("X")
@@ -13,6 +15,19 @@ class Extended:
     """Has extensions: what plugins have added."""
 
     _core: Any
+    _io: IO
+
+    def reserved(self, name: str) -> bool:
+        """Whether a name is that of an event of this object or of its plugins, and not for those of the application.
+
+        Raises LocalProtocolError for what is not a string.
+        """
+        found: bool = self._core.reserved(name)
+        return found
+
+    def _schedule(self) -> None:
+        """Have the core pumped soon."""
+        self._io.schedule()
 
     def extension(self, kind: type[X]) -> X:
         """What a plugin has added, by its class: ``spark.extension(Emitter)``.
@@ -55,10 +70,6 @@ class ServerPlugins(WithPlugins):
         self._schedule()
         self._used = [used for used in self._used if name not in used and plugin not in used]
         return removed
-
-    def _schedule(self) -> None:
-        """Have the core pumped soon."""
-        raise NotImplementedError
 
     def _use_again(self) -> None:
         """Add the plugins to a new core."""

@@ -213,9 +213,6 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S],
         self._transforms.append((direction, step, shared))
         self._do(lambda: self._core.transform(direction, step, shared=shared))
 
-    def _schedule(self) -> None:
-        self._io.schedule()
-
     def _deliver(self, event: ev.Event) -> None:
         if type(event) is SparkData and SparkData not in self._listeners:
             spark = event.spark.context
@@ -229,6 +226,9 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S],
             self._run_held(event)
         elif type(event) is ev.Delivery:
             self._spark_of(event.session)._deliver_call(event)
+        elif isinstance(event, ev.PluginEvent):
+            self._emit(event, event.server_args, owner=event.session)
+            event.session._emit_or_log(event, event.args)
         elif type(event) is ev.StepHeld:
             start_step(self._io, event.held, self._core.limits.transform)
         elif type(event) is ev.Logged and self._listener_tasks >= MAX_LISTENER_TASKS:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Collection, Generator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from ..errors import LocalProtocolError, PrimusError
+from ..plugin_events import PluginEvent
 
 if TYPE_CHECKING:
     from ..session.client import Client
@@ -18,20 +19,40 @@ T = TypeVar("T")
 
 
 def in_core_of(held: object, function: Callable[[], T]) -> T:
-    """Call a function in the thread of the core that belongs to what a user holds."""
+    """Call a function in the thread of the core that belongs to what a user holds. What it causes happens soon."""
     do = getattr(held, "_do", None)
-    return function() if do is None else cast(T, do(function))
+    if do is None:
+        return function()
+    schedule = cast(_Held, held)._schedule
+
+    def call() -> T:
+        result = function()
+        schedule()
+        return result
+
+    return cast(T, do(call))
+
+
+class _Held(Protocol):
+    """What a user of a binding holds."""
+
+    def _schedule(self) -> None:
+        """Have the core pumped soon."""
 
 
 class Plugin:
     """Base class of plugins: override at least one half. Any object with such methods will do.
 
-    A half gets an object of the core: it may add transforms, layers and reserved names there, and return an extension,
+    A half gets an object of the core: it may add transforms there, a server's also layers, and return an extension,
     which users get by ``extension(kind)``. A half must not wait. What one does that raises is undone.
     """
 
     name: str = ""
     """The name under which it is added, unless another one is given."""
+    events: Collection[type[PluginEvent]] = ()
+    """The events that its extensions emit. Their names are reserved, and users can listen to them."""
+    reserved: Collection[str] = ()
+    """Other names of events that applications must not use for their own."""
 
     def server(self, server: Server) -> object:
         """The server's half, called when the plugin is added to a server. Returns an extension of it, or None."""
@@ -58,6 +79,13 @@ class Extension:
     def in_core(self, function: Callable[[], T]) -> T:
         """Call a function in the thread of the core, which with `primus_io.threads` is not that of the caller."""
         return in_core_of(self.session, function)
+
+    def emit(self, event: PluginEvent) -> bool:
+        """Emit an event of the plugin, to listeners of this session and of its server.
+
+        Returns False, and does nothing, once the session has ended, since `end` is its last event.
+        """
+        return self.in_core(lambda: self.core.tell(event))
 
     def closed(self, error: PrimusError) -> None:
         """The connection is gone; a client may reconnect. Called by the core: it must not wait, nor call users."""

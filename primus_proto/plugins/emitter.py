@@ -7,12 +7,12 @@ answer, a timeout or the loss of the connection.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..errors import ConfigError, ConnectionLost, LocalProtocolError, PrimusError, RemoteProtocolError
-from ..session.messages import reserved
+from ..session.names import CLIENT_EVENTS, SPARK_EVENTS, is_reserved
 from ..session.transforms import DROP, Packet
 from .base import Extension, Plugin, Reply
 
@@ -40,24 +40,25 @@ class Ack:
         return f"Ack{self.args!r}"
 
 
-def check_name(name: object) -> None:
-    """Raise LocalProtocolError for a name that the other end would ignore."""
+def check_name(name: object, *reserved: Collection[str]) -> None:
+    """Raise LocalProtocolError for a name that is reserved at the end that listens, which therefore ignores it."""
     if not isinstance(name, str) or not name:
         raise LocalProtocolError(f"an event needs a name, a string; got {name!r}")
-    if reserved(name):
-        raise LocalProtocolError(f"the event name {name!r} is reserved: the other end would ignore it")
+    if is_reserved(name, *reserved):
+        raise LocalProtocolError(f"the event name {name!r} is reserved at the end that listens, which would ignore it")
 
 
-def event_frame(name: str, args: tuple[Any, ...]) -> dict[str, Any]:
-    """The frame of an event. Raises LocalProtocolError for a name that the other end would ignore."""
-    check_name(name)
+def event_frame(name: str, args: tuple[Any, ...], reserved: Collection[str] = CLIENT_EVENTS) -> dict[str, Any]:
+    """The frame of an event. Raises LocalProtocolError for a name that is reserved at the other end."""
+    check_name(name, reserved)
     return {"type": EVENT, "data": [name, *args]}
 
 
 class Listeners:
-    """Listeners by the name of their event."""
+    """Listeners by the name of their event, of which some are `reserved`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *reserved: Collection[str]) -> None:
+        self._reserved = reserved
         self._listeners: dict[str, tuple[tuple[Callable[..., object], inspect.Signature | None], ...]] = {}
 
     @overload
@@ -71,7 +72,7 @@ class Listeners:
         If the other end asks for an acknowledgement, it gets what the first listener returns; `Ack(...)` for several
         arguments. The listener may be a coroutine function. Raises LocalProtocolError for a reserved name.
         """
-        check_name(name)
+        check_name(name, *self._reserved)
         if listener is None:
             return lambda function: self.on(name, function)
         if not callable(listener):
@@ -101,10 +102,11 @@ class Emitter(Listeners, Extension):
     """The events of one spark or client: ``spark.extension(Emitter)``."""
 
     def __init__(self, core: Client | Spark, plugin: EmitterPlugin, shared: Listeners | None = None) -> None:
-        Listeners.__init__(self)
+        Listeners.__init__(self, core.EVENTS, core.plugin_events)
         Extension.__init__(self, core)
         self._plugin = plugin
         self._shared = shared  # of the server
+        self._reserved_there = CLIENT_EVENTS if core.EVENTS is SPARK_EVENTS else SPARK_EVENTS
         self._ids = count(1)
         self._pending: dict[int, Reply[Any]] = {}
 
@@ -115,7 +117,7 @@ class Emitter(Listeners, Extension):
 
     def send(self, name: str, *args: Any) -> bool:
         """Send an event. Returns what `write` returns. Raises EncodeError for arguments that cannot be sent."""
-        return bool(self.session.write(event_frame(name, args)))
+        return bool(self.session.write(event_frame(name, args, self._reserved_there)))
 
     def call(self, name: str, *args: Any, timeout: float | None = None) -> Reply[Any]:
         """Send an event and ask for an acknowledgement: ``await emitter.call("sum", 1, 2, timeout=5)``.
@@ -124,7 +126,7 @@ class Emitter(Listeners, Extension):
         reply fails with TimeoutError after `timeout` seconds (default: that of the plugin), and with ConnectionLost if
         the connection is lost first. Raises LocalProtocolError while too many calls wait.
         """
-        check_name(name)
+        check_name(name, self._reserved_there)
         seconds = self._plugin.timeout if timeout is None else timeout
         check_timeout(seconds)
         if len(self._pending) >= self._plugin.pending:
@@ -135,7 +137,7 @@ class Emitter(Listeners, Extension):
         id, reply = next(self._ids), Reply[Any](self)
         self._pending[id] = reply
         try:
-            taken = self.session.write({**event_frame(name, args), "id": id})
+            taken = self.session.write({**event_frame(name, args, self._reserved_there), "id": id})
         except BaseException:
             del self._pending[id]
             raise
@@ -211,7 +213,7 @@ class ServerEmitter(Listeners):
     """The events of all sparks of a server: ``server.extension(ServerEmitter)``. Its listeners get the spark first."""
 
     def __init__(self, core: Server) -> None:
-        super().__init__()
+        super().__init__(SPARK_EVENTS, core.plugin_events)
         self.core: Server = core
         """The core's server."""
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..errors import ConfigError
+from ..plugin_events import PluginEvent
 
-__all__ = ["ENTRY_POINTS", "HALVES", "check_plugin", "find_plugin", "load_plugins"]
+__all__ = ["ENTRY_POINTS", "HALVES", "check_plugin", "events_of", "find_plugin", "load_plugins"]
 
 ENTRY_POINTS = "primus_proto.plugins"
 """The group of entry points of plugins that are packages of their own."""
@@ -46,6 +47,16 @@ def check_plugin(name: object, plugin: object) -> None:
         raise ConfigError(f"plugin {name!r} is a class: give an instance, {plugin.__name__}()")
     if not any(callable(getattr(plugin, half, None)) for half in HALVES):
         raise ConfigError(f"plugin {name!r} has none of the methods {', '.join(HALVES)}; got {plugin!r}")
+
+
+def events_of(name: str, plugin: object) -> dict[str, type[PluginEvent] | None]:
+    """The names that a plugin reserves, each with its event. Raises ConfigError for what is neither."""
+    kinds, names = getattr(plugin, "events", ()), getattr(plugin, "reserved", ())
+    if not isinstance(kinds, Collection) or not all(isinstance(k, type) and issubclass(k, PluginEvent) for k in kinds):
+        raise ConfigError(f"events of plugin {name!r} must be subclasses of primus_proto.PluginEvent; got {kinds!r}")
+    if isinstance(names, str) or not isinstance(names, Collection) or not all(isinstance(n, str) for n in names):
+        raise ConfigError(f"reserved of plugin {name!r} must be a collection of names; got {names!r}")
+    return {**dict.fromkeys(names), **{kind.name: kind for kind in kinds}}
 
 
 def find_plugin(name: str) -> Any:

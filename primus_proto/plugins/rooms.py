@@ -7,9 +7,11 @@ reaches each spark once, and is encoded once.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, LocalProtocolError, PrimusError
+from ..plugin_events import PluginEvent
 from .base import Extension, Plugin, in_core_of
 from .emitter import event_frame
 
@@ -17,7 +19,43 @@ if TYPE_CHECKING:
     from ..session.server import Server
     from ..session.spark import Spark
 
-__all__ = ["Room", "Rooms", "RoomsPlugin", "ServerRooms"]
+__all__ = ["Room", "RoomJoined", "RoomLeft", "Rooms", "RoomsLeft", "RoomsPlugin", "ServerRooms"]
+
+
+@dataclass
+class RoomJoined(PluginEvent):
+    """The spark has joined `room`."""
+
+    name = "joinroom"
+    room: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.room,)
+
+
+@dataclass
+class RoomLeft(PluginEvent):
+    """The spark has left `room`."""
+
+    name = "leaveroom"
+    room: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.room,)
+
+
+@dataclass
+class RoomsLeft(PluginEvent):
+    """The spark has left all its `rooms`, by `leave_all` or because it has ended."""
+
+    name = "leaveallrooms"
+    rooms: tuple[str, ...]
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.rooms,)
 
 
 def names_of(names: Collection[object]) -> list[str]:
@@ -105,14 +143,14 @@ class Rooms(Extension):
 
     def leave_all(self) -> None:
         """Leave all rooms."""
-        self.in_core(lambda: self._leave(list(self._names)))
+        self.in_core(self._leave_all)
 
     def room(self, *names: str | int) -> Room:
         """Rooms to write to; the spark need not be in them."""
         return self._server.room(*names)
 
     def closed(self, error: PrimusError) -> None:
-        self._leave(list(self._names))
+        self._leave_all()
 
     def _join(self, names: list[str]) -> None:
         if not self._spark.is_open:
@@ -123,12 +161,24 @@ class Rooms(Extension):
         for name in new:
             self._names[name] = None
             self._server.add(name, self._spark)
+            self._spark.tell(RoomJoined(self.session, name))
 
     def _leave(self, names: list[str]) -> None:
         for name in names:
             if name in self._names:
-                del self._names[name]
-                self._server.remove(name, self._spark)
+                self._remove(name)
+                self._spark.tell(RoomLeft(self.session, name))
+
+    def _leave_all(self) -> None:
+        left = self.names
+        for name in left:
+            self._remove(name)
+        if left:
+            self._spark.tell(RoomsLeft(self.session, left))
+
+    def _remove(self, name: str) -> None:
+        del self._names[name]
+        self._server.remove(name, self._spark)
 
 
 class ServerRooms:
@@ -195,6 +245,8 @@ class RoomsPlugin(Plugin):
     """The plugin. A spark can be in at most `limit` rooms."""
 
     name = "rooms"
+    events = (RoomJoined, RoomLeft, RoomsLeft)
+    reserved = ("roomserror",)  # of the original; here errors are raised
 
     def __init__(self, *, limit: int = 1000) -> None:
         if type(limit) is not int or limit < 1:

@@ -6,7 +6,7 @@ The laws kept here: what needs the time happens in `poll(now=)`; a connection th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,10 @@ from .flow import Outgoing, is_asynchronous
 from .heartbeat_client import ClientHeartbeat, client_heartbeat
 from .link import CLOSING, Link, encode, encode_protocol
 from .messages import MAX_VALUE, NOTHING, Message, protocol_message
+from .names import CLIENT_EVENTS
 from .queue import WriteQueue
 from .states import CLIENT, ClientState, ClientTrigger, CloseReason, ReadyState, step
 from .transforms import Direction, Step
-from .work import Held
 
 __all__ = ["Client"]
 
@@ -42,6 +42,8 @@ class Client(HasPlugins, Core, Link):
     `connection_`, and does what `poll` says; after a `Close` or `Abort` it says nothing more of that connection.
     `ByteClient` drives the same object from bytes. `rng` and `wall_offset` are as for `Core`.
     """
+
+    EVENTS = CLIENT_EVENTS
 
     def __init__(self, config: ClientConfig, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         check_config(config, ClientConfig)
@@ -65,7 +67,8 @@ class Client(HasPlugins, Core, Link):
         self._ids_asked, self._opened_at = 0, 0.0  # the first: answers to `request_id` still to come
         self.heartbeat: ClientHeartbeat = client_heartbeat(self)
         """Who pings whom, and what silence means."""
-        self._plugins = Plugins(self, "client").with_all(load_plugins(config.plugins))
+        self._plugins = Plugins(self, "client")
+        self._plugins.use_all(load_plugins(config.plugins))
         if not config.manual:
             self.open()
 
@@ -323,11 +326,8 @@ class Client(HasPlugins, Core, Link):
         steps: tuple[Step, ...] = () if self.transforms is None else getattr(self.transforms, direction)
         return steps
 
-    def _deliver(self, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
-        self.emit(ev.Delivery(self, function, args, size))
-
-    def _hold(self, held: Held) -> None:
-        self.emit(ev.StepHeld(held))
+    def _emit(self, event: ev.Event) -> None:
+        self.emit(event)
 
     def _data(self, value: Any, size: int) -> None:
         self.emit(ev.DataReceived(value, size))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..errors import ConfigError, LocalProtocolError, PrimusError
-from ..plugins.registry import check_plugin, find_plugin
+from ..plugin_events import PluginEvent
+from ..plugins.registry import check_plugin, events_of, find_plugin
+from .names import is_reserved
 from .transforms import Transforms
 
 __all__ = ["Extensible", "HasPlugins", "Plugins"]
@@ -22,8 +24,22 @@ class Extensible:
     if not TYPE_CHECKING:  # a subclass has the attributes, as slots or not
         __slots__ = ()
 
+    EVENTS: ClassVar[frozenset[str]]
+    """The names of its own events that the original has."""
     transforms: Any
     extensions: dict[type, Any] | None
+
+    @property
+    def plugin_events(self) -> Mapping[str, type[PluginEvent] | None]:
+        """The names that its plugins have reserved, each with the event of that name, if there is one."""
+        raise NotImplementedError
+
+    def reserved(self, name: str) -> bool:
+        """Whether a name is that of one of its events, or its plugins': not for events of the application (protocol 5).
+
+        Raises LocalProtocolError for what is not a string.
+        """
+        return is_reserved(name, self.EVENTS, self.plugin_events)
 
     def find_extension(self, kind: type[X]) -> X | None:
         """The extension of this class; None if no plugin added one."""
@@ -93,12 +109,13 @@ class Plugins:
         self._added: dict[str, tuple[tuple[Any, ...], tuple[type, ...], tuple[str, ...]]] = {}
         self.view: Mapping[str, Any] = MappingProxyType(self._plugins)
         """The plugins, read-only."""
+        self.events: dict[str, type[PluginEvent] | None] = {}
+        """The names that plugins have reserved, each with the event of that name, if there is one."""
 
-    def with_all(self, plugins: Mapping[str, Any]) -> Self:
-        """Add several plugins, and return this."""
+    def use_all(self, plugins: Mapping[str, Any]) -> None:
+        """Add several plugins."""
         for name, plugin in plugins.items():
             self.use(name, plugin)
-        return self
 
     def use(self, name: object, plugin: object = None) -> None:
         """Add a plugin. Raises ConfigError for what is none or has a name in use; then nothing has changed."""
@@ -113,6 +130,10 @@ class Plugins:
         assert isinstance(name, str)
         if name in self._plugins:
             raise ConfigError(f"there is a plugin {name!r} already")
+        events = events_of(name, plugin)
+        for event, kind in events.items():
+            if self.events.get(event, kind) is not kind:
+                raise ConfigError(f"plugin {name!r} has an event {event!r}, and so has another plugin")
         owner = self._owner
         before = (*owner.transforms.incoming, *owner.transforms.outgoing) if owner.transforms is not None else ()
         had = owner.extensions or {}
@@ -132,6 +153,7 @@ class Plugins:
         layers = tuple(each for each in pipeline.names if each not in names) if pipeline is not None else ()
         self._added[name] = (steps, kinds, layers)
         self._plugins[name] = plugin
+        self.events.update(events)
         self._changed("plugin", name, plugin)
 
     def plugout(self, name: str) -> bool:
@@ -149,6 +171,9 @@ class Plugins:
         if kinds:
             left = {kind: one for kind, one in (self._owner.extensions or {}).items() if kind not in kinds}
             self._owner.extensions = left
+        self.events.clear()
+        for other, one in self._plugins.items():
+            self.events.update(events_of(other, one))
         self._changed("plugout", name, plugin)
         return True
 
@@ -162,3 +187,7 @@ class HasPlugins(Extensible):
     def plugins(self) -> Mapping[str, Any]:
         """The plugins by name, read-only."""
         return self._plugins.view
+
+    @property
+    def plugin_events(self) -> Mapping[str, type[PluginEvent] | None]:
+        return self._plugins.events

@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import EncodeError, PluginError, PrimusError
+from ..event_base import Event
 from ..limits import Limits
 from ..parsers import Parser
+from ..plugin_events import Delivery, PluginEvent, StepHeld
 from ..rate import WINDOW, Rate
 from ..timers import Timer
 from ..transports.pipe import Pipe
 from .extensions import Extensible
 from .flow import Incoming, Outgoing, check_value, decode_error
 from .messages import NOTHING, PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
+from .states import ClientState, SparkState
 from .transforms import Direction, Step, Transform, Transforms, copied
 from .work import Held
 
@@ -67,12 +70,15 @@ class Link(Extensible, ABC):
         "_outgoing",
         "_pending",
         "_rate",
+        "_telling",
         "extensions",
         "is_busy",
         "needs_drain",
         "parser",
         "transforms",
     )
+
+    state: ClientState | SparkState
 
     def __init__(self, parser: Parser, limit: int, *, asynchronous: bool) -> None:
         self.parser: Parser = parser
@@ -93,6 +99,7 @@ class Link(Extensible, ABC):
         """Its own transforms; None: it never had any."""
         self.extensions: dict[type, Any] | None = None
         """What plugins have added, by class."""
+        self._telling = False  # the extensions are told of the end
         self._asynchronous = asynchronous  # the parser
         # Without transforms, and with a synchronous parser, messages take the short way, and these are None.
         self._incoming: Incoming | None = Incoming(self, decodes=True) if asynchronous else None
@@ -149,12 +156,23 @@ class Link(Extensible, ABC):
         """All transforms that apply to it, in order."""
 
     @abstractmethod
+    def _emit(self, event: Event) -> None:
+        """Queue an event."""
+
+    def tell(self, event: PluginEvent) -> bool:
+        """Emit an event of a plugin. False, and nothing is emitted, once the session has ended."""
+        if self.state.over and not self._telling:
+            return False
+        self._emit(event)
+        return True
+
     def _deliver(self, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
         """Tell of a message that a transform delivers to a function."""
+        self._emit(Delivery(self, function, args, size))
 
-    @abstractmethod
     def _hold(self, held: Held) -> None:
         """Tell of a step that has to wait."""
+        self._emit(StepHeld(held))
 
     @abstractmethod
     def _pause(self, by: int) -> None:
@@ -178,8 +196,10 @@ class Link(Extensible, ABC):
 
     def _told_extensions(self, error: PrimusError) -> None:
         """Tell the extensions that the connection is gone."""
+        self._telling = True
         for failure in self.tell_closed(error):
             self._error(PluginError(f"a plugin failed at the end of a connection: {failure!r}"))
+        self._telling = False
 
     @abstractmethod
     def write_message(self, message: Message) -> bool:

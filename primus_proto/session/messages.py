@@ -1,7 +1,4 @@
-"""Protocol messages, reserved names, and `Message`, a value that is encoded once for all receivers.
-
-The rules are in protocol 1, those for names of events in protocol 5.
-"""
+"""Protocol messages, and `Message`, a value that is encoded once for all receivers. The rules are in protocol 1."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ __all__ = [
     "ProtocolMessage",
     "parse_protocol_message",
     "protocol_message",
-    "reserved",
 ]
 
 PREFIX = "primus::"
@@ -28,12 +24,6 @@ MAX_VALUE = 64
 
 # What a message costs in memory besides its payload, as measured on CPython: the objects and their place in a list.
 MESSAGE_OVERHEAD = 144
-
-EVENT_NAMES = frozenset({
-    "close", "connection", "data", "destroy", "disconnection", "end", "error", "flatline", "heartbeat",
-    "heartbeat-skipped", "initialised", "log", "offline", "online", "open", "plugin", "plugout", "readyStateChange",
-    "reconnect", "reconnect failed", "reconnect scheduled", "reconnect timeout", "reconnected", "timeout",
-})  # fmt: skip
 
 
 class _Nothing:
@@ -47,11 +37,6 @@ class _Nothing:
 
 NOTHING: Final = _Nothing()
 """Stands for "no message" where None would be one."""
-
-
-def reserved(name: str) -> bool:
-    """Whether an application must not emit events of this name (protocol 5)."""
-    return name in EVENT_NAMES or name.startswith(("incoming::", "outgoing::"))
 
 
 def protocol_message(name: str, value: str) -> str:

@@ -41,6 +41,7 @@ from .extensions import HasPlugins, Plugins
 from .flow import is_asynchronous, run_steps, step_of
 from .link import encode
 from .messages import NOTHING, Message
+from .names import SERVER_EVENTS
 from .spark import Spark
 from .transforms import Direction, Packet, Transform, Transforms, copied
 
@@ -49,6 +50,8 @@ __all__ = ["Server"]
 
 class Server(HasPlugins, Core):
     """All sparks of one server, and the verbs that concern them all. `rng` and `wall_offset` are as for `Core`."""
+
+    EVENTS = SERVER_EVENTS
 
     def __init__(self, config: ServerConfig | None = None, *, rng: random.Random, wall_offset: float = 0.0) -> None:
         self.config: ServerConfig = ServerConfig() if config is None else config
@@ -81,8 +84,7 @@ class Server(HasPlugins, Core):
         self._farewell: _Farewell | None = None
         self._closed = False
         self._busy: Callable[[], bool] = lambda: False
-        for name, plugin in load_plugins(self.config.plugins).items():
-            self._plugins.use(name, plugin)
+        self._plugins.use_all(load_plugins(self.config.plugins))
         self.emit(ev.Initialised())
 
     # --- the application's side ---
@@ -238,10 +240,11 @@ class Server(HasPlugins, Core):
         Without a `pipe` the spark sends by commands, which name it.
         """
         pipe = pipe or MessagePipe(self.queued_commands, self.dirty_pipes.append, request)
+        before = len(self.queued_events)
         spark = Spark(self, pipe, request, pipe.session_id or self.new_id(), now=now)
         pipe.session = spark
         self.sparks[spark.id] = spark
-        self.emit(ev.SparkConnected(spark))
+        self.queued_events.insert(before, ev.SparkConnected(spark))  # before what plugins have emitted
         if spark.plugin_error is not None:
             spark.fail(spark.plugin_error)
         if self._farewell is not None:

@@ -6,59 +6,27 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from .. import events as ev
-from ..config import ServerConfig
 from ..errors import BacklogExceeded, ConnectionLost, LocalProtocolError, PluginError, PrimusError
-from ..http.forwarded import Network, client_address
+from ..http.forwarded import client_address
 from ..http.model import Address, Headers, Request
 from ..limits import Limits, check_flag
-from ..parsers import Parser
-from ..timers import Timer, Timers
+from ..timers import Timer
 from ..transports.pipe import Pipe
 from .backlog import Backlog
 from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
 from .link import Link, encode
 from .messages import MAX_VALUE, NOTHING, SERVER_CLOSE, Message
+from .names import SPARK_EVENTS
+from .spark_host import SparkHost
 from .states import SPARK, CloseKind, CloseReason, ReadyState, SparkState, SparkTrigger, step
-from .transforms import Direction, Step, Transform, Transforms
-from .work import Held
+from .transforms import Direction, Step, Transform
 
-__all__ = ["Spark", "SparkHost"]
-
-
-X = TypeVar("X")
-
-
-class SparkHost(Protocol):
-    """What a spark needs of its server."""
-
-    asynchronous: bool
-    config: ServerConfig
-    emit: Callable[[ev.Event], None]
-    individual: bool
-    limits: Limits
-    networks: tuple[Network, ...]
-    parser: Parser
-    present: Callable[[Any], Any]
-    timers: Timers
-    transforms: Transforms
-
-    spark_halves: tuple[Callable[[Any], object], ...]
-
-    def after(self, seconds: float, callback: Callable[[float], object]) -> Timer: ...
-
-    def find_extension(self, kind: type[X]) -> X | None: ...
-
-    def in_turn(self, call: Callable[[], None]) -> None: ...
-
-    def epoch_ms(self, now: float) -> int: ...
-
-    def release(self, spark: Spark) -> None:
-        """The spark has closed."""
+__all__ = ["Spark"]
 
 
 def check_close(code: object, reason: str) -> None:
@@ -73,6 +41,8 @@ def check_close(code: object, reason: str) -> None:
 
 class Spark(Link):
     """One session of a server. Compares by identity; `context` is its binding's to use."""
+
+    EVENTS = SPARK_EVENTS
 
     __slots__ = (
         "__weakref__",
@@ -343,11 +313,13 @@ class Spark(Link):
         common: tuple[Step, ...] = getattr(self.server.transforms, direction)
         return common if self.transforms is None else (*common, *getattr(self.transforms, direction))
 
-    def _deliver(self, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
-        self.server.emit(ev.Delivery(self, function, args, size))
+    def _emit(self, event: ev.Event) -> None:
+        self.server.emit(event)
 
-    def _hold(self, held: Held) -> None:
-        self.server.emit(ev.StepHeld(held))
+    @property
+    def plugin_events(self) -> Mapping[str, type[ev.PluginEvent] | None]:
+        """See `Extensible`."""
+        return self.server.plugin_events
 
     @property
     def _most(self) -> int:

@@ -85,6 +85,11 @@ class SparkState(Enum):
     CLOSED = "closed"  # by its peer, a missed heartbeat or a limit: data that came before is still handed out
     ENDED = "ended"  # by this end: data that came before is withheld
 
+    @property
+    def over(self) -> bool:
+        """Whether the session is over."""
+        return self is not SparkState.OPEN
+
 
 class SparkTrigger(Enum):
     """What closes a spark."""

@@ -6,7 +6,7 @@ Each is polled as a driver polls it, and keeps what it saw.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .. import commands as cmd
 from .. import events as ev
@@ -129,9 +129,17 @@ class VirtualEndpoint(Listeners, Node):
             self.on_event(self, event)
         self._notify(event)
 
+    @property
+    def _core(self) -> Client | Server:
+        session: Any = self.endpoint._session
+        return cast(Client | Server, session)
+
     def _notify(self, event: ev.Event) -> None:
-        """Call the listeners."""
-        self._call_listeners(event, event.args)
+        """Call the listeners, or the function that a plugin delivers a message to."""
+        if isinstance(event, ev.Delivery):
+            event.function(*event.arguments)
+        else:
+            self._call_listeners(event, event.args)
 
     def _run(self, command: cmd.Command) -> None:
         match command:
@@ -194,6 +202,10 @@ class VirtualServer(VirtualEndpoint, Listener):
         return self.server.write(data, exclude=cores)
 
     def _notify(self, event: ev.Event) -> None:
+        if isinstance(event, ev.PluginEvent):
+            self.spark(event.session)._call_listeners(event, event.args)
+            self._call_listeners(event, (*event.args, self.spark(event.session)))
+            return
         if not isinstance(event, ev.SparkEvent):
             super()._notify(event)
             return

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, overload
 from .. import events as ev
 from ..errors import LocalProtocolError
 from ..event_base import check_event
+from ..session.extensions import Extensible
 from ..session.spark import Spark
 
 __all__ = ["CLIENT_NAMES", "SERVER_NAMES", "Listeners", "VirtualSpark", "check_function"]
@@ -40,6 +41,11 @@ class Listeners:
 
     _NAMES: frozenset[str] = frozenset()
 
+    @property
+    def _core(self) -> Extensible:
+        """The client, server or spark of the core."""
+        raise NotImplementedError
+
     def __init__(self) -> None:
         self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
 
@@ -55,7 +61,7 @@ class Listeners:
         With a documented name, the listener gets the documented arguments; with an event class, the event. Raises
         LocalProtocolError for an unknown name.
         """
-        check_event(event, self._NAMES)
+        check_event(event, self._NAMES, self._core.plugin_events)
         if listener is None:
             return lambda function: self.on(event, function)
         check_function(listener, "a listener")
@@ -88,6 +94,10 @@ class VirtualSpark(Listeners):
 
     def __repr__(self) -> str:
         return repr(self.core)
+
+    @property
+    def _core(self) -> Spark:
+        return self.core
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.core, name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from primus_proto import ConfigError, ConnectionLost, LocalProtocolError
-from primus_proto.plugins import Ack, Emitter, Plugin, ServerEmitter
+from primus_proto import DROP, ConfigError, ConnectionLost, LocalProtocolError, Packet
+from primus_proto.plugins import Ack, Emitter, Extension, Plugin, PluginEvent, ServerEmitter
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.users import Diary, take
 
@@ -107,3 +108,57 @@ async def test_a_client_with_a_broken_plugin_is_not_made(host: Host) -> None:
         with pytest.raises(ZeroDivisionError):
             async with host.connect(server.url, plugins={"broken": Broken()}):
                 raise AssertionError("it was made")
+
+
+@dataclass
+class Heard(PluginEvent):
+    """A word was said."""
+
+    name = "heard"
+    word: str
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return (self.word,)
+
+
+class Hears(Plugin):
+    """Emits an event of its own for each message that is a string."""
+
+    name = "hears"
+    events = (Heard,)
+
+    def spark(self, spark: Any) -> Extension:
+        return self.client(spark)
+
+    def client(self, client: Any) -> Extension:
+        extension = Extension(client)
+
+        def hear(packet: Packet) -> object:
+            if isinstance(packet.data, str):
+                extension.emit(Heard(extension.session, packet.data))
+                return DROP
+            return None
+
+        client.transform("incoming", hear)
+        return extension
+
+
+@scenario()
+async def test_a_plugin_emits_events_of_its_own_at_both_ends(host: Host) -> None:
+    async def answer(event: Heard) -> None:
+        event.session.write(event.word.upper())
+
+    async with host.serve(None, plugins=[Hears()]) as server:
+        server.on(Heard, host.listener(answer))
+        async with host.connect(server.url, plugins=[Hears()]) as primus:
+            diary = Diary(host, primus, "heard")
+            primus.write("hello")
+            primus.write("again")
+            await host.until(lambda: len(diary.entries) == 2)
+            assert diary.entries == [("heard", "HELLO"), ("heard", "AGAIN")]
+            extension = primus.extension(Extension)
+            assert extension.emit(Heard(primus, "from outside")) is True
+            await host.until(lambda: len(diary.entries) == 3)
+            primus.end()
+            assert extension.emit(Heard(primus, "too late")) is False

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from primus_proto import LocalProtocolError
-from primus_proto.plugins import Rooms, ServerRooms
+from primus_proto.plugins import RoomJoined, Rooms, RoomsLeft, ServerRooms
 from tests.conformance.hosts import Host, scenario
-from tests.conformance.users import take
+from tests.conformance.users import Diary, take
 
 
 @scenario()
@@ -43,3 +43,40 @@ async def test_what_is_written_to_a_room_reaches_its_members(host: Host) -> None
         await host.until(lambda: not rooms.names)
         with pytest.raises(LocalProtocolError, match="closed"):
             spark.extension(Rooms).join("all")
+
+
+@scenario()
+async def test_events_of_rooms_reach_listeners_of_the_spark_and_of_the_server(host: Host) -> None:
+    diaries: list[Diary] = []
+    joined: list[RoomJoined] = []
+
+    def connected(spark: Any) -> None:
+        diaries.append(Diary(host, spark, "joinroom", "leaveroom", "leaveallrooms", "end"))
+        spark.extension(Rooms).join("a b")
+
+    async def note(event: RoomJoined) -> None:
+        joined.append(event)
+
+    async with host.serve(None, plugins=["rooms"]) as server:
+        everyone = Diary(host, server, "leaveroom", "leaveallrooms")
+        server.on("connection", connected)
+        server.on(RoomJoined, host.listener(note))
+        async with host.connect(server.url) as primus:
+            spark = server.sparks[await primus.id()]
+            await host.until(lambda: len(joined) == 2)
+            spark.extension(Rooms).leave("b")
+            await diaries[0].wait("leaveroom")
+        await diaries[0].wait("end")
+        assert diaries[0].entries == [
+            *(("joinroom", "a"), ("joinroom", "b"), ("leaveroom", "b")),
+            *(("leaveallrooms", ("a",)), ("end", ())),
+        ]
+        assert everyone.entries == [("leaveroom", ("b", spark)), ("leaveallrooms", (("a",), spark))]
+        assert [(event.room, event.session) for event in joined] == [("a", spark), ("b", spark)]
+        assert server.reserved("joinroom")
+        assert spark.reserved("roomserror")
+        assert not primus.reserved("joinroom")
+        spark.on(RoomsLeft, print)
+        other: Any = primus
+        with pytest.raises(LocalProtocolError, match="no event 'joinroom'"):
+            other.on("joinroom", print)

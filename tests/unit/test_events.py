@@ -8,7 +8,7 @@ import pytest
 
 import primus_proto as pp
 from primus_proto import events as ev
-from tests.unit.sessions import ServerHost, request
+from tests.unit.sessions import ClientHost, ServerHost, request
 
 CLIENT = [
     *("open", "data", "error", "close", "end", "reconnect scheduled", "reconnect", "reconnected", "reconnect timeout"),
@@ -31,12 +31,31 @@ def test_other_names_are_free(name: str) -> None:
     assert not pp.reserved(name)
 
 
+@pytest.mark.parametrize(
+    ("held", "names"),
+    [
+        (ClientHost(manual=True).client, {*CLIENT}),
+        (ServerHost().connect(), {*SPARK}),
+        (ServerHost().server, {*SERVER, "flatline"}),
+        (ServerHost(plugins="rooms").connect(), {*SPARK, "joinroom", "leaveroom", "leaveallrooms", "roomserror"}),
+    ],
+    ids=["client", "spark", "server", "spark with rooms"],
+)
+def test_each_reserves_its_own_names(held: Any, names: set[str]) -> None:
+    rooms = ("joinroom", "leaveroom", "leaveallrooms", "roomserror")
+    assert {name for name in (*NAMES, *rooms) if held.reserved(name)} == names
+    assert held.reserved("incoming::x")
+    assert not held.reserved("toString")
+    with pytest.raises(pp.LocalProtocolError, match="string"):
+        held.reserved(5)
+
+
 def test_every_documented_name_has_its_event() -> None:
     later = {"plugin", "plugout"}
     assert NAMES - later <= {kind.name for kind in EVENTS}
     assert {kind.name for kind in EVENTS if not issubclass(kind, ev.SparkEvent)} >= set(CLIENT)
     assert {kind.name for kind in EVENTS if issubclass(kind, ev.SparkEvent)} >= {*SPARK, "connection", "disconnection"}
-    assert {kind for kind in EVENTS if not kind.name} == {ev.Event, ev.ReconnectEvent, ev.SparkEvent}
+    assert {kind for kind in EVENTS if not kind.name} == {ev.Event, ev.ReconnectEvent, ev.SparkEvent, ev.PluginEvent}
     assert {kind.__name__ for kind in EVENTS} <= set(ev.__all__)
 
 

@@ -192,7 +192,7 @@ def test_an_event_without_listeners_is_told_of(end: End, name: str) -> None:
     [
         (lambda emitter: emitter.send("data"), LocalProtocolError),
         (lambda emitter: emitter.send(""), LocalProtocolError),
-        (lambda emitter: emitter.call("open"), LocalProtocolError),
+        (lambda emitter: emitter.call("end"), LocalProtocolError),
         (lambda emitter: emitter.call(5), LocalProtocolError),
         (lambda emitter: emitter.on("incoming::x", print), LocalProtocolError),
         (lambda emitter: emitter.on("x", 5), LocalProtocolError),

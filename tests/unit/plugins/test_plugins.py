@@ -221,6 +221,66 @@ def test_mistakes_in_use_change_nothing() -> None:
     assert (list(host.server.plugins), len(host.server.transforms.incoming), host.told()) == (["counting"], 1, [])
 
 
+class Said(ev.PluginEvent):
+    """An event of a plugin."""
+
+    name = "said"
+
+
+class Other(ev.PluginEvent):
+    """Another one of the same name."""
+
+    name = "said"
+
+
+def plugin_of(name: str, **attributes: Any) -> Any:
+    """A plugin whose halves do nothing."""
+    return type("Made", (Plugin,), {"name": name, **attributes})()
+
+
+def test_names_are_reserved_while_a_plugin_has_them() -> None:
+    host = ServerHost(plugins=[plugin_of("one", events=[Said]), plugin_of("two", events=[Said], reserved={"more"})])
+    spark = host.connect()
+    for held in (host.server, spark):
+        assert held.reserved("said")
+        assert held.reserved("more")
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"events": [Other]}, "and so has another"),
+        ({"events": [ev.SparkData]}, "subclasses"),
+        ({"reserved": "name"}, "collection of names"),
+    ]
+    for wrong, words in mistakes:
+        with pytest.raises(ConfigError, match=words):
+            host.server.use(plugin_of("wrong", **wrong))
+    host.server.plugout("two")
+    assert (spark.reserved("said"), spark.reserved("more")) == (True, False)
+    host.server.plugout("one")
+    assert not spark.reserved("said")
+
+
+@pytest.mark.parametrize("name", ["data", "drain", "incoming::x"])
+def test_an_event_of_a_plugin_cannot_have_a_name_of_primus(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        type("Bad", (ev.PluginEvent,), {"name": name})
+
+
+def test_a_half_may_emit_and_connection_comes_first() -> None:
+    class Early(Plugin):
+        name = "early"
+        events = (Said,)
+
+        def spark(self, spark: Spark) -> None:
+            assert Extension(spark).emit(Said(spark))
+
+    host = ServerHost(plugins=[Early()])
+    spark = host.connect()
+    assert [type(event) for event in host.seen[-2:]] == [ev.SparkConnected, Said]
+    spark.end()
+    host.told()
+    assert not Extension(spark).emit(Said(spark))
+    assert host.told() == []
+
+
 def test_plugins_come_from_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("theirs", f"{__name__}:Counting", "primus_proto.plugins")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == point.group else [])

@@ -8,7 +8,8 @@ import pytest
 
 from primus_proto import ConfigError, EncodeError, LocalProtocolError, Spark
 from primus_proto import commands as cmd
-from primus_proto.plugins import Rooms, RoomsPlugin, ServerRooms
+from primus_proto import events as ev
+from primus_proto.plugins import RoomJoined, Rooms, RoomsPlugin, ServerRooms
 from primus_proto.plugins.rooms import matches
 from tests.unit.sessions import ServerHost
 
@@ -60,6 +61,30 @@ def test_an_event_of_the_emitter_goes_to_a_room(world: World) -> None:
     assert world.host.sent() == [{"type": 0, "data": ["new", 1]}]
     with pytest.raises(LocalProtocolError, match="reserved"):
         world.rooms.room("news").send("data", 1)
+
+
+def test_events_tell_of_what_has_changed(world: World) -> None:
+    a, spark = world.of("a"), world.sparks["a"]
+    a.join("news sport", 7, "news")
+    a.join("news")
+    a.leave("sport", "nothing")
+    world.rooms.empty("7")
+    a.leave_all()
+    a.leave_all()
+    a.join("x")
+    spark.end()
+    a.leave_all()
+    told = [event for event in world.host.fresh() if isinstance(event, ev.PluginEvent | ev.SparkEnded)]
+    assert [(event.name, event.args) for event in told] == [
+        *(("joinroom", (name,)) for name in ("news", "sport", "7")),
+        *(("leaveroom", (name,)) for name in ("sport", "7")),
+        ("leaveallrooms", (("news",),)),
+        ("joinroom", ("x",)),
+        ("leaveallrooms", (("x",),)),
+        ("end", ()),
+    ]
+    assert isinstance(told[0], RoomJoined)
+    assert told[0].server_args == ("news", spark)
 
 
 def test_a_room_is_gone_with_its_last_member(world: World) -> None:
