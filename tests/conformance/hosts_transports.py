@@ -21,6 +21,9 @@ WAYS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "engine.io-websocket": ("engine.io", {"transports": ["websocket"]}),
     "engine.io-3": ("engine.io", {"protocol": 3}),
     "engine.io-3-polling": ("engine.io", {"protocol": 3, "transports": ["polling"]}),
+    "sockjs": ("sockjs", {}),
+    "sockjs-streaming": ("sockjs", {"transports": ["xhr-streaming"]}),
+    "sockjs-polling": ("sockjs", {"transports": ["xhr-polling"]}),
 }
 """Transports with their options. One joins the suite with a row here."""
 
@@ -92,6 +95,6 @@ TRANSPORT_HOSTS = [
     *(
         over(host, way)
         for host in (TrioHost, ThreadsHost, UvicornHost, HypercornHost, HypercornTrioHost)
-        for way in ("engine.io", "engine.io-polling")
+        for way in ("engine.io", "engine.io-polling", "sockjs", "sockjs-streaming", "sockjs-polling")
     ),
 ]

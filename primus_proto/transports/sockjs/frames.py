@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from ...limits import Limits
 from ...session.messages import Message
 
 __all__ = [
-    "HEARTBEAT", "OPEN", "array_frame", "body_limit", "close_frame", "messages_frame", "strings", "too_long",
+    "HEARTBEAT", "OPEN", "Frame", "array_frame", "body_limit", "client_array", "close_frame", "messages_array",
+    "messages_frame", "read_frame", "strings", "too_long",
 ]  # fmt: skip
 
 OPEN, HEARTBEAT = b"o", b"h"
@@ -27,7 +29,7 @@ def quoted(payload: str | bytes) -> bytes:
 
 def messages_frame(messages: Iterable[Message]) -> bytes:
     """The frame that carries messages."""
-    return b"a[" + b",".join(message.framed("sockjs", quoted) for message in messages) + b"]"
+    return b"a" + messages_array(messages)
 
 
 def array_frame(payload: str | bytes) -> str:
@@ -82,3 +84,41 @@ def too_long(text: str, limit: int) -> bool:
 def body_limit(limits: Limits) -> int:
     """The largest body, or WebSocket message, that is read: quoting a message makes it up to three times as long."""
     return max(limits.body, 3 * limits.message + 16)
+
+
+@dataclass(slots=True)
+class Frame:
+    """A frame that a server sent. One without any of these is a heartbeat."""
+
+    opens: bool = False
+    close: tuple[int, str] | None = None
+    texts: Callable[[], Iterator[str]] | None = None
+    """Makes the messages, one after the other."""
+
+
+def read_frame(text: str) -> Frame:
+    """Read a frame. Raises ValueError for what is none."""
+    kind = text[:1]
+    if kind == "a":
+        for _ in strings(text[1:]):  # nothing of it is handled unless all of it can be
+            pass
+        return Frame(texts=lambda: strings(text[1:]))
+    if kind == "m":
+        return Frame(texts=lambda: strings(f"[{text[1:]}]"))
+    if kind == "c":
+        match json.loads(text[1:]) if len(text) < 1000 else None:
+            case [int(code), str(reason)] if 1000 <= code <= 4999:
+                return Frame(close=(code, reason))
+    elif kind in ("o", "h"):
+        return Frame(opens=kind == "o")
+    raise ValueError("not a frame")
+
+
+def messages_array(messages: Iterable[Message]) -> bytes:
+    """What a client sends."""
+    return b"[" + b",".join(message.framed("sockjs", quoted) for message in messages) + b"]"
+
+
+def client_array(payload: str | bytes) -> str:
+    """What a client sends to carry one message, as text."""
+    return f"[{json.dumps(payload)}]"

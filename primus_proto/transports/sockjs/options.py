@@ -19,7 +19,10 @@ class SockJSOptions:
 
     transports: Collection[str] = TRANSPORTS
     """What may carry a session. A server takes ``"websocket"``, ``"xhr-streaming"``, ``"eventsource"``,
-    ``"htmlfile"``, ``"xhr-polling"`` and ``"jsonp-polling"``."""
+    ``"htmlfile"``, ``"xhr-polling"`` and ``"jsonp-polling"``; a client tries the first, second and fifth, in this
+    order."""
+    fallback_timeout: float = 3.0
+    """A client's option: seconds after which the next is tried, if one has not opened the session."""
     heartbeat: float = 25.0
     """A server's option: seconds between the heartbeats of SockJS itself."""
     absence: float = 5.0
@@ -36,6 +39,7 @@ class SockJSOptions:
                 f"transport['transports'] must be a collection of {', '.join(map(repr, TRANSPORTS))}; "
                 f"got {transports!r}"
             )
+        check_number("transport['fallback_timeout']", self.fallback_timeout, above=True)
         check_number("transport['heartbeat']", self.heartbeat, above=True)
         check_number("transport['absence']", self.absence, above=True)
         check_count("transport['response_limit']", self.response_limit, least=1)

@@ -21,6 +21,7 @@ from .websocket import RawPipe, ServerWebSocketPipe
 __all__ = ["SockJSServer"]
 
 NOT_FOUND = failure("Not Found: no SockJS under this path", 404)
+OTHER_TRANSPORT = failure("Bad Request: this is SockJS, whose WebSockets are under other paths", 400)
 FULL = error_response(503, "too many sessions wait for their clients")
 SENDERS = ("xhr_send", "jsonp_send")
 
@@ -62,7 +63,7 @@ class SockJSServer:
         if IFRAME.fullmatch(path):
             return _only(request, "GET") or iframe(request, self._options)
         if path == "/info":
-            return _only(request, "GET") or Route(opens=True, target=Target("info"))
+            return _only(request, "GET") or Route(opens=False, target=Target("info"))
         if path == "/chunking_test":
             body = self._host.limits.body
             return _only(request, "POST") or Route(opens=False, body=body, target=Target("chunking_test"))
@@ -85,12 +86,14 @@ class SockJSServer:
             self._receive(exchange, target, route.opens, now)
 
     def close(self, *, now: float) -> None:
-        """Sessions end by themselves."""
+        self.sessions.close()
 
     # --- inside ---
 
     def _route_upgrade(self, path: str) -> Route | Response:
         match = SESSION.fullmatch(path)
+        if path == "":
+            return OTHER_TRANSPORT
         if not self._websocket or not (path == "/websocket" or (match and match[2] == "websocket")):
             return NOT_FOUND
         return Route(opens=True, target=Target("websocket", match[1] if match else ""))

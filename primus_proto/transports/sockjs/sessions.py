@@ -5,6 +5,7 @@ The law kept here: one answer at a time carries frames, in order. What was sent 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from ...errors import ConnectionLost
@@ -19,7 +20,7 @@ from .receivers import FrameWriter, Receiver
 
 __all__ = ["ServerPipe", "SessionsByKey"]
 
-INTERRUPTED = (1002, "Connection interrupted")
+INTERRUPTED = close_frame(1002, "Connection interrupted")
 STILL_OPEN = close_frame(2010, "Another connection still open")
 
 
@@ -34,14 +35,22 @@ class SessionsByKey(Sessions["ServerPipe"]):
         self._absence = absence
         self._ended: dict[str, tuple[float, bytes]] = {}  # in the order in which they lapse
         self._timer: Timer = host.timers.new(self._forget)
+        self._closed = False
 
-    def end(self, pipe: ServerPipe, now: float) -> None:
+    def close(self) -> None:
+        """The server is closing. Forget the sessions that have ended, and those that end from now on."""
+        self._closed = True
+        self._ended.clear()
+        self._timer.cancel()
+
+    def end(self, pipe: ServerPipe, last_words: bytes, now: float) -> None:
         """A session is over."""
-        assert pipe.ending is not None
         self.remove(pipe.key)
+        if self._closed:
+            return
         while len(self._ended) >= self._host.limits.unclaimed:
             del self._ended[next(iter(self._ended))]
-        self._ended[pipe.key] = (now + self._absence, close_frame(*pipe.ending))
+        self._ended[pipe.key] = (now + self._absence, last_words)
         if len(self._ended) == 1:
             self._timer.set(now + self._absence)
 
@@ -63,7 +72,8 @@ class ServerPipe(SockJSPipe):
     """A session of the server over requests."""
 
     __slots__ = (
-        "_absent", "_heartbeat", "_leaving", "_options", "_posted", "_sessions", "_writer", "key", "receiver",
+        "_absent", "_heartbeat", "_last_words", "_leaving", "_options", "_posted", "_sessions", "_writer",
+        "key", "receiver",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +88,7 @@ class ServerPipe(SockJSPipe):
         self._sessions = sessions
         self._writer: FrameWriter | None = None
         self._leaving: Exchange | None = None  # the last answer, while the peer has not taken it
+        self._last_words: bytes | None = None
         self._posted: tuple[str, int, Address] | None = None
         self._absent = host.timers.new(self._missed)
         self._heartbeat = host.timers.new(self._beat)
@@ -107,6 +118,8 @@ class ServerPipe(SockJSPipe):
         self, exchange: Exchange, body: bytes, texts: Iterable[str], answer: Callable[[float], None], now: float
     ) -> None:
         """Messages came. The request is answered once they have been handled."""
+        if self._absent.due < math.inf:  # a client that does not read shows so that it is there
+            self._absent.set(now + self._options.absence)
         request = exchange.request
         # The clients of browsers put the time into the URL of each. Something on the way may repeat a request.
         posted = (request.query.get("t", ""), hash(body), request.peer)
@@ -128,12 +141,13 @@ class ServerPipe(SockJSPipe):
     def _cut_off(self, now: float) -> None:
         """The client has given up its request. That is how it ends a session, too."""
         self._writer = None
-        self._end(*INTERRUPTED, None, now)
+        self._last_words = INTERRUPTED
+        self._end(1000, "", None, now)
 
     def _missed(self, now: float) -> None:
         """The client does not come back."""
-        if self._unread:
-            self._absent.set(now + self._options.absence)  # it is still busy with the last answer
+        if self._unread or self._inbox:
+            self._absent.set(now + self._options.absence)  # it still reads an answer, or waits for one
         else:
             self._end(1006, "", ConnectionLost("the client did not come back"), now)
 
@@ -199,4 +213,5 @@ class ServerPipe(SockJSPipe):
             self._detach(self._writer, now)
         self._absent.cancel()
         self._heartbeat.cancel()
-        self._sessions.end(self, now)
+        assert self.ending is not None
+        self._sessions.end(self, self._last_words or close_frame(*self.ending), now)

@@ -8,9 +8,9 @@ from ...limits import SLICE
 from ...session.messages import Message
 from ..base import PipeHost
 from ..websockets import WebSocketPipe
-from .frames import OPEN, array_frame, close_frame, strings, too_long
+from .frames import OPEN, array_frame, client_array, close_frame, read_frame, strings, too_long
 
-__all__ = ["RawPipe", "ServerWebSocketPipe"]
+__all__ = ["ClientWebSocketPipe", "RawPipe", "ServerWebSocketPipe"]
 
 
 class RawPipe(WebSocketPipe):
@@ -69,20 +69,62 @@ class ServerWebSocketPipe(RawPipe):
             data = data.strip(" \t\n\r")
             for text in strings(data if data[:1] == "[" else f"[{data}]"):  # one string, or none, is an array as well
                 if too_long(text, limit):
-                    self._fail(1009, f"message larger than {limit} bytes", now)
+                    _fail(self, 1009, f"message larger than {limit} bytes", now)
                 elif self.ending is None:
                     super().received(text, now=now)
         except ValueError:
-            self._fail(3000, "Broken framing.", now)
+            _fail(self, 3000, "Broken framing.", now)
 
     def say_goodbye(self, now: float) -> None:
         assert self.ending is not None
         self.carrier.send([Message(close_frame(*self.ending).decode())], now=now)
         super().say_goodbye(now)
 
-    def _fail(self, code: int, why: str, now: float) -> None:
-        """The peer broke a rule."""
-        if self.ending is None:
-            self.ending = (code, why)
-            self.session.connection_lost(RemoteProtocolError(f"SockJS: {why}"), code=code, reason=why, now=now)
+
+class ClientWebSocketPipe(WebSocketPipe):
+    """A session of the client over a WebSocket that carries frames."""
+
+    transport = "sockjs"
+    __slots__ = ()
+
+    def take_all(self) -> list[Message]:
+        return [message.wrapped("sockjs client", client_array) for message in super().take_all()]
+
+    def take_slice(self) -> list[Message]:
+        if self._outbox_size <= SLICE:
+            return self.take_all()
+        return [message.wrapped("sockjs client", client_array) for message in super().take_slice()]
+
+    def received(self, data: str | bytes, *, now: float) -> None:
+        if self.ending is not None:
+            super().received(data, now=now)
+            return
+        limit = self._host.limits.message
+        try:
+            if isinstance(data, bytes):
+                raise ValueError("bytes")
+            frame = read_frame(data)
+        except ValueError:
+            _fail(self, 3000, "Broken framing.", now)
+            return
+        if frame.close is not None:
+            code, reason = self.ending = frame.close
+            self.session.connection_lost(None, code=code, reason=reason, now=now)
             self._touch()
+        elif frame.texts is not None:
+            for text in frame.texts():
+                if too_long(text, limit):
+                    _fail(self, 1009, f"message larger than {limit} bytes", now)
+                elif self.ending is None:
+                    super().received(text, now=now)
+
+    def pinged(self, *, now: float) -> None:
+        """A WebSocket ping is not a heartbeat here."""
+
+
+def _fail(pipe: WebSocketPipe, code: int, why: str, now: float) -> None:
+    """The peer broke a rule."""
+    if pipe.ending is None:
+        pipe.ending = (code, why)
+        pipe.session.connection_lost(RemoteProtocolError(f"SockJS: {why}"), code=code, reason=why, now=now)
+        pipe._touch()

@@ -118,7 +118,7 @@ def test_a_receiver_that_is_cut_off_ends_the_session() -> None:
     wire = server()
     peer, spark = opened(wire, "xhr_streaming")
     peer.eof("reset")
-    assert str(spark.close_reason) == "client (1002): Connection interrupted"
+    assert str(spark.close_reason) == "client (1000)"
     assert receive(wire, path("xhr_streaming")).wire.told()[-1] == "end"
     assert len(wire.server) == 0
     assert wire.accept().ask("POST", path("xhr_send"), body=b'["1"]').status == 204
@@ -216,7 +216,7 @@ def test_a_server_that_closes_serves_its_sessions_to_the_end() -> None:
     peer, _ = opened(wire)
     wire.server.close()
     wire.pump()
-    assert wire.accept().ask("GET", "/primus/info").status == 503
+    assert receive(wire, path("xhr", "other")).statuses() == [503]
     assert receive(wire, path("xhr"), peer).reply().body == b'a["\\"primus::server::close\\""]\n'
     assert "close" not in wire.told()
     assert receive(wire, path("xhr")).reply().body == b'c[1000,"Normal closure"]\n'
@@ -236,10 +236,9 @@ def test_sessions_that_nobody_comes_back_for_are_bounded() -> None:
 def test_authorization_comes_before_the_session() -> None:
     wire = server(authorization=True)
     peers = [receive(wire, path("xhr")) for _ in range(2)]
-    info = wire.accept()
-    info.send(request("GET", "/primus/info"))
+    assert wire.accept().ask("GET", "/primus/info").status == 200
     held = wire.all(ev.RequestHeld)
-    assert len(held) == 3
+    assert len(held) == 2
     assert len(wire.server) == 0
     wire.endpoint.resume(held[0].id)
     wire.pump()
