@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from primus_proto import ByteClient, ByteServer, ClientConfig
 from primus_proto import commands as cmd
+from primus_proto.parsers import get_parser
 from tests.scenarios.test_properties_cuts import FRAMES, REQUESTS
 from tests.unit.wires import frame, handshake
+
+VALUE: Any = {"a": [1, -2, 300, 2**40, 1.5, None, True, "é", {}], "b": {"c": "x" * 40}}
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -34,6 +38,12 @@ def session(dialect: str) -> tuple[bytes, bytes]:
                     said[endpoint] += item.data
                     other.receive_data(1, item.data, now=now)
     return said[client], said[server]
+
+
+def encoded(parser: str) -> list[bytes]:
+    """Some values in bytes."""
+    messages = [get_parser(parser).encode(value) for value in (VALUE, b"abc", [1.5, "x" * 20])]
+    return [message for message in messages if isinstance(message, bytes)]
 
 
 def seeds() -> dict[str, list[bytes]]:
@@ -68,6 +78,18 @@ def seeds() -> dict[str, list[bytes]]:
         ],
         "client_websocket": [*unmasked, *(rest for *_, rest in answered)],
         "json": [b'{"a":[1,2.5e300,null,true,"\\ud800"]}', b"[" * 50, b"1" * 400, b'{"a":1,"a":2}', b"NaN"],
+        "ejson": [
+            b'{"a":{"$date":1},"b":{"$binary":"AQID"},"c":{"$regexp":"a+","$flags":"g"},"d":{"$escape":{"$date":1}}}'
+        ],
+        "binary": encoded("binary"),
+        "msgpack": encoded("msgpack"),
+        "engineio": [
+            b'04[1]\n--\n2probe\x1e4"primus::ping::1"\x1eb4AQID\n--\n1',
+            b"J\nd=4[1]%1e42\n--\nd=1",
+            b'S4:4[1]3:4"a\n--\n1:2',
+            b"X\x00\x04\xff4[1]\x01\x04\xff\x04abc",
+        ],
+        "sockjs": [b'["[1]","2"]\n--\n["\\"primus::ping::1\\""]', b'"1"', b"[1]\n--\n[]\n--\n"],
         "connect_url": [
             b"http://host:80/?a=b&c=%20",
             b"wss://[::1]:443/primus",

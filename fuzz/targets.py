@@ -6,16 +6,27 @@ No target needs atheris, so the tests replay the corpus with these functions alo
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 from wsproto.frame_protocol import FrameProtocol
 
-from primus_proto import ByteClient, ByteServer, ClientConfig, ConfigError, DecodeError, Limits, ServerConfig
+from primus_proto import (
+    ByteClient,
+    ByteServer,
+    ClientConfig,
+    ConfigError,
+    DecodeError,
+    EncodeError,
+    Limits,
+    ServerConfig,
+)
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.parsers import get_parser
+from primus_proto.parsers.json import HAS_ORJSON, FastJSONParser, JSONParser
 from primus_proto.testing import VirtualNetwork
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
@@ -198,15 +209,95 @@ def fast_lane(data: bytes) -> None:
     assert ours == list(map(repr, found))[: len(ours)]
 
 
+def _decode(parser: Any, data: Any) -> tuple[object, str]:
+    """The value, or that there is none, and its text."""
+    try:
+        value = parser.decode(data)
+    except DecodeError:
+        return DecodeError, ""
+    return value, repr(value)
+
+
+def _parser(name: str, data: Any) -> None:
+    """A value or a DecodeError; and what was decoded is read again, once it could be encoded."""
+    parser = get_parser(name)
+    value, text = _decode(parser, data)
+    if value is DecodeError:
+        return
+    try:
+        again = parser.encode(value)
+    except EncodeError:
+        return  # JavaScript cannot tell it apart from something else, or it is reserved
+    assert _decode(parser, again)[1] == text
+
+
 @target
 def json(data: bytes) -> None:
-    """The JSON parser: a value or a DecodeError, and what it decoded it can encode again."""
-    parser = get_parser("json")
-    try:
-        value = parser.decode(data.decode("utf-8", "replace"))
-    except DecodeError:
-        return
-    assert repr(parser.decode(parser.encode(value))) == repr(value)
+    """The JSON parsers: a value or a DecodeError, the same by either, and what is decoded can be encoded again."""
+    text = data.decode("utf-8", "replace")
+    value, written = _decode(JSONParser(), text)
+    if value is not DecodeError:
+        assert _decode(JSONParser(), JSONParser().encode(value))[1] == written
+    if HAS_ORJSON and not re.search(r"\d{19}", text):  # large integers become floats by design
+        assert _decode(FastJSONParser(), text)[1] == written
+
+
+@target
+def ejson(data: bytes) -> None:
+    """EJSON: a value or a DecodeError."""
+    _parser("ejson", data.decode("utf-8", "replace"))
+
+
+@target
+def binary(data: bytes) -> None:
+    """The parser `binary`: a value or a DecodeError."""
+    _parser("binary", data)
+
+
+@target
+def msgpack(data: bytes) -> None:
+    """The parser `msgpack`: a value or a DecodeError."""
+    _parser("msgpack", data)
+
+
+def _ask(driver: Driver, request: bytes) -> bytes:
+    """One request on a connection of its own, and what has come of it."""
+    channel: int = driver.endpoint.channel_accepted(("192.0.2.1", 5), now=driver.now)
+    driver.pump()
+    driver.feed(channel, request)
+    return driver.output.get(channel, b"")
+
+
+def _post(driver: Driver, target: str, body: bytes, kind: bytes = b"text/plain") -> None:
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+    _ask(driver, head % (target.encode(), kind, len(body)) + body)
+
+
+@target
+def engineio(data: bytes) -> None:
+    """Bodies of an Engine.IO session, behind a byte that says what they are, and polls between them."""
+    driver = Driver(ByteServer(ServerConfig(transformer="engine.io", limits=LIMITS), rng=random.Random(1)))
+    how = data[:1]
+    query = f"EIO={4 if how < b'@' else 3}&transport=polling" + ("&j=0" if how in b"JSONP" else "")
+    answer = _ask(driver, f"GET /primus/?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    (sid,) = set(re.findall(rb'sid\\?":\\?"([0-9a-f]+)', answer))
+    target = f"/primus/?{query}&sid={sid.decode()}"
+    for body in data[1:].split(b"\n--\n")[:10]:
+        _ask(driver, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        _post(driver, target, body, b"application/octet-stream" if how == b"X" else b"text/plain")
+    driver.finish()
+    assert not driver.endpoint.server.sparks, "the peer is let go of"
+
+
+@target
+def sockjs(data: bytes) -> None:
+    """Bodies of a SockJS session, and polls between them."""
+    driver = Driver(ByteServer(ServerConfig(transformer="sockjs", limits=LIMITS), rng=random.Random(1)))
+    for body in [b"", *data.split(b"\n--\n")[:10]]:
+        _ask(driver, b"POST /primus/000/session/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        _post(driver, "/primus/000/session/xhr_send", body)
+    driver.finish()
+    assert not driver.endpoint.server.sparks, "the peer is let go of"
 
 
 @target

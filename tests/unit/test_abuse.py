@@ -1,0 +1,158 @@
+"""What attackers send to a whole endpoint: smuggled requests, forged headers, floods, and bad servers."""
+
+from __future__ import annotations
+
+import pytest
+
+from primus_proto import ConfigError, ReadyState
+from primus_proto import events as ev
+from tests.unit.wires import CLOSE, TEXT, ClientWire, ServerWire, close_frame, frame, replies, request
+
+SMUGGLED = request("GET", "/primus/spec?smuggled")
+
+
+def post(*lines: str, end: str = "\r\n") -> bytes:
+    """The head of a POST."""
+    return end.join(["POST /primus/spec HTTP/1.1", "Host: x", *lines, "", ""]).encode("latin-1")
+
+
+# Each is read as one request by one party, and as two by another.
+SMUGGLING = {
+    "two lengths": post("Content-Length: 0", f"Content-Length: {len(SMUGGLED)}"),
+    "a list of lengths": post(f"Content-Length: 0, {len(SMUGGLED)}"),
+    "chunked and a length": post(f"Content-Length: {len(SMUGGLED)}", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "a signed length": post("Content-Length: +0"),
+    "a length in hexadecimal": post("Content-Length: 0x0"),
+    "a folded line": post("X-A: b", " Transfer-Encoding: chunked", "Content-Length: 9").replace(b": 9", b": x"),
+    "a space before the colon": post("Content-Length : 0"),
+    "a tab in the coding": post("Transfer-Encoding: \x0bchunked"),
+    "another coding": post("Transfer-Encoding: xchunked"),
+    "two codings": post("Transfer-Encoding: chunked, identity"),
+    "a NUL in a value": post("X-A: b\x00c"),
+    "a NUL in a name": post("X-\x00A: b"),
+    "a CR in a value": post("X-A: b\rContent-Length: 0"),
+    "a chunk with a bare LF": post("Transfer-Encoding: chunked") + b"1\nx\n0\n\n",
+    "a signed chunk": post("Transfer-Encoding: chunked") + b"+1\r\nx\r\n0\r\n\r\n",
+    "a chunk of 2**64": post("Transfer-Encoding: chunked") + b"10000000000000000\r\n",
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLING)
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_nothing_is_smuggled(name: str, size: int) -> None:
+    """One answer, the connection closes, and what follows is no request."""
+    wire = ServerWire()
+    peer = wire.accept()
+    data = SMUGGLING[name] + SMUGGLED
+    for at in range(0, len(data), size):
+        if not peer.closed():
+            peer.send(data[at : at + size])
+    found, rest = replies(wire.take(peer.channel))
+    assert len(found) == 1
+    assert found[0].headers["connection"] == "close"
+    assert not rest
+    wire.run(10.0)
+    assert peer.closed()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_bare_line_feed_ends_a_line_and_has_no_second_reading(end: str) -> None:
+    """A recipient may take LF for the end of a line (RFC 9112, 2.2)."""
+    peer = ServerWire().accept()
+    peer.send(post("Content-Length: 2", end=end) + b"ok" + SMUGGLED)
+    assert len(peer.statuses()) == 1, "the unread body closes the connection"
+
+
+@pytest.mark.parametrize("value", ["Basic\r\nX-Evil: 1", "Basic\nX-Evil: 1", "Basic\x00", "Bäsic €"])
+def test_a_refusal_cannot_carry_header_fields(value: str) -> None:
+    wire = ServerWire(authorization=True)
+    peer = wire.accept()
+    peer.send(request("GET", "/primus?a"))
+    (held,) = wire.all(ev.RequestHeld)
+    with pytest.raises(ConfigError):
+        wire.server.refusal("no", authenticate=value)
+    answer = wire.server.refusal("no\r\nX-Evil: 1\r\n\r\n<script>", status=403)
+    assert wire.endpoint.resume(held.id, answer)
+    wire.pump()
+    reply = peer.reply()
+    assert "x-evil" not in reply.headers
+    assert reply.error == "no\r\nX-Evil: 1\r\n\r\n<script>"
+
+
+@pytest.mark.parametrize("query", ["ping=1e309", "ping=NaN", "ping=Infinity", "ping=-5", "ping=0x10", "ping=1&ping=2"])
+@pytest.mark.parametrize("pong", ["", "&pong=1e309", "&pong=" + "9" * 400, "&pong=-1"])
+def test_no_connect_url_makes_a_heartbeat_without_bounds(query: str, pong: str) -> None:
+    wire = ServerWire()
+    _, spark = wire.connect(f"/primus?{query}{pong}")
+    assert spark.heartbeat_timeout is not None
+    assert 1.0 <= spark.heartbeat_timeout <= 600.0
+    wire.run(3000.0)
+    assert not spark.is_open
+
+
+# --- a server that means ill ---
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000,
+        b"X-More: y\r\n" * 100,
+        b"\r\n" * 100,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100,
+    ],
+)
+def test_an_endless_answer_ends_the_attempt(flood: bytes) -> None:
+    wire = ClientWire(strategy=False)
+    wire.up()
+    channel, sent = wire.channel, 0
+    while channel not in wire.closed:
+        wire.feed(channel, flood)
+        wire.run(0.001)
+        sent += len(flood)
+        assert sent < 1_000_000
+    assert wire.told()[-1] == "end"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_followed_nowhere(status: int) -> None:
+    wire = ClientWire(strategy=False, headers={"Cookie": "secret"})
+    wire.up()
+    head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: http://evil.example/\r\nContent-Length: 0\r\n\r\n"
+    wire.feed(wire.channel, head.encode())
+    wire.run(100.0)
+    assert [command.host for command in wire.opening] == ["server"]
+
+
+@pytest.mark.parametrize("said", ['"primus::id::x"', '"primus::pong::1"', '"primus::open::"', '"primus::"'])
+def test_a_storm_of_what_nobody_asked_for_leaves_nothing_behind(said: str) -> None:
+    wire = ClientWire(strategy=False, ping=False)
+    channel = wire.open()
+    wire.told()
+    for _ in range(50):
+        wire.feed(channel, frame(TEXT, said, mask=False) * 100)
+        assert set(wire.told()) <= {"message ignored"}
+    assert wire.frames() == []
+    assert wire.client.ready_state is ReadyState.OPEN
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535])
+def test_no_bad_close_code_is_taken_or_returned(code: int) -> None:
+    server = ServerWire()
+    peer, spark = server.connect()
+    peer.send(close_frame(code))
+    assert [each.payload[:2] for each in peer.frames() if each.opcode == CLOSE] == [b"\x03\xea"]
+    assert spark.close_reason is not None
+    assert spark.close_reason.code == 1002
+
+
+def test_a_server_that_closes_each_connection_is_not_hammered() -> None:
+    wire = ClientWire(retries=5)
+    for _ in range(5):
+        wire.open(more=close_frame(1001, mask=False))
+        before = len(wire.opening)
+        wire.run(0.05)
+        assert len(wire.opening) == before
+        while len(wire.opening) == before:
+            wire.run(0.5)
