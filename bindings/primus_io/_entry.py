@@ -240,7 +240,9 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         authorize: A | None,
         middleware: Middleware,
         options: ServerOptions,
+        connect: Callable[..., Any],
     ) -> None:
+        self._connect = connect
         self._find_driver = find_driver
         self._handler = None if handler is None else self._check(handler, HANDLER)
         self._config = server_config(authorize, options)
@@ -262,6 +264,7 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         self._server = self.SERVER(endpoint, self._handler, self._authorize)
         for layer in self._middleware:
             self._server._add_layer(layer)
+        self._server._connect = self._connect
         self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, ConnectTarget())
         self._inside = True
 
@@ -278,7 +281,7 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
             finally:
                 await self._release()
             raise
-        server.url = address.url(server.port)
+        server.url, server._unix = address.url(server.port), address.unix
         self._io.schedule()  # not now, so that the user can first listen to `initialised`
         return server
 

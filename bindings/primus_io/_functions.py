@@ -214,10 +214,14 @@ class ServeFunction(Protocol[H, A, R]):
 
 def make_serve(
     module: str,
-    context: Callable[[Callable[[], type[Driver]], H | None, ListenAddress, A | None, Middleware, ServerOptions], R],
+    context: Callable[
+        [Callable[[], type[Driver]], H | None, ListenAddress, A | None, Middleware, ServerOptions, Callable[..., Any]],
+        R,
+    ],
     find_driver: Callable[[], type[Driver]],
+    connect: Callable[..., Any],
 ) -> ServeFunction[H, A, R]:
-    """Make the `serve` of a binding. Entering looks for the driver."""
+    """Make the `serve` of a binding, whose `connect` its servers give away. Entering looks for the driver."""
 
     def serve(
         handler: H | None,
@@ -231,7 +235,7 @@ def make_serve(
         **options: Unpack[ServerOptions],
     ) -> R:
         address = ListenAddress(host, port, socket_path(unix), ssl)
-        return context(find_driver, handler, address, authorize, middleware, options)
+        return context(find_driver, handler, address, authorize, middleware, options, connect)
 
     types = getattr(context, "TYPES", {})
     return _export(serve, module, ServeFunction.__call__.__doc__, {"R": "Serve", **types})

@@ -52,6 +52,7 @@ class ServerPlugins(WithPlugins):
     def __init__(self) -> None:
         super().__init__()
         self._used: list[tuple[Any, Any]] = []  # since the server was made
+        self._removed: list[str] = []
 
     def use(self, name: Any, plugin: Any = None) -> None:
         """Add a plugin: ``use("name", plugin)``, ``use("name")`` or ``use(plugin)``. It joins sparks that open later.
@@ -68,10 +69,13 @@ class ServerPlugins(WithPlugins):
         plugin = self._core.plugins.get(name)
         removed: bool = self._core.plugout(name)
         self._schedule()
+        self._removed.append(name)
         self._used = [used for used in self._used if name not in used and plugin not in used]
         return removed
 
     def _use_again(self) -> None:
         """Add the plugins to a new core."""
+        for name in self._removed:
+            self._core.plugout(name)
         for name, plugin in self._used:
             self._core.use(name, plugin)

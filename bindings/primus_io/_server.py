@@ -22,6 +22,7 @@ from ._once import wait_for
 from ._peer_log import PeerLog
 from ._plugins import ServerPlugins
 from ._session import MESSAGE_OVERHEAD, Session
+from ._socket_factory import WithSocket
 from ._sparks import Sparks
 from ._transforming import F, Transforming, start_step
 
@@ -135,7 +136,7 @@ class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
 Handler = Callable[[Spark], Awaitable[object]]
 
 
-class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S], Generic[S]):
+class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerListeners[S], Generic[S]):
     """A server, but for the methods that wait."""
 
     _ADVICE: ClassVar[Mapping[str, str]] = SERVER_ADVICE
@@ -168,14 +169,14 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, ServerListeners[S],
     def _reset(self, endpoint: pp.ByteServer) -> None:
         """Begin a new run of the server. Listeners, layers and transforms outlive a run."""
         self._endpoint = endpoint
-        if self._core is not None:
-            endpoint.server.pipeline.adopt(self._core.pipeline)
-        self._core = endpoint.server
+        earlier, self._core = self._core, endpoint.server
         self._core.context = self
         self._core.present = self._spark_of
         for direction, step, shared in self._transforms:
             self._core.transform(direction, step, shared=shared)
         self._use_again()
+        if earlier is not None:
+            self._core.adopt(earlier)
         self._listener_tasks = 0  # running listeners of the server's own events
         self._closed = False
 

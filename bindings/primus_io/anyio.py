@@ -69,7 +69,7 @@ def running() -> type[Driver]:
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, running)
 create_socket: CreateSocket[Connect] = make_create_socket(__name__, connect)
-serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, running)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, running, connect)
 create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 fetch_spec: FetchSpec = make_fetch_spec(__name__, running)
 

@@ -262,6 +262,12 @@ class Primus(Server):
             request.host_context.run(super()._deliver, event)
 
     @property
+    def _connect(self) -> Any:  # type: ignore[override]
+        from .anyio import connect  # which knows the loop that is running
+
+        return connect
+
+    @property
     def _io(self) -> Runner:  # type: ignore[override]
         if self._runner is None:
             raise pp.LocalProtocolError(NOT_RUNNING)

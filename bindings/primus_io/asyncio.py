@@ -370,6 +370,6 @@ def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: Driver)
 create_socket: CreateSocket[Connect] = make_create_socket(__name__, connect)
-serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: Driver, connect)
 create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 fetch_spec: FetchSpec = make_fetch_spec(__name__, lambda: Driver)

@@ -409,7 +409,7 @@ class Serve(ServeBase[Server, Handler, Authorize]):
 
 connect: ConnectFunction[Connect] = make_connect(__name__, Connect, lambda: aio.Driver)
 create_socket: CreateSocket[Connect] = make_create_socket(__name__, connect)
-serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: aio.Driver)
+serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, lambda: aio.Driver, connect)
 create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 
 

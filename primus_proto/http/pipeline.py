@@ -88,6 +88,7 @@ class Layer:
     enabled: bool = True
     fixed: bool = dataclasses.field(default=False, repr=False)  # a step of the server's own, which has no public name
     built_in: bool = dataclasses.field(default=False, repr=False)
+    plugin: str = dataclasses.field(default="", repr=False)  # whose half has added it
 
 
 class Place(NamedTuple):
@@ -117,6 +118,9 @@ class Pipeline:
     def __init__(self, host: PipelineHost) -> None:
         self._host = host
         self.route: LayerFunction = lambda request: None
+        self.plugin: str = ""
+        """The plugin whose half is running. The layers that it adds are its own."""
+        self._seen: set[str] = set()  # names of layers that plugins have added, in this run or an earlier one
         config = host.config
 
         def built_in(name: str, run: LayerFunction, *, upgrade: bool = False) -> Layer:
@@ -157,6 +161,9 @@ class Pipeline:
     def before(self, layer: Layer) -> None:
         """See `Server.before`."""
         _check_layer(layer)
+        if self.plugin:
+            layer = dataclasses.replace(layer, plugin=self.plugin)
+            self._seen.add(layer.name)
         names = self.names
         if layer.name in names:
             self._replace(layer.name, layer)
@@ -172,6 +179,11 @@ class Pipeline:
         at = self._position(name)
         self._layers = (*self._layers[:at], *self._layers[at + 1 :])
 
+    def remove_plugin(self, name: str) -> None:
+        """Remove the layers of a plugin."""
+        self._seen -= {layer.name for layer in self._layers if layer.plugin == name}
+        self._layers = tuple(layer for layer in self._layers if layer.plugin != name)
+
     def switch(self, name: str, enabled: bool) -> None:
         """See `Server.enable` and `Server.disable`."""
         self._replace(name, dataclasses.replace(self._layers[self._position(name)], enabled=enabled))
@@ -181,12 +193,21 @@ class Pipeline:
         self._layers = (Layer("everything", run, fixed=True),)
 
     def adopt(self, other: Pipeline) -> None:
-        """Take over the layers of an earlier run of the same server, in their order."""
-        own = {layer.name: layer for layer in self._layers if layer.built_in or layer.fixed}
-        self._layers = tuple(
-            dataclasses.replace(own[layer.name], enabled=layer.enabled) if layer.built_in or layer.fixed else layer
-            for layer in other._layers
-        )
+        """Take over the layers of an earlier run of the same server, in their order.
+
+        Layers of plugins, which have added theirs anew, take the places of the earlier ones.
+        """
+        own = {layer.name: layer for layer in self._layers if layer.built_in or layer.fixed or layer.plugin}
+        adopted: list[Layer] = []
+        for layer in other._layers:
+            if not (layer.built_in or layer.fixed or layer.plugin):
+                adopted.append(layer)
+            elif layer.name in own:
+                adopted.append(dataclasses.replace(own[layer.name], enabled=layer.enabled))
+        names = {layer.name for layer in adopted} | other._seen
+        added = [layer for layer in self._layers if layer.plugin and layer.name not in names]
+        self._layers = (*adopted, *added)
+        self._seen |= other._seen
 
     def walk(self, request: Request, place: Place | None = None) -> Outcome:
         """Walk a request through the layers, from the one behind `place` on. If one fails, log it and answer 500."""

@@ -217,6 +217,10 @@ class ServerEmitter(Listeners):
         self.core: Server = core
         """The core's server."""
 
+    def adopt(self, earlier: ServerEmitter) -> None:
+        """Take over the listeners of an earlier run of the server."""
+        self._listeners = earlier._listeners
+
     def send(self, name: str, *args: Any, **options: Any) -> int:
         """Broadcast an event. `options` are those of the server's `write`. Returns what `write` returns."""
         return int(self.core.face.write(event_frame(name, args), **options))

@@ -190,6 +190,10 @@ class ServerRooms:
         self._members: dict[str, dict[Spark, None]] = {}
         self._patterns: dict[str, list[str]] = {}
 
+    def adopt(self, earlier: ServerRooms) -> None:
+        """Take over from an earlier run of the server, whose sparks have left. Both show the same rooms."""
+        self._members, self._patterns = earlier._members, earlier._patterns
+
     @property
     def names(self) -> tuple[str, ...]:
         """The rooms that have members."""

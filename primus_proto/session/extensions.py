@@ -105,8 +105,8 @@ class Plugins:
         self._half = half
         self._changed = changed  # called with an event's name, the plugin's name and the plugin
         self._plugins: dict[str, Any] = {}
-        # By plugin, what its half has added: transforms, extensions, layers.
-        self._added: dict[str, tuple[tuple[Any, ...], tuple[type, ...], tuple[str, ...]]] = {}
+        # By plugin, what its half has added: transforms and extensions. Layers know their plugin.
+        self._added: dict[str, tuple[tuple[Any, ...], tuple[type, ...]]] = {}
         self.view: Mapping[str, Any] = MappingProxyType(self._plugins)
         """The plugins, read-only."""
         self.events: dict[str, type[PluginEvent] | None] = {}
@@ -138,10 +138,15 @@ class Plugins:
         before = (*owner.transforms.incoming, *owner.transforms.outgoing) if owner.transforms is not None else ()
         had = owner.extensions or {}
         pipeline: Any = getattr(owner, "pipeline", None)  # of a server
-        names = pipeline.names if pipeline is not None else ()
         half = getattr(plugin, self._half, None)
         if callable(half):
-            owner.extend(half)
+            if pipeline is not None:
+                pipeline.plugin = name
+            try:
+                owner.extend(half)
+            finally:
+                if pipeline is not None:
+                    pipeline.plugin = ""
         after = owner.transforms
         steps = tuple(
             (direction, step.function)
@@ -150,8 +155,7 @@ class Plugins:
             if step not in before
         )
         kinds = tuple(kind for kind in owner.extensions or {} if kind not in had)
-        layers = tuple(each for each in pipeline.names if each not in names) if pipeline is not None else ()
-        self._added[name] = (steps, kinds, layers)
+        self._added[name] = (steps, kinds)
         self._plugins[name] = plugin
         self.events.update(events)
         self._changed("plugin", name, plugin)
@@ -161,11 +165,10 @@ class Plugins:
         if name not in self._plugins:
             return False
         plugin = self._plugins.pop(name)
-        steps, kinds, layers = self._added.pop(name)
+        steps, kinds = self._added.pop(name)
         pipeline: Any = getattr(self._owner, "pipeline", None)
-        for layer in layers:
-            if layer in pipeline.names:
-                pipeline.remove(layer)
+        if pipeline is not None:
+            pipeline.remove_plugin(name)
         for direction, function in steps:
             self._owner.transforms.remove(direction, function)
         if kinds:

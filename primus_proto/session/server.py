@@ -132,6 +132,14 @@ class Server(HasPlugins, Core):
         """Remove a plugin and what its server half added; open sparks keep theirs. Returns whether there was one."""
         return self._plugins.plugout(name)
 
+    def adopt(self, earlier: Server) -> None:
+        """Take over from an earlier run of the same server: its layers, and what the extensions keep."""
+        self.pipeline.adopt(earlier.pipeline)
+        for kind, extension in (self.extensions or {}).items():
+            before: Any = earlier.find_extension(kind)
+            if before is not None and callable(getattr(extension, "adopt", None)):
+                extension.adopt(before)
+
     def _plugins_changed(self, event: str, name: str, plugin: Any) -> None:
         halves = (getattr(one, "spark", None) for one in self._plugins.view.values())
         self.spark_halves = tuple(half for half in halves if callable(half))

@@ -14,6 +14,7 @@ import trustme
 
 from primus_io.asgi import Primus
 from primus_proto import ConfigError, Layer, LocalProtocolError, PeerCertificate, Refused
+from primus_proto.plugins import Plugin, ServerEmitter
 from tests.asgi.kit import Caller, body, calling, head, http, on_both, on_trio, turns, websocket
 
 LIFESPAN = {"type": "lifespan", "asgi": {"version": "3.0"}}
@@ -301,3 +302,50 @@ async def test_layers_outlive_a_run() -> None:
         assert caller.said[0]["status"] == 426
     with pytest.raises(ConfigError, match="the server of this application compresses"):
         Primus(compression=True)
+
+
+class Counts(Plugin):
+    """Counts requests by a layer, for each run anew."""
+
+    name = "counts"
+
+    def __init__(self) -> None:
+        self.runs: list[list[str]] = []
+
+    def server(self, server: Any) -> None:
+        requests: list[str] = []
+        self.runs.append(requests)
+        server.before("counts", lambda request: requests.append(request.path), index=0)
+
+
+@on_both
+@pytest.mark.parametrize("used", [False, True], ids=["option", "use"])
+async def test_plugins_outlive_a_run_and_their_halves_run_in_each(used: bool) -> None:
+    counts = Counts()
+    primus = Primus(plugins=["emitter"] if used else ["emitter", counts])
+    if used:
+        primus.use(counts)
+    heard: list[Any] = []
+    primus.extension(ServerEmitter).on("word", lambda spark, word: heard.append(word))
+    primus.before("own", lambda request: None)
+    layers = primus.layers
+    assert layers[0] == "counts"
+    primus.disable("own")
+    for number in range(1, 3):
+        async with primus:
+            assert primus.layers == layers
+            async with calling(primus, websocket()) as caller:
+                await caller.hear("websocket.accept")
+                caller.give("websocket.receive", text=json.dumps({"type": 0, "data": ["word", number]}))
+                await turns(20)
+                caller.give("websocket.disconnect", code=1000)
+                await caller.end()
+            assert heard[-1:] == [number]
+            assert [bool(requests) for requests in counts.runs][-1] is True
+            assert sum(map(len, counts.runs)) == number
+    async with primus:
+        assert primus.plugout("counts")
+        assert "counts" not in primus.layers
+    async with primus:
+        assert primus.plugin("counts") is None
+        assert "counts" not in primus.layers

@@ -165,7 +165,7 @@ class Serve(primus_io.threads.Serve):
 
 
 connect = make_connect(__name__, Connect, lambda: Driver)
-serve_plain: Any = make_serve(__name__, Serve, lambda: Driver)
+serve_plain: Any = make_serve(__name__, Serve, lambda: Driver, primus_io.threads.connect)
 
 
 def serve(handler: Any, *args: Any, authorize: Any = None, **options: Any) -> Serve:

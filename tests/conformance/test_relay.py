@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from primus_io._sockets import make_create_socket
+from primus_io._sockets import SocketFactory, make_create_socket
 from primus_proto import ConfigError, EncodeError, LocalProtocolError
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.users import echo, take
@@ -65,3 +65,15 @@ async def test_a_socket_factory_has_its_options_and_takes_more(host: Host) -> No
         for wrong in ({"pathnam": "/x"}, {"parser": "none"}, {"url": 5}):
             with pytest.raises(ConfigError):
                 create_socket(**wrong)
+
+
+@scenario()
+async def test_a_server_says_how_its_clients_connect(host: Host) -> None:
+    async with host.serve(echo, pathname="/live", parser="ejson", plugins="emitter") as server:
+        factory = server.Socket
+        assert factory == server.Socket
+        assert factory.url in (server.url, "http://127.0.0.1")  # an application does not know its URL
+        async with SocketFactory(host.connect, server.url, factory.options)(strategy=False) as primus:
+            primus.write(b"bytes")
+            assert await take(primus, 1) == [b"bytes"]
+            assert primus.plugin("emitter") is server.plugin("emitter")
