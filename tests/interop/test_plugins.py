@@ -6,20 +6,24 @@ import asyncio
 import contextlib
 from typing import Any
 
+import pytest
+
 from primus_io.asyncio import connect, serve
+from primus_proto import DROP, Packet
 from primus_proto.plugins import Ack, Emitter, Rooms, ServerEmitter, ServerRooms
 from tests.interop.peers import Peers, interop
 
 
+@pytest.mark.parametrize("release", [6, 8])
 @interop()
-async def test_the_real_client_and_our_server_ask_each_other(peers: Peers) -> None:
+async def test_the_real_client_and_our_server_ask_each_other(peers: Peers, release: int) -> None:
     async with serve(None, plugins="emitter") as server:
         everyone = server.extension(ServerEmitter)
         everyone.on("sum", lambda spark, a, b: a + b)
         everyone.on("both", lambda spark, *args: Ack(None, list(args)))
         heard: list[Any] = []
         everyone.on("news", lambda spark, *args: heard.append(args))
-        client = await peers.plugins("client", url=server.url)
+        client = await peers.plugins("client", url=server.url, release=release)
         await client.wait("open")
         client.send("ask", name="sum", args=[1, 2])
         assert (await client.wait("ask"))["args"] == [3]
@@ -35,9 +39,10 @@ async def test_the_real_client_and_our_server_ask_each_other(peers: Peers) -> No
         assert (await client.wait("news"))["args"] == ["all"]
 
 
+@pytest.mark.parametrize("release", [6, 8])
 @interop()
-async def test_our_client_and_the_real_server_ask_each_other(peers: Peers) -> None:
-    server = await peers.plugins("server")
+async def test_our_client_and_the_real_server_ask_each_other(peers: Peers, release: int) -> None:
+    server = await peers.plugins("server", release=release)
     async with connect(server.url, plugins=["emitter"]) as primus:
         emitter = primus.extension(Emitter)
         emitter.on("sum", lambda a, b: a + b)
@@ -53,6 +58,49 @@ async def test_our_client_and_the_real_server_ask_each_other(peers: Peers) -> No
         server.send("ask", name="sum", args=[1, 1])
         await server.wait("ask")
         assert heard == [("all", None)]
+
+
+def mark(session: Any, incoming: str, outgoing: str) -> None:
+    """Transforms like those of the real peer."""
+
+    def marked(text: str) -> Any:
+        async def transform(packet: Packet) -> object:
+            if packet.data == "drop":
+                return DROP
+            if isinstance(packet.data, str):
+                packet.data += text
+            return None
+
+        return transform
+
+    session.transform("incoming", marked(incoming))
+    session.transform("outgoing", marked(outgoing))
+
+
+VALUES = ["one", None, "drop", 0, ["drop"], "two"]
+
+
+@pytest.mark.parametrize("release", [6, 8])
+@interop()
+async def test_transforms_of_both_ends_apply_one_after_the_other(peers: Peers, release: int) -> None:
+    theirs = await peers.plugins("server", plugins=[], transforms=True, release=release)
+    async with connect(theirs.url) as primus, serve(None) as ours:
+        mark(primus, "in", "out")
+        mark(ours, "in", "out")
+        client = await peers.plugins("client", plugins=[], transforms=True, release=release, url=ours.url)
+        await theirs.wait("connection")
+        await client.wait("open")
+        [spark] = ours.sparks.values()
+        for value in VALUES:
+            primus.write(value)
+            spark.write(value)
+            theirs.send("all", value=value)
+            client.send("write", value=value)
+        for session in (primus, spark):
+            assert [await session.receive() for _ in range(5)] == ["one>in", None, 0, ["drop"], "two>in"]
+        for peer in (theirs, client):
+            await peer.wait("data", value="twoout<")
+            assert peer.values() == ["oneout<", None, 0, ["drop"], "twoout<"]
 
 
 @interop()

@@ -2,7 +2,8 @@
 
 // A real server or client with primus-emitter and primus-rooms, or a Feathers 4 client, driven by JSON lines (lines.js).
 //
-// Options: role: "server", "client" or "feathers"; url, for a client; plugins: names of ["emitter", "rooms"].
+// Options: role: "server", "client" or "feathers"; url, for a client; plugins: names of ["emitter", "rooms"];
+// release: 8 for primus 8 in place of happn-primus; transforms: whether to mark strings, and to drop "drop".
 // A listener of "sum" acknowledges with the sum of its arguments, one of "both" with (null, first argument).
 
 const http = require('http');
@@ -11,7 +12,7 @@ const { report, portable, describeError, listen, options } = require('../lines')
 
 const given = options();
 const local = createRequire(__filename);
-const Primus = local('happn-primus');
+const Primus = given.release === 8 ? createRequire(`${__dirname}/../primus8/`)('primus') : local('happn-primus');
 const plugins = Object.fromEntries((given.plugins || ['emitter']).map((name) => [name, local(`primus-${name}`)]));
 
 /** Report the events of a spark or client, and answer those that ask for it. */
@@ -22,6 +23,16 @@ function follow(emitter, fields) {
   emitter.on('data', (value) => report({ event: 'data', value: portable(value), ...fields }));
 }
 
+/** Mark the strings that come in and go out, and drop some. */
+function transform(emitter) {
+  const marked = (mark) => (packet) => {
+    if (packet.data === 'drop') return false;
+    if (typeof packet.data === 'string') packet.data += mark;
+  };
+  emitter.transform('incoming', marked('<'));
+  emitter.transform('outgoing', marked('>'));
+}
+
 /** Ask the other end by an event with an acknowledgement. */
 function ask(emitter) {
   return (line) => emitter().send(line.name, ...line.args, (...args) => report({ reply: 'ask', args: portable(args) }));
@@ -30,6 +41,7 @@ function ask(emitter) {
 if (given.role === 'server') {
   const application = http.createServer();
   const primus = new Primus(application, { transformer: 'websockets', parser: 'JSON', plugin: plugins });
+  if (given.transforms) transform(primus);
   let last;
   primus.on('connection', (spark) => {
     last = spark;
@@ -47,6 +59,7 @@ if (given.role === 'server') {
 } else {
   const Socket = Primus.createSocket({ transformer: 'websockets', parser: 'JSON', plugin: plugins });
   const socket = new Socket(given.url);
+  if (given.transforms) transform(socket);
   socket.on('open', () => report({ event: 'open' }));
   socket.on('error', (error) => report({ event: 'error', ...describeError(error) }));
   if (given.role === 'feathers') {
