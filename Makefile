@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-long test-interop matrix test-all lint types completeness format coverage mutants docs docs-check autobahn fuzz bench golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop matrix matrix-browser test-all lint types completeness format coverage mutants docs docs-check autobahn fuzz bench golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +93,9 @@ test-interop: setup ## against the real npm packages
 
 matrix: setup ## the conformance suite, and its table: the scenarios on each binding
 	$(BIN)/python -m pytest tests/conformance --matrix -q $(ARGS)
+
+matrix-browser: setup ## clients in headless Chromium, and sessions through nginx and HAProxy; fails without one of these
+	PRIMUS_REQUIRE_PROGRAMS=1 $(BIN)/python -m pytest tests/interop/test_browser*.py tests/interop/test_proxies.py $(ARGS)
 
 test-all: ## all tests on every Python of 3.11 to 3.15 there is, each in an environment of its own
 	@passed=; failed=; absent=; \

@@ -6,23 +6,19 @@ import asyncio
 import contextlib
 import itertools
 import re
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
-import pytest
 
+from tests.interop.conftest import needed
 from tests.interop.peers import WAIT
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--remote-debugging-port=0",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: install it to test with a real browser")
 
 
 class Page:
@@ -60,10 +56,10 @@ class Page:
 @contextlib.asynccontextmanager
 async def open_page(url: str) -> AsyncIterator[Page]:
     """Open a page in a browser of its own, for at most a deadline."""
-    assert CHROMIUM is not None
+    program = needed("chromium", "chromium-browser", "google-chrome")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
-            CHROMIUM, *FLAGS, f"--user-data-dir={profile}", stderr=asyncio.subprocess.PIPE
+            program, *FLAGS, f"--user-data-dir={profile}", stderr=asyncio.subprocess.PIPE
         )
         try:
             async with asyncio.timeout(3 * WAIT), aiohttp.ClientSession() as http:

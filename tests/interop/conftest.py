@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -16,5 +17,16 @@ def real_peers() -> None:
     if reason is None:
         return
     if os.environ.get("PRIMUS_REQUIRE_INTEROP") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def needed(*names: str) -> str:
+    """A program that is no Node package. Skip without it; fail instead where PRIMUS_REQUIRE_PROGRAMS=1 says so."""
+    for name in names:
+        if (found := shutil.which(name)) is not None:
+            return found
+    reason = f"interop: {' or '.join(names)} is not installed"
+    if os.environ.get("PRIMUS_REQUIRE_PROGRAMS") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from primus_io.asyncio import connect
 from tests.examples.programs import program
-from tests.interop.browser import needs_browser, open_page
+from tests.interop.browser import open_page
 from tests.interop.peers import WAIT
 
 HERE = Path(__file__).parent
 MAKE_LIBRARY = "new (require('happn-primus'))(require('http').createServer()).save(process.argv[1])"
 
 
-@needs_browser
 def test_a_browser_chats_with_a_python_client(tmp_path: Path) -> None:
     library = tmp_path / "primus.js"
     subprocess.run(["node", "-e", MAKE_LIBRARY, str(library)], cwd=HERE, check=True, timeout=WAIT)

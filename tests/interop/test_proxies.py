@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from primus_io.asyncio import connect
 from tests.conformance.peers import unused_port
+from tests.interop.conftest import needed
 from tests.interop.peers import ROOT, Peers, interop
 
 PAGE = (ROOT / "docs/how-to/transports.md").read_text(encoding="utf-8")
@@ -67,8 +67,7 @@ async def running(proxy: str, servers: list[int], folder: Path) -> AsyncIterator
 @pytest.mark.parametrize("proxy", ["nginx", "haproxy"])
 @interop(timeout=60)
 async def test_two_processes_behind_a_proxy(peers: Peers, tmp_path: Path, proxy: str, way: str) -> None:
-    if shutil.which(proxy) is None:
-        pytest.skip(f"interop: {proxy} is not installed")
+    needed(proxy)
     options: dict[str, Any] = {"transformer": "engine.io"}
     servers = [await peers.own_server(serve=options) for _ in range(2)]
     if way == "polling":
