@@ -86,7 +86,10 @@ class Closed(Event):
 
 @message
 class Ended(Event):
-    """The client has ended, and stays so unless `open` is called. This is its last event."""
+    """The client has ended, and stays so unless `open` is called.
+
+    This is its last event, but for an `error` about values that an asynchronous transform has not finished with.
+    """
 
     name = "end"
     reason: CloseReason

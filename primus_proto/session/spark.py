@@ -344,6 +344,9 @@ class Spark(Link):
 
     def _error(self, error: PrimusError) -> None:
         """Something went wrong: the spark's `error`, and the server's `log` in case nothing listens to that."""
+        if self._is_gone:
+            self.server.emit(ev.Logged("warning", f"spark {self.id}, after its end: {error}"))
+            return
         self.server.emit(ev.SparkError(self, error))
         self.server.emit(ev.Logged("error", f"spark {self.id}: {error}"))
 
@@ -354,7 +357,16 @@ class Spark(Link):
         self.server.emit(ev.SparkDrained(self))
 
     def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
-        self.server.emit(ev.SparkMessagesDropped(self, payloads, why))
+        if self._is_gone:
+            text = f"spark {self.id}, after its end: {len(payloads)} written values were not sent: {why}"
+            self.server.emit(ev.Logged("warning", text))
+        else:
+            self.server.emit(ev.SparkMessagesDropped(self, payloads, why))
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether its last event, `end`, was emitted."""
+        return self.state.over and self.server.sparks.get(self.id) is not self
 
     # --- inside ---
 
@@ -415,8 +427,8 @@ class Spark(Link):
             self._backlog.stop()
         server = self.server
         server.emit(ev.SparkReadyStateChanged(self))
-        server.release(self)
         server.emit(ev.SparkDisconnected(self, reason))
         if trigger is not SparkTrigger.END:
             self._report_dropped(self.pipe.withdraw(), "the connection is gone")
         server.emit(ev.SparkEnded(self, reason))
+        server.release(self)

@@ -32,6 +32,7 @@ class SparkHost(Protocol):
     timers: Timers
     transforms: Transforms
 
+    sparks: dict[str, Any]
     spark_halves: tuple[Callable[[Any], object], ...]
 
     @property
