@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import subprocess
@@ -210,6 +211,9 @@ def test_the_protocol_page_has_the_sections_that_the_code_cites() -> None:
 def test_the_protocol_page_lists_every_limit_with_its_default() -> None:
     unit = {"": 1, "KiB": 1024, "MiB": 1024**2, "s": 1, "min": 60}
     section = PROTOCOL.read_text(encoding="utf-8").partition("\n## 7. Limits\n")[2]
-    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) ?(\w*) \|", section, re.MULTILINE)
-    listed = {name: int(number.replace(",", "")) * unit[suffix] for name, number, suffix in rows}
+    rows = re.findall(r"^\| `(\w+)` \| (off|[\d,]+) ?(\w*) \|", section, re.MULTILINE)
+    listed = {
+        name: math.inf if number == "off" else int(number.replace(",", "")) * unit[suffix]
+        for name, number, suffix in rows
+    }
     assert listed == {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
