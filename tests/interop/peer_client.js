@@ -72,7 +72,7 @@ socket.on('outgoing::url', () => below('connecting'));
 // After Primus's own listener, so that socket.socket is this attempt's WebSocket.
 socket.on('outgoing::open', () => {
   const carrier = socket.socket;
-  if (!carrier) return;
+  if (!carrier || !carrier.on) return; // that of SockJS tells nothing
   if (!carrier.prependListener) {
     carrier.on('upgrade', (transport) => below('upgrade', { to: transport.name })); // of Engine.IO
     return;

@@ -53,7 +53,8 @@ def missing() -> str | None:
     for folder, package in folders.items():
         place = HERE / folder
         needed = [package, "ws"] + ([] if folder == "plugins" else ["engine.io", "engine.io-client"])
-        needed += [] if folder in ("primus6", "plugins") else ["ejson", "binary-pack", "primus-msgpack"]
+        if folder not in ("primus6", "plugins"):
+            needed += ["ejson", "binary-pack", "primus-msgpack", "sockjs", "sockjs-client"]
         if not all((place / "node_modules" / name / "package.json").is_file() for name in needed):
             return f"interop: {package} is not installed; run `npm ci` in {place}"
     return None
