@@ -63,7 +63,7 @@ class Requests:
 
     def request(self, exchange: Exchange, *, now: float) -> None:
         """A request's head is complete."""
-        refusal = check_counts(exchange.request, self._host.limits)
+        refusal = check_head(exchange.request, self._host.limits)
         if refusal is None:
             self._walk(exchange, None, False, now)
         else:
@@ -173,8 +173,12 @@ def _respond(exchange: Exchange, answer: Response, close: bool, now: float) -> N
     exchange.respond(answer.status, answer.headers, answer.body, close=close, now=now)
 
 
-def check_counts(request: Request, limits: Limits) -> Response | None:
-    """The answer to a request with too many header fields or parameters: each is cheap to send and dear to keep."""
+def check_head(request: Request, limits: Limits) -> Response | None:
+    """The answer to a request that is not served whatever it asks for."""
+    if "transfer-encoding" in request.headers and "content-length" in request.headers:
+        # Somebody in between may have taken the other for the end of the body (RFC 9112, 6.1).
+        return error_response(400, "both Content-Length and Transfer-Encoding")
+    # Each field or parameter is cheap to send and dear to keep.
     if len(request.headers.pairs) > limits.headers:
         return error_response(431, f"more than {limits.headers} header fields")
     if request.query_string.count("&") >= limits.parameters:

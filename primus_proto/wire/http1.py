@@ -205,9 +205,6 @@ class HttpServer:
         self._timer.cancel()
         if not target.startswith("/") or event.method == b"CONNECT":
             exchange._error(400, "request target not understood", now)  # "*" and host:port are of no use here
-        elif chunked and length is not None:
-            # Somebody in between may have taken the other for the end of the body (RFC 9112, 6.1).
-            exchange._error(400, "both Content-Length and Transfer-Encoding", now)
         elif not self.host.admit(self.channel.number, request):
             exchange._error(503, "too many connections from one address", now)
         else:

@@ -6,6 +6,7 @@ import pytest
 
 from primus_proto import ConfigError, ReadyState
 from primus_proto import events as ev
+from tests.unit.exchanges import ForeignExchange, foreign_request
 from tests.unit.wires import CLOSE, TEXT, ClientWire, ServerWire, close_frame, frame, replies, request
 
 SMUGGLED = request("GET", "/primus/spec?smuggled")
@@ -53,6 +54,17 @@ def test_nothing_is_smuggled(name: str, size: int) -> None:
     assert not rest
     wire.run(10.0)
     assert peer.closed()
+
+
+def test_a_host_of_our_exchanges_lets_nothing_be_smuggled_either() -> None:
+    wire = ServerWire()
+    exchange = ForeignExchange(
+        foreign_request("POST", "/primus", {"Content-Length": "9", "Transfer-Encoding": "chunked"})
+    )
+    wire.endpoint.request(exchange, now=wire.now)
+    wire.pump()
+    assert exchange.answer is not None
+    assert (exchange.answer.status, exchange.answer.error) == (400, "both Content-Length and Transfer-Encoding")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -235,17 +235,6 @@ def test_a_tls_handshake_on_a_plain_port(bench: Bench, hello: bytes) -> None:
     assert bench.log == ["192.0.2.7:80: bad HTTP: this port speaks plain HTTP, the peer began a TLS handshake"]
 
 
-def test_content_length_and_transfer_encoding_together_are_refused(bench: Bench) -> None:
-    """Two parties that each believe another one disagree on where the next request begins: smuggling."""
-    bench.handler, bodies = reading()
-    smuggled = b"0\r\n\r\n" + request("GET", "/smuggled")
-    reply = bench.ask(request("POST", "/a", {**CHUNKED, "Content-Length": str(len(smuggled))}, smuggled))
-    assert (reply.status, reply.error) == (400, "both Content-Length and Transfer-Encoding")
-    assert (bench.exchanges, bodies) == ([], [])
-    bench.run_to(100.0)
-    assert bench.commands == CUT
-
-
 @pytest.mark.parametrize("method", ["POST", "HEAD"])
 @pytest.mark.parametrize("broken", [b"x\r\n", b"1\r\nab\r\n", b"-1\r\n", b"1" * 30 + b"\r\n"])
 def test_a_body_that_breaks_its_framing(bench: Bench, method: str, broken: bytes) -> None:
