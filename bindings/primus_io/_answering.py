@@ -36,7 +36,8 @@ class Answering:
 
     def _is_busy(self) -> bool:
         """Whether values are waiting or being handled."""
-        taking = self._iterating and not self._waiters
+        # Only a value that came with the end makes it wait: of an earlier one nobody knows whether it is being handled.
+        taking = self._end_waits and self._iterating and not self._waiters
         self._end_waits = self._listeners_running or (self._has_taker and (bool(self._inbox) or taking))
         return self._end_waits
 

@@ -21,6 +21,8 @@ from ._transforming import start_step
 
 __all__ = ["Client", "ClientBase", "connect_error", "option_error"]
 
+progress_log = logging.getLogger("primus_io.client")
+
 
 class ClientBase(WithPlugins, ClientListeners, Session):
     """A client, but for the methods that wait."""
@@ -209,14 +211,14 @@ class ClientBase(WithPlugins, ClientListeners, Session):
         """Log once that the connection is lost, that it is back, and that the client has given up."""
         if type(event) is ev.ReconnectScheduled:
             level = logging.DEBUG if self._is_reconnecting else logging.INFO
-            log.log(level, "%r: not connected, trying again in %.1f s: %s", self, event.delay, event.error)
+            progress_log.log(level, "%r: not connected, trying again in %.1f s: %s", self, event.delay, event.error)
             self._is_reconnecting = True
         elif type(event) is ev.Opened and self._is_reconnecting:
-            log.info("%r: connected again", self)
+            progress_log.info("%r: connected again", self)
             self._is_reconnecting = False
         elif type(event) is ev.Ended:
             if event.reason.kind not in ("local", "server") and not self._entering:
-                log.warning("%r: it has ended: %s", self, event.reason)
+                progress_log.warning("%r: it has ended: %s", self, event.reason)
             self._is_reconnecting = False
 
     def _log_unhandled(self, event: ev.Event) -> None:

@@ -95,7 +95,7 @@ def test_json_is_one_ascii_line_whatever_is_in_it(capfdbinary: pytest.CaptureFix
             ConnectError("cannot connect to x:1: Connection refused"),
             "Is the server running, and are host and port right?",
         ),
-        (ConnectError("no", status=403, body=b'{"error": "members only"}'), "no (it said: members only). Give"),
+        (ConnectError("no (it said: members only)", status=403), "no (it said: members only). Give"),
         (ConnectError("the answer", status=500, body=b"<html>"), "the answer."),
         (ConnectError("what about it?"), "what about it?"),
         (ConnectionLost("reset by peer"), "reset by peer."),

@@ -128,6 +128,8 @@ class _LogHandler(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "primus_io.client":  # what happens to a client is said by its events
+            return
         self._output.note(f"{record.levelname.lower()}: {record.getMessage()}")
         if record.exc_info:
             self._output.debug("".join(traceback.format_exception(*record.exc_info)))
