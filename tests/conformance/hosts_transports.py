@@ -59,7 +59,6 @@ SCENARIOS = frozenset({
     "test_last_words_come_after_all_that_was_written",
     # back-pressure
     "test_a_client_that_is_slow_blocks_the_servers_send",
-    "test_a_flood_of_tiny_messages",
     "test_a_peer_that_waits_for_a_slow_reader_does_not_flatline",
     "test_a_server_that_is_slow_blocks_the_clients_send",
 })  # fmt: skip

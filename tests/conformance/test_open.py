@@ -279,7 +279,7 @@ async def test_mistakes_are_named_at_once(host: Host) -> None:
         (lambda: host.connect("http://localhost", ping=-1), "ping must be a number above 0"),
         (lambda: host.connect("http://localhost", unix=""), "unix is empty"),
         (lambda: host.connect("http://localhost", queueSize=1), "no option 'queueSize'; did you mean queue_size"),
-        (lambda: host.serve(None, compression=True), "there is no option 'compression'$"),
+        (lambda: host.serve(None, loudness=3), "there is no option 'loudness'$"),
         (lambda: host.serve(42), f"the handler must be {host.handler_is}"),
         (lambda: host.serve(handler, authorize=42), "authorize must be a function taking a Request; got 42"),
         (lambda: host.serve(handler, authorization=True), "authorization= says for which"),
