@@ -99,7 +99,7 @@ async def test_a_message_may_be_as_large_as_the_limit() -> None:
 
 @real
 async def test_what_is_not_read_waits_in_the_core_until_it_is_cut() -> None:
-    async with hosting(backlog=4 * 1024 * 1024) as (host, story, url), deaf(url):
+    async with hosting(backlog=4 * 1024 * 1024, stall=0.2) as (host, story, url), deaf(url):
         spark = (await story.first(ev.SparkConnected)).spark
         sock = spark.context.websocket.get_extra_info("socket")
         written = most = 0
@@ -111,7 +111,7 @@ async def test_what_is_not_read_waits_in_the_core_until_it_is_cut() -> None:
             assert written < 1024
         host.pump()
         assert most > 4 * 1024 * 1024
-        assert spark.close_reason.kind == "backlog"
+        assert (await story.first(ev.SparkDisconnected)).reason.kind == "backlog"
         await until_closed(sock)
 
 
