@@ -164,7 +164,7 @@ def test_the_checks_see_what_was_entered_and_not_left(host: Host) -> None:
         server._stop_listening()
         server._io._arm(1e12)  # type: ignore[attr-defined]
 
-    for leave, words in ((leave_a_handler, "pause"), (leave_a_timer, "timeout")):
+    for leave, words in ((leave_a_handler, "pause"), (leave_a_timer, "timer")):
         with pytest.raises(AssertionError, match=words):
             host.run(leave, 10)
         gc.collect()
