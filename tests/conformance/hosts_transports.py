@@ -97,10 +97,10 @@ def over(base: type[Host], way: str, scenarios: frozenset[str] = FEW) -> type[Ho
 
 TRANSPORT_HOSTS = [
     *(over(VirtualHost, way, SCENARIOS) for way in WAYS),
-    *(over(AsyncioHost, way, SCENARIOS if way in ("engine.io", "sockjs") else FEW) for way in WAYS),
+    *(over(AsyncioHost, way) for way in WAYS),
     *(
         over(host, way)
         for host in (TrioHost, ThreadsHost, UvicornHost, HypercornHost, HypercornTrioHost)
-        for way in ("engine.io", "engine.io-polling", "sockjs", "sockjs-streaming", "sockjs-polling")
+        for way in ("engine.io", "engine.io-polling", "sockjs")
     ),
 ]
