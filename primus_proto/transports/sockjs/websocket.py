@@ -41,7 +41,25 @@ class RawPipe(WebSocketPipe):
         self._heartbeat.set(now + self._interval)
 
 
-class ServerWebSocketPipe(RawPipe):
+class FramedPipe(WebSocketPipe):
+    """A pipe whose messages leave in frames, however they are taken."""
+
+    __slots__ = ()
+
+    def wrapped(self, message: Message) -> Message:
+        """The message in its frame."""
+        raise NotImplementedError
+
+    def take_all(self) -> list[Message]:
+        return [self.wrapped(message) for message in super().take_all()]
+
+    def take_slice(self) -> list[Message]:
+        if self._outbox_size <= SLICE:
+            return self.take_all()
+        return [self.wrapped(message) for message in super().take_slice()]
+
+
+class ServerWebSocketPipe(FramedPipe, RawPipe):
     """A session of the server over a WebSocket that carries frames."""
 
     __slots__ = ()
@@ -50,13 +68,8 @@ class ServerWebSocketPipe(RawPipe):
         self.carrier.send([Message(OPEN.decode())], now=now)
         super().start(now)
 
-    def take_all(self) -> list[Message]:
-        return [message.wrapped("sockjs", array_frame) for message in super().take_all()]
-
-    def take_slice(self) -> list[Message]:
-        if self._outbox_size <= SLICE:
-            return self.take_all()
-        return [message.wrapped("sockjs", array_frame) for message in super().take_slice()]
+    def wrapped(self, message: Message) -> Message:
+        return message.wrapped("sockjs", array_frame)
 
     def received(self, data: str | bytes, *, now: float) -> None:
         if self.ending is not None:
@@ -81,19 +94,14 @@ class ServerWebSocketPipe(RawPipe):
         super().say_goodbye(now)
 
 
-class ClientWebSocketPipe(WebSocketPipe):
+class ClientWebSocketPipe(FramedPipe):
     """A session of the client over a WebSocket that carries frames."""
 
     transport = "sockjs"
     __slots__ = ()
 
-    def take_all(self) -> list[Message]:
-        return [message.wrapped("sockjs client", client_array) for message in super().take_all()]
-
-    def take_slice(self) -> list[Message]:
-        if self._outbox_size <= SLICE:
-            return self.take_all()
-        return [message.wrapped("sockjs client", client_array) for message in super().take_slice()]
+    def wrapped(self, message: Message) -> Message:
+        return message.wrapped("sockjs client", client_array)
 
     def received(self, data: str | bytes, *, now: float) -> None:
         if self.ending is not None:
