@@ -19,6 +19,7 @@ __all__ = ["ClientPipe", "Session"]
 
 # Seconds between the requests of a client that does not read. Servers miss a client after 5.
 PRESENCE = 2.0
+NOTHING = b"[]"
 
 
 class Session:
@@ -39,7 +40,8 @@ class ClientPipe(SockJSPipe):
     """A session of the client over requests. Either `opened` is called, or `failed`."""
 
     __slots__ = (
-        "_buffer", "_failed", "_limit", "_opened", "_pool", "_posting", "_presence", "_receiving", "_session", "_what",
+        "_asked", "_buffer", "_failed", "_limit", "_opened", "_pool", "_posting", "_presence", "_receiving", "_session",
+        "_waits", "_what",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +62,8 @@ class ClientPipe(SockJSPipe):
         self._limit = body_limit(host.limits) + host.limits.body
         self._buffer = bytearray()  # the beginning of a frame
         self._receiving = False
+        self._waits = False  # the server is known to have the request for frames
+        self._asked = False  # it will be, once the POST is answered
         self._posting = 0  # bytes of the POST that is not answered yet
         self._presence = host.timers.new(self._be_present)
 
@@ -84,25 +88,33 @@ class ClientPipe(SockJSPipe):
 
     def _send(self, now: float) -> None:
         paused = self._inbox.paused
-        if not (self._receiving or paused or self._inbox or self.ending is not None):
+        if not (self._receiving or paused or self._inbox):
             self._receive(now)
         if self._outbox and not self._posting:
             self._post(messages_array(self.take_slice()), now)
         if self.ending is not None and not self._posting:
-            self.over = True
-            self._release(now)
+            self._leave(now)
         elif not paused:
             self._presence.cancel()
         elif self._presence.due == math.inf:
             self._presence.set(now + PRESENCE)
 
+    def _leave(self, now: float) -> None:
+        """End the session. The server sees that by a request for frames that waits there, and is given up."""
+        if self._waits:
+            self.over = True
+            self._release(now)
+        else:
+            self._post(NOTHING, now)
+
     def _be_present(self, now: float) -> None:
         if not self._posting:
-            self._post(b"[]", now)
+            self._post(NOTHING, now)
         self._presence.set(now + PRESENCE)
 
     def _receive(self, now: float) -> None:
         self._receiving = True
+        self._waits = self._asked = False
         session = self._session
         self._pool.request(
             "POST", session.target(self._what), session.headers, b"", self._answered, self._lost,
@@ -111,6 +123,7 @@ class ClientPipe(SockJSPipe):
 
     def _post(self, body: bytes, now: float) -> None:
         self._posting = len(body)
+        self._asked = body == NOTHING
         headers = (("Content-Type", "text/plain; charset=UTF-8"), *self._session.headers)
         target = self._session.target("xhr_send")
         self._pool.request("POST", target, headers, body, self._posted, self._lost, now=now)
@@ -125,6 +138,7 @@ class ClientPipe(SockJSPipe):
             self._touch()
 
     def _received(self, data: bytes, now: float) -> None:
+        self._waits = self._what == "xhr_streaming"
         buffer = self._buffer
         end = len(buffer)
         buffer += data
@@ -141,6 +155,7 @@ class ClientPipe(SockJSPipe):
 
     def _posted(self, answer: Answer, now: float) -> None:
         self._posting = 0
+        self._waits = self._waits or self._asked
         if answer.status in (200, 204):
             self._left(now)
         else:
@@ -179,8 +194,11 @@ class ClientPipe(SockJSPipe):
 
     def _give_up(self, error: ConnectError, now: float) -> None:
         """The session does not open."""
-        self.over = True
-        self._failed(error, now)
+        if not self.over:
+            self.over = True
+            if self._receiving:
+                self._pool.abort(now=now)
+            self._failed(error, now)
 
     def _release(self, now: float) -> None:
         super()._release(now)

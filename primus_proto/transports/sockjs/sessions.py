@@ -161,12 +161,11 @@ class ServerPipe(SockJSPipe):
         return unread
 
     def _send(self, now: float) -> None:
-        writer = self._writer
-        if writer is None or self._unread:
+        if self._unread:
             return
-        if self._outbox:
+        if self._outbox and self._writer is not None:
             self._send_frame(messages_frame(self.take_slice()), now)
-        if self.ending is not None and self._writer is not None and not self._outbox:
+        if self.ending is not None and not self._outbox:  # a client that asks for more is told the end
             self.over = True
             self._release(now)
 

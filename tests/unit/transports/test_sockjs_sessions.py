@@ -217,10 +217,8 @@ def test_a_server_that_closes_serves_its_sessions_to_the_end() -> None:
     wire.server.close()
     wire.pump()
     assert receive(wire, path("xhr", "other")).statuses() == [503]
-    assert receive(wire, path("xhr"), peer).reply().body == b'a["\\"primus::server::close\\""]\n'
     assert "close" not in wire.told()
-    assert receive(wire, path("xhr")).reply().body == b'c[1000,"Normal closure"]\n'
-    wire.run(5)
+    assert receive(wire, path("xhr"), peer).reply().body == b'a["\\"primus::server::close\\""]\n'
     assert "close" in wire.told()
 
 
