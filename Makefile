@@ -111,9 +111,10 @@ test-all: ## all tests on every Python of 3.11 to 3.15 there is, each in an envi
 	echo "==== passed:$${passed:- none}; failed:$${failed:- none}; absent, so not tested:$${absent:- none} ===="; \
 	[ -z "$$failed" ] && [ -n "$$passed" ]
 
-lint: $(VENV)/.group-lint ## ruff: rules and format
+lint: $(VENV)/.group-lint ## ruff: rules and format; the prose of the pages and docstrings
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python docs/prose.py
 
 types: $(VENV)/.group-lint $(VENV)/.group-test ## mypy --strict
 	$(BIN)/python -m mypy --strict

@@ -261,7 +261,7 @@ class ByteServer(_Endpoint):
             self.server.work(now)
 
     def _close(self, now: float) -> None:
-        """Let go of what carries no session; the rest closes with its answer, or its session."""
+        """Close what carries no session; the rest closes with its answer, or its session."""
         if not self._closing:
             self._closing = True
             self._transport.close(now=now)

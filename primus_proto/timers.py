@@ -45,7 +45,7 @@ class Timer:
             self.set(math.inf)
 
     def drop(self) -> None:
-        """Turn the timer off for good, and let go of its callback: a stale entry would keep the owner alive."""
+        """Turn the timer off for good, and release its callback: a stale entry would keep the owner alive."""
         self.cancel()
         self.callback = _nothing
 

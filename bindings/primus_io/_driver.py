@@ -168,7 +168,7 @@ class Channel(Protocol):
         """Start or stop reading."""
 
     def end_writing(self) -> None:
-        """Send EOF after everything is written and go on reading; where that cannot be, `close`."""
+        """Send EOF after everything is written and go on reading; where that is impossible, `close`."""
 
     def close(self, abort: bool) -> None:
         """Close after everything is written, for at most `Limits.close` seconds; with `abort` at once."""

@@ -90,7 +90,7 @@ class LayeredServer(Emitter):
         `index` is its place among `layers`, by default the end, where it sees only requests that authorization has
         admitted. A layer that is there already under this name is replaced at its place. `http` and `upgrade` say
         whether it sees plain requests and requests for a WebSocket. The change takes effect from the next request on.
-        Raises LocalProtocolError for arguments that cannot be.
+        Raises LocalProtocolError for invalid arguments.
         """
         if layer is None:
             return lambda function: self.before(name, function, index=index, http=http, upgrade=upgrade)

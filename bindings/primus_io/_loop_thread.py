@@ -53,7 +53,7 @@ class LoopThread:
         """Run a coroutine on the loop and wait for it. Raises TimeoutError after `timeout` seconds.
 
         An exception that interrupts the wait cancels the coroutine. Raises LocalProtocolError in the loop's own thread,
-        and ConfigError for a `timeout` that is no number.
+        and ConfigError for a `timeout` that is not a number.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()

@@ -57,8 +57,8 @@ class ServerPlugins(WithPlugins):
     def use(self, name: Any, plugin: Any = None) -> None:
         """Add a plugin: ``use("name", plugin)``, ``use("name")`` or ``use(plugin)``. It joins sparks that open later.
 
-        Raises ConfigError for what is no plugin, and for a name that is in use. What the plugin's server half raises
-        is raised here, and what that half has done is undone.
+        Raises ConfigError for an object that is not a plugin, and for a name that is in use. What the plugin's server
+        half raises is raised here, and what that half has done is undone.
         """
         self._core.use(name, plugin)
         self._used.append((name, plugin))

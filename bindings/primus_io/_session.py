@@ -80,7 +80,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         """Have `function` see, change or drop each ``incoming`` or ``outgoing`` message. Usable as a decorator.
 
         The function gets a `Packet` and sets its `data`, or returns `DROP`. It may be async; messages keep their order.
-        If it raises, its message is dropped and an `error` event says so. Raises LocalProtocolError for another
+        If it raises, its message is dropped and an `error` event is emitted. Raises LocalProtocolError for another
         direction, and for a function that is not callable.
         """
         return self._transform(direction, function, False)

@@ -332,7 +332,7 @@ class Server(ThreadSafe, ServerBase[Spark]):
         return core.context or self._do(lambda: super(Server, self)._spark_of(core))
 
     def _listener_added(self, event: str | type[ev.Event]) -> None:
-        """Tell a new listener what it has missed: that the server is ready, or the open sparks nobody was told of."""
+        """Call a new listener for what it has missed: the ready server, or the open sparks without a listener."""
         call = self._listeners[event][-1]
         if event in ("initialised", ev.Initialised):
             self._start_missed(self, call(*((ev.Initialised(),) if event is ev.Initialised else ())))
@@ -413,7 +413,7 @@ serve: ServeFunction[Handler, Authorize, Serve] = make_serve(__name__, Serve, la
 create_server: CreateServerFunction[Handler, Authorize, Serve] = make_create_server(__name__, serve, Serve.TYPES)
 
 
-def fetch_spec(
+def fetch_spec(  # noqa: D103, below
     url: URLSource,
     *,
     ssl: ssl.SSLContext | None = None,

@@ -16,7 +16,7 @@ __all__ = ["Connections"]
 
 
 class Connections:
-    """The addresses of a server's connections, by channel. `warn` is told of each that is refused."""
+    """The addresses of a server's connections, by channel. `warn` is called for each that is refused."""
 
     def __init__(self, limits: Limits, networks: tuple[Network, ...], warn: Callable[[str], None]) -> None:
         self._limits = limits

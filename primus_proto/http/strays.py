@@ -18,7 +18,7 @@ QUOTE = 100  # characters of a path
 
 
 class Strays:
-    """Tells of stray requests."""
+    """Reports stray requests."""
 
     def __init__(self, config: ServerConfig, warn: Callable[[str], None]) -> None:
         self._config = config

@@ -51,7 +51,7 @@ def too_deep(limits: Limits, data: str | bytes) -> DecodeError:
 def check_json(text: str, limits: Limits) -> None:
     """Raise DecodeError if a JSON text has too many values, or nests them too deeply.
 
-    Valid JSON is judged exactly, with an empty list or object as two values. First come estimates that take next to no
+    Valid JSON is measured exactly, with an empty list or object as two values. First come estimates that take almost no
     time and are enough for most texts.
     """
     opening = text.count("[") + text.count("{")

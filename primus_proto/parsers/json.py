@@ -111,8 +111,9 @@ class JSONParser(Bounded):
 
 
 class FastJSONParser(JSONParser):
-    """`JSONParser` by orjson: the same messages and values, but for integers of 2**64 and more, which it reads as
-    floats, and for enums and UUIDs, which it writes.
+    """`JSONParser` by orjson, with the same messages and values.
+
+    It differs in integers of 2**64 and more, which it reads as floats, and in enums and UUIDs, which it writes.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:

@@ -57,7 +57,7 @@ def to_milliseconds(date: datetime) -> int:
 
 
 def from_milliseconds(number: object) -> datetime:
-    """The aware datetime, in UTC. Raises ValueError for what is no number, or no year from 1 to 9999."""
+    """The aware datetime, in UTC. Raises ValueError for anything but a number whose year is from 1 to 9999."""
     if isinstance(number, int | float) and math.isfinite(number):
         try:
             return _EPOCH + timedelta(milliseconds=int(number))

@@ -20,7 +20,7 @@ OWN: dict[str, Callable[[], Any]] = {}
 
 
 def load_plugins(value: Any) -> dict[str, Any]:
-    """Normalise the option `plugins`. Raises ConfigError for what is no plugin, and for a name used twice."""
+    """Normalise the option `plugins`. Raises ConfigError for anything but plugins, and for a name used twice."""
     if isinstance(value, Mapping):
         items = list(value.items())
     elif isinstance(value, str):

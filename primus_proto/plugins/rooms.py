@@ -59,7 +59,7 @@ class RoomsLeft(PluginEvent):
 
 
 def names_of(names: Collection[object]) -> list[str]:
-    """The names of rooms; a string with spaces has several. Raises LocalProtocolError for what is no name."""
+    """The names of rooms; a string with spaces has several. Raises LocalProtocolError for an invalid name."""
     found: list[str] = []
     for name in names:
         if isinstance(name, bool) or not isinstance(name, str | int):

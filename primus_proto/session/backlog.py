@@ -1,7 +1,7 @@
 """What waits unsent for a spark whose client may be slow: what is still accepted, and when it is cut (protocol 7).
 
-The law kept here: a client is judged by what it was offered. While an application writes, nothing can leave, so a write
-never cuts. After a flush a clock runs, for as long as more than `Limits.backlog` bytes wait.
+The law kept here: a client counts as slow only by what it was offered. While an application writes, nothing can
+leave, so a write never cuts. After a flush a clock runs, for as long as more than `Limits.backlog` bytes wait.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class BacklogHost(Protocol):
 
 
 class Backlog:
-    """Judges one spark, from the high-water mark on. At `most` bytes may wait; `cut` drops its connection."""
+    """Watches one spark, from the high-water mark on. At `most` bytes may wait; `cut` drops its connection."""
 
     __slots__ = ("_cut", "_expected", "_host", "_judgement", "_most", "_name", "_pipe", "_refused", "_told")
 
@@ -64,7 +64,7 @@ class Backlog:
             self._look(now)
 
     def stop(self) -> None:
-        """Judge no more."""
+        """Stop watching."""
         self._judgement.cancel()
 
     def _look(self, now: float) -> None:

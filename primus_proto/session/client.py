@@ -284,7 +284,7 @@ class Client(HasPlugins, Core, Link):
         self.state = step(CLIENT, self.state, trigger)
 
     def set_ready_state(self, state: ReadyState) -> None:
-        """Set `ready_state`, and tell of a change."""
+        """Set `ready_state`, and report a change."""
         if state is not self.ready_state:
             self.ready_state = state
             self.emit(ev.ReadyStateChanged(state.announced))
@@ -414,7 +414,7 @@ class Client(HasPlugins, Core, Link):
         self._finish(CloseReason("local"))
 
     def _finish(self, reason: CloseReason, *, lost: bool = False) -> None:
-        """Tell of the end in the order of protocol 4.2. What was written still leaves, unless its way is `lost`."""
+        """Report the end in the order of protocol 4.2. What was written still leaves, unless its way is `lost`."""
         was_up = self.ready_state is not ReadyState.CLOSED
         self.set_ready_state(ReadyState.CLOSED)
         if was_up:

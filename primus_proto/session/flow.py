@@ -130,7 +130,7 @@ class Incoming:
             link._hold_reading(True)
 
     def give_up(self) -> None:
-        """Drop what waits, and say so."""
+        """Drop the messages that wait, and report them."""
         if dropped := len(self.queue):
             text = f"{dropped} messages that had arrived were dropped: a transform or parser had not finished with them"
             self._link._error(TransformError(text, "incoming", None))
@@ -225,7 +225,7 @@ class Outgoing:
         self.queue.finish(lambda _: close())
 
     def give_up(self) -> None:
-        """Drop what waits, and say so."""
+        """Drop the messages that wait, and report them."""
         if dropped := len(self.queue):
             text = f"{dropped} written values were not sent: a transform or parser had not finished with them"
             self._link._error(TransformError(text, "outgoing", None))

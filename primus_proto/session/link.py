@@ -59,7 +59,7 @@ CLOSING = 4
 class Link(Extensible, ABC):
     """One end of a session: decoding, protocol messages, the high-water mark, pending replies and what was dropped.
 
-    A subclass says whose parser and limits apply, and which events tell of what happens.
+    A subclass says whose parser and limits apply, and which events report what happens.
     """
 
     __slots__ = (
@@ -119,7 +119,7 @@ class Link(Extensible, ABC):
 
     @abstractmethod
     def _data(self, value: Any, size: int) -> None:
-        """Tell of a message that arrived."""
+        """Report a message that arrived."""
 
     @abstractmethod
     def _protocol(self, name: str, value: str, now: float) -> bool:
@@ -127,11 +127,11 @@ class Link(Extensible, ABC):
 
     @abstractmethod
     def _ignored(self, text: str) -> None:
-        """Tell of a protocol message that was ignored."""
+        """Report a protocol message that was ignored."""
 
     @abstractmethod
     def _error(self, error: PrimusError) -> None:
-        """Tell of an error."""
+        """Report an error."""
 
     @abstractmethod
     def _drain(self) -> None:
@@ -139,7 +139,7 @@ class Link(Extensible, ABC):
 
     @abstractmethod
     def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
-        """Tell of messages that will not be sent."""
+        """Report messages that will not be sent."""
 
     @property
     @abstractmethod
@@ -167,11 +167,11 @@ class Link(Extensible, ABC):
         return True
 
     def _deliver(self, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
-        """Tell of a message that a transform delivers to a function."""
+        """Report a message that a transform delivers to a function."""
         self._emit(Delivery(self, function, args, size))
 
     def _hold(self, held: Held) -> None:
-        """Tell of a step that has to wait."""
+        """Report a step that has to wait."""
         self._emit(StepHeld(held))
 
     @abstractmethod
@@ -191,7 +191,7 @@ class Link(Extensible, ABC):
         """Call `callback(now)` so many seconds after the next `poll`. For plugins."""
 
     def ignore(self, what: str) -> None:
-        """Tell of a message that a plugin ignored."""
+        """Report a message that a plugin ignored."""
         self._ignored(what)
 
     def _told_extensions(self, error: PrimusError) -> None:
@@ -251,7 +251,7 @@ class Link(Extensible, ABC):
         return NOTHING
 
     def _receive(self, data: str | bytes, now: float) -> None:
-        """Decode a message, and tell of it or act on it."""
+        """Decode a message, and report it or act on it."""
         value = self._decode(data, now)
         if value is not NOTHING:
             self._data(value, len(data))

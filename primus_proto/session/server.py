@@ -123,8 +123,8 @@ class Server(HasPlugins, Core):
     def use(self, name: Any, plugin: Any = None) -> None:
         """Add a plugin: ``use("name", plugin)``, ``use("name")`` or ``use(plugin)``. It joins sparks that open later.
 
-        Raises ConfigError for what is no plugin, and for a name in use. What its server half raises is raised, and what
-        that half has done is undone.
+        Raises ConfigError for an object that is not a plugin, and for a name in use. What its server half
+        raises is raised, and what that half has done is undone.
         """
         self._plugins.use(name, plugin)
 
@@ -198,8 +198,8 @@ class Server(HasPlugins, Core):
 
         `index` is the place among `layers`, by default the end, behind authorization. A layer that is there already
         under this name is replaced at its place. `http` and `upgrade` say whether it sees plain requests and requests
-        for a WebSocket. The change takes effect from the next request on. Raises LocalProtocolError for arguments that
-        cannot be.
+        for a WebSocket. The change takes effect from the next request on. Raises LocalProtocolError for invalid
+        arguments.
         """
         self.pipeline.before(Layer(name, layer, index, http, upgrade))
 
@@ -238,7 +238,7 @@ class Server(HasPlugins, Core):
     def refusal(self, message: str, *, status: int | None = None, authenticate: str | None = None) -> Response:
         """The answer to a request that authorization refused (protocol 6). A `status` of None is 401. Pure.
 
-        Raises ConfigError for a status or header that cannot be.
+        Raises ConfigError for an invalid status or header.
         """
         return refusal(Refused(message, status, authenticate), 401)
 

@@ -274,7 +274,7 @@ class Spark(Link):
             self._drained(self.pipe)
 
     def flushed(self, *, now: float) -> None:
-        """What could leave has left the pipe, and it was above the high-water mark: judge what is still there."""
+        """What could leave has left the pipe, and it was above the high-water mark: look at what is still there."""
         if self.state is SparkState.OPEN:
             self._backlog_of().flushed(now)
 
@@ -374,7 +374,7 @@ class Spark(Link):
         return self.server.after(seconds, callback)
 
     def fail(self, error: PrimusError) -> None:
-        """A fault of this end: tell of it, and end the spark so that its client may come back."""
+        """A fault of this end: report it, and end the spark so that its client may come back."""
         self._error(error)
         self.end_with(reconnect=True, code=1011, reason="internal error")
 

@@ -10,11 +10,11 @@ from typing import Protocol
 __all__ = ["MAX_STEPS", "TimeStandsStill", "VirtualClock"]
 
 MAX_STEPS = 100_000
-"""Steps at one instant, after which something must be looping for ever."""
+"""Steps at one instant, after which something must be looping forever."""
 
 
 class TimeStandsStill(AssertionError):
-    """So much happens at one instant that something must be looping for ever."""
+    """So much happens at one instant that something must be looping forever."""
 
 
 class Timed(Protocol):

@@ -164,7 +164,7 @@ class VirtualEndpoint(Listeners, Node):
 
 
 class VirtualServer(VirtualEndpoint, Listener):
-    """A server on the network; `server` is its session side, `on` hears its events."""
+    """A server on the network; `server` is its session side, `on` adds listeners of its events."""
 
     _NAMES = frozenset(SERVER_NAMES)
     endpoint: ByteServer
@@ -215,7 +215,7 @@ class VirtualServer(VirtualEndpoint, Listener):
 
 
 class VirtualClient(VirtualEndpoint, Caller):
-    """A client on the network; `client` is its session side, `on` hears its events."""
+    """A client on the network; `client` is its session side, `on` adds listeners of its events."""
 
     _NAMES = frozenset(CLIENT_NAMES)
     endpoint: ByteClient

@@ -81,7 +81,7 @@ class Direction:
         self.last_arrival: float = 0.0
 
     def close(self) -> None:
-        """The receiver hears nothing more."""
+        """Deliver nothing more to the receiver."""
         self.closed = True
         if all(direction.closed for direction in self.link.directions.values()):
             self.link.network.links.pop(self.link, None)
@@ -190,7 +190,7 @@ class Link:
     def offer(self, sender: Node, data: bytes | bytearray | memoryview) -> int:
         """Send what the window has room for, as a socket does. Returns how many bytes that was.
 
-        If it was not all, the sender hears `channel_writable` once half the window is free.
+        If it was not all, the sender gets `channel_writable` once half the window is free.
         """
         direction, window = self.direction_from(sender), self.network.window
         assert direction is not None, "written to before it was open"
@@ -247,7 +247,7 @@ class Link:
         return blocked or (server is not None and faults.is_suspended(server))
 
     def release(self) -> None:
-        """Deliver what is no longer held up, before anything still on its way."""
+        """Deliver everything that is not held up any more, before anything still on its way."""
         if self._deliverable():
             self.network.clock.call_at(self.network.now, self._deliver_all)
 
@@ -293,7 +293,7 @@ class Link:
             direction.reset()
 
     def abandon(self, node: Node) -> None:
-        """Lose the stream at one end. The other end is not told, and hears nothing more."""
+        """Lose the stream at one end. The other end is not notified, and receives nothing more."""
         for direction in self.directions.values():
             direction.held_up.clear()
         if node in self.directions:

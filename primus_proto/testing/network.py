@@ -302,8 +302,8 @@ class VirtualNetwork:
     def partition(self, *nodes: object, way: Side = None) -> None:
         """Cut these nodes off from all others until `heal`. Without any, cut everyone off from everyone.
 
-        `way` limits this to one direction: ``"out"``, the others do not hear these nodes; ``"in"``, these nodes do not
-        hear the others. No new connection can be opened then, as that takes both directions.
+        `way` limits this to one direction: ``"out"``, nothing passes from these nodes to the others; ``"in"``, nothing
+        passes from the others to these nodes. No new connection can be opened then, as that takes both directions.
         """
         group = {node: node.name for node in map(self.node, nodes)}
         if way not in SIDES or (way is not None and not group):

@@ -1,4 +1,4 @@
-"""One byte stream as the core sees it: what is to be written, whether to read on, when to close.
+"""One byte stream as the core sees it: what to write, whether to read on, when to close.
 
 The law kept here: output stays in the core while the driver says that the channel is blocked, and counts
 against the limits there; after a close nothing more is written or taken in, and a peer that does not read cannot put
@@ -203,7 +203,7 @@ class Channel:
         return data
 
     def finish(self, commands: MutableSequence[Command], now: float) -> bool:
-        """The commands after the writing; True when the channel is to be forgotten."""
+        """The commands after the writing; True when the channel has ended."""
         self._dirty = False
         if self._closing:
             if not self._chunks:

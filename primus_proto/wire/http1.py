@@ -47,7 +47,7 @@ class HttpServerHost(ChannelHost, Protocol):
 
     @property
     def closing(self) -> bool:
-        """Whether every answer is to be the last of its channel."""
+        """Whether every answer has to be the last of its channel."""
 
     def request(self, exchange: HttpExchange, *, now: float) -> None:
         """A request's head is complete."""
@@ -116,7 +116,7 @@ class HttpServer:
             exchange._gone(now)
 
     def close_when_idle(self) -> None:
-        """The server is closing: let go of the channel unless an answer is under way."""
+        """The server is closing: close the channel unless an answer is under way."""
         if self._exchange is None and not self.channel.closed:
             self._close()
 

@@ -44,7 +44,7 @@ def accept_token(key: str) -> str:
 
 
 def check_handshake(request: Request, *, body: bool = False) -> Response | None:
-    """What to answer to a request that is no valid WebSocket handshake (RFC 6455, 4.2.1); None if it is one.
+    """The answer to a request that is not a valid WebSocket handshake (RFC 6455, 4.2.1); None if it is one.
 
     One with a body is none: the body would be taken for frames.
     """
@@ -103,7 +103,7 @@ class WebSocket:
     """The carrier on a channel of our own (the `WebSocketCarrier` of the transports).
 
     Whole, final, unfragmented data frames that are right in every bit take a fast lane: they are read here. All other
-    bytes go to wsproto, in order, and wsproto alone judges what is a violation. So both always stand at the same frame.
+    bytes go to wsproto, in order, and only wsproto decides what is a violation. So both always stand at the same frame.
     """
 
     __slots__ = (
@@ -421,7 +421,7 @@ class WebSocket:
         self._channel.host.defer(self._finish)
 
     def _finish(self, now: float, *, late: bool = False) -> None:
-        """Say goodbye, and tell the owner; while it is paused or busy not yet, for at most `Limits.close`."""
+        """Answer the close, and notify the owner; while it is paused or busy not yet, for at most `Limits.close`."""
         if self._told or self._end is None:
             return
         if self._open and not late and (self._paused or self.owner.closing()):

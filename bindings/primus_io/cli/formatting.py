@@ -69,7 +69,7 @@ def _close_fields(reason: CloseReason) -> dict[str, Any]:
 
 
 def json_line(record: Any, *, ascii: bool = True) -> str:
-    """Return the record as JSON in one line, with dates and the like as in EJSON, or a message that it cannot be."""
+    """Return the record as JSON in one line, with dates and the like as in EJSON, or a message why not."""
     try:
         try:
             return json.dumps(record, allow_nan=False, ensure_ascii=ascii)

@@ -49,7 +49,7 @@ async def _prompted_lines(output: Output) -> AsyncGenerator[bytes, None]:
 async def _stdin_lines(output: Output) -> AsyncGenerator[bytes, None]:
     """Read lines in a daemon thread, so that a read which never returns does not keep the process from ending.
 
-    The thread reads a chunk only when the caller asks for one: a slow connection slows down whoever writes.
+    The thread reads a chunk only when the caller asks for one, so a slow connection slows down the program before it.
     """
     if sys.stdin is None:  # it was closed when we started
         return

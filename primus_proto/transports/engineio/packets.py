@@ -1,6 +1,6 @@
 """Packets of Engine.IO, and the bodies of requests that carry them (protocol 8.2).
 
-The law kept here: decoding never raises. What is no packet comes out as one of the kind `BAD`, and ends its body.
+The law kept here: decoding never raises. Anything but a packet becomes one of the kind `BAD`, which ends its body.
 """
 
 from __future__ import annotations

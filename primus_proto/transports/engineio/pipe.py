@@ -1,7 +1,7 @@
 """`EngineIOPipe`: what the pipes of both ends share (protocol 8): the outbox, packets, the WebSocket, the end.
 
 The laws kept here: packets that Engine.IO itself has to send never pile up, as of each kind only the last is kept; a
-session is told of its end once; a pipe that was closed is over after `Limits.close` at the latest.
+session is notified of its end once; a pipe that was closed is over after `Limits.close` at the latest.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class EngineIOPipe(Pipe):
             self._release(now)
 
     def _release(self, now: float) -> None:
-        """Let go of requests and timers."""
+        """Release requests and timers."""
         self.withdraw()
         self._control.clear()
         self._heartbeat.cancel()

@@ -1,6 +1,6 @@
 """`SockJSPipe`: what sessions over requests share on both ends (protocol 9): what has come, and the end.
 
-The laws kept here: a session is told of its end once; a pipe that was closed is over after `Limits.close` at the
+The laws kept here: a session is notified of its end once; a pipe that was closed is over after `Limits.close` at the
 latest.
 """
 
@@ -111,7 +111,7 @@ class SockJSPipe(Pipe):
             self._release(now)
 
     def _release(self, now: float) -> None:
-        """Let go of requests and timers."""
+        """Release requests and timers."""
         self.withdraw()
         if self._linger is not None:
             self._linger.cancel()

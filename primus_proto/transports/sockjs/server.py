@@ -198,5 +198,5 @@ def _form(body: bytes) -> bytes:
 
 
 def _is_value(text: str) -> bool:
-    """Whether this may be JSON that is no array, or nothing at all."""
+    """Whether this may be JSON other than an array, or nothing at all."""
     return text.lstrip()[:1] in ("", *'{"tfn-0123456789')
