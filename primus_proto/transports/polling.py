@@ -1,27 +1,36 @@
-"""What transports over plain requests share on a server: sessions by id, and batches that are handed over in turns.
+"""What transports over plain requests share: sessions by id, their pipes, batches in turns, and repeated requests.
 
 The laws kept here: a session that its client does not come back for ends, and the number of those is bounded; the
 packets of a batch are handled in order, none while reading is paused, and never so many at once that others wait long.
+A session is notified of its end once, and a pipe that was closed is over after `Limits.close` at the latest.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..errors import PrimusError
+from ..http.model import Address, Request
 from ..timers import Timer, Timers
-from .base import PipeHost, WebSocketCarrier
+from .base import Exchange, PipeHost, WebSocketCarrier
+from .pipe import Pipe
 
-__all__ = ["Inbox", "Sessions", "discard"]
+__all__ = ["Answered", "Inbox", "PollingPipe", "Recent", "Sessions", "discard", "stamp", "too_long"]
 
-S = TypeVar("S")
+A = TypeVar("A")
 P = TypeVar("P")
+S = TypeVar("S")
 
 # How many packets of a batch are handled before others have a turn, and the seconds until the next.
 TURN = 500
 REST = 0.001
+
+# How many requests of a session are known again if something on the way repeats them.
+KEPT = 16
 
 
 class Sessions(Generic[S]):
@@ -132,6 +141,152 @@ class Inbox(Generic[P]):
 
 
 _END = object()
+
+
+class PollingPipe(Pipe, Generic[P]):
+    """A session over requests. What comes is handled in turns, and the end is bounded."""
+
+    __slots__ = ("_host", "_inbox", "_linger", "over")
+
+    def __init__(self, host: PipeHost, request: Request | None = None) -> None:
+        super().__init__(host.touch, request)
+        self._host = host
+        self.over = False
+        """Whether nothing is left to be done."""
+        self._inbox = Inbox[P](host.timers, self._handle)
+        self._linger: Timer | None = None
+
+    # --- the session's side ---
+
+    @property
+    def buffered(self) -> int:
+        return self._outbox_size + self._unread
+
+    def pause(self) -> None:
+        self._inbox.paused = True
+
+    def resume(self) -> None:
+        self._inbox.paused = False
+        self._touch()
+
+    # --- the endpoint's side ---
+
+    def flush(self, *, now: float) -> None:
+        if self.over:
+            return
+        if self.aborted:
+            self._drop(now)
+            return
+        if self.ending is not None and self._linger is None:
+            self._linger = self._host.timers.new(self._drop)
+            self._linger.set(now + self._host.limits.close)
+            self._inbox.clear(now=now)
+            self.resume()  # the peer's own end must get through
+        if self._inbox:
+            self._inbox.run(now=now)
+        if not self.over:
+            self._send(now)
+
+    # --- each transport's part ---
+
+    @property
+    @abstractmethod
+    def _unread(self) -> int:
+        """Bytes that have left the outbox, and that the peer has not taken."""
+
+    @abstractmethod
+    def _send(self, now: float) -> None:
+        """Send what can be sent."""
+
+    @abstractmethod
+    def _handle(self, packet: P, now: float) -> None:
+        """A packet came, and it is its turn."""
+
+    # --- inside ---
+
+    def _left(self, now: float) -> None:
+        """What was sent last has been taken."""
+        if self.high and self.ending is None:
+            self.session.drained()
+        self._touch()
+
+    def _end(self, code: int, reason: str, error: PrimusError | None, now: float) -> None:
+        """The peer has ended it, or is gone."""
+        if self.over:
+            return
+        self.over = True
+        if self.ending is None:
+            self.ending = (code, reason)
+            self.session.connection_lost(error, code=code, reason=reason, now=now)
+        self._release(now)
+
+    def _drop(self, now: float) -> None:
+        """Drop everything that is left."""
+        if not self.over:
+            self.over = True
+            self._release(now)
+
+    def _release(self, now: float) -> None:
+        """Release requests and timers."""
+        self.withdraw()
+        if self._linger is not None:
+            self._linger.cancel()
+        self._inbox.clear(now=now)
+
+
+# --- requests that something on the way repeats ---
+
+
+def stamp(exchange: Exchange) -> str:
+    """What a client puts into the URL of each of its requests to tell it from all others; empty if it does not."""
+    return exchange.request.query.get("t", "")
+
+
+@dataclass(slots=True)
+class Answered(Generic[A]):
+    """The last poll that was answered. A repetition of it is given the same answer again."""
+
+    stamp: str
+    peers: set[Address]
+    answer: A
+
+    def repeated_by(self, exchange: Exchange) -> bool:
+        """Whether this is the same request once more, on another connection.
+
+        On the same connection nobody repeats what was answered, and clients with coarse stamps use one twice.
+        """
+        return bool(self.stamp) and self.stamp == stamp(exchange) and exchange.request.peer not in self.peers
+
+
+class Recent:
+    """The last requests of one kind, by their stamps: what shows that one is the copy of another, however late."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[int, Address] | None = None
+
+    def has(self, exchange: Exchange, body: bytes = b"") -> bool:
+        """Whether it has this request from another connection. If not, it has it from now on.
+
+        The body counts, because clients with coarse stamps may use one twice.
+        """
+        stamped, peer = stamp(exchange), exchange.request.peer
+        if not stamped:
+            return False
+        if self._seen is None:
+            self._seen = {}
+        first = self._seen.setdefault(hash((stamped, body)), peer)
+        if len(self._seen) > KEPT:
+            del self._seen[next(iter(self._seen))]
+        return first != peer
+
+
+def too_long(data: str | bytes, limit: int) -> bool:
+    """Whether a message is larger than `limit` bytes. Half of a surrogate pair, which JSON can carry, is 3 bytes."""
+    if len(data) > limit:
+        return True
+    return isinstance(data, str) and not data.isascii() and len(data.encode(errors="surrogatepass")) > limit
 
 
 def discard(carrier: WebSocketCarrier, host: PipeHost, code: int = 1000, *, now: float) -> None:

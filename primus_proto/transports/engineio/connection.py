@@ -172,8 +172,7 @@ class ClientPipe(EngineIOPipe):
             self.over = True
             self._release(now)
         else:
-            self.drained(now=now)
-            self._touch()
+            self._left(now)
 
     def _poll_failed(self, error: ConnectError, now: float) -> None:
         if self.ending is None:  # otherwise nothing is expected from it, and the last POST is still under way

@@ -1,7 +1,6 @@
 """`EngineIOPipe`: what the pipes of both ends share (protocol 8): the outbox, packets, the WebSocket, the end.
 
-The laws kept here: packets that Engine.IO itself has to send never pile up, as of each kind only the last is kept; a
-session is notified of its end once; a pipe that was closed is over after `Limits.close` at the latest.
+The law kept here: packets that Engine.IO itself has to send never pile up, as of each kind only the last is kept.
 """
 
 from __future__ import annotations
@@ -9,10 +8,8 @@ from __future__ import annotations
 from ...errors import ConnectionLost, PrimusError, RemoteProtocolError
 from ...http.model import Request
 from ...session.messages import Message
-from ...timers import Timer
 from ..base import PipeHost, WebSocketCarrier
-from ..pipe import Pipe
-from ..polling import Inbox, discard
+from ..polling import PollingPipe, discard, too_long
 from .packets import BAD, CLOSE, MESSAGE, OPEN, PING, PONG, TEXT4, Decoder, Framing, Packet, joined, websocket_packet
 
 __all__ = ["EngineIOPipe"]
@@ -23,36 +20,31 @@ BODY = 1024 * 1024
 PING_DATA = 64
 
 
-class EngineIOPipe(Pipe):
+class EngineIOPipe(PollingPipe[Packet]):
     """A session that polls, or has a WebSocket."""
 
     transport = "engine.io"
     __slots__ = (
-        "_base64_only", "_binary_kind", "_control", "_decoder", "_heartbeat", "_host", "_inbox", "_linger",
-        "carrier", "framing", "heard", "over", "protocol", "sid",
+        "_base64_only", "_binary_kind", "_control", "_decoder", "_heartbeat", "carrier", "framing", "heard",
+        "protocol", "sid",
     )  # fmt: skip
 
     def __init__(
         self, host: PipeHost, sid: str, protocol: int, request: Request | None = None, *, base64_only: bool
     ) -> None:
-        super().__init__(host.touch, request)
-        self._host = host
+        super().__init__(host, request)
         self.sid = sid
         self.protocol = protocol
         self.framing: Framing = TEXT4
         """How polled bodies that go out are framed."""
         self.carrier: WebSocketCarrier | None = None
         """The WebSocket, once the session has one."""
-        self.over = False
-        """Whether nothing is left to be done."""
         self.heard = 0.0
         """When the last packet came."""
         self._base64_only = base64_only
         self._binary_kind = f"engine.io {protocol} base64" if base64_only else f"engine.io {protocol}"
         self._decoder = Decoder(protocol)
         self._control: dict[str, str] = {}  # packets of Engine.IO itself that wait to be sent, by their kind
-        self._inbox = Inbox[Packet](host.timers, self._handle)
-        self._linger: Timer | None = None
         self._heartbeat = host.timers.new(self._beat)
 
     # --- the session's side ---
@@ -63,37 +55,24 @@ class EngineIOPipe(Pipe):
 
     @property
     def buffered(self) -> int:
-        return self._outbox_size + (self._unread if self.carrier is None else self.carrier.buffered)
+        return super().buffered if self.carrier is None else self._outbox_size + self.carrier.buffered
 
     def pause(self) -> None:
-        self._inbox.paused = True
+        super().pause()
         if self.carrier is not None:
             self.carrier.pause()
 
     def resume(self) -> None:
-        self._inbox.paused = False
+        super().resume()
         if self.carrier is not None:
             self.carrier.resume()
-        self._touch()
 
     # --- the endpoint's side ---
 
-    def flush(self, *, now: float) -> None:
-        if self.over:
-            return
-        if self.aborted:
-            self._drop(now)
-            return
-        if self.ending is not None and self._linger is None:
-            self._linger = self._host.timers.new(self._drop)
-            self._linger.set(now + self._host.limits.close)
-            self._inbox.clear(now=now)
-            self.resume()  # the peer's own end must get through
-        if self._inbox:
-            self._inbox.run(now=now)
+    def _send(self, now: float) -> None:
         if self.carrier is None:
             self._flush_polling(now)
-        elif not self.over:
+        else:
             self._flush_websocket(self.carrier, now)
 
     def _flush_websocket(self, carrier: WebSocketCarrier, now: float) -> None:
@@ -113,11 +92,6 @@ class EngineIOPipe(Pipe):
         raise NotImplementedError
 
     # --- for polling ---
-
-    @property
-    def _unread(self) -> int:
-        """Bytes that have left the outbox, and that the peer has not taken."""
-        return 0
 
     def _take_body(self, limit: int = BODY) -> bytes:
         """Make a body of what waits, until it has `limit` bytes; empty if nothing waits."""
@@ -146,13 +120,12 @@ class EngineIOPipe(Pipe):
         self._touch()
 
     def _handle(self, packet: Packet, now: float) -> None:
-        """A packet came, and it is its turn."""
         if self.ending is not None and packet.kind != CLOSE:
             return
         kind, data = packet
         if kind == MESSAGE:
             limit = self._host.limits.message
-            if len(data) > limit or (isinstance(data, str) and not data.isascii() and len(data.encode()) > limit):
+            if too_long(data, limit):
                 self._fail(f"message larger than {limit} bytes", now, code=1009)
             else:
                 self.session.receive_message(data, now=now)
@@ -217,32 +190,15 @@ class EngineIOPipe(Pipe):
     def _lost(self, why: str, now: float) -> None:
         self._end(1006, "", ConnectionLost(why), now)
 
-    def _end(self, code: int, reason: str, error: PrimusError | None, now: float) -> None:
-        """The peer has ended it, or is gone."""
-        if self.over:
-            return
-        self.over = True
-        if self.ending is None:
-            self.ending = (code, reason)
-            self.session.connection_lost(error, code=code, reason=reason, now=now)
-        self._release(now)
-
     def _drop(self, now: float) -> None:
-        """Drop everything that is left."""
-        if not self.over:
-            self.over = True
-            if self.carrier is not None:
-                self.carrier.abort(now=now)  # which is told, and sets it to None
-            self._release(now)
+        if self.carrier is not None:
+            self.carrier.abort(now=now)  # which is told, and sets it to None
+        super()._drop(now)
 
     def _release(self, now: float) -> None:
-        """Release requests and timers."""
-        self.withdraw()
+        super()._release(now)
         self._control.clear()
         self._heartbeat.cancel()
-        if self._linger is not None:
-            self._linger.cancel()
-        self._inbox.clear(now=now)
         if self.carrier is not None:
             carrier, self.carrier = self.carrier, None
             discard(carrier, self._host, now=now)

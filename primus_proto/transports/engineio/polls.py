@@ -5,18 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from ...http.model import Address
 from ..base import Exchange
 from .packets import Framing, jsonp_answer
 
-__all__ = ["Answered", "Poll", "answer_poll", "stamp"]
+__all__ = ["Poll", "answer_poll"]
 
 NO_STORE = ("Cache-Control", "no-store")
-
-
-def stamp(exchange: Exchange) -> str:
-    """What a client puts into the URL of each of its requests to tell it from all others; empty if it does not."""
-    return exchange.request.query.get("t", "")
 
 
 def answer_poll(exchange: Exchange, framing: Framing, body: bytes, *, now: float) -> None:
@@ -37,20 +31,3 @@ class Poll:
 
     stamp: str
     exchanges: list[Exchange] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Answered:
-    """The last poll that was answered. A repetition of it is given the same answer again."""
-
-    stamp: str
-    peers: set[Address]
-    framing: Framing
-    body: bytes
-
-    def repeated_by(self, exchange: Exchange) -> bool:
-        """Whether this is the same request once more, on another connection.
-
-        On the same connection nobody repeats what was answered, and clients with coarse stamps use one twice.
-        """
-        return bool(self.stamp) and self.stamp == stamp(exchange) and exchange.request.peer not in self.peers

@@ -7,14 +7,14 @@ and does nothing twice.
 from __future__ import annotations
 
 from ...errors import PrimusError
-from ...http.model import Address, Request
+from ...http.model import Request
 from ...session.messages import Message
 from ..base import Exchange, ServerHost, WebSocketCarrier
-from ..polling import Sessions, discard
+from ..polling import Answered, Recent, Sessions, discard, stamp
 from .options import EngineIOOptions
-from .packets import NOOP, PING, PONG, TEXT3_ONCE, UPGRADE
+from .packets import NOOP, PING, PONG, TEXT3_ONCE, UPGRADE, Framing
 from .pipe import EngineIOPipe
-from .polls import Answered, Poll, answer_poll, stamp
+from .polls import Poll, answer_poll
 
 __all__ = ["ServerPipe"]
 
@@ -26,7 +26,8 @@ class ServerPipe(EngineIOPipe):
     """A session of the server."""
 
     __slots__ = (
-        "_answered", "_leaving", "_options", "_pinged_at", "_poll", "_posted", "_probe", "_released", "_sessions",
+        "_answered", "_leaving", "_options", "_pinged_at", "_poll", "_polls", "_posts", "_probe", "_released",
+        "_sessions",
     )  # fmt: skip
 
     def __init__(
@@ -44,9 +45,9 @@ class ServerPipe(EngineIOPipe):
         self._options = options
         self._sessions = sessions
         self._poll: Poll | None = None
-        self._answered: Answered | None = None
+        self._answered: Answered[tuple[Framing, bytes]] | None = None
         self._leaving: Exchange | None = None  # the last answer, while the peer has not taken it
-        self._posted: tuple[str, int, Address, list[Exchange]] | None = None  # the last POST
+        self._polls, self._posts = Recent(), Recent()
         self._probe: Probe | None = None
         self._released = host.timers.new(self._release_poll)
         self._pinged_at: float | None = None  # when a ping was sent that nothing came after yet
@@ -88,7 +89,10 @@ class ServerPipe(EngineIOPipe):
         if waiting is not None and t and t == waiting.stamp:
             waiting.exchanges.append(exchange)
         elif self._answered is not None and self._answered.repeated_by(exchange):
-            answer_poll(exchange, self._answered.framing, self._answered.body, now=now)
+            answer_poll(exchange, *self._answered.answer, now=now)
+            return
+        elif self._polls.has(exchange):
+            answer_poll(exchange, self.framing, self.framing.packet(NOOP), now=now)  # nobody waits for it any more
             return
         else:
             self._poll = Poll(t, [exchange])
@@ -103,22 +107,9 @@ class ServerPipe(EngineIOPipe):
     def posted(self, exchange: Exchange, body: bytes, binary: bool, now: float) -> None:
         """A POST came. It is answered once its packets have been handled."""
         self.heard = now
-        t, peer, key = stamp(exchange), exchange.request.peer, hash(body)
-        if t and self._posted is not None and self._posted[:2] == (t, key) and self._posted[2] != peer:
-            if self._inbox:
-                self._posted[3].append(exchange)
-            else:
-                _ok(exchange, now)
-            return
-        exchanges = [exchange]
-        self._posted = (t, key, peer, exchanges)
-
-        def done(now: float) -> None:
-            for each in exchanges:
-                _ok(each, now)
-            exchanges.clear()
-
-        self._inbox.put(self._decoder.body(body, binary=binary), done, now=now)
+        repeated = self._posts.has(exchange, body)
+        packets = () if repeated else self._decoder.body(body, binary=binary)
+        self._inbox.put(packets, lambda now: _ok(exchange, now), now=now)
         if self._decoder.once and self.framing.name == "engine.io 3":
             self.framing = TEXT3_ONCE
 
@@ -140,7 +131,7 @@ class ServerPipe(EngineIOPipe):
         body = self._take_body()
         closing = self.ending is not None and not self._outbox
         peers = {exchange.request.peer for exchange in poll.exchanges}
-        self._answered = Answered(poll.stamp, peers, self.framing, body)
+        self._answered = Answered(poll.stamp, peers, (self.framing, body))
         self._leaving = poll.exchanges[-1]
         self._leaving.on_drained = self._left
         self._answer(poll, body, now)
@@ -155,8 +146,7 @@ class ServerPipe(EngineIOPipe):
     def _left(self, now: float) -> None:
         """The last answer has left the core."""
         self._leaving = None
-        self.drained(now=now)
-        self._touch()
+        super()._left(now)
 
     def _answer(self, poll: Poll, body: bytes, now: float) -> None:
         self._released.cancel()
@@ -184,7 +174,7 @@ class ServerPipe(EngineIOPipe):
         self.heard = now
         self._probe = None
         self._release_poll(now)
-        self._answered = self._posted = None
+        self._answered = None
         self.carrier = carrier
         carrier.owner = self
         if self._inbox.paused:
@@ -243,7 +233,7 @@ class ServerPipe(EngineIOPipe):
     def _release(self, now: float) -> None:
         super()._release(now)
         self._sessions.remove(self.sid)
-        self._answered = self._posted = None
+        self._answered = None
         self._release_poll(now)
         self._released.cancel()
         if self._probe is not None:

@@ -23,17 +23,20 @@ NOTHING = b"[]"
 
 
 class Session:
-    """The URLs of one session, and the header fields of its requests."""
+    """The URLs of one session, and the header fields of its requests. No two requests have the same `t`."""
 
     def __init__(self, host: ClientHost, target: str, headers: HeaderPairs) -> None:
         path, mark, query = target.partition("?")
         self._base = f"{path}/{host.rng.randrange(1000):03d}/{host.rng.getrandbits(64):016x}/"
         self._query = mark + query
+        self._stamp = f"{'&' if mark else '?'}t={host.rng.getrandbits(40):x}."
+        self._made = 0
         self.headers = tuple(headers)
 
     def target(self, what: str) -> str:
         """The target of one kind of request."""
-        return self._base + what + self._query
+        self._made += 1
+        return f"{self._base}{what}{self._query}{self._stamp}{self._made}"
 
 
 class ClientPipe(SockJSPipe):

@@ -12,7 +12,7 @@ from ...session.messages import Message
 
 __all__ = [
     "HEARTBEAT", "OPEN", "Frame", "array_frame", "body_limit", "client_array", "close_frame", "messages_array",
-    "messages_frame", "read_frame", "strings", "too_long",
+    "messages_frame", "read_frame", "strings",
 ]  # fmt: skip
 
 OPEN, HEARTBEAT = b"o", b"h"
@@ -74,11 +74,6 @@ def strings(text: str) -> Iterator[str]:
 def _skip(text: str, at: int) -> int:
     match = SPACE.match(text, at)
     return at if match is None else match.end()
-
-
-def too_long(text: str, limit: int) -> bool:
-    """Whether a message is larger than `limit` bytes. Half of a surrogate pair, which JSON can carry, is 3 bytes."""
-    return len(text) > limit or (not text.isascii() and len(text.encode(errors="surrogatepass")) > limit)
 
 
 def body_limit(limits: Limits) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...http.model import Request, Response
 from ..base import Exchange
+from ..polling import stamp
 
 __all__ = ["RECEIVERS", "FrameWriter", "Receiver", "callback_of", "cors", "failure"]
 
@@ -85,12 +86,14 @@ RECEIVERS = {
 
 
 class FrameWriter:
-    """The answer to one request, as it carries frames."""
+    """The answer to one request, as it carries frames. Copies of the request are answered alike."""
 
-    __slots__ = ("_callback", "_receiver", "exchange")
+    __slots__ = ("_callback", "_receiver", "exchange", "exchanges")
 
     def __init__(self, exchange: Exchange, receiver: Receiver) -> None:
         self.exchange = exchange
+        self.exchanges = [exchange]
+        """The request and its copies; none but the first if the answer is streamed."""
         self._receiver = receiver
         callback = callback_of(exchange.request) if receiver.callback else ""
         assert isinstance(callback, str)  # or the request would have been refused
@@ -100,6 +103,15 @@ class FrameWriter:
     def streams(self) -> bool:
         """Whether it takes more than one frame."""
         return self._receiver.prelude is not None
+
+    @property
+    def stamp(self) -> str:
+        """What tells the request from all others; empty if something may repeat it, but nothing would show that.
+
+        The clients of browsers put the time there in milliseconds, which two requests may have in common.
+        """
+        found = stamp(self.exchange)
+        return "" if self.streams or found.isdecimal() else found
 
     def start(self, *, now: float) -> None:
         """Begin the answer, if it is streamed."""
@@ -113,8 +125,9 @@ class FrameWriter:
         if self.streams:
             self.exchange.write(data, now=now)
         else:
-            self.exchange.on_gone = None
-            self.exchange.respond(200, self._receiver.headers(self.exchange.request), data, now=now)
+            for exchange in self.exchanges:
+                exchange.on_gone = None
+                exchange.respond(200, self._receiver.headers(exchange.request), data, now=now)
 
     def whole(self, frame: bytes, *, now: float) -> None:
         """Send a frame that is the whole answer in any case."""
@@ -124,8 +137,8 @@ class FrameWriter:
 
     def finish(self, *, now: float) -> None:
         """End the answer."""
-        self.exchange.on_gone = None
         if self.streams:
+            self.exchange.on_gone = None
             self.exchange.finish(now=now)
 
 

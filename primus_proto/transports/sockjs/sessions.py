@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable, Iterable
 
 from ...errors import ConnectionLost
-from ...http.model import Address, Request
+from ...http.model import Request
 from ...timers import Timer
 from ..base import Exchange, PipeHost, ServerHost
-from ..polling import Sessions
+from ..polling import Answered, Recent, Sessions
 from .frames import HEARTBEAT, OPEN, close_frame, messages_frame
 from .options import SockJSOptions
 from .pipe import SockJSPipe
@@ -72,8 +72,8 @@ class ServerPipe(SockJSPipe):
     """A session of the server over requests."""
 
     __slots__ = (
-        "_absent", "_heartbeat", "_last_words", "_leaving", "_options", "_posted", "_sessions", "_writer",
-        "key", "receiver",
+        "_absent", "_answered", "_heartbeat", "_last_words", "_leaving", "_options", "_polls", "_posts", "_sessions",
+        "_writer", "key", "receiver",
     )  # fmt: skip
 
     def __init__(
@@ -87,15 +87,17 @@ class ServerPipe(SockJSPipe):
         self._options: SockJSOptions = host.options
         self._sessions = sessions
         self._writer: FrameWriter | None = None
+        self._answered: Answered[bytes] | None = None
         self._leaving: Exchange | None = None  # the last answer, while the peer has not taken it
         self._last_words: bytes | None = None
-        self._posted: tuple[str, int, Address] | None = None
+        self._polls, self._posts = Recent(), Recent()
         self._absent = host.timers.new(self._missed)
         self._heartbeat = host.timers.new(self._beat)
 
     def open(self, exchange: Exchange, now: float) -> None:
         """The session begins, with this request."""
         self._sessions.add(self.key, self, self._missed, now=now)
+        self._polls.has(exchange)
         self._attach(FrameWriter(exchange, self.receiver), now)
         self._send_frame(OPEN, now)
         self._host.opened(self, now=now)
@@ -105,9 +107,16 @@ class ServerPipe(SockJSPipe):
 
     def receive(self, exchange: Exchange, now: float) -> None:
         """A request came whose answer is to carry frames."""
-        writer = FrameWriter(exchange, self.receiver)
-        if self._writer is not None:
+        writer, waiting = FrameWriter(exchange, self.receiver), self._writer
+        if waiting is not None and writer.stamp and writer.stamp == waiting.stamp:
+            waiting.exchanges.append(exchange)
+            exchange.on_gone = lambda now: self._cut_off(exchange, now)
+        elif waiting is not None:
             writer.whole(STILL_OPEN, now=now)
+        elif self._answered is not None and self._answered.repeated_by(exchange):
+            writer.whole(self._answered.answer, now=now)
+        elif not writer.streams and self._polls.has(exchange):
+            writer.whole(HEARTBEAT, now=now)  # nobody waits for the answer any more
         else:
             if self._leaving is not None and not self._leaving.buffered:
                 self._left(now)
@@ -120,27 +129,27 @@ class ServerPipe(SockJSPipe):
         """Messages came. The request is answered once they have been handled."""
         if self._absent.due < math.inf:  # a client that does not read shows so that it is there
             self._absent.set(now + self._options.absence)
-        request = exchange.request
-        # The clients of browsers put the time into the URL of each. Something on the way may repeat a request.
-        posted = (request.query.get("t", ""), hash(body), request.peer)
-        earlier, self._posted = self._posted, posted
-        if posted[0] and earlier is not None and earlier[:2] == posted[:2] and earlier[2] != posted[2]:
-            texts = ()
-        self._inbox.put(texts, answer, now=now)
+        self._inbox.put(() if self._posts.has(exchange, body) else texts, answer, now=now)
 
     def _attach(self, writer: FrameWriter, now: float) -> None:
         self._absent.cancel()
         self._writer = writer
-        writer.exchange.on_gone = self._cut_off
-        writer.exchange.on_drained = self._left
+        self._answered = None
+        exchange = writer.exchange
+        exchange.on_gone = lambda now: self._cut_off(exchange, now)
+        exchange.on_drained = self._left
         self._heartbeat.set(now + self._options.heartbeat)
         writer.start(now=now)
         if writer.streams:
             self._sessions.claim(self.key)
 
-    def _cut_off(self, now: float) -> None:
+    def _cut_off(self, exchange: Exchange, now: float) -> None:
         """The client has given up its request. That is how it ends a session, too."""
-        self._writer = None
+        if self._writer is not None:
+            self._writer.exchanges.remove(exchange)
+            if self._writer.exchanges:
+                return
+            self._writer = None
         self._last_words = INTERRUPTED
         self._end(1000, "", None, now)
 
@@ -172,14 +181,17 @@ class ServerPipe(SockJSPipe):
     def _send_frame(self, frame: bytes, now: float) -> None:
         writer = self._writer
         assert writer is not None
-        writer.exchange.on_drained = self._left
+        writer.exchanges[-1].on_drained = self._left
+        if writer.stamp:
+            peers = {exchange.request.peer for exchange in writer.exchanges}
+            self._answered = Answered(writer.stamp, peers, frame)
         writer.send(frame, now=now)
         if not writer.streams or writer.exchange.sent >= self._options.response_limit:
             self._detach(writer, now)
 
     def _detach(self, writer: FrameWriter, now: float) -> None:
         self._writer = None
-        self._leaving = writer.exchange
+        self._leaving = writer.exchanges[-1]
         writer.finish(now=now)
         self._heartbeat.cancel()
         self._absent.set(now + self._options.absence)
@@ -199,8 +211,9 @@ class ServerPipe(SockJSPipe):
     def _drop(self, now: float) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            writer.exchange.on_gone = None
-            writer.exchange.abort(now=now)
+            for exchange in writer.exchanges:
+                exchange.on_gone = None
+                exchange.abort(now=now)
         super()._drop(now)
 
     def _release(self, now: float) -> None:

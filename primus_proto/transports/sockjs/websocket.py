@@ -7,8 +7,9 @@ from ...http.model import Request
 from ...limits import SLICE
 from ...session.messages import Message
 from ..base import PipeHost
+from ..polling import too_long
 from ..websockets import WebSocketPipe
-from .frames import OPEN, array_frame, client_array, close_frame, read_frame, strings, too_long
+from .frames import OPEN, array_frame, client_array, close_frame, read_frame, strings
 
 __all__ = ["ClientWebSocketPipe", "RawPipe", "ServerWebSocketPipe"]
 
