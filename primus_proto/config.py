@@ -17,7 +17,7 @@ from .compression import Compression, compression_of
 from .errors import ConfigError
 from .http.cors import METHODS, MONTH, Cors, parse_cors
 from .http.forwarded import FORWARDED_BY, ForwardedBy, Network, parse_networks
-from .http.model import check_extra_header
+from .http.model import check_extra_header, pairs_of
 from .http.url import Host, host_of, parse_url, redacted
 from .limits import HOUR, Limits, check_count, check_flag, check_number, check_seconds
 from .options import Dialect, PairsSource, Plugins, Strategy, URLSource
@@ -330,14 +330,10 @@ def _pairs(headers: Any) -> Any:
     """Check header fields for the connect request; returns them as pairs, or the function."""
     if callable(headers):
         return headers
-    items = headers.items() if isinstance(headers, Mapping) else headers
-    try:
-        pairs = [(name, value) for name, value in items]
-    except (TypeError, ValueError):
-        raise ConfigError(f"headers must be a mapping or (name, value) pairs; got {headers!r}") from None
+    pairs = pairs_of(headers)
     for name, value in pairs:
         check_extra_header(name, value)
-    return tuple(pairs)
+    return pairs
 
 
 def _proxies(value: object) -> tuple[str, ...]:

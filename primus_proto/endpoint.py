@@ -204,6 +204,13 @@ class ByteServer(_Endpoint):
         """
         return self._requests.resume(id, answer)
 
+    def fail(self, id: int, error: BaseException) -> bool:
+        """Answer a request of `RequestHeld` whose layer raised; False if it has gone or timed out.
+
+        A `Refused` becomes the refusal that it describes. Anything else is logged and answered with 500.
+        """
+        return self._requests.fail(id, error)
+
     # --- for channels and transports ---
 
     def request(self, exchange: Exchange, *, now: float) -> None:

@@ -24,6 +24,10 @@ __all__ = [
     "TransformError",
 ]
 
+STOPPING = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What the application's code raises to stop the program, or itself. Anything else that it raises in the core is an
+error of that code, a `CancelledError` too, and never leaves the core."""
+
 
 class PrimusError(Exception):
     """Base class of everything this package raises or reports."""

@@ -420,12 +420,13 @@ class Logged(Event):
     """Something worth a line in a log (protocol 4.2).
 
     `level` is ``error`` for errors of sparks and layers that fail, and ``warning`` for what belongs to no spark, such
-    as a peer that does not speak HTTP.
+    as a peer that does not speak HTTP. `error` is what a layer raised, otherwise None.
     """
 
     name = "log"
     level: Literal["error", "warning"]
     text: str
+    error: BaseException | None = None
 
     @property
     def args(self) -> tuple[Any, ...]:

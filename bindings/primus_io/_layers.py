@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
 from typing import Any, TypeVar, overload
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.http.model import refusal
+from primus_proto.http.pipeline import check_layer_name
 
-from ._emitter import Emitter, log
+from ._emitter import Emitter
 
 __all__ = ["Authorize", "LayerFunction", "LayeredServer", "Middleware", "check_middleware", "is_async"]
 
@@ -43,7 +44,7 @@ def check_middleware(value: object) -> list[pp.Layer]:
         elif callable(item) and getattr(item, "__name__", "<lambda>") != "<lambda>":
             layer = pp.Layer(item.__name__, item)
         else:
-            raise pp.ConfigError(f"middleware has {item!r}: give a function, or a Layer('name', function)")
+            raise pp.ConfigError(f"middleware has {item!r}: give a named function, or a Layer('name', function)")
         if layer.name in (other.name for other in layers):
             raise pp.ConfigError(
                 f"middleware has two layers {layer.name!r}: give one a name by Layer('name', function)"
@@ -92,6 +93,7 @@ class LayeredServer(Emitter):
         whether it sees plain requests and requests for a WebSocket. The change takes effect from the next request on.
         Raises LocalProtocolError for invalid arguments.
         """
+        check_layer_name(name)
         if layer is None:
             return lambda function: self.before(name, function, index=index, http=http, upgrade=upgrade)
         self._add_layer(pp.Layer(name, layer, index, http, upgrade))
@@ -141,7 +143,7 @@ class LayeredServer(Emitter):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # even a CancelledError: the pump must go on
-            answer(event, error)
+            self._endpoint.fail(event.id, error)
         else:
             if inspect.isawaitable(result):
                 self._io.start(self._await_layer(event, result, answer))
@@ -151,31 +153,33 @@ class LayeredServer(Emitter):
     async def _await_layer(
         self, event: ev.RequestHeld, awaitable: Awaitable[object], answer: Callable[[ev.RequestHeld, object], None]
     ) -> None:
-        result: object = pp.Refused(f"{event.layer} took too long", 503)
+        outcome: Callable[[], object] = partial(
+            self._endpoint.fail, event.id, pp.Refused(f"{event.layer} took too long", 503)
+        )
 
         async def ask() -> None:
-            nonlocal result
+            nonlocal outcome
             try:
-                result = await awaitable
+                outcome = partial(answer, event, await awaitable)
             except Exception as error:
-                result = error
+                outcome = partial(self._endpoint.fail, event.id, error)
 
         limits = self._core.limits
         if self._pending_requests >= limits.authorizations:  # lost requests count
             getattr(awaitable, "close", lambda: None)()
-            result = pp.Refused(f"too many requests wait for {event.layer}", 503)
+            self._endpoint.fail(event.id, pp.Refused(f"too many requests wait for {event.layer}", 503))
         else:
             self._pending_requests += 1
             try:
                 await self._io.within(limits.authorization, ask)
             except BaseException as error:
                 if not self._core.closing:  # otherwise the server is closing
-                    answer(event, error)
+                    self._endpoint.fail(event.id, error)
                     self._io.schedule()
                 raise
             finally:
                 self._pending_requests -= 1
-        answer(event, result)
+            outcome()
         self._io.schedule()
 
     def _answer_authorized(self, event: ev.RequestHeld, result: object) -> None:
@@ -184,34 +188,14 @@ class LayeredServer(Emitter):
             self._endpoint.resume(event.id)
         elif result is False:
             self._endpoint.resume(event.id, self._core.refusal("Unauthorized"))
-        elif not self._refuse(event, result, 401):
-            self._fail(event, "the authorization hook", result, "None, True or False")
+        else:
+            kind = type(result).__name__
+            wrong = pp.LocalProtocolError(f"the authorization hook returned a {kind}, not None, True or False")
+            self._endpoint.fail(event.id, wrong)
 
     def _answer_layer(self, event: ev.RequestHeld, result: object) -> None:
         """Resume a request with the result of a layer."""
-        if isinstance(result, BaseException):
-            if not self._refuse(event, result, 500):
-                self._fail(event, f"layer {event.layer}", result, "")
-            return
         try:
             self._endpoint.resume(event.id, result)  # type: ignore[arg-type]  # checked there
-        except pp.LocalProtocolError as error:
-            self._fail(event, f"layer {event.layer}", error, "")
-
-    def _refuse(self, event: ev.RequestHeld, result: object, status: int) -> bool:
-        """Refuse a request if that is the result. Returns whether it is."""
-        if not isinstance(result, pp.Refused):
-            return False
-        try:
-            self._endpoint.resume(event.id, refusal(result, status))
-        except pp.ConfigError as error:
-            self._fail(event, f"layer {event.layer}", error, "")
-        return True
-
-    def _fail(self, event: ev.RequestHeld, what: str, result: object, allowed: str) -> None:
-        """Log what is wrong, and answer 500."""
-        if isinstance(result, BaseException):
-            log.error("%s raised; answering 500", what, exc_info=result)
-        else:
-            log.error("%s returned a %s, not %s; answering 500", what, type(result).__name__, allowed)
-        self._endpoint.resume(event.id, self._core.refusal("internal error", status=500))
+        except Exception as error:  # in what it found there, too
+            self._endpoint.fail(event.id, error)

@@ -264,7 +264,11 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
             self._io.start(self._run_handler(self._handler, spark))
 
     def _log_unhandled(self, event: ev.Event) -> None:
-        if type(event) is ev.Logged and event.level != "error":  # a spark logs its own
+        if type(event) is not ev.Logged:
+            return
+        if event.error is not None:
+            log.error("%s", event.text, exc_info=event.error)
+        elif event.level != "error":  # a spark logs its own
             self._peer_log.warning("%s", event.text)
 
     def _for_each_now(self, function: Callable[[S], object]) -> None:

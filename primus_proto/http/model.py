@@ -14,7 +14,7 @@ from ..errors import ConfigError, Refused
 __all__ = [
     "CLOSING", "UPGRADE_REQUIRED", "Address", "Answer", "Headers", "PeerCertificate", "Request", "Response",
     "check_extra_header", "check_header", "check_status", "error_response", "is_clean", "json_response",
-    "merge_headers", "owns", "refusal", "text_response", "wants_websocket", "without_headers",
+    "merge_headers", "owns", "pairs_of", "refusal", "text_response", "wants_websocket", "without_headers",
 ]  # fmt: skip
 
 # The fields that say where a message ends: set by what sends it.
@@ -39,6 +39,15 @@ def check_extra_header(name: str, value: object) -> None:
     check_header(name, value)
     if name.lower() in CONNECTION or name.lower().startswith("sec-websocket-"):
         raise ConfigError(f"header {name} belongs to the connection and cannot be set")
+
+
+def pairs_of(fields: Any) -> tuple[tuple[Any, Any], ...]:
+    """Make pairs of header fields that may be a mapping. Raises ConfigError if that is impossible."""
+    items = fields.pairs if isinstance(fields, Headers) else fields.items() if isinstance(fields, Mapping) else fields
+    try:
+        return tuple((name, value) for name, value in items)
+    except (TypeError, ValueError):
+        raise ConfigError(f"headers must be a mapping or (name, value) pairs; got {fields!r:.80}") from None
 
 
 class Headers(Mapping[str, str]):
@@ -198,17 +207,30 @@ class Request:
         return f"<Request {self.method} {self.path!r} from {self.peer.ip}:{self.peer.port}>"  # the query has secrets
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Response:
-    """A whole HTTP answer. ``Content-Length`` and ``Date`` are added when it is sent."""
+    """A whole HTTP answer. ``Content-Length`` and ``Date`` are added when it is sent.
+
+    Raises ConfigError for a status that is not from 200 to 999, for header fields that cannot be sent, and for a body
+    that is not bytes.
+    """
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = field(default=b"", repr=False)
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = field(repr=False)
 
-    def __post_init__(self) -> None:
-        if not 200 <= self.status <= 999:
-            raise ConfigError(f"the status of an answer must be from 200 to 999; got {self.status!r}")
+    def __init__(
+        self, status: int, headers: Mapping[str, str] | Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> None:
+        given: object = status
+        if not isinstance(given, int) or not 200 <= given <= 999:
+            raise ConfigError(f"the status of an answer must be from 200 to 999; got {status!r}")
+        if not isinstance(body, bytes):
+            raise ConfigError(f"the body of an answer must be bytes, as in text.encode(); got a {type(body).__name__}")
+        put = object.__setattr__
+        put(self, "status", status)
+        put(self, "headers", pairs_of(headers))
+        put(self, "body", body)
         for name, value in self.headers:
             check_header(name, value)
             if name.lower() in FRAMING:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from .. import events as ev
 from ..config import ServerConfig
-from ..errors import LocalProtocolError, Refused
+from ..errors import STOPPING, LocalProtocolError, Refused
 from .cors import answer_cors
 from .model import (
     CLOSING,
@@ -40,9 +40,20 @@ from .spec import (
     switch_xss_filter_off,
 )
 
-__all__ = ["HOLD", "Layer", "LayerFunction", "Outcome", "Pipeline", "PipelineHost", "Place", "check_answer"]
+__all__ = [
+    "HOLD",
+    "Layer",
+    "LayerFunction",
+    "Outcome",
+    "Pipeline",
+    "PipelineHost",
+    "Place",
+    "check_answer",
+    "check_layer_name",
+]
 
 FAILED = error_response(500, "internal error")
+AUTHORIZATION = "authorization"
 
 
 class Hold:
@@ -141,7 +152,7 @@ class Pipeline:
             built_in("no-cache", forbid_caching),
             fixed("transport", lambda request: self.route(request)),
             fixed("closing", self._refuse_while_closing),
-            built_in("authorization", self._ask, upgrade=True),
+            built_in(AUTHORIZATION, self._ask, upgrade=True),
         )
 
     @property
@@ -222,8 +233,10 @@ class Pipeline:
                 result = layer.run(request)
                 if result is not HOLD:
                     check_answer(result)
-            except Exception as error:
-                result = self._failed(layer, error)
+            except STOPPING:
+                raise
+            except BaseException as error:
+                result = self.failed(layer, error)
             if isinstance(result, Response):
                 return Outcome(result, headers)
             if isinstance(result, Headers):
@@ -231,6 +244,16 @@ class Pipeline:
             elif result is HOLD:
                 return Outcome(None, headers, Place(layers, index))
         return Outcome(None, headers)
+
+    def failed(self, layer: Layer, error: BaseException) -> Response:
+        """Make the answer to a request for which a layer raised. Anything but a valid `Refused` is logged."""
+        try:
+            if isinstance(error, Refused):
+                return refusal(error, 401 if layer.name == AUTHORIZATION else 500)
+        except LocalProtocolError as wrong:
+            error = wrong
+        self._host.emit(ev.Logged("error", f"layer {layer.name}: {error!r}", error))
+        return FAILED
 
     # --- inside ---
 
@@ -243,15 +266,6 @@ class Pipeline:
     def _replace(self, name: str, layer: Layer) -> None:
         at = self._position(name)
         self._layers = (*self._layers[:at], layer, *self._layers[at + 1 :])
-
-    def _failed(self, layer: Layer, error: Exception) -> Response:
-        try:
-            if isinstance(error, Refused):
-                return refusal(error, 500)
-        except LocalProtocolError as wrong:
-            error = wrong
-        self._host.emit(ev.Logged("error", f"layer {layer.name}: {error!r}"))
-        return FAILED
 
     # --- the built-in layers that depend on the server's state ---
 
@@ -266,10 +280,15 @@ class Pipeline:
         return HOLD if which == "all" or (which and request.opens_session) else None
 
 
-def _check_layer(layer: Layer) -> None:
-    name: object = layer.name
+def check_layer_name(name: object) -> None:
+    """Raise LocalProtocolError unless a layer can have this name."""
     if not isinstance(name, str) or not name:
         raise LocalProtocolError(f"a layer needs a name, as in before('quota', function); got {name!r}")
+
+
+def _check_layer(layer: Layer) -> None:
+    name = layer.name
+    check_layer_name(name)
     if not callable(layer.run):
         raise LocalProtocolError(f"layer {name!r} must be a function that takes a Request; got {layer.run!r}")
     index: object = layer.index

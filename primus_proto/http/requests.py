@@ -72,13 +72,17 @@ class Requests:
     def resume(self, id: int, answer: Response | Headers | None = None) -> bool:
         """See `ByteServer.resume`."""
         check_answer(answer)
-        if not 0 < id <= self._last_id:
-            raise LocalProtocolError(f"no request {id} was ever held")
-        held = self._forget(id)
-        if held is None:
-            return False
-        self.resumed.append((held, answer))
-        return True
+        held = self._forget_known(id)
+        if held is not None:
+            self.resumed.append((held, answer))
+        return held is not None
+
+    def fail(self, id: int, error: BaseException) -> bool:
+        """See `ByteServer.fail`."""
+        held = self._forget_known(id)
+        if held is not None:
+            self.resumed.append((held, self._pipeline.failed(held.place.layer, error)))
+        return held is not None
 
     def run(self, *, now: float) -> None:
         """Walk on with the requests that were resumed."""
@@ -155,6 +159,11 @@ class Requests:
             held.timer.cancel()
             held.exchange.on_gone = None
         return held
+
+    def _forget_known(self, id: int) -> _Held | None:
+        if not 0 < id <= self._last_id:
+            raise LocalProtocolError(f"no request {id} was ever held")
+        return self._forget(id)
 
     def _gone(self, id: int) -> None:
         self._forget(id)

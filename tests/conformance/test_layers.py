@@ -58,12 +58,14 @@ async def test_layers_run_in_order_and_the_spark_has_what_they_found(host: Host)
         pytest.param(Refused("slower", 429), 429, {"error": "slower"}, id="with a status"),
         pytest.param(Refused("fine", 200), 500, {"error": "internal error"}, id="no such status"),
         pytest.param(ZeroDivisionError(), 500, {"error": "internal error"}, id="raises"),
-        pytest.param(True, 500, {"error": "internal error"}, id="no answer"),
-        pytest.param(Response(503, (("X-A", "b"),), b"{}"), 503, {}, id="answer"),
+        pytest.param(Headers([("X-A",)]), 500, {"error": "internal error"}, id="no answer"),  # type: ignore[list-item]
+        pytest.param(Response(503, {"X-A": "b"}, b"{}"), 503, {}, id="answer"),
     ],
 )
 @scenario()
-async def test_a_layer_answers_and_refuses(host: Host, result: Any, status: int, body: Any, awaits: bool) -> None:
+async def test_a_layer_answers_and_refuses(
+    host: Host, result: Any, status: int, body: Any, awaits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     def decide(request: Any) -> Any:
         if isinstance(result, Exception):
             raise result
@@ -77,6 +79,7 @@ async def test_a_layer_answers_and_refuses(host: Host, result: Any, status: int,
         server.before("mine", decide_later if awaits else decide, index=0)
         error = await refused(host, server)
         assert (error.status, json.loads(error.body)) == (status, body)
+        assert ("layer mine" in caplog.text) == (body == {"error": "internal error"})
         server.disable("mine")
         async with host.connect(server.url) as primus:
             primus.write(1)
@@ -133,9 +136,9 @@ async def test_mistakes_with_layers_are_named(host: Host) -> None:
     mistakes: list[tuple[Any, str]] = [
         (layer, "must be a list"),
         ("spec", "must be a list"),
-        ([lambda request: None], "give a function, or a Layer"),
+        ([lambda request: None], "give a named function, or a Layer"),
         ([layer, Layer("layer", layer)], "two layers 'layer'"),
-        ([3], "give a function, or a Layer"),
+        ([3], "give a named function, or a Layer"),
     ]
     for middleware, message in mistakes:
         with pytest.raises(ConfigError, match=message):
@@ -147,6 +150,8 @@ async def test_mistakes_with_layers_are_named(host: Host) -> None:
                 call("other")
         with pytest.raises(LocalProtocolError, match="index must be from 0 to 8"):
             server.before("other", layer, index=9)
+        with pytest.raises(LocalProtocolError, match="a layer needs a name"):
+            server.before(layer)  # type: ignore[call-overload]
 
 
 @scenario()

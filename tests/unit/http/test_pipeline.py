@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -181,16 +182,25 @@ def fail(request: Request) -> Any:
     raise ZeroDivisionError
 
 
+def cancel(request: Request) -> Any:
+    raise asyncio.CancelledError  # as the result of a task that was cancelled
+
+
 @each_seam
 @pytest.mark.parametrize(
     ("run", "logged"),
     [
         (fail, "ZeroDivisionError"),
+        (cancel, "CancelledError"),
         (lambda request: "hello", "answered with a Response, Headers or None; got 'hello'"),
         (lambda request: Headers({"X-A": "a\r\nX-B: b"}), "header X-A has a value that cannot be sent"),
         (lambda request: Headers({"connection": "close"}), "header connection belongs to the connection"),
         (lambda request: Response(200, (("Content-Length", "5"),)), "Content-Length is set when"),
         (lambda request: Response(101), "must be from 200 to 999"),
+        (lambda request: Response("200"), "must be from 200 to 999"),  # type: ignore[arg-type]
+        (lambda request: Response(200, {"X-A": 5}), "header X-A has a value that cannot be sent"),  # type: ignore[arg-type]
+        (lambda request: Response(200, "text"), "headers must be a mapping or"),  # type: ignore[arg-type]
+        (lambda request: Response(200, body="text"), "must be bytes"),  # type: ignore[arg-type]
     ],
 )
 def test_a_layer_that_fails_is_logged_and_answered_500(seam: str, run: Callable[[Any], Any], logged: str) -> None:
