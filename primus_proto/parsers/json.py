@@ -24,6 +24,7 @@ else:
 
 __all__ = ["FastJSONParser", "JSONParser", "make_json"]
 
+_RESERVED = b'"primus::'
 _MAY_HAVE_FLOATS = {float, dict, list, tuple}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -129,6 +130,8 @@ class FastJSONParser(JSONParser):
             return super().encode(value)
         if b"null" in data and not _is_finite(value):  # it writes NaN so
             return super().encode(value)
+        if data.startswith(_RESERVED) and type(value) is not str:  # an enum, which nobody has checked
+            raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value!r:.80}")
         text = data.decode()
         return text if text.isascii() else _escaped(text)
 

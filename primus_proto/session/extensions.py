@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from ..errors import ConfigError, LocalProtocolError, PrimusError
+from ..errors import STOPPING, ConfigError, LocalProtocolError, PrimusError
 from ..plugin_events import PluginEvent
 from ..plugins.registry import check_plugin, events_of, find_plugin
 from .names import is_reserved
@@ -82,15 +82,17 @@ class Extensible:
             self.extensions = extensions
             raise
 
-    def tell_closed(self, error: PrimusError) -> list[Exception]:
+    def tell_closed(self, error: PrimusError) -> list[BaseException]:
         """Tell the extensions that the connection is gone. Returns what they raised."""
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
         for extension in (self.extensions or {}).values():
             closed = getattr(extension, "closed", None)
             try:
                 if closed is not None:
                     closed(error)
-            except Exception as failure:
+            except STOPPING:
+                raise
+            except BaseException as failure:
                 failures.append(failure)
         return failures
 

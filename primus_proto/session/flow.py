@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DecodeError, EncodeError, PrimusError, RemoteProtocolError, TransformError
+from ..errors import STOPPING, DecodeError, EncodeError, PrimusError, RemoteProtocolError, TransformError
 from ..parsers import Parser
 from .messages import PREFIX, Message, ProtocolMessage
 from .transforms import DROP, Direction, Packet, Step
@@ -45,11 +45,11 @@ def is_asynchronous(parser: Parser) -> bool:
 
 def check_value(value: object) -> None:
     """Raise EncodeError for a string that is reserved for the protocol (protocol 1)."""
-    if isinstance(value, str) and value.startswith(PREFIX):
+    if isinstance(value, str) and str.startswith(value, PREFIX):
         raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value[:80]!r}")
 
 
-def encode_error(error: Exception) -> EncodeError:
+def encode_error(error: BaseException) -> EncodeError:
     """What a parser raised, as an EncodeError."""
     if isinstance(error, EncodeError):
         return error
@@ -58,7 +58,7 @@ def encode_error(error: Exception) -> EncodeError:
     return failed
 
 
-def decode_error(error: Exception, data: str | bytes) -> DecodeError:
+def decode_error(error: BaseException, data: str | bytes) -> DecodeError:
     """What a parser raised, as a DecodeError."""
     if isinstance(error, DecodeError):
         return error
@@ -74,9 +74,9 @@ def run_steps(packet: Packet, steps: Iterable[Step], direction: Direction) -> Ge
             result = step.function(packet)
             if result is not None and inspect.isawaitable(result):
                 result = yield result
-        except RemoteProtocolError:  # a transform found fault with what the peer sent
+        except (RemoteProtocolError, *STOPPING):  # the first: a transform found fault with what the peer sent
             raise
-        except Exception as error:
+        except BaseException as error:
             text = f"an {direction} transform failed, so its message was dropped: {error!r}"
             raise TransformError(text, direction, packet.data) from error
         if result is DROP or result is False:
@@ -120,7 +120,9 @@ class Incoming:
         else:
             try:
                 value = link.parser.decode(data)
-            except Exception as error:
+            except STOPPING:
+                raise
+            except BaseException as error:
                 link._error(decode_error(error, data))
                 return
             if not self._is_protocol(value, now):
@@ -153,7 +155,9 @@ class Incoming:
             value: Any = link.parser.decode(data)
             if inspect.isawaitable(value):
                 value = yield value
-        except Exception as error:
+        except STOPPING:
+            raise
+        except BaseException as error:
             link._error(decode_error(error, data))
             return
         if not self._is_protocol(value, self.queue.now):
@@ -252,7 +256,9 @@ class Outgoing:
             attempt.taken = False
             link._error(error)
             return
-        except Exception as error:
+        except STOPPING:
+            raise
+        except BaseException as error:
             attempt.error = encode_error(error)
             if not attempt.direct:
                 link._error(attempt.error)
@@ -266,7 +272,9 @@ class Outgoing:
     def _said(self, text: str) -> Work:
         try:
             message = ProtocolMessage((yield from self._encoded(text)))
-        except Exception as error:
+        except STOPPING:
+            raise
+        except BaseException as error:
             self._link._error(encode_error(error))
             return
         self._send(message, _Attempt())

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import EncodeError, PluginError, PrimusError
+from ..errors import STOPPING, EncodeError, PluginError, PrimusError
 from ..event_base import Event
 from ..limits import Limits
 from ..parsers import Parser
@@ -20,7 +20,7 @@ from ..rate import WINDOW, Rate
 from ..timers import Timer
 from ..transports.pipe import Pipe
 from .extensions import Extensible
-from .flow import Incoming, Outgoing, check_value, decode_error
+from .flow import Incoming, Outgoing, check_value, decode_error, encode_error
 from .messages import NOTHING, PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
 from .states import ClientState, SparkState
 from .transforms import Direction, Step, Transform, Transforms, copied
@@ -35,20 +35,20 @@ def encode(parser: Parser, value: Any) -> Message:
         check_value(value)
     try:
         return Message(parser.encode(value))
-    except EncodeError:
+    except (EncodeError, *STOPPING):
         raise
-    except Exception as error:
-        raise EncodeError(f"the parser failed: {error!r}") from error
+    except BaseException as error:
+        raise encode_error(error) from error
 
 
 def encode_protocol(parser: Parser, text: str) -> ProtocolMessage:
     """Encode one of the protocol's own strings; EncodeError where the parser refuses it."""
     try:
         return ProtocolMessage(parser.encode(text))
-    except EncodeError:
+    except (EncodeError, *STOPPING):
         raise
-    except Exception as error:
-        raise EncodeError(f"the parser failed: {error!r}") from error
+    except BaseException as error:
+        raise encode_error(error) from error
 
 
 # The reasons not to read are bits: 1 the application's, 2 of messages that wait for a transform, and this one: the peer
@@ -242,7 +242,9 @@ class Link(Extensible, ABC):
             return NOTHING
         try:
             value = self.parser.decode(data)
-        except Exception as error:
+        except STOPPING:
+            raise
+        except BaseException as error:
             self._error(decode_error(error, data))
             return NOTHING
         if type(value) is not str or not value.startswith(PREFIX):
@@ -285,10 +287,19 @@ class Link(Extensible, ABC):
     # --- outgoing ---
 
     def write_copy(self, data: Any, skip: int) -> bool:
-        """`write` for a copy of a value for many sparks, which has passed the first `skip` transforms already."""
+        """`write` for a copy of a value for many sparks, which has passed the first `skip` transforms already.
+
+        What its own transforms made unfit to be sent is an error of this spark only, and raises nothing.
+        """
         if self._outgoing is None:
             return self.write_message(encode(self.parser, data))
-        return self._outgoing.write(copied(data), skip=skip)
+        try:
+            return self._outgoing.write(copied(data), skip=skip)
+        except EncodeError as error:
+            if self.transforms is None or not self.transforms.outgoing:
+                raise
+            self._error(error)
+            return False
 
     def _send(self, pipe: Pipe, message: Message) -> None:
         """Send a message, and note whether there is room for more."""

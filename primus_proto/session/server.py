@@ -109,6 +109,8 @@ class Server(HasPlugins, Core):
         for name, sparks in (("to", to), ("exclude", exclude)):
             if sparks and not all(isinstance(spark, Spark) for spark in sparks):
                 raise LocalProtocolError(f"{name} takes sparks as the core's events carry them; got {sparks!r}")
+        if to and any(spark.server is not self and spark.is_open for spark in to):
+            raise LocalProtocolError("to has a spark of another server")
         targets = [spark for spark in (self if to is None else dict.fromkeys(to)) if spark not in exclude]
         if not self.encodes_once:
             return self._write_each(data, targets)
@@ -321,7 +323,7 @@ class Server(HasPlugins, Core):
                 if not step_of(run_steps(packet, shared, "outgoing"), "a shared transform"):
                     return len(sparks)
             except TransformError as error:
-                self.emit(ev.Logged("error", str(error)))
+                self.emit(ev.Logged("error", str(error), error))
                 return 0
             data = packet.data
         message: Message | None = None

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from .. import events as ev
-from ..errors import BacklogExceeded, ConnectionLost, LocalProtocolError, PluginError, PrimusError
+from ..errors import STOPPING, BacklogExceeded, ConnectionLost, LocalProtocolError, PluginError, PrimusError
 from ..http.forwarded import client_address
 from ..http.model import Address, Headers, Request
 from ..limits import Limits, check_flag
@@ -383,7 +383,9 @@ class Spark(Link):
         for half in self.server.spark_halves:
             try:
                 self.extend(half)
-            except Exception as error:
+            except STOPPING:
+                raise
+            except BaseException as error:
                 self.plugin_error = PluginError(f"a plugin's half for the spark failed: {error!r}")
                 self.plugin_error.__cause__ = error
                 return

@@ -127,10 +127,10 @@ class WorkQueue:
         try:
             awaitable = go_on(work)
         except StopIteration:
-            if self._current is not None:  # otherwise it ended its own session
-                self._current = None
-                self.size -= size
-                self._changed()
+            self._finished(size)
+        except BaseException:  # which stops the program, or only this call: the messages behind it get their turn
+            self._finished(size)
+            raise
         else:
             held = Held(self, awaitable)
             if len(self) == 0:  # it ended its own session
@@ -139,6 +139,12 @@ class WorkQueue:
             else:
                 self._held = held
                 self._hold(held)
+
+    def _finished(self, size: int) -> None:
+        if self._current is not None:  # otherwise it ended its own session
+            self._current = None
+            self.size -= size
+            self._changed()
 
     def _done(self) -> None:
         if self._then is not None and self._current is None and not self._waiting:

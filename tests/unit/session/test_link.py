@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ class Broken:
         self.outcome = outcome
 
     def encode(self, value: Any) -> Any:
-        if isinstance(self.outcome, Exception):
+        if isinstance(self.outcome, BaseException):
             raise self.outcome
         return self.outcome
 
@@ -42,7 +43,9 @@ def test_reserved_strings_are_refused_to_applications(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [KeyError("k"), RecursionError(), None, 5, "\ud800", bytearray(b"x"), EncodeError("my words")], ids=repr
+    "outcome",
+    [KeyError("k"), RecursionError(), CancelledError(), None, 5, "\ud800", bytearray(b"x"), EncodeError("my words")],
+    ids=repr,
 )
 def test_a_parser_that_fails_to_encode_is_an_encode_error(outcome: Any) -> None:
     for function in (encode, encode_protocol):
@@ -58,10 +61,13 @@ def test_a_parser_that_fails_to_encode_is_an_encode_error(outcome: Any) -> None:
     ("outcome", "text", "payload"),
     [
         (KeyError("k"), "the parser failed: KeyError('k')", "raw"),
+        (CancelledError(), "the parser failed: CancelledError()", "raw"),
         (DecodeError("my words", b"mine"), "my words", b"mine"),
     ],
 )
-def test_a_parser_that_fails_to_decode_is_an_error_event(outcome: Exception, text: str, payload: str | bytes) -> None:
+def test_a_parser_that_fails_to_decode_is_an_error_event(
+    outcome: BaseException, text: str, payload: str | bytes
+) -> None:
     host = ServerHost(parser=Broken(outcome))
     spark = host.connect()
     spark.receive_message("raw", now=host.now)

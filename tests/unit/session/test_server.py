@@ -115,6 +115,8 @@ def test_a_wrong_broadcast_raises_and_changes_nothing(host: ServerHost) -> None:
         host.server.write(1, exclude=[spark.id])  # type: ignore[list-item]
     with pytest.raises(LocalProtocolError, match="to takes sparks as the core's events carry them; got "):
         host.server.write(1, to=[spark.id])  # type: ignore[list-item]
+    with pytest.raises(LocalProtocolError, match="another server"):
+        host.server.write(1, to=[ServerHost().connect()])
     for value in ("primus::x", {1}, b"x"):
         with pytest.raises(EncodeError):
             host.server.write(value)

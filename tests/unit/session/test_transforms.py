@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Coroutine
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -119,12 +121,12 @@ def test_only_drop_and_false_drop(end: End, answer: object, kept: bool) -> None:
     assert (end.host.sent(), heard(end.host)) == (["x"] * kept, ["x"] * kept)
 
 
-@pytest.mark.parametrize("answer", [0, "", {"a": 1}, ZeroDivisionError("oops")], ids=repr)
+@pytest.mark.parametrize("answer", [0, "", {"a": 1}, ZeroDivisionError("oops"), CancelledError()], ids=repr)
 def test_a_transform_that_fails_drops_its_message_and_says_so(end: End, answer: object) -> None:
     def broken(packet: Packet) -> object:
         if packet.data != "bad":
             return None
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -142,7 +144,25 @@ def test_a_transform_that_fails_drops_its_message_and_says_so(end: End, answer: 
     assert end.host.sent() == ["good"]
 
 
-@pytest.mark.parametrize("made", ["primus::server::close", {1}, float("nan")], ids=repr)
+def test_an_interrupt_in_a_transform_drops_its_message_only(end: End) -> None:
+    def interrupted(packet: Packet) -> None:
+        if packet.data == "bad":
+            raise KeyboardInterrupt
+
+    for direction in ("incoming", "outgoing"):
+        end.core.transform(direction, interrupted)
+    for call in (end.core.write, end.receive):
+        with pytest.raises(KeyboardInterrupt):
+            call("bad")
+        call("good")
+    assert (end.host.sent(), heard(end.host)) == (["good"], ["good"])
+
+
+class Reserved(Enum):
+    CLOSE = "primus::server::close"
+
+
+@pytest.mark.parametrize("made", ["primus::server::close", Reserved.CLOSE, {1}, float("nan")], ids=repr)
 def test_the_result_is_checked_before_it_is_sent(end: End, made: object) -> None:
     end.core.transform("outgoing", lambda packet: setattr(packet, "data", made))
     with pytest.raises(EncodeError):

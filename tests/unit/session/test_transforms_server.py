@@ -83,6 +83,19 @@ def test_a_shared_transform_that_drops_or_fails_drops_the_broadcast(transform: C
     assert host.told() == ["log"] * (count == 0)
 
 
+def test_what_one_sparks_transform_makes_of_a_broadcast_does_not_keep_it_from_the_others() -> None:
+    host = ServerHost()
+    sparks = [host.connect() for _ in range(3)]
+    host.commanded()
+    sparks[1].transform("outgoing", lambda packet: setattr(packet, "data", {1}))
+    host.told()
+    assert host.server.write("x") == 2
+    assert host.sent() == ["x", "x"]
+    assert host.told() == ["error", "log"]
+    with pytest.raises(EncodeError):
+        host.server.write({1}, to=sparks[:1])
+
+
 def test_a_value_that_cannot_be_copied_is_refused() -> None:
     class Single:
         def __deepcopy__(self, memo: object) -> Any:
