@@ -126,7 +126,7 @@ class EJSONParser(Bounded):
         if isinstance(value, datetime):
             return {"$date": to_milliseconds(value)}
         if isinstance(value, bytes | bytearray | memoryview):
-            return {"$binary": base64.b64encode(value).decode("ascii")}
+            return {"$binary": base64.b64encode(bytes(value)).decode("ascii")}
         if isinstance(value, re.Pattern):
             value = to_regexp(value)
         if isinstance(value, RegExp):
@@ -163,7 +163,7 @@ class EJSONParser(Bounded):
         if keys == _INF_NAN:
             sign = value["$InfNaN"]
             known = isinstance(sign, int | float) and sign != 0
-            return math.copysign(math.inf, sign) if known else math.nan
+            return (math.inf if sign > 0 else -math.inf) if known else math.nan
         if keys == _REGEXP:
             source, flags = value["$regexp"], value["$flags"]
             return RegExp(source, flags) if type(source) is str and type(flags) is str else value

@@ -6,6 +6,7 @@ makes nothing; a peer's keys are strings, so that it cannot choose hashes; exten
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from array import array
@@ -52,7 +53,7 @@ class MsgpackParser(Bounded):
         """
         try:
             return msgpack.packb(value, default=_pack)  # type: ignore[no-any-return]
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except (TypeError, ValueError, OverflowError, BufferError, RecursionError) as error:
             raise EncodeError(f"cannot encode as MessagePack: {error}") from error
 
     def decode(self, data: str | bytes) -> Any:
@@ -122,6 +123,8 @@ class _Counter:
         for key, inner in pairs:
             if type(key) is int:
                 key = str(key)
+            elif key is None or type(key) in (bool, float):
+                key = json.dumps(key)
             elif type(key) is not str:
                 raise ValueError("the key of a map is no string")
             value[key] = inner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -58,9 +57,9 @@ def to_milliseconds(date: datetime) -> int:
 
 def from_milliseconds(number: object) -> datetime:
     """The aware datetime, in UTC. Raises ValueError for anything but a number whose year is from 1 to 9999."""
-    if isinstance(number, int | float) and math.isfinite(number):
+    if isinstance(number, int | float):
         try:
             return _EPOCH + timedelta(milliseconds=int(number))
-        except OverflowError:
+        except (OverflowError, ValueError):  # an infinity or a NaN, too
             pass
-    raise ValueError(f"not a date that Python can hold: {number!r}"[:120])
+    raise ValueError(f"not a date that Python can hold: {number!r:.80}")
