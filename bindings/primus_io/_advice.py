@@ -37,7 +37,10 @@ OPTION_ADVICE = {
     "ca": "give ssl= a context: ssl.create_default_context(cafile=...)",
     "cert": "call create_server, or give ssl= a context, on which you called load_cert_chain(cert, key)",
     "key": "call create_server, or give ssl= a context, on which you called load_cert_chain(cert, key)",
-    "iknowhttpsisbetter": "leave it out: http and https are served as ssl= says",
+    "iknowhttpsisbetter": "leave it out, or give create_server warn=False",
+    "hostname": "give host=",
+    "listen": "a server listens once it is entered by `async with`",
+    "plugin": "give plugins=",
 }
 LISTEN = "call on(event, listener); off(event, listener) removes it"
 EMIT = "this end sends values by write(value); its events are those that happen to it"
@@ -47,7 +50,8 @@ SESSION_ADVICE = {
     "removeListener": "call off(event, listener)",
     "removeAllListeners": "call off(event, listener) for each of them",
     "emit": EMIT,
-    "pipe": "iterate over it, and write() each value",
+    "emits": "give on(event, ...) a function that does it",
+    "pipe": "call relay(other) to send what arrives to another, pump(source) to send from something else",
     "close": "call end()",
     "disconnect": "call end()",
     "readyState": "read state",

@@ -304,9 +304,15 @@ def make_create_server(
         middleware: Middleware = (),
         **options: Unpack[ServerOptions],
     ) -> Any:
+        given: Any = options
+        for name in ("ssl", "unix"):
+            if name in given:
+                raise pp.ConfigError(f"create_server has no option {name!r}, but serve has")
         tls = server_context(cert, key, ca, pfx, passphrase, root)
         if tls is None and port == 443:
             raise pp.ConfigError("port 443 is for https: give cert and key, or pfx")
+        if redirect is None and redirect_hosts:
+            raise pp.ConfigError("redirect_hosts is of no use without redirect, the port of the server that redirects")
         second = None if redirect is None else Redirect(redirect, redirect_hosts, tls is not None)
         served = serve(handler, host, port, ssl=tls, authorize=authorize, middleware=middleware, **options)
         if tls is None and warn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ._io import IO
@@ -40,6 +41,12 @@ class Extended:
 
 class WithPlugins(Extended):
     """Has plugins."""
+
+    @property
+    def plugins(self) -> Mapping[str, Any]:
+        """The plugins by name, read-only."""
+        plugins: Mapping[str, Any] = self._core.plugins
+        return plugins
 
     def plugin(self, name: str) -> Any:
         """The plugin of this name, or None."""

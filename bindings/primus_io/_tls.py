@@ -34,17 +34,23 @@ def server_context(
     if pfx is not None and not (cert is None and key is None):
         raise pp.ConfigError("pfx has a certificate and its key: leave out cert and key, or pfx")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    files = {
+        name: _read(name, value, root)
+        for name, value in (("cert", cert), ("key", key), ("pfx", pfx))
+        if value is not None
+    }
+    more = [] if ca is None else list(ca) if isinstance(ca, Sequence) and not isinstance(ca, str | bytes) else [ca]
+    authorities = [_read("ca", each, root) for each in more]
     name = "cert" if pfx is None else "pfx"
     try:
         if pfx is not None:
-            chain, private, passphrase = _unpack(_read("pfx", pfx, root), passphrase)
+            chain, private, passphrase = _unpack(files["pfx"], passphrase)
         else:
-            assert cert is not None
-            chain, private = _read("cert", cert, root), b"" if key is None else _read("key", key, root)
+            chain, private = files["cert"], files.get("key", b"")
         _load(context, chain, private, passphrase)
         name = "ca"
-        for each in [] if ca is None else [ca] if isinstance(ca, str | bytes | os.PathLike) else ca:
-            context.load_verify_locations(cadata=_read("ca", each, root).decode("ascii"))
+        for each in authorities:
+            context.load_verify_locations(cadata=each.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
         what = "no PEM certificate with its key, or the passphrase is wrong" if name == "cert" else "not understood"
         raise pp.ConfigError(f"{name}: {what}: {error}") from error

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from .model import Headers, Request, Response, check_header, text_response
+from .model import Headers, Request, Response, text_response
 
 __all__ = ["METHODS", "MONTH", "Cors", "answer_cors", "parse_cors"]
 
@@ -16,6 +16,8 @@ MONTH = 30 * 86400
 YEAR = 366 * 86400
 
 SCHEME = re.compile(r"[a-z][a-z0-9.+-]*:", re.IGNORECASE)
+ORIGIN = re.compile(r"[a-z][a-z0-9.+-]*://((?![/?#%@*])[!-~])*", re.IGNORECASE)
+DEFAULT_PORT = re.compile(r"(http://.*:80|https://.*:443)", re.IGNORECASE)
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 PREFLIGHT = "access-control-request-method"
 
@@ -66,9 +68,10 @@ def answer_cors(cors: Cors, request: Request) -> Response | Headers | None:
     A request for a WebSocket is checked only if `origins` names some, since any page may ask for one: browsers do not
     apply CORS there. A request without an origin does not come from a page.
     """
-    origin = request.headers.get("origin")
-    if origin is None:
+    origins = request.headers.get_all("origin")
+    if not origins:
         return None
+    origin = ", ".join(origins)  # several are no origin (RFC 9110, 5.3)
     if request.is_upgrade:
         return None if cors.origins is None or cors.admits(origin) else _refuse(request, origin)
     is_preflight = request.method == "OPTIONS" and PREFLIGHT in request.headers
@@ -134,12 +137,13 @@ def _origins(value: object) -> frozenset[str] | None:
             raise ConfigError(f"origins is '*' for every origin, or names them, not both; got {value!r}")
         return None
     for word in words:
-        check_header("Origin", word)
-        if word.lower() != "null" and not re.fullmatch(r"[a-z][a-z0-9.+-]*://[^/?#%@\s]*", word.lower()):
+        if word.lower() != "null" and not ORIGIN.fullmatch(word):
             raise ConfigError(
-                f"origins has {word!r}: give an origin as browsers send it, with a scheme and without a path, "
-                "such as 'https://example.org' or 'http://localhost:3000'"
+                f"origins has {word!r}: give an origin as browsers send it, with a scheme, in ASCII, and without a "
+                "path or wildcards, such as 'https://example.org' or 'http://localhost:3000'"
             )
+        if DEFAULT_PORT.fullmatch(word):
+            raise ConfigError(f"origins has {word!r}: leave out the default port, as browsers do")
     return frozenset(word.lower() for word in words)
 
 

@@ -28,7 +28,7 @@ def load_plugins(value: Any) -> dict[str, Any]:
     elif isinstance(value, Collection):
         items = [(one if isinstance(one, str) else getattr(one, "name", ""), one) for one in value]
     else:
-        raise ConfigError(f"plugins must be names, or a mapping of names to plugins; got {value!r}")
+        raise ConfigError(f"plugins must be names and plugins, or a mapping of names to plugins; got {value!r}")
     plugins: dict[str, Any] = {}
     for name, plugin in items:
         found = find_plugin(plugin) if isinstance(plugin, str) else plugin
@@ -42,7 +42,7 @@ def load_plugins(value: Any) -> dict[str, Any]:
 def check_plugin(name: object, plugin: object) -> None:
     """Raise ConfigError unless this is a name, and a plugin."""
     if not isinstance(name, str) or not name:
-        raise ConfigError(f"a plugin needs a name, as in plugins={{'name': plugin}}; got {name!r}")
+        raise ConfigError(f"a plugin needs a name, as in plugins={{'name': plugin}}; got {name!r} for {plugin!r}")
     if isinstance(plugin, type):
         raise ConfigError(f"plugin {name!r} is a class: give an instance, {plugin.__name__}()")
     if not any(callable(getattr(plugin, half, None)) for half in HALVES):
@@ -66,7 +66,10 @@ def find_plugin(name: str) -> Any:
     points = importlib.metadata.entry_points(group=ENTRY_POINTS)
     for point in points:
         if point.name == name:
-            found = point.load()
-            return found() if isinstance(found, type) else found
+            try:
+                found = point.load()
+                return found() if isinstance(found, type) else found
+            except Exception as error:
+                raise ConfigError(f"plugin {name!r}, which is {point.value}, cannot be loaded: {error!r}") from error
     known = ", ".join(sorted({*OWN, *(point.name for point in points)}))
     raise ConfigError(f"unknown plugin {name!r}; known: {known}. Is the package that brings it installed?")

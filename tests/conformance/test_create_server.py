@@ -127,10 +127,10 @@ def test_threads(files: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cert": "absent.pem"}, r"cert: cannot read .*absent\.pem: No such file"),
+        ({"cert": "absent.pem"}, r"^cert: cannot read .*absent\.pem: No such file"),
         ({"cert": "leaf.pem"}, "cert: no PEM certificate with its key"),
         ({"cert": "key.pem", "key": "key.pem"}, "cert: no PEM certificate with its key"),
-        ({"cert": 5}, "cert must be the path of a file, or PEM; got a int"),
+        ({"cert": 5}, "^cert must be the path of a file, or PEM; got a int"),
         ({"key": "key.pem"}, "key is of no use without a certificate: give cert and key, or pfx"),
         ({"passphrase": "x"}, "passphrase is of no use without a certificate"),
         ({"pfx": "server.pfx", "passphrase": "wrong"}, "pfx: not understood: "),
@@ -139,7 +139,9 @@ def test_threads(files: Path) -> None:
         ({"cert": "both.pem", "ca": "key.pem"}, "ca: not understood: "),
         ({"cert": "both.pem", "redirect": "80"}, "redirect must be the port"),
         ({"cert": "both.pem", "redirect": 80, "redirect_hosts": "a"}, "redirect_hosts must be a collection"),
+        ({"redirect_hosts": ["a"]}, "redirect_hosts is of no use without redirect"),
         ({"port": 443}, "port 443 is for https"),
+        ({"unix": "socket"}, "no option 'unix', but serve has"),
     ],
 )
 def test_mistakes_are_named(files: Path, options: dict[str, Any], message: str) -> None:
