@@ -104,8 +104,8 @@ class Limits:
     close: float = 5.0
     """Seconds that a closing handshake may take before the connection is dropped. Default: 5."""
     drain: int = 256 * 1024
-    """Bytes that are read and discarded after a connection was refused or failed, until the peer closes. Default: 256
-    KiB."""
+    """Bytes that are read and discarded after a connection was refused, failed or closed, until the peer closes; a
+    small message counts as what it costs. Default: 256 KiB."""
     idle: float = math.inf
     """Seconds without a message after which a spark is ended whose client has switched its heartbeat off. Default: inf,
     never."""

@@ -125,7 +125,7 @@ class CarrierOwner(Protocol):
         """A whole message came."""
 
     def pinged(self, *, now: float) -> None:
-        """A WebSocket ping came, and was answered."""
+        """A WebSocket ping came, and was answered; after `close`, any ping or pong."""
 
     def drained(self, *, now: float) -> None:
         """The carrier is no longer blocked; or what was sent has left the core, after `report_drained`."""

@@ -14,7 +14,7 @@ from ..commands import Abort, Close, MessageCommand, Pause, Resume, SendMessage
 from ..errors import LocalProtocolError, PrimusError
 from ..http.model import Request
 from ..limits import SLICE
-from ..session.messages import Message, ProtocolMessage
+from ..session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
 
 __all__ = ["MessagePipe", "Pipe", "SessionCore", "flush_pipes"]
 
@@ -51,7 +51,18 @@ class Pipe(ABC):
 
     transport = ""
     """The transport's name, as a registry knows it."""
-    __slots__ = ("_on_dirty", "_outbox", "_outbox_size", "aborted", "dirty", "ending", "high", "request", "session")
+    __slots__ = (
+        "_discarded",
+        "_on_dirty",
+        "_outbox",
+        "_outbox_size",
+        "aborted",
+        "dirty",
+        "ending",
+        "high",
+        "request",
+        "session",
+    )
 
     session: SessionCore
     """Set by the endpoint before anything is reported."""
@@ -70,6 +81,7 @@ class Pipe(ABC):
         self.aborted = False
         self._outbox: list[Message] | None = None  # made with the first message
         self._outbox_size = 0
+        self._discarded = 0  # what has come since the session closed
 
     @property
     def buffered(self) -> int:
@@ -150,6 +162,14 @@ class Pipe(ABC):
         outbox, self._outbox = self._outbox or (), None
         self._outbox_size = 0
         return tuple(message.payload for message in outbox if type(message) is not ProtocolMessage)
+
+    def _discard(self, size: int, limit: int) -> bool:
+        """Count a message that came after the session closed. Returns whether they were too many.
+
+        The peer has not taken notice of the close yet, and may never. A tiny message costs more than its bytes.
+        """
+        self._discarded += size + MESSAGE_OVERHEAD
+        return self._discarded > limit
 
     def _touch(self) -> None:
         if not self.dirty:

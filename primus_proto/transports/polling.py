@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from ..errors import PrimusError
 from ..http.model import Address, Request
+from ..session.messages import MESSAGE_OVERHEAD
 from ..timers import Timer, Timers
 from .base import Exchange, PipeHost, WebSocketCarrier
 from .pipe import Pipe
@@ -290,7 +291,7 @@ def too_long(data: str | bytes, limit: int) -> bool:
 
 
 def discard(carrier: WebSocketCarrier, host: PipeHost, code: int = 1000, *, now: float) -> None:
-    """Close a WebSocket that nobody needs any more. What still comes is ignored, and `Limits.close` bounds the rest."""
+    """Close a WebSocket that nobody needs any more. `Limits.close` and `drain` bound what still comes, unheeded."""
     carrier.owner = _Closing(carrier, host, now)
     carrier.resume()  # the peer's close must get through
     carrier.close(code, now=now)
@@ -299,17 +300,21 @@ def discard(carrier: WebSocketCarrier, host: PipeHost, code: int = 1000, *, now:
 class _Closing:
     """The owner of a WebSocket until it is closed."""
 
-    __slots__ = ("_timer",)
+    __slots__ = ("_carrier", "_left", "_timer")
 
     def __init__(self, carrier: WebSocketCarrier, host: PipeHost, now: float) -> None:
+        self._carrier = carrier
+        self._left = host.limits.drain
         self._timer = host.timers.new(lambda now: carrier.abort(now=now))
         self._timer.set(now + host.limits.close)
 
     def received(self, data: str | bytes, *, now: float) -> None:
-        """Nobody wants it."""
+        self._left -= len(data) + MESSAGE_OVERHEAD
+        if self._left < 0:
+            self._carrier.abort(now=now)
 
     def pinged(self, *, now: float) -> None:
-        """It has been answered."""
+        self.received(b"", now=now)
 
     def closing(self) -> bool:
         return False

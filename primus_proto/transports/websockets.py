@@ -20,7 +20,7 @@ class WebSocketPipe(Pipe):
     """A pipe over one WebSocket carrier, of which it is the owner."""
 
     transport = "websockets"
-    __slots__ = ("_discarded", "_host", "_linger", "_over", "carrier")
+    __slots__ = ("_host", "_linger", "_over", "carrier")
 
     carrier: WebSocketCarrier
 
@@ -29,7 +29,6 @@ class WebSocketPipe(Pipe):
         self._host = host
         self._linger: Timer | None = None
         self._over = False  # the carrier is closed
-        self._discarded = 0  # bytes that came since the session closed
 
     @property
     def buffered(self) -> int:
@@ -85,14 +84,14 @@ class WebSocketPipe(Pipe):
     def received(self, data: str | bytes, *, now: float) -> None:
         if self.ending is None:
             self.session.receive_message(data, now=now)
-        else:  # it has not taken notice of the close yet, and may never
-            self._discarded += len(data) + 2  # the least that a frame adds
-            if self._discarded > self._host.limits.drain:
-                self.carrier.abort(now=now)
+        elif self._discard(len(data), self._host.limits.drain):
+            self.carrier.abort(now=now)
 
     def pinged(self, *, now: float) -> None:
         if self.ending is None:
             self.session.receive_ping(now=now)
+        elif self._discard(0, self._host.limits.drain):
+            self.carrier.abort(now=now)
 
     def drained(self, *, now: float) -> None:
         if self._outbox:

@@ -323,10 +323,12 @@ class WebSocket:
                     self.owner.received(_plain(event), now=now)
                 else:
                     self._part(event, now)
-            elif type(event) is Ping:
-                self._pong(event, now)
             elif type(event) is CloseConnection:
                 self._close_received(event, now)
+            elif not self._open:
+                self.owner.pinged(now=now)  # which counts what comes after the close
+            elif type(event) is Ping:
+                self._pong(event, now)
 
     def _judges(self) -> tuple[Connection, _DeclaredLength]:
         if self._wsproto is None:
@@ -368,8 +370,6 @@ class WebSocket:
             self._fail(CloseReason.MESSAGE_TOO_BIG, "too many fragments", now)
 
     def _pong(self, event: Ping, now: float) -> None:
-        if not self._open:
-            return
         pong = bytes(self._judges()[0].send(Pong(bytes(event.payload))))
         if self._rate is None:
             self._rate = Rate(self._limits.replies)

@@ -160,10 +160,14 @@ class EngineIOPipe(PollingPipe[Packet]):
         elif type(data) is str and data[:1] == MESSAGE and self.ending is None:
             self.session.receive_message(data[1:], now=now)
         else:
+            if self.ending is not None and self._discard(len(data), self._host.limits.drain):
+                self._drop(now)
+                return
             self._handle(self._decoder.websocket(data), now)
 
     def pinged(self, *, now: float) -> None:
-        """A WebSocket ping is not a heartbeat here."""
+        if self.ending is not None and self._discard(0, self._host.limits.drain):
+            self._drop(now)  # otherwise a WebSocket ping means nothing here
 
     def closing(self) -> bool:
         return self.ending is None and self.session.connection_closing()

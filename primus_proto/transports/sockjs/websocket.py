@@ -31,7 +31,8 @@ class RawPipe(WebSocketPipe):
         self._host.opened(self, now=now)
 
     def pinged(self, *, now: float) -> None:
-        """A WebSocket ping is not a heartbeat here."""
+        if self.ending is not None:  # otherwise a WebSocket ping means nothing here
+            super().pinged(now=now)
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         self._heartbeat.cancel()
@@ -128,7 +129,8 @@ class ClientWebSocketPipe(FramedPipe):
                     super().received(text, now=now)
 
     def pinged(self, *, now: float) -> None:
-        """A WebSocket ping is not a heartbeat here."""
+        if self.ending is not None:
+            super().pinged(now=now)
 
 
 def _fail(pipe: WebSocketPipe, code: int, why: str, now: float) -> None:

@@ -191,18 +191,42 @@ def test_an_end_waits_for_an_application_that_is_busy(wire: ServerWire, last: by
     assert wire.endpoint.next_timeout() is None
 
 
-def test_a_peer_that_ignores_our_close_is_cut(wire: ServerWire) -> None:
-    """It could send for as long as `Limits.close`: nobody waits for a flood."""
-    peer, spark = wire.connect()
+WEBSOCKETS = {
+    "websockets": "/primus",
+    "engine.io": "/primus/?EIO=4&transport=websocket",
+    "sockjs": "/primus/1/session/websocket",
+    "sockjs, raw": "/primus/websocket",
+}
+
+
+@pytest.mark.parametrize("transport", WEBSOCKETS)
+@pytest.mark.parametrize("flood", [frame(TEXT, "x" * 1000), frame(TEXT, "1"), frame(PING), frame(PONG)])
+@pytest.mark.parametrize("blocked", [False, True])
+def test_a_peer_that_ignores_our_close_is_cut(transport: str, flood: bytes, blocked: bool) -> None:
+    """It could send for as long as `Limits.close`: nobody waits for a flood, least of all of tiny frames."""
+    wire = ServerWire(transformer=transport.partition(",")[0])
+    peer, spark = wire.connect(WEBSOCKETS[transport])
+    if blocked:
+        wire.endpoint.channel_blocked(peer.channel)
+        spark.write("unread")
     spark.end()
     wire.pump()
-    flood = frame(TEXT, '"' + "x" * 1000 + '"') * 10
-    sent = 0
-    while not peer.closed():
-        peer.send(flood)
-        sent += len(flood)
+    for _ in range(40):
+        if not peer.closed():
+            peer.send(flood * 100)
+    assert peer.aborted() or (blocked and flood == frame(PONG))  # before our close has left, a pong may have a reason
+
+
+@pytest.mark.parametrize("flood", [frame(TEXT, "1"), frame(PONG)])
+def test_a_peer_that_goes_on_after_it_broke_a_rule_of_the_transport_is_cut(flood: bytes) -> None:
+    wire = ServerWire(transformer="engine.io")
+    peer, spark = wire.connect(WEBSOCKETS["engine.io"])
+    peer.send(frame(TEXT, "garbage"))
+    assert not spark.is_open
+    for _ in range(40):
+        if not peer.closed():
+            peer.send(flood * 100)
     assert peer.aborted()
-    assert sent <= wire.endpoint.limits.drain + 2 * len(flood)
 
 
 def test_a_paused_session_that_ends_reads_on_for_the_close(wire: ServerWire) -> None:
@@ -327,7 +351,7 @@ def test_the_limit_by_declared_length_is_nothing_to_negotiate() -> None:
 def test_an_owner_that_closes_at_once_hears_of_the_rest() -> None:
     bench = Bench()
     bench.channel.receive_data(frame(TEXT, "close") + frame(TEXT, "x") + frame(PING) + close_frame(3000), now=0.0)
-    assert bench.owner.told == ["close", "x", (3000, "", None)]
+    assert bench.owner.told == ["close", "x", "ping", (3000, "", None)]
     sent, closed = bench.pump()
     assert sent == [Frame(CLOSE, struct.pack("!H", 3000) + b"as you wish")]
     assert closed == [CloseChannel(1)]
