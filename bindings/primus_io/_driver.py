@@ -23,13 +23,12 @@ from ._read_budget import MIN_READ, ReadBudget
 from ._target import ConnectTarget, check_context
 
 __all__ = [
-    "MAX_TURNS",
-    "QUIET_TURNS",
     "Channel",
     "Deliver",
     "Driver",
     "Endpoint",
     "ListenAddress",
+    "has_settled",
     "keep_alive",
     "unix_listener",
 ]
@@ -38,7 +37,9 @@ QUIET_TURNS = 4
 """When a timer fires, what arrived before is read first: after the process stood still, a ping that waits was not
 missed. Loops differ in whether they look at timers or sockets first, and in how many turns it takes to read."""
 MAX_TURNS = 100
-"""After so many turns the timer is believed: a peer that never stops sending must not put it off."""
+LONG_TURNS, PATIENCE = 8, 0.5
+"""After so many turns the timer is believed, or after fewer that took `PATIENCE` seconds: peers that never stop sending
+must not put it off. In a few turns every socket is read at least once."""
 
 Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
 Deliver = Callable[[Any], None]
@@ -46,6 +47,11 @@ StopListening = Callable[[], object]
 
 # Looked up for every message.
 Write, Event = cmd.Write, pp.events.Event
+
+
+def has_settled(quiet: int, turns: int, seconds: float) -> bool:
+    """Whether a timer that fired `turns` turns and `seconds` ago is believed; nothing was read in the `quiet` last."""
+    return quiet >= QUIET_TURNS or turns >= MAX_TURNS or (turns >= LONG_TURNS and seconds >= PATIENCE)
 
 
 @dataclass(frozen=True, slots=True)

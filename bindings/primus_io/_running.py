@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from ._driver import MAX_TURNS, QUIET_TURNS, Deliver, Driver, Endpoint
+from ._driver import Deliver, Driver, Endpoint, has_settled
 from ._target import ConnectTarget
 
 __all__ = ["CURRENT_TASK", "BackgroundTask", "RunningDriver"]
@@ -76,8 +76,8 @@ class RunningDriver(Driver):
 
     async def settle(self) -> None:
         """Let what has arrived be read before a timer is believed."""
-        quiet = turns = 0
-        while quiet < QUIET_TURNS and turns < MAX_TURNS:
+        quiet, turns, fired = 0, 0, self.now()
+        while not has_settled(quiet, turns, self.now() - fired):
             self.has_read = False
             await self.let_tasks_start()
             quiet = 0 if self.has_read else quiet + 1

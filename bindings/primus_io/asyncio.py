@@ -23,7 +23,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import MAX_TURNS, QUIET_TURNS, Deliver, Endpoint, ListenAddress, StopListening, keep_alive
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening, has_settled, keep_alive
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -293,14 +293,14 @@ class Driver(RunningDriver):
     def _timer_fired(self) -> None:
         if not self._settling:
             self._settling = True
-            self._settle(0, 0)
+            self._settle(-1, 0, self.now())
 
-    def _settle(self, quiet: int, turns: int) -> None:
+    def _settle(self, quiet: int, turns: int, fired: float) -> None:
         """Let the loop read what has arrived, then believe the timer."""
         quiet = 0 if self.has_read else quiet + 1
         self.has_read = False
-        if quiet <= QUIET_TURNS and turns < MAX_TURNS and not self._closed:
-            self.loop.call_soon(self._settle, quiet, turns + 1, context=self._context)
+        if not (self._closed or has_settled(quiet, turns, self.now() - fired)):
+            self.loop.call_soon(self._settle, quiet, turns + 1, fired, context=self._context)
             return
         self._settling = False
         if not self._closed:

@@ -7,12 +7,15 @@ cancelled still sends its close frames, within half a second.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Self
 
+import primus_proto as pp
 from primus_proto import commands as cmd
 
 from . import _common
@@ -55,6 +58,11 @@ __all__ = [
     "serve",
 ]
 __all__ += _common.__all__
+
+# What `accept` fails with while the process or the system has no room for another connection, and the seconds until it
+# is tried again.
+NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+RETRY = 0.1
 
 HIGH = 64 * 1024  # unsent bytes of one channel above which the core keeps the rest
 Opening = trio.abc.Stream | Awaitable[trio.abc.Stream]
@@ -168,6 +176,27 @@ class Channel:
         await self._stream.aclose()
 
 
+class Listener(trio.abc.Listener[trio.SocketStream]):
+    """A listener that waits while there is no room for a connection. trio would log a traceback ten times a second."""
+
+    def __init__(self, listener: trio.SocketListener, full: Callable[[str], None]) -> None:
+        self._listener = listener
+        self._full = full
+
+    async def accept(self) -> trio.SocketStream:
+        while True:
+            try:
+                return await self._listener.accept()
+            except OSError as failure:
+                if failure.errno not in NO_ROOM:
+                    raise
+                self._full(os.strerror(failure.errno))
+            await trio.sleep(RETRY)
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
 class Driver(RunningDriver):
     """Runs one endpoint in a nursery."""
 
@@ -256,9 +285,15 @@ class Driver(RunningDriver):
                 if not channel.up:  # in the TLS handshake
                     channel.close(True)
 
-        accept_all = partial(trio.serve_listeners, accept, listeners, handler_nursery=self._inner)
+        waiting = [Listener(each, self._no_room) for each in listeners]
+        accept_all = partial(trio.serve_listeners, accept, waiting, handler_nursery=self._inner)
         self._inner.start_soon(self._in_scope, scope, accept_all, name="primus_io.trio.Driver.listen")
         return listeners[0].socket.getsockname(), stop
+
+    def _no_room(self, why: str) -> None:
+        assert isinstance(self.endpoint, pp.ByteServer)
+        self.endpoint.bad_peer(f"cannot accept a connection: {why}")
+        self.run_pump()
 
     async def _run_timer(self) -> None:
         while True:
