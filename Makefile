@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-long test-interop matrix matrix-browser test-all lint types completeness format coverage mutants docs docs-check autobahn fuzz bench golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop matrix matrix-browser test-all lint types completeness format coverage mutants docs docs-check autobahn faults fuzz bench golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -150,6 +150,9 @@ bench: setup $(VENV)/.group-bench ## servers side by side, this one and the peer
 
 autobahn: $(VENV)/.group-autobahn ## the Autobahn cases against both ends on each binding; a case that is not OK is a failure
 	$(BIN)/python -m tests.autobahn.run $(ARGS)
+
+faults: setup ## faults on real sockets against each binding: killed peers, resets, no descriptors, churn, SIGTERM
+	$(BIN)/python -m tests.faults.run $(ARGS)
 
 fuzz: $(VENV)/.group-test $(VENV)/.group-fuzz ## fuzz the core, each target for SECONDS=60; needs Python 3.11 to 3.13
 	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60) $(ARGS)
