@@ -34,6 +34,8 @@ class Delivery(Event):
     """The client or spark."""
     function: Callable[..., object]
     arguments: tuple[Any, ...]
+    topic: str = "delivery"
+    """Coroutine functions handle messages of one topic one at a time."""
     size: int = field(default=0, compare=False, repr=False)
 
 

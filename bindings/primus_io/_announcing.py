@@ -1,9 +1,13 @@
-"""The listeners of `connection`: called one after the other, before a new spark has its handler and its data."""
+"""The listeners of `connection`: called one after the other, before a new spark has its handler and its events.
+
+The law kept here: while they run, what happens to the spark is kept and counts against back-pressure; a listener may
+receive the values. Then it is told in order.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 import primus_proto as pp
@@ -14,7 +18,7 @@ from ._session import MESSAGE_OVERHEAD
 if TYPE_CHECKING:
     from ._server import ServerBase, SparkBase
 
-__all__ = ["announce"]
+__all__ = ["Announcement", "announce"]
 
 Calls = Iterator[tuple[Callable[..., object], tuple[Any, ...]]]
 
@@ -38,35 +42,43 @@ def announce(server: ServerBase[Any], spark: SparkBase, event: ev.SparkConnected
             return
         else:
             if inspect.iscoroutine(result):
-                spark._start_listener(_Announcement(server, spark, result, calls), 0)  # type: ignore[arg-type]
+                Announcement(server, spark, calls, handled=True).start(result)
                 return
         if spark._end_count > 1:  # by the listener; a client that has left may have sent something before
             return
     server._start_handler(spark)
 
 
-class _Announcement:
-    """The rest of an announcement, from a listener on that waits. It is awaited once, or closed."""
+class Announcement:
+    """The rest of an announcement, from a listener on that waits. With `handled`, the handler starts after it."""
 
-    def __init__(
-        self, server: ServerBase[Any], spark: SparkBase, first: Coroutine[Any, Any, object], calls: Calls
-    ) -> None:
+    def __init__(self, server: ServerBase[Any], spark: SparkBase, calls: Calls, *, handled: bool) -> None:
         self._server = server
         self._spark = spark
-        self._first = first
         self._calls = calls
-        self._kept = _Kept(server, spark)
+        self._handled = handled
+        self._kept: list[ev.SparkEvent[Any] | ev.Delivery | ev.PluginEvent] = []
 
-    def close(self) -> None:
-        self._first.close()
+    def start(self, first: Coroutine[Any, Any, object]) -> None:
+        """Await the first listener, and then the others, in a task."""
+        if self._server._io.closed:
+            first.close()
+        else:
+            self._spark._announcement = self
+            self._server._io.start(self._run(first))
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self._run().__await__()
+    def keep(self, event: ev.SparkEvent[Any] | ev.Delivery | ev.PluginEvent) -> None:
+        """Keep an event for later."""
+        self._kept.append(event)
+        if type(event) is ev.SparkData:
+            self._spark._keep(event)  # the listener may receive it
+        else:
+            self._spark._add_unhandled(self._size_of(event))
 
-    async def _run(self) -> None:
+    async def _run(self, first: Coroutine[Any, Any, object]) -> None:
         server, spark = self._server, self._spark
         try:
-            await _within_limit(server, spark, self._first)
+            await _within_limit(server, spark, first)
             for listener, arguments in self._calls:
                 if not spark._core.is_open:
                     break
@@ -75,14 +87,38 @@ class _Announcement:
                     await _within_limit(server, spark, result)
         except Exception as error:
             spark._handle_failure(error)
-            self._kept.drop()
+            self._release(with_values=False)
             return
-        if spark._end_count > 1:  # by a listener
-            self._kept.drop()
-            return
-        self._kept.release()
-        if spark._core.is_open or spark._inbox:
+        except BaseException:  # cancelled
+            self._release(with_values=False)
+            raise
+        is_wanted = spark._end_count == 1  # not ended by a listener
+        self._release(with_values=is_wanted)
+        if is_wanted and self._handled and (spark._core.is_open or spark._inbox):
             server._start_handler(spark)
+
+    def _release(self, *, with_values: bool) -> None:
+        """Tell what was kept, in order, but for the values that the listener has received itself."""
+        server, spark, kept = self._server, self._spark, self._kept
+        received = sum(type(event) is ev.SparkData for event in kept) - len(spark._inbox or ())
+        unread, spark._inbox = spark._inbox or (), None
+        others = [event for event in kept if type(event) is not ev.SparkData]
+        spark._subtract_unhandled(sum(map(self._size_of, (*unread, *others))))
+        spark._announcement = None
+        for event in kept:
+            if type(event) is ev.SparkData:
+                received -= 1
+                if with_values and received < 0:
+                    server._deliver_to(spark, event)
+            elif isinstance(event, ev.Delivery):
+                if with_values:
+                    spark._deliver_call(event)
+            else:
+                server._tell(spark, event)
+        spark._check_end()
+
+    def _size_of(self, event: ev.Event) -> int:
+        return int(getattr(event, "size", 0)) + MESSAGE_OVERHEAD
 
 
 async def _within_limit(server: ServerBase[Any], spark: SparkBase, coroutine: Coroutine[Any, Any, object]) -> None:
@@ -113,53 +149,10 @@ async def _within_limit(server: ServerBase[Any], spark: SparkBase, coroutine: Co
     io.start(run())
     await io.within(seconds, over.wait)
     if not is_over and not spark._iterating:
-        raise TimeoutError(f"a listener of `connection` took longer than {seconds:g} seconds (Limits.authorization)")
+        raise TimeoutError(
+            f"a listener of `connection` took longer than {seconds:g} seconds (Limits.authorization); nothing else of "
+            "the spark is told before it returns, so it must not wait for another listener"
+        )
     await over.wait()
     if failures:
         raise failures[0]
-
-
-class _Kept:
-    """What arrives for a spark while it is announced. It counts against back-pressure, as unread messages do."""
-
-    def __init__(self, server: ServerBase[Any], spark: SparkBase) -> None:
-        self._server = server
-        self._spark = spark
-        self._events: list[ev.SparkData[Any] | ev.Delivery] = []
-        spark._announced = False
-        spark._deliver_data = self._keep_data  # type: ignore[method-assign]
-        spark._deliver_call = self._keep_call  # type: ignore[method-assign]
-
-    def _keep_data(self, event: Any, heard: bool = False) -> None:
-        self._events.append(event)
-        self._spark._keep(event)  # the listener itself may read it
-
-    def _keep_call(self, event: ev.Delivery) -> None:
-        self._events.append(event)
-        self._spark._add_unhandled(event.size + MESSAGE_OVERHEAD)
-
-    def release(self) -> None:
-        """Deliver what was kept and not read, in order."""
-        spark, server = self._spark, self._server
-        unread = len(spark._inbox or ())
-        read = sum(type(event) is ev.SparkData for event in self._events) - unread
-        self._stop()
-        for event in self._events:
-            if type(event) is ev.SparkData:
-                read -= 1
-                if read < 0:
-                    server._deliver_to(spark, event)
-            else:
-                spark._deliver_call(event)  # type: ignore[arg-type]
-
-    def drop(self) -> None:
-        """Forget what was kept: the application has ended the spark."""
-        self._stop()
-
-    def _stop(self) -> None:
-        spark = self._spark
-        spark._announced = True
-        del spark._deliver_data, spark._deliver_call
-        unread, spark._inbox = spark._inbox or (), None
-        calls = [event for event in self._events if type(event) is ev.Delivery]
-        spark._subtract_unhandled(sum(event.size + MESSAGE_OVERHEAD for event in (*unread, *calls)))

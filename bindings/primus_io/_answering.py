@@ -12,6 +12,9 @@ import primus_proto as pp
 
 from ._io import IO
 
+if TYPE_CHECKING:
+    from ._turns import Turns
+
 __all__ = ["Answering"]
 
 
@@ -23,7 +26,7 @@ class Answering:
         _inbox: Sized | None
         _io: IO
         _iterating: bool
-        _listeners_running: bool
+        _turns: Turns | None
         _waiters: Sized
 
     _end_waits = False
@@ -38,7 +41,8 @@ class Answering:
         """Whether values are waiting or being handled."""
         # Only a value that came with the end makes it wait: of an earlier one nobody knows whether it is being handled.
         taking = self._end_waits and self._iterating and not self._waiters
-        self._end_waits = self._listeners_running or (self._has_taker and (bool(self._inbox) or taking))
+        handled = self._turns is not None and self._turns.handles_values
+        self._end_waits = handled or (self._has_taker and (bool(self._inbox) or taking))
         return self._end_waits
 
     def _check_end(self) -> None:

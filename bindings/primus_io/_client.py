@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
+from primus_proto.timers import Timers
 
 from ._advice import CLIENT_ADVICE
 from ._async_session import AsyncSession
@@ -41,7 +42,7 @@ class ClientBase(WithPlugins, ClientListeners, Session):
         if not isinstance(core, pp.Client):
             raise pp.LocalProtocolError("clients are made by connect: `async with connect(url) as primus:`")
         super().__init__(core)
-        self._peer_log = PeerLog()
+        self._log = PeerLog()
 
     def __repr__(self) -> str:
         config = self._core.attempts.target  # without user, password and query, because this goes into logs
@@ -108,6 +109,14 @@ class ClientBase(WithPlugins, ClientListeners, Session):
     @property
     def _is_over(self) -> bool:
         return self._core.state.over
+
+    @property
+    def _timers(self) -> Timers:
+        return self._core.timers
+
+    @property
+    def _peer_log(self) -> PeerLog:
+        return self._log
 
     def _stays_closed(self) -> bool:
         if self._left:

@@ -109,10 +109,10 @@ class Emitter:
         by_class = listeners.get(type(event))
         heard = bool(by_name or by_class)  # asked now: a listener may remove itself
         for listener in by_name.copy() if by_name else ():
-            owner._call(listener, args, size)
+            owner._call(listener, args, event.name, size)
         if by_class:
             for listener in by_class.copy():
-                owner._call(listener, (event,), size)
+                owner._call(listener, (event,), event.name, size)
         return heard
 
     def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
@@ -123,7 +123,7 @@ class Emitter:
     def _log_unhandled(self, event: ev.Event) -> None:
         """Log an event that has no listeners, if it matters."""
 
-    def _call(self, listener: Callable[..., Any], args: tuple[Any, ...], size: int) -> None:
+    def _call(self, listener: Callable[..., Any], args: tuple[Any, ...], event: str, size: int) -> None:
         try:
             result = listener(*args)
         except (KeyboardInterrupt, SystemExit):
@@ -132,10 +132,10 @@ class Emitter:
             self._handle_failure(error)
         else:
             if type(result) is CoroutineType:
-                self._start_listener(result, size)
+                self._start_listener(result, listener, event, size)
 
-    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
-        """Run the coroutine of a listener in the background, in order. `size` is that of a data event, otherwise 0."""
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], listener: object, event: str, size: int) -> None:
+        """Run the coroutine of a listener in the background. `size` is that of a data event, otherwise 0."""
         raise NotImplementedError
 
     def _handle_failure(self, error: BaseException) -> None:

@@ -83,8 +83,9 @@ class ClientListeners(Emitter):
         """Call `listener` at each `event`. Usable as a decorator. Returns the listener.
 
         With an event name the listener gets the arguments that the documentation lists; with a class of
-        `primus_proto.events` it gets the event. A coroutine function runs in the background, in order. Raises
-        LocalProtocolError for an unknown event and for a listener that is not callable.
+        `primus_proto.events` it gets the event. A coroutine function runs in the background: those of one
+        event one at a time, in order, and those of `end` after all others. Raises LocalProtocolError for an unknown
+        event and for a listener that is not callable.
         """
         return self._on(event, listener)
 
@@ -242,7 +243,7 @@ class ServerListeners(Emitter, Generic[S]):
         """Call `listener` at each `event`. Usable as a decorator. Returns the listener.
 
         Listeners of ``connection`` are called one after the other, and coroutine functions among them are awaited,
-        before the handler starts and before any data of the spark is delivered. One that raises `Refused` ends the
+        before the handler starts and before any other event of the spark is delivered. One that raises `Refused` ends the
         spark for good. One that takes longer than `Limits.authorization` seconds ends it, unless it reads from the
         spark. The rest is as for `Client.on`.
         """

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from operator import attrgetter
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 import primus_proto as pp
 from primus_proto import events as ev
-from primus_proto.options import Dialect
 from primus_proto.session.transforms import Direction
 
-from ._advice import SERVER_ADVICE, SPARK_ADVICE
+from ._advice import SERVER_ADVICE
 from ._announcing import announce
-from ._async_session import AsyncSession
-from ._emitter import is_goodbye, log
+from ._emitter import log
 from ._io import AsyncEvent
 from ._layers import Authorize, LayeredServer, is_async
-from ._listeners import ServerListeners, SparkListeners
+from ._listeners import ServerListeners
 from ._once import wait_for
 from ._peer_log import PeerLog
 from ._plugins import ServerPlugins
-from ._session import MESSAGE_OVERHEAD, Session
+from ._session import MESSAGE_OVERHEAD
 from ._socket_factory import WithSocket
+from ._spark import Spark, SparkBase
 from ._sparks import Sparks
 from ._transforming import F, Transforming, start_step
 
@@ -35,102 +34,6 @@ SparkData = ev.SparkData  # looked up for every message
 
 S = TypeVar("S", bound="SparkBase")
 T = TypeVar("T")
-
-
-class SparkBase(Session):
-    """A spark, but for the methods that wait."""
-
-    _ADVICE: ClassVar[Mapping[str, str]] = SPARK_ADVICE
-    _core: pp.Spark
-    _announced = True  # False while listeners of `connection` wait
-    server: Any
-
-    def __repr__(self) -> str:
-        return f"<Spark {self.id} {self.state}>"
-
-    @property
-    def state(self) -> Literal["open", "closed"]:
-        """``open`` or ``closed``."""
-        return cast(Literal["open", "closed"], self._core.ready_state.name.lower())
-
-    @property
-    def id(self) -> str:
-        """The id of this connection. No other connection has the same."""
-        return self._core.id
-
-    @property
-    def request(self) -> pp.Request:
-        """The request that opened the session."""
-        return self._core.request
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The query of the connect URL."""
-        return self._core.query
-
-    @property
-    def headers(self) -> pp.Headers:
-        """The header fields of the connect request."""
-        return self._core.headers
-
-    @property
-    def address(self) -> pp.Address:
-        """The client's `ip` and `port`."""
-        return self._core.address
-
-    @property
-    def dialect(self) -> Dialect:
-        """The dialect of its heartbeat: ``happn``, ``primus6`` or ``primus``; ``auto`` until that is known."""
-        return cast(Dialect, self._core.dialect)
-
-    @property
-    def heartbeat_timeout(self) -> float | None:
-        """Seconds of silence that count as one missed heartbeat; None if silence is allowed."""
-        return self._core.heartbeat_timeout
-
-    def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
-        """Close the session, after sending `data` if given. The client comes back only with `reconnect`."""
-        self._do(lambda: self._end_with(lambda: self._core.end(data, reconnect=reconnect)))
-
-    @property
-    def _is_over(self) -> bool:
-        return not self._core.is_open
-
-    @property
-    def _has_taker(self) -> bool:
-        return self._iterating or self.server._handler is not None
-
-    def _deliver(self, event: ev.SparkEvent) -> None:
-        self._emit_or_log(event, event.args)
-        if type(event) is ev.SparkEnded:
-            self._deliver_end()
-        elif type(event) is ev.SparkDrained:
-            self._wake_waiters()
-
-    def _log_unhandled(self, event: ev.Event) -> None:
-        if type(event) is ev.SparkError:
-            self.server._peer_log.warning("spark %s: %s", self.id, event.error)
-
-    def _handle_failure(self, error: BaseException) -> None:
-        if isinstance(error, pp.Refused):
-            self._end_with(lambda: self._core.refuse(error))
-            return
-        if self._is_over and is_goodbye(error):
-            log.debug("spark %s: its handler or listener ended with it: %s", self.id, error)
-            return
-        log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
-        # Without primus::server::close, so that the client comes back.
-        self._end_with(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
-
-
-class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
-    """A spark, as a handler or a `connection` listener gets it."""
-
-    def __init__(self, core: pp.Spark, server: Server) -> None:
-        super().__init__(core)
-        self._io = server._io
-        self.server: Server = server
-        """The server that it belongs to."""
 
 
 Handler = Callable[[Spark], Awaitable[object]]
@@ -218,7 +121,10 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
         if type(event) is SparkData and SparkData not in self._listeners:
             spark = event.spark.context
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
-            spark._deliver_data(event)
+            if spark._announcement is None:
+                spark._deliver_data(event)
+            else:
+                spark._announcement.keep(event)
         elif isinstance(event, ev.SparkEvent):
             spark = self._spark_of(event.spark)
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
@@ -226,10 +132,13 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
         elif type(event) is ev.RequestHeld:
             self._run_held(event)
         elif type(event) is ev.Delivery:
-            self._spark_of(event.session)._deliver_call(event)
+            spark = self._spark_of(event.session)
+            if spark._announcement is None:
+                spark._deliver_call(event)
+            else:
+                spark._announcement.keep(event)
         elif isinstance(event, ev.PluginEvent):
-            self._emit(event, event.server_args, owner=event.session)
-            event.session._emit_or_log(event, event.args)
+            self._deliver_to(event.session, event)
         elif type(event) is ev.StepHeld:
             start_step(self._io, event.held, self._core.limits.transform)
         elif type(event) is ev.Logged and self._listener_tasks >= MAX_LISTENER_TASKS:
@@ -242,18 +151,24 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
                 for waiter in self._waiters:
                     waiter.set()
 
-    def _deliver_to(self, spark: S, event: ev.SparkEvent[Any]) -> None:
+    def _deliver_to(self, spark: S, event: ev.SparkEvent[Any] | ev.PluginEvent) -> None:
         if type(event) is ev.SparkConnected:
             announce(self, spark, event)
             return
-        if type(event) is ev.SparkData and spark._announced:
+        if spark._announcement is not None:
+            spark._announcement.keep(event)
+        elif type(event) is ev.SparkData:
             heard = self._emit(event, (), event.size + MESSAGE_OVERHEAD, spark)
             spark._deliver_data(event, heard and self._handler is None)
-        elif type(event) is ev.SparkData:
-            spark._deliver_data(event)
         else:
-            self._emit(event, event.args, owner=spark)
-            spark._deliver(event)
+            self._tell(spark, event)
+        if isinstance(event, ev.SparkEvent):
+            spark._note(event)
+
+    def _tell(self, spark: S, event: ev.SparkEvent[Any] | ev.PluginEvent) -> None:
+        """Call the listeners of the server and of a spark."""
+        self._emit(event, event.server_args if isinstance(event, ev.PluginEvent) else event.args, owner=spark)
+        spark._emit_or_log(event, event.args)
 
     def _not_announced(self, spark: S, event: ev.SparkConnected[Any]) -> None:
         """Called for a new spark if `connection` has no listeners."""
@@ -349,7 +264,7 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
         self._stop_listening()
         await self._io.finish()
 
-    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], listener: object, event: str, size: int) -> None:
         async def run() -> None:
             try:
                 await coroutine

@@ -5,6 +5,7 @@ The law kept here: only waiting is async. Between two awaits nothing else happen
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from threading import get_ident
@@ -14,13 +15,16 @@ from typing import Any, TypeVar, overload
 import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.session.transforms import Direction
+from primus_proto.timers import Timers
 
 from ._answering import Answering
 from ._emitter import Emitter
 from ._io import AsyncEvent
 from ._once import wait_for
+from ._peer_log import PeerLog
 from ._plugins import Extended
 from ._transforming import F, Transforming
+from ._turns import RUNNING, Turn, Turns
 
 __all__ = ["DATA_EVENTS", "MESSAGE_OVERHEAD", "Session"]
 
@@ -43,11 +47,11 @@ class Session(Answering, Transforming, Extended, Emitter):
     def __init__(self, core: pp.Spark | pp.Client) -> None:
         super().__init__()
         self._core = core
-        self._ended = self._iterating = self._listeners_running = self._paused = False
+        self._ended = self._iterating = self._paused = False
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
-        self._listener_queue: deque[tuple[Coroutine[Any, Any, object], int, int]] | None = None
+        self._turns: Turns | None = None  # made with the first coroutine of a listener
         self._end_count = 1  # 1, and how often the application has ended the session
-        self._unhandled_bytes = 0  # in the inbox and the listener queue
+        self._unhandled_bytes = 0  # in the inbox, or on the way to listeners
         self._waiters: list[AsyncEvent] = []
         core.is_busy = self._is_busy
 
@@ -69,6 +73,16 @@ class Session(Answering, Transforming, Extended, Emitter):
     @property
     def _is_over(self) -> bool:
         """Whether the session has ended. Its listeners may not know yet."""
+        raise NotImplementedError
+
+    @property
+    def _timers(self) -> Timers:
+        """The timers of its core."""
+        raise NotImplementedError
+
+    @property
+    def _peer_log(self) -> PeerLog:
+        """Where warnings about it are logged."""
         raise NotImplementedError
 
     @overload
@@ -114,6 +128,7 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     async def _take(self) -> ev.DataReceived | ev.SparkData | None:
         """Wait for the next message. Returns None once the session has ended and all messages were taken."""
+        self._check_taker()
         self._iterating = True
         if self._io.should_yield():
             await self._io.checkpoint()
@@ -122,6 +137,17 @@ class Session(Answering, Transforming, Extended, Emitter):
                 return None
             await self._wait_for_change()
         return self._take_first()
+
+    def _check_taker(self) -> None:
+        """Raise LocalProtocolError in a listener of `data`: it would wait for the values that wait for it."""
+        turn = RUNNING.get()
+        if turn is None or self._iterating or self._turns is None or self._turns.current("data") is not turn:
+            return
+        if self._is_inside(turn) and any(self._listeners.get(kind) for kind in DATA_EVENTS):
+            raise pp.LocalProtocolError(
+                "a listener of `data` gets every value itself, so there is none to receive in it: take values by "
+                "receive() in a handler instead of a listener, or remove the listener with off() first"
+            )
 
     def _take_first(self) -> ev.DataReceived | ev.SparkData:
         """Take the first message of the inbox."""
@@ -157,7 +183,7 @@ class Session(Answering, Transforming, Extended, Emitter):
                     self._handle_failure(error)
                 else:
                     if type(result) is CoroutineType:
-                        self._start_listener(result, event.size + MESSAGE_OVERHEAD)
+                        self._start_listener(result, listener, "data", event.size + MESSAGE_OVERHEAD)
             if self._iterating:  # since one of these listeners
                 self._keep(event)
             return
@@ -168,7 +194,7 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     def _deliver_call(self, event: ev.Delivery) -> None:
         """Call the function that a transform delivers a message to, as a listener is called."""
-        self._call(event.function, event.arguments, event.size + MESSAGE_OVERHEAD)
+        self._call(event.function, event.arguments, event.topic, event.size + MESSAGE_OVERHEAD)
 
     def _keep(self, event: ev.DataReceived | ev.SparkData) -> None:
         if self._inbox is None:
@@ -254,40 +280,28 @@ class Session(Answering, Transforming, Extended, Emitter):
             self._core.resume()
             self._io.schedule()
 
-    def _start_listener(self, coroutine: Coroutine[Any, Any, object], size: int) -> None:
+    def _start_listener(self, coroutine: Coroutine[Any, Any, object], listener: object, event: str, size: int) -> None:
         if self._io.closed:
             coroutine.close()
             return
-        ends = self._end_count if size else 0  # only data has a size
+        end_count = self._end_count if size else 0  # only data has a size
         size = size or MESSAGE_OVERHEAD
-        if self._listener_queue is None:
-            self._listener_queue = deque()
-        self._listener_queue.append((coroutine, size, ends))
+        if self._turns is None:
+            self._turns = Turns(self)
         self._add_unhandled(size)
-        if not self._listeners_running:
-            self._listeners_running = True
-            self._io.start(self._run_listeners())
+        self._turns.add(Turn(self, event, listener, coroutine, size, end_count))
 
-    async def _run_listeners(self) -> None:
-        assert self._listener_queue is not None
-        try:
-            while self._listener_queue:
-                coroutine, size, ends = self._listener_queue.popleft()
-                if ends not in (0, self._end_count):
-                    coroutine.close()  # data from before an end
-                    self._subtract_unhandled(size)
-                    continue
-                try:
-                    await coroutine
-                except Exception as error:
-                    self._handle_failure(error)
-                except BaseException as error:
-                    if not self._ended:  # otherwise the binding is closing
-                        self._handle_failure(error)
-                    raise
-                self._subtract_unhandled(size)
-        finally:
-            self._listeners_running = False
-            self._check_end()
-            while self._listener_queue:  # cancelled: close the coroutines that will never run
-                self._listener_queue.popleft()[0].close()
+    def _turn_begins(self, turn: Turn) -> None:
+        """A listener is called now. Sets `turn.begun` when those of other events may start too."""
+        turn.begun = True
+
+    def _turn_ends(self, turn: Turn) -> None:
+        """A listener has returned."""
+
+    def _waits_for(self, turn: Turn) -> bool:
+        """Whether values that are not on their way to listeners yet wait for a listener."""
+        return False
+
+    def _is_inside(self, turn: Turn) -> bool:
+        """Whether the caller is a listener that runs, not a task that it has started."""
+        return inspect.getcoroutinestate(turn.coroutine) == inspect.CORO_RUNNING

@@ -7,12 +7,13 @@ handed to it and waited for. So an exception in the user's thread, such as Keybo
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, Unpack, cast
 
 import primus_proto as pp
@@ -26,6 +27,7 @@ from primus_proto.session.transforms import Transform
 
 from . import _common
 from . import asyncio as aio
+from ._announcing import Announcement
 from ._client import ClientBase
 from ._common import *  # noqa: F403
 from ._emitter import Emitter
@@ -43,9 +45,10 @@ from ._loop_thread import WAKE_UP, loop_thread
 from ._once import Once
 from ._pumping import check_source
 from ._server import ServerBase, SparkBase, check_sparks
-from ._session import DATA_EVENTS, MESSAGE_OVERHEAD, Session
+from ._session import MESSAGE_OVERHEAD, Session
 from ._sockets import CreateSocket, SocketFactory, make_create_socket
 from ._transforming import Transforming
+from ._turns import Turn
 
 __all__ = [
     "Client",
@@ -61,6 +64,9 @@ __all__ = [
 __all__ += _common.__all__
 
 T = TypeVar("T")
+
+OVERTAKE = 0.05
+"""Seconds after which the listeners of other events no longer wait for a listener to return."""
 
 
 class InWorker:
@@ -106,19 +112,14 @@ class ThreadSafe(Transforming, Emitter):
 
 
 class ThreadSession(ThreadSafe, Session):
-    """What a client and a spark share.
-
-    Listeners run one after the other while more arrives, and a `connection` listener may add others meanwhile. So an
-    event that arrives while a listener runs is queued, and looks for its listeners when its turn comes.
-    """
-
-    _turns = 0  # queued turns of messages in the inbox
+    """What a client and a spark share."""
 
     def __init__(self, core: pp.Client | pp.Spark) -> None:
         super().__init__(core)
         self._limit = core.limits.queue if isinstance(core, pp.Client) else core.server.limits.backlog
         self._handing_over = threading.RLock()  # reentrant, because a signal handler may write
         self._received: deque[Any] = deque()
+        self._overtaking: dict[Turn, asyncio.TimerHandle] = {}
 
     @property
     def needs_drain(self) -> bool:
@@ -209,50 +210,48 @@ class ThreadSession(ThreadSafe, Session):
 
     def _deliver_call(self, event: ev.Delivery) -> None:
         function = InWorker(event.function, "a function that a transform delivers to")
-        self._call(function, event.arguments, event.size + MESSAGE_OVERHEAD)
+        self._call(function, event.arguments, event.topic, event.size + MESSAGE_OVERHEAD)
 
-    def _emit_or_log(self, event: ev.Event, args: tuple[Any, ...]) -> None:
-        if self._listeners_running:
-            self._queue_turn(lambda: super(ThreadSession, self)._emit_or_log(event, args))
-        else:
-            super()._emit_or_log(event, args)
+    def _turn_begins(self, turn: Turn) -> None:
+        def let_others_start() -> None:
+            turn.begun = True
+            if self._turns is not None:
+                self._turns.changed()
+
+        self._overtaking[turn] = asyncio.get_running_loop().call_later(OVERTAKE, let_others_start)
+
+    def _turn_ends(self, turn: Turn) -> None:
+        self._overtaking.pop(turn).cancel()
+        if turn.event == "data" and self._turns is not None and self._turns.is_last(turn) and self._is_listened_to():
+            self._emit_first(self._end_count)
+
+    # A listener may remove itself, or end the session. So what arrives while it runs waits in the inbox.
 
     def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
-        if heard or self._iterating or not self._listeners_running:
+        if heard or self._iterating or self._turns is None or self._turns.current("data") is None:
             super()._deliver_data(event, heard)
         else:
             self._keep(event)
-            self._queue_messages()
+            self._turns.watch()
 
-    def _queue_messages(self) -> None:
-        """Queue a turn for each message of the inbox that has none yet. By then it may have listeners."""
-        end_count = self._end_count
-        while self._turns < len(self._inbox or ()):
-            self._turns += 1
-            self._queue_turn(lambda: self._emit_message(end_count))
+    def _waits_for(self, turn: Turn) -> bool:
+        return turn.event == "data" and self._is_listened_to()
 
-    def _emit_message(self, end_count: int) -> None:
-        self._turns -= 1
-        if self._is_inbox_due():
-            self._emit_first(end_count)
+    def _is_inbox_due(self) -> bool:
+        return self._is_listened_to() and (self._turns is None or self._turns.current("data") is None)
 
-    def _listener_added(self, event: str | type[ev.Event]) -> None:
-        """Queue the messages that arrived before their first listener, in front of everything that arrived later."""
-        if event in DATA_EVENTS and self._inbox and not self._iterating and not self._io.closed:
-            self._first(self._queue_messages)
+    def _is_listened_to(self) -> bool:
+        """Whether listeners are to have what is in the inbox."""
+        return super()._is_inbox_due()
 
-    def _queue_turn(self, function: Callable[[], object]) -> None:
-        async def turn() -> None:
-            self._first(function)
+    def _end_with(self, end: Callable[[], object]) -> None:
+        super()._end_with(end)
+        if self._is_listened_to():
+            while self._inbox:
+                self._take_first()
 
-        self._start_listener(turn(), 0)
-
-    def _first(self, function: Callable[[], object]) -> None:
-        """Call a function. What it adds to the queue comes before what was there already."""
-        behind = len(self._listener_queue or ())
-        function()
-        if self._listener_queue:
-            self._listener_queue.rotate(len(self._listener_queue) - behind)
+    def _is_inside(self, turn: Turn) -> bool:
+        return True  # a thread that a listener has started does not know of it
 
 
 class Client(ThreadSession, ClientBase):
@@ -335,16 +334,13 @@ class Server(ThreadSafe, ServerBase[Spark]):
         """Call a new listener for what it has missed: the ready server, or the open sparks without a listener."""
         call = self._listeners[event][-1]
         if event in ("initialised", ev.Initialised):
-            self._start_missed(self, call(*((ev.Initialised(),) if event is ev.Initialised else ())))
+            self._call(call, (ev.Initialised(),) if event is ev.Initialised else (), "initialised", 0)
         elif event in ("connection", ev.SparkConnected):
             for spark in self.sparks.values():
                 missed, spark._unannounced = spark._unannounced, None
-                if missed is not None:
-                    self._start_missed(spark, call(missed if event is ev.SparkConnected else spark))
-
-    def _start_missed(self, owner: Emitter, result: Coroutine[Any, Any, object] | None) -> None:
-        if result is not None:
-            owner._start_listener(result, 0)
+                first = None if missed is None else call(missed if event is ev.SparkConnected else spark)
+                if first is not None:
+                    Announcement(self, spark, iter(()), handled=False).start(first)
 
     def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
         if type(event) is ev.Initialised:  # a listener got it when it was added

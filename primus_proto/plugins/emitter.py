@@ -184,7 +184,7 @@ class Emitter(Listeners, Extension):
                 except TypeError as error:
                     text = f"an event {name[:80]!r} came with arguments that its listener does not take: {error}"
                     raise RemoteProtocolError(text) from None
-            packet.deliver(self._call, listener, arguments, id)
+            packet.deliver(self._call, listener, arguments, id, topic=name)
             id = None  # the first listener answers
 
     def _call(self, listener: Callable[..., object], args: list[Any], id: float | None) -> object:

@@ -171,8 +171,8 @@ class Incoming:
         except PrimusError as error:
             link._error(error)
             return
-        for function, args in packet.deliveries or ():
-            link._deliver(function, args, len(data))
+        for topic, function, args in packet.deliveries or ():
+            link._deliver(topic, function, args, len(data))
         if goes_on:
             link._data(packet.data, len(data))
 

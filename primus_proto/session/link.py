@@ -166,9 +166,9 @@ class Link(Extensible, ABC):
         self._emit(event)
         return True
 
-    def _deliver(self, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
+    def _deliver(self, topic: str, function: Callable[..., object], args: tuple[Any, ...], size: int) -> None:
         """Report a message that a transform delivers to a function."""
-        self._emit(Delivery(self, function, args, size))
+        self._emit(Delivery(self, function, args, topic, size))
 
     def _hold(self, held: Held) -> None:
         """Report a step that has to wait."""

@@ -42,20 +42,21 @@ class Packet:
         """The message as it arrived; None for an outgoing one."""
         self.session: Any = session
         """The spark or client, as its user holds it; None in a shared transform of a broadcast."""
-        self.deliveries: list[tuple[Callable[..., object], tuple[Any, ...]]] | None = None
+        self.deliveries: list[tuple[str, Callable[..., object], tuple[Any, ...]]] | None = None
 
     def __repr__(self) -> str:
         direction = "outgoing" if self.raw is None else "incoming"
         return f"<Packet {direction} of {self.session!r}>"  # without the data, which may be secret
 
-    def deliver(self, function: Callable[..., object], *args: Any) -> None:
+    def deliver(self, function: Callable[..., object], *args: Any, topic: str = "delivery") -> None:
         """Deliver an incoming message to `function` as well: it is called as a listener of `data` is, in order.
 
-        A transform that drops the message thereby redirects it.
+        Where it is a coroutine function, it handles messages of one `topic` one at a time. A transform that drops the
+        message thereby redirects it.
         """
         if self.deliveries is None:
             self.deliveries = []
-        self.deliveries.append((function, args))
+        self.deliveries.append((topic, function, args))
 
 
 Transform = Callable[[Packet], object]

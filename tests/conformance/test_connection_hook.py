@@ -46,6 +46,7 @@ async def test_what_arrives_meanwhile_is_delivered_afterwards(host: Host, by: st
             for number in range(TICKS):
                 primus.write(number)
             await primus.id()  # an answer to a message behind those
+            await host.told(lambda: said)
             assert said == ["slow"]
             gate.open()
             await host.until(lambda: TICKS - 1 in said)
@@ -138,11 +139,14 @@ async def test_a_listener_that_reads_may_take_its_time(host: Host) -> None:
 
 @scenario()
 async def test_a_client_that_leaves_meanwhile(host: Host) -> None:
+    """What it sent is delivered all the same, and its end is told after the listeners."""
     said: list[Any] = []
     gate = Gate(host)
 
     async def slow(spark: Any) -> None:
         await gate.wait()
+        said.append("slow is done")
+        spark.on("end", lambda: said.append("end"))
 
     async def handler(spark: Any) -> None:
         said.extend(await take(spark, 9))
@@ -156,8 +160,8 @@ async def test_a_client_that_leaves_meanwhile(host: Host) -> None:
             await primus.id()
         await host.until(lambda: not server.sparks)
         gate.open()
-        await host.until(lambda: 2 in said)
-    assert said == [1, 2]
+        await host.until(lambda: len(said) == 4)
+    assert (said[0], sorted(said[1:], key=str)) == ("slow is done", [1, 2, "end"])
 
 
 @scenario()

@@ -1,0 +1,136 @@
+"""A spark, as users of the bindings hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+import primus_proto as pp
+from primus_proto import events as ev
+from primus_proto.options import Dialect
+from primus_proto.timers import Timers
+
+from ._advice import SPARK_ADVICE
+from ._announcing import Announcement
+from ._async_session import AsyncSession
+from ._emitter import is_goodbye, log
+from ._listeners import SparkListeners
+from ._peer_log import PeerLog
+from ._session import Session
+
+if TYPE_CHECKING:
+    from ._server import Server
+
+__all__ = ["Spark", "SparkBase"]
+
+
+class SparkBase(Session):
+    """A spark, but for the methods that wait."""
+
+    _ADVICE: ClassVar[Mapping[str, str]] = SPARK_ADVICE
+    _core: pp.Spark
+    _announcement: Announcement | None = None  # while listeners of `connection` wait
+    server: Any
+
+    def __repr__(self) -> str:
+        return f"<Spark {self.id} {self.state}>"
+
+    @property
+    def state(self) -> Literal["open", "closed"]:
+        """``open`` or ``closed``."""
+        return cast(Literal["open", "closed"], self._core.ready_state.name.lower())
+
+    @property
+    def id(self) -> str:
+        """The id of this connection. No other connection has the same."""
+        return self._core.id
+
+    @property
+    def request(self) -> pp.Request:
+        """The request that opened the session."""
+        return self._core.request
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of the connect URL."""
+        return self._core.query
+
+    @property
+    def headers(self) -> pp.Headers:
+        """The header fields of the connect request."""
+        return self._core.headers
+
+    @property
+    def address(self) -> pp.Address:
+        """The client's `ip` and `port`."""
+        return self._core.address
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of its heartbeat: ``happn``, ``primus6`` or ``primus``; ``auto`` until that is known."""
+        return cast(Dialect, self._core.dialect)
+
+    @property
+    def heartbeat_timeout(self) -> float | None:
+        """Seconds of silence that count as one missed heartbeat; None if silence is allowed."""
+        return self._core.heartbeat_timeout
+
+    def end(self, data: Any = pp.NOTHING, *, reconnect: bool = False) -> None:
+        """Close the session, after sending `data` if given. The client comes back only with `reconnect`."""
+        self._do(lambda: self._end_with(lambda: self._core.end(data, reconnect=reconnect)))
+
+    @property
+    def _is_over(self) -> bool:
+        return not self._core.is_open
+
+    @property
+    def _has_taker(self) -> bool:
+        return self._iterating or self.server._handler is not None
+
+    @property
+    def _timers(self) -> Timers:
+        return self._core.server.timers
+
+    @property
+    def _peer_log(self) -> PeerLog:
+        log: PeerLog = self.server._peer_log
+        return log
+
+    def _is_inbox_due(self) -> bool:
+        return self._announcement is None and super()._is_inbox_due()
+
+    def _is_busy(self) -> bool:
+        self._end_waits = super()._is_busy() or (self._announcement is not None and bool(self._inbox))
+        return self._end_waits
+
+    def _note(self, event: ev.SparkEvent) -> None:
+        """Wake those who wait for what an event says."""
+        if type(event) is ev.SparkEnded:
+            self._deliver_end()
+        elif type(event) is ev.SparkDrained:
+            self._wake_waiters()
+
+    def _log_unhandled(self, event: ev.Event) -> None:
+        if type(event) is ev.SparkError:
+            self._peer_log.warning("spark %s: %s", self.id, event.error)
+
+    def _handle_failure(self, error: BaseException) -> None:
+        if isinstance(error, pp.Refused):
+            self._end_with(lambda: self._core.refuse(error))
+            return
+        if self._is_over and is_goodbye(error):
+            log.debug("spark %s: its handler or listener ended with it: %s", self.id, error)
+            return
+        log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
+        # Without primus::server::close, so that the client comes back.
+        self._end_with(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
+
+
+class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
+    """A spark, as a handler or a `connection` listener gets it."""
+
+    def __init__(self, core: pp.Spark, server: Server) -> None:
+        super().__init__(core)
+        self._io = server._io
+        self.server: Server = server
+        """The server that it belongs to."""

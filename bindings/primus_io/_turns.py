@@ -1,0 +1,202 @@
+"""The coroutine listeners of one session: which of them wait for each other, and what is said if one waits too long.
+
+The laws kept here: the listeners of one event run one at a time, in order. Those of different events start in order and
+then run beside each other, because one may wait for what another one does. `end` and `disconnection` come last: their
+listeners start when all earlier ones have returned.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from primus_proto.timers import Timer
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+__all__ = ["PATIENCE", "RUNNING", "Turn", "Turns", "name_of"]
+
+PATIENCE = 10.0
+"""Seconds that a listener may keep others waiting before a warning says so."""
+END = "end"
+LAST = frozenset({END, "disconnection"})
+
+RUNNING: ContextVar[Turn | None] = ContextVar("primus_io_listener", default=None)
+"""The listener that runs this task, or that has started it."""
+
+
+def name_of(listener: object) -> str:
+    """The name of a listener, for messages. What wraps a function of the user has it as `function`."""
+    while hasattr(listener, "function"):
+        listener = listener.function
+    return getattr(listener, "__qualname__", None) or repr(listener)
+
+
+class Turn:
+    """One call of a coroutine listener. `end_count` is 0 unless it is given a value, which an end makes void."""
+
+    __slots__ = (
+        *("began", "begun", "coroutine", "end_count", "event", "listener"),
+        *("number", "session", "size", "told"),
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        event: str,
+        listener: object,
+        coroutine: Coroutine[Any, Any, object],
+        size: int,
+        end_count: int,
+    ) -> None:
+        self.session = session
+        self.event = event
+        self.listener = listener
+        self.coroutine = coroutine
+        self.size = size
+        self.end_count = end_count
+        self.number = 0  # its place among the turns of the session
+        self.began = 0.0
+        self.begun = False  # listeners of other events may start
+        self.told = False  # the warning was logged
+
+
+class Turns:
+    """Runs the coroutine listeners of a session."""
+
+    __slots__ = ("_count", "_queues", "_session", "_timer", "_waiting")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._queues: dict[str, deque[Turn]] = {}  # by event; the first one of each runs
+        self._count = 0
+        self._waiting = 0  # for turns of other events
+        self._timer: Timer | None = None  # of the warning; on while a turn waits behind another one
+
+    @property
+    def handles_values(self) -> bool:
+        """Whether a listener that was given a value has not returned."""
+        return any(queue[0].end_count for queue in self._queues.values())
+
+    def current(self, event: str) -> Turn | None:
+        """The turn of this event that runs."""
+        queue = self._queues.get(event)
+        return queue[0] if queue else None
+
+    def is_last(self, turn: Turn) -> bool:
+        """Whether nothing waits behind a turn."""
+        return len(self._queues[turn.event]) == 1
+
+    def add(self, turn: Turn) -> None:
+        """Run a listener after those of the same event."""
+        self._count = turn.number = self._count + 1
+        key = END if turn.event in LAST and not turn.end_count else turn.event
+        queue = self._queues.get(key)
+        if queue is None:
+            self._queues[key] = queue = deque((turn,))
+            self._session._io.start(self._run(key, queue))
+        else:
+            queue.append(turn)
+            self.watch()
+
+    def changed(self) -> None:
+        """A turn has begun or is over."""
+        if self._waiting:
+            self._session._wake_waiters()
+
+    async def _run(self, key: str, queue: deque[Turn]) -> None:
+        session = self._session
+        try:
+            while queue:
+                turn = queue[0]
+                if turn.end_count in (0, session._end_count):
+                    await self._run_turn(key, turn)
+                else:
+                    turn.coroutine.close()  # data from before an end
+                queue.popleft()
+                session._subtract_unhandled(turn.size)
+                self.changed()
+        finally:
+            for turn in queue:  # cancelled: close the coroutines that will never run
+                turn.coroutine.close()
+            del self._queues[key]
+            if not self._queues and self._timer is not None:
+                self._timer.drop()  # it would keep the session alive
+                self._timer = None
+            session._check_end()
+
+    async def _run_turn(self, key: str, turn: Turn) -> None:
+        session = self._session
+        if len(self._queues) > 1:
+            await self._in_order(key, turn)
+        turn.began = session._io.now()
+        session._turn_begins(turn)
+        self.changed()
+        RUNNING.set(turn)
+        try:
+            await turn.coroutine
+        except Exception as error:
+            session._handle_failure(error)
+        except BaseException as error:
+            if not session._ended:  # otherwise the binding is closing
+                session._handle_failure(error)
+            raise
+        finally:
+            session._turn_ends(turn)
+
+    async def _in_order(self, key: str, turn: Turn) -> None:
+        """Wait until those that were called earlier have begun or, before one of the last, have returned."""
+
+        def earlier() -> bool:
+            firsts = [queue[0] for other, queue in self._queues.items() if other not in (key, END)]
+            if key == END:  # a value that waits in the inbox has no number yet
+                return any(first.number < turn.number or first.end_count for first in firsts)
+            return any(first.number < turn.number and not first.begun for first in firsts)
+
+        if not earlier():
+            return
+        self._waiting += 1
+        if key == END:
+            self.watch()
+        try:
+            await self._session._until(lambda: not earlier())
+        finally:
+            self._waiting -= 1
+
+    # --- the warning ---
+
+    def watch(self) -> None:
+        """Something waits for a turn: see how long that takes."""
+        if self._timer is None:
+            self._timer = self._session._timers.new(self._look)
+        if self._timer.due > self._session._io.now() + PATIENCE:
+            self._timer.set(self._session._io.now() + PATIENCE)
+            self._session._io.schedule()
+
+    def _look(self, now: float) -> None:
+        """Warn of listeners that keep others waiting, and look again while any wait."""
+        last = self._queues.get(END)
+        end_waits = last is not None and not last[0].begun
+        queues = self._queues.values()
+        blocking = [
+            queue[0]
+            for queue in queues
+            if queue[0].begun and (end_waits or len(queue) > 1 or self._session._waits_for(queue[0]))
+        ]
+        for turn in blocking:
+            if not turn.told and now >= turn.began + PATIENCE:
+                turn.told = True
+                self._tell(turn, now)
+        due = [turn.began + PATIENCE for turn in blocking if not turn.told]
+        if self._timer is not None and (due or self._waiting):
+            self._timer.set(min(due, default=now + PATIENCE))
+
+    def _tell(self, turn: Turn, now: float) -> None:
+        self._session._peer_log.warning(
+            "%r: the listener %s of %r has not returned for %.0f s, and later calls wait for it. Listeners of one "
+            "event run one at a time: it must not wait for what a later call would do",
+            *(self._session, name_of(turn.listener), turn.event, now - turn.began),
+        )
