@@ -243,8 +243,8 @@ class ServerListeners(Emitter, Generic[S]):
         """Call `listener` at each `event`. Usable as a decorator. Returns the listener.
 
         Listeners of ``connection`` are called one after the other, and coroutine functions among them are awaited,
-        before the handler starts and before any other event of the spark is delivered. One that raises `Refused` ends the
-        spark for good. One that takes longer than `Limits.authorization` seconds ends it, unless it reads from the
+        before the handler starts and before any other event of the spark is delivered. One that raises `Refused` ends
+        the spark for good. One that takes longer than `Limits.authorization` seconds ends it, unless it reads from the
         spark. The rest is as for `Client.on`.
         """
         return self._on(event, listener)
