@@ -16,7 +16,8 @@ from primus_proto import events as ev
 from ._session import MESSAGE_OVERHEAD
 
 if TYPE_CHECKING:
-    from ._server import ServerBase, SparkBase
+    from ._server import ServerBase
+    from ._spark import SparkBase
 
 __all__ = ["Announcement", "announce"]
 

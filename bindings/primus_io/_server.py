@@ -12,16 +12,17 @@ from primus_proto.session.transforms import Direction
 
 from ._advice import SERVER_ADVICE
 from ._announcing import announce
+from ._async_session import AsyncSession
 from ._emitter import log
 from ._io import AsyncEvent
 from ._layers import Authorize, LayeredServer, is_async
-from ._listeners import ServerListeners
+from ._listeners import ServerListeners, SparkListeners
 from ._once import wait_for
 from ._peer_log import PeerLog
 from ._plugins import ServerPlugins
 from ._session import MESSAGE_OVERHEAD
 from ._socket_factory import WithSocket
-from ._spark import Spark, SparkBase
+from ._spark import SparkBase
 from ._sparks import Sparks
 from ._transforming import F, Transforming, start_step
 
@@ -34,6 +35,16 @@ SparkData = ev.SparkData  # looked up for every message
 
 S = TypeVar("S", bound="SparkBase")
 T = TypeVar("T")
+
+
+class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
+    """A spark, as a handler or a `connection` listener gets it."""
+
+    def __init__(self, core: pp.Spark, server: Server) -> None:
+        super().__init__(core)
+        self._io = server._io
+        self.server: Server = server
+        """The server that it belongs to."""
 
 
 Handler = Callable[[Spark], Awaitable[object]]

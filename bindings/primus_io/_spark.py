@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
@@ -11,17 +11,18 @@ from primus_proto.options import Dialect
 from primus_proto.timers import Timers
 
 from ._advice import SPARK_ADVICE
-from ._announcing import Announcement
-from ._async_session import AsyncSession
 from ._emitter import is_goodbye, log
-from ._listeners import SparkListeners
 from ._peer_log import PeerLog
 from ._session import Session
 
-if TYPE_CHECKING:
-    from ._server import Server
+__all__ = ["SparkBase"]
 
-__all__ = ["Spark", "SparkBase"]
+
+class Keeping(Protocol):
+    """The announcement of a spark, as long as it runs."""
+
+    def keep(self, event: ev.SparkEvent[Any] | ev.Delivery | ev.PluginEvent) -> None:
+        """Keep an event for later."""
 
 
 class SparkBase(Session):
@@ -29,7 +30,7 @@ class SparkBase(Session):
 
     _ADVICE: ClassVar[Mapping[str, str]] = SPARK_ADVICE
     _core: pp.Spark
-    _announcement: Announcement | None = None  # while listeners of `connection` wait
+    _announcement: Keeping | None = None  # while listeners of `connection` wait
     server: Any
 
     def __repr__(self) -> str:
@@ -124,13 +125,3 @@ class SparkBase(Session):
         log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
         # Without primus::server::close, so that the client comes back.
         self._end_with(lambda: self._core.end(reconnect=True, code=1011, reason="internal error"))
-
-
-class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
-    """A spark, as a handler or a `connection` listener gets it."""
-
-    def __init__(self, core: pp.Spark, server: Server) -> None:
-        super().__init__(core)
-        self._io = server._io
-        self.server: Server = server
-        """The server that it belongs to."""

@@ -8,14 +8,14 @@ listeners start when all earlier ones have returned.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from primus_proto.timers import Timer
+from primus_proto.timers import Timer, Timers
 
-if TYPE_CHECKING:
-    from ._session import Session
+from ._io import IO
+from ._peer_log import PeerLog
 
 __all__ = ["PATIENCE", "RUNNING", "Turn", "Turns", "name_of"]
 
@@ -35,6 +35,34 @@ def name_of(listener: object) -> str:
     return getattr(listener, "__qualname__", None) or repr(listener)
 
 
+class TurnsHost(Protocol):
+    """What it needs of the session."""
+
+    _end_count: int
+    _ended: bool
+    _io: IO
+
+    @property
+    def _peer_log(self) -> PeerLog: ...
+    @property
+    def _timers(self) -> Timers: ...
+
+    def _check_end(self) -> None: ...
+    def _handle_failure(self, error: BaseException) -> None: ...
+    def _subtract_unhandled(self, size: int) -> None: ...
+    def _wake_waiters(self) -> None: ...
+    async def _until(self, condition: Callable[[], object]) -> None: ...
+
+    def _turn_begins(self, turn: Turn) -> None:
+        """A listener is called now. Sets `turn.begun` when those of other events may start too."""
+
+    def _turn_ends(self, turn: Turn) -> None:
+        """A listener has returned."""
+
+    def _waits_for(self, turn: Turn) -> bool:
+        """Whether values that are not on their way to listeners yet wait for a listener."""
+
+
 class Turn:
     """One call of a coroutine listener. `end_count` is 0 unless it is given a value, which an end makes void."""
 
@@ -45,7 +73,7 @@ class Turn:
 
     def __init__(
         self,
-        session: Session,
+        session: TurnsHost,
         event: str,
         listener: object,
         coroutine: Coroutine[Any, Any, object],
@@ -69,7 +97,7 @@ class Turns:
 
     __slots__ = ("_count", "_queues", "_session", "_timer", "_waiting")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: TurnsHost) -> None:
         self._session = session
         self._queues: dict[str, deque[Turn]] = {}  # by event; the first one of each runs
         self._count = 0
