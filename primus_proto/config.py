@@ -30,7 +30,7 @@ __all__ = ["ASKED", "ClientConfig", "ServerConfig", "check_config"]
 
 DIALECTS = ("auto", "happn", "primus6", "primus")
 STRATEGIES = ("disconnect", "online", "timeout")
-ASKED = ("url", "query", "headers", "first_message")
+ASKED = ("url", "query", "headers", "cookies", "first_message")
 
 
 def _pathname(value: object) -> str:
@@ -67,7 +67,8 @@ class ClientConfig:
 
     url: URLSource
     """The address of the server: ``http(s)://host[:port]/?query``, or with ws or wss. Its path goes to `pathname`.
-    A function is asked before every attempt to connect, as are those for `query`, `headers` and `first_message`."""
+    A function is asked before every attempt to connect, as are those for `query`, `headers`, `cookies` and
+    `first_message`."""
     query: PairsSource = ()
     """Pairs to add to the query of the URL, or a function that returns them. Default: none."""
     pathname: str = "/primus"
@@ -114,6 +115,8 @@ class ClientConfig:
     """Whether to offer compression of WebSocket messages, and how it is done. Default: False."""
     headers: PairsSource = ()
     """Header fields to send with the connect request, or a function that returns them. Default: none."""
+    cookies: PairsSource = ()
+    """Cookies to send with the connect request, or a function that returns them. Default: none."""
     first_message: Any = NOTHING
     """The value to send first on every connection, before values that were kept, or a function that returns it. It
     passes no transforms. Default: none."""
@@ -127,7 +130,7 @@ class ClientConfig:
         put(self, "pathname", _pathname(self.pathname))
         if not callable(self.url):
             parse_url(self.url, self.pathname)
-        put(self, "query", _query(self.query))
+        put(self, "query", _text_pairs("query", self.query))
         _parser(self)
         put(self, "plugins", load_plugins(self.plugins))
         _transport(self)
@@ -144,6 +147,7 @@ class ClientConfig:
         check_flag("manual", self.manual)
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
+        put(self, "cookies", _cookies(self.cookies, self.headers))
         compression_of(self.compression)
         _limits(self.limits)
 
@@ -151,7 +155,7 @@ class ClientConfig:
         given = [f"url={self.url if callable(self.url) else redacted(self.url)}"]
         for option in fields(self):
             value = getattr(self, option.name)
-            if option.name in ("headers", "query") and not callable(value):
+            if option.name in ("headers", "cookies", "query") and not callable(value):
                 value = [f"{name}: ..." for name, _ in value]
             if option.name == "first_message" and value is not NOTHING and not callable(value):
                 value = ...  # perhaps a token
@@ -207,9 +211,10 @@ class ClientConfig:
 
     @property
     def header_pairs(self) -> tuple[tuple[str, str], ...]:
-        """`headers`, as pairs."""
+        """`headers`, as pairs, with a field for the cookies."""
         pairs: tuple[tuple[str, str], ...] = _pairs(self.headers)
-        return pairs
+        cookies = "; ".join(f"{name}={value}" for name, value in _cookies(self.cookies, ()))
+        return (*pairs, ("Cookie", cookies)) if cookies else pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,16 +318,31 @@ def check_config(given: object, config: type) -> None:
         raise ConfigError(f"give a {config.__name__}, not a {type(given).__name__}")
 
 
-def _query(query: Any) -> Any:
-    """Check the pairs of a query; returns them, or the function."""
-    if callable(query):
-        return query
+def _text_pairs(option: str, given: Any) -> Any:
+    """Check pairs of strings, without showing them; returns them, or the function."""
+    if callable(given):
+        return given
     try:
-        pairs = tuple((name, value) for name, value in (query.items() if isinstance(query, Mapping) else query))
+        pairs = tuple((name, value) for name, value in (given.items() if isinstance(given, Mapping) else given))
     except (TypeError, ValueError):
         pairs = ((None, None),)
     if not all(isinstance(each, str) for pair in pairs for each in pair):
-        raise ConfigError("query must be a mapping of strings, or (name, value) pairs of strings")
+        raise ConfigError(f"{option} must be a mapping of strings, or (name, value) pairs of strings")
+    return pairs
+
+
+def _cookies(given: Any, headers: Any) -> Any:
+    """Check cookies (RFC 6265, 4.1.1, but for its ban of quotes, commas and backslashes, which are in use)."""
+    pairs = _text_pairs("cookies", given)
+    if callable(pairs):
+        return pairs
+    for name, value in pairs:
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise ConfigError(f"not the name of a cookie: {name!r}")
+        if not re.fullmatch(r"[!-:<-~]*", value):
+            raise ConfigError(f"cookie {name} has a value that cannot be sent: encode spaces, semicolons and non-ASCII")
+    if pairs and not callable(headers) and any(name.lower() == "cookie" for name, _ in headers):
+        raise ConfigError("give cookies, or a header Cookie, not both")
     return pairs
 
 

@@ -50,6 +50,7 @@ class ClientOptions(TypedDict, total=False):
     manual: bool
     compression: bool | Compression
     headers: PairsSource
+    cookies: PairsSource
     first_message: Any
     plugins: Plugins
     limits: Limits

@@ -85,7 +85,7 @@ class ConnectFunction(Protocol[R]):
                 connect directly.
             query: Pairs to add to the query of the URL: a mapping or (name, value) pairs. Or a function, plain or async
                 (in `primus_io.threads` plain), that returns them and is asked before each attempt to connect. So may
-                be `url`, `headers` and `first_message`. Default ().
+                be `url`, `headers`, `cookies` and `first_message`. Default ().
             pathname: Path that the server's Primus owns. Default "/primus".
             parser: Name of a parser, or a `Parser`. The server must use the same. Default "json".
             transformer: Name of the transport. The server must use the same. Default "websockets".
@@ -112,9 +112,11 @@ class ConnectFunction(Protocol[R]):
             compression: Whether to offer compression of WebSocket messages. A `Compression` says how. Default False.
             headers: Header fields to send with the connect request: a mapping or (name, value) pairs, or a function
                 that returns them. Default ().
+            cookies: Cookies to send with the connect request, such as {"session": "4711"}, or a function that returns
+                them. Default ().
             first_message: Value to send first on each connection, before values that were kept, or a function that
                 returns it. It passes no transforms. Default NOTHING.
-            plugins: Plugins, as names or a mapping of names to plugins. Default {}.
+            plugins: Plugins: names and objects, or a mapping of names to plugins. Default {}.
             limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
         """
 
@@ -207,7 +209,7 @@ class ServeFunction(Protocol[H, A, R]):
                 Unix socket. Default ().
             forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
                 "x-real-ip". Default "x-forwarded-for".
-            plugins: Plugins, as names or a mapping of names to plugins. Default {}.
+            plugins: Plugins: names and objects, or a mapping of names to plugins. Default {}.
             limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
         """
 

@@ -42,7 +42,7 @@ async def test_layers_run_in_order_and_the_spark_has_what_they_found(host: Host)
 
     async with host.serve(handler, middleware=[session, count]) as server:
         assert server.layers[-2:] == ("session", "count")
-        async with host.connect(server.url, headers={"Cookie": "session=ann"}) as primus:
+        async with host.connect(server.url, cookies=lambda: {"lang": "en", "session": "ann"}) as primus:
             primus.write(1)
             assert await take(primus, 1) == [1]
         assert (seen, users) == ([("/primus", "ANN")], ["ANN"])

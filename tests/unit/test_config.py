@@ -239,7 +239,7 @@ def test_a_configuration_is_plain_data(config: Any) -> None:
 )
 def test_no_text_shows_what_a_url_keeps_secret(url: str) -> None:
     try:
-        text = repr(ClientConfig(url=url, headers={"Authorization": "s3cret"}))
+        text = repr(ClientConfig(url=url, headers={"Authorization": "s3cret"}, cookies={"c": "s3cret"}))
     except ConfigError as error:
         text = str(error)
     assert "h" in text
@@ -260,6 +260,8 @@ def test_values_at_the_edge_are_accepted() -> None:
     assert client(parser=parser).parser is parser
     pairs = (("X-A", ""), ("x-a", "b\tc d"), ("Cookie", "caf\xe9"))
     assert client(headers=pairs).header_pairs == pairs
+    cookies = client(headers={"X-A": "b"}, cookies={"a": "1", "b": '"x=,\\"'})
+    assert cookies.header_pairs == (("X-A", "b"), ("Cookie", 'a=1; b="x=,\\"'))
     networks = ServerConfig(trusted_proxies=["10.1.2.3/8", "::1"]).networks()
     assert [str(network) for network in networks] == ["10.0.0.0/8", "::1/128"]
 
@@ -277,6 +279,20 @@ def test_values_at_the_edge_are_accepted() -> None:
 def test_headers_that_cannot_be_sent_are_refused(name: Any, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         client(headers=[(name, value)])
+
+
+@pytest.mark.parametrize(
+    ("cookies", "message"),
+    [
+        *[(value, "cookies must be a mapping of strings") for value in (5, "a=1", [("a",)], {"a": 1}, None)],
+        *[({name: "1"}, "not the name of a cookie") for name in ("", "a b", "a=b", "a;b", "ä", "a\r\n")],
+        *[({"a": value}, "cookie a has a value") for value in ("a b", "a;b", "a\r\nX: y", "ä", " a")],
+        ({"a": "1"}, "give cookies, or a header Cookie, not both"),
+    ],
+)
+def test_cookies_that_cannot_be_sent_are_refused(cookies: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        client(cookies=cookies, headers={"cookie": "b=2"})
 
 
 WRONG_FOR_SERVERS: list[tuple[str, Any]] = [

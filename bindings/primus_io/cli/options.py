@@ -43,6 +43,7 @@ CLIENT_HELP = {
     "first_message": ("JSON", "value to send first on every connection, as JSON"),
     "compression": ("", "offer to compress WebSocket messages"),
     "headers": ("'NAME: VALUE'", "header to send with the connect request; repeat to send several"),
+    "cookies": ("NAME=VALUE", "cookie to send with the connect request; repeat to send several"),
 }
 SERVER_HELP = {
     **BOTH_HELP,
@@ -93,6 +94,7 @@ LIMIT_HELP = {
     "unclaimed": ("N", "number of sessions that may wait for their client's second request"),
 }
 # Options without a flag of their own.
+SINGULAR = {"headers": "--header", "cookies": "--cookie"}
 WITHOUT_FLAG = {"url", "limits", "plugins", "transport"}
 CLIENT_ONLY = {"queue"}
 SERVER_ONLY = {
@@ -126,7 +128,10 @@ WORDS: dict[str, dict[str, Any]] = {
     "authorization": {"off": False, "on": True, "all": "all"},
     "credentials": {"on": True, "off": False},
 }
-ACTIONS = {"headers": "append", "query": "append", "compression": "store_true", "manual": "store_true"}
+ACTIONS = {
+    **dict.fromkeys(("headers", "cookies", "query"), "append"),
+    **dict.fromkeys(("compression", "manual"), "store_true"),
+}
 IN_FLAGS = (
     ("(False or 0: off)", "(or 'off')"),
     ("or False for none", "or 'none'"),
@@ -169,7 +174,7 @@ def in_flags(message: str) -> str:
 
 
 def _flag(name: str) -> str:
-    return "--header" if name == "headers" else "--" + name.replace("_", "-")
+    return SINGULAR.get(name) or "--" + name.replace("_", "-")
 
 
 def _add(group: argparse._ArgumentGroup, field: Field[Any], metavar: str, text: str, dest: str) -> None:
@@ -177,7 +182,7 @@ def _add(group: argparse._ArgumentGroup, field: Field[Any], metavar: str, text: 
     words = WORDS.get(dest, {})
     if metavar:
         common |= {"type": converter(metavar, words), "metavar": metavar}
-        text += f" (default: {_default(field.default, metavar, words)})" if dest != "headers" else ""
+        text += f" (default: {_default(field.default, metavar, words)})" if dest not in SINGULAR else ""
     group.add_argument(_flag(dest), action=ACTIONS.get(dest, "store"), help=text, **common)
 
 
@@ -241,4 +246,5 @@ CONVERTERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "JSON": (json.loads, "JSON"),
     "'NAME: VALUE'": (lambda text: pair(text, ":"), "of the form 'Name: value'"),
     "KEY=VALUE": (lambda text: pair(text, "="), "of the form KEY=VALUE"),
+    "NAME=VALUE": (lambda text: pair(text, "="), "of the form NAME=VALUE"),
 }

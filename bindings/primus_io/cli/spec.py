@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subcommand."""
     parser.add_argument("url", metavar="URL", help="http(s)://host[:port] of the server")
     add_client_sockets(parser)
-    add_options(parser, pp.ClientConfig, {"pathname", "timeout", "headers", "head", "handshake", "body"})
+    add_options(parser, pp.ClientConfig, {"pathname", "timeout", "headers", "cookies", "head", "handshake", "body"})
 
 
 async def run(args: argparse.Namespace, output: Output) -> int:
