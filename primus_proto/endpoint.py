@@ -261,7 +261,7 @@ class ByteServer(_Endpoint):
     def _prepare(self, now: float) -> None:
         if self._requests.resumed:
             self._requests.run(now=now)
-        if self.server.delays:
+        if self.server.timers.delays:
             self.server.set_delays(now)
         if self.server.closing:
             self._close(now)

@@ -420,7 +420,8 @@ class Logged(Event):
     """Something worth a line in a log (protocol 4.2).
 
     `level` is ``error`` for errors of sparks and layers that fail, and ``warning`` for what belongs to no spark, such
-    as a peer that does not speak HTTP. `error` is what a layer raised, otherwise None.
+    as a peer that does not speak HTTP. `error` is what a layer raised, otherwise None. A client says here what becomes
+    of its last values after `end`, which is its last event with a name.
     """
 
     name = "log"

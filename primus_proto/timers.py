@@ -43,6 +43,8 @@ class Timer:
         """Turn the timer off; harmless if it is off already."""
         if self.due != math.inf:
             self.set(math.inf)
+        elif self._timers.delays:
+            self._timers.delays.pop(self, None)
 
     def drop(self) -> None:
         """Turn the timer off for good, and release its callback: a stale entry would keep the owner alive."""
@@ -57,9 +59,11 @@ def _nothing(now: float) -> None:
 class Timers:
     """The heap. Timers that are due at the same instant fire in the order in which they were queued."""
 
-    __slots__ = ("_armed", "_heap", "_serial")
+    __slots__ = ("_armed", "_heap", "_serial", "delays")
 
     def __init__(self) -> None:
+        self.delays: dict[Timer, float] = {}
+        """The seconds of timers that were made without the time, and are not set yet."""
         self._heap: list[tuple[float, int, Timer]] = []
         self._serial = 0
         self._armed = 0  # how many timers are on

@@ -236,6 +236,8 @@ class ClientBase(WithPlugins, ClientListeners, Session):
                 log.debug("%r: %s", self, event.error)
             else:
                 self._peer_log.warning("%r: %s", self, event.error)
+        elif type(event) is ev.Logged:
+            self._peer_log.warning("%r, %s", self, event.text)
         elif type(event) is ev.MessagesDropped:  # only counted, because they may be large or secret
             self._peer_log.warning(
                 "%r: %d written values will not be sent: %s", self, len(event.payloads), event.reason

@@ -21,7 +21,7 @@ from ..transports.pipe import MessagePipe, Pipe, flush_pipes
 from .attempts import Attempts
 from .core import Core, poll
 from .extensions import HasPlugins, Plugins
-from .flow import Outgoing, is_asynchronous
+from .flow import is_asynchronous
 from .heartbeat_client import ClientHeartbeat, client_heartbeat
 from .link import CLOSING, Link, encode, encode_protocol
 from .messages import MAX_VALUE, NOTHING, Message, protocol_message
@@ -63,6 +63,7 @@ class Client(HasPlugins, Core, Link):
         self._pipe: Pipe | None = None
         self._queue = WriteQueue(config.queue_size, config.limits.queue)
         self.attempts: Attempts = Attempts(self)
+        self._told_end = False  # `end` is the last event, until an `open`
         self._paused = 0  # by whom: 1 the application, 2 messages that wait for a transform, 4 an end that waits
         self._ids_asked, self._opened_at = 0, 0.0  # the first: answers to `request_id` still to come
         self.heartbeat: ClientHeartbeat = client_heartbeat(self)
@@ -83,6 +84,7 @@ class Client(HasPlugins, Core, Link):
     def open(self) -> None:
         """Connect, with `manual=True` or after an end. Raises LocalProtocolError in any other state."""
         self.move(_T.OPEN)
+        self._told_end = False
         self.close_reason = None
         self.set_ready_state(ReadyState.OPENING)
 
@@ -182,7 +184,7 @@ class Client(HasPlugins, Core, Link):
 
     def work(self, now: float) -> None:
         """Do what an application's verb asked for and the time was needed for."""
-        if self.delays:
+        if self.timers.delays:
             self.set_delays(now)
         if self.state is _S.STARTING:
             self.attempts.first(now)
@@ -252,12 +254,9 @@ class Client(HasPlugins, Core, Link):
             return
         if isinstance(error, str):
             error = ConnectionLost(error, code=code)
-        incoming = self._incoming
-        if incoming is not None and self._after_incoming(lambda now: self._gone(error, code, reason, now), now):
-            # What has arrived is still handled, and has as much time for that as a closing handshake.
+        if self._after_incoming(lambda now: self._gone(error, code, reason, now), now):
             self._withdraw()
             self._let_go(error)
-            self.after(self.limits.close, lambda now: incoming.give_up())
         else:
             self._gone(error, code, reason, now)
 
@@ -352,13 +351,14 @@ class Client(HasPlugins, Core, Link):
         self.emit(ev.MessageIgnored(text))
 
     def _error(self, error: PrimusError) -> None:
-        self.emit(ev.ErrorOccurred(error))
+        self.emit(ev.Logged("warning", f"after its end: {error}") if self._told_end else ev.ErrorOccurred(error))
 
     def _drain(self) -> None:
         self.emit(ev.Drained())
 
     def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
-        self.emit(ev.MessagesDropped(payloads, why))
+        text = f"after its end: {len(payloads)} written values were not sent: {why}"
+        self.emit(ev.Logged("warning", text) if self._told_end else ev.MessagesDropped(payloads, why))
 
     def _pause(self, by: int) -> None:
         self._paused |= by
@@ -403,14 +403,8 @@ class Client(HasPlugins, Core, Link):
         if self.state in (_S.CONNECTING, _S.RECONNECTING):
             self.attempts.abort()
         self.move(trigger)
-        pipe, outgoing = self._pipe, self._outgoing
-        if pipe is not None and outgoing is not None and outgoing.queue.busy:
-            # What was written leaves first, and has as much time for that as the closing handshake.
-            outgoing.finish(pipe, pipe.close)
-            self.after(self.limits.close, lambda now: outgoing.give_up())
-            self._outgoing = Outgoing(self, encodes=self._asynchronous)
-        elif pipe is not None:
-            pipe.close()
+        if self._pipe is not None:
+            self._after_outgoing(self._pipe, self._pipe.close)
         self._finish(CloseReason("local"))
 
     def _finish(self, reason: CloseReason, *, lost: bool = False) -> None:
@@ -429,6 +423,7 @@ class Client(HasPlugins, Core, Link):
             self._outgoing.give_up()
         self.needs_drain = False
         self.emit(ev.Ended(reason))
+        self._told_end = True
 
     def _let_go(self, error: PrimusError | None) -> None:
         if self._pipe is not None and self.extensions is not None:

@@ -89,8 +89,6 @@ class Core:
         """Queue an event."""
         self.queued_commands: deque[MessageCommand[Any]] = deque()
         """Commands of the message seam that `poll` has not handed out yet."""
-        self.delays: list[tuple[Timer, float]] = []
-        """Timers of `after` that are not set yet."""
         self.dirty_pipes: list[Pipe] = []
         """Pipes of the message seam that have something to hand over."""
 
@@ -113,14 +111,15 @@ class Core:
     def after(self, seconds: float, callback: Callable[[float], object]) -> Timer:
         """Call `callback(now)` so many seconds after the next `poll`. Takes no time, as verbs of an application do."""
         timer = self.timers.new(callback)
-        self.delays.append((timer, seconds))
+        self.timers.delays[timer] = seconds
         return timer
 
     def set_delays(self, now: float) -> None:
         """Set the timers that `after` made."""
-        delays, self.delays = self.delays, []
-        for timer, seconds in delays:
+        delays = self.timers.delays
+        for timer, seconds in delays.items():
             timer.set(now + seconds)
+        delays.clear()
 
     def withhold(self, *kinds: type[ev.Event]) -> None:
         """Forget the events of these classes that were not handed out yet."""

@@ -276,12 +276,21 @@ class Link(Extensible, ABC):
         self._resume(CLOSING)
 
     def _after_incoming(self, then: Callable[[float], None], now: float) -> bool:
-        """The connection is gone. Call `then(now)` once what arrived has been handled. Returns False if it has been."""
+        """The connection is gone. Call `then(now)` once what arrived has been handled. Returns False if it has been.
+
+        It has as much time for that as a closing handshake.
+        """
         incoming = self._incoming
         if incoming is None or not incoming.queue.busy:
             return False
+        timer = self.after(self._limits.close, lambda now: incoming.give_up())
+
+        def handled(now: float) -> None:
+            timer.cancel()
+            then(now)
+
         incoming.queue.now = now
-        incoming.queue.finish(then)
+        incoming.queue.finish(handled)
         return True
 
     # --- outgoing ---
@@ -300,6 +309,21 @@ class Link(Extensible, ABC):
                 raise
             self._error(error)
             return False
+
+    def _after_outgoing(self, pipe: Pipe, close: Callable[[], object]) -> None:
+        """This end ends. Close its `pipe` once what was written has left, which has the same time for that."""
+        outgoing = self._outgoing
+        if outgoing is None or not outgoing.queue.busy:
+            close()
+            return
+        timer = self.after(self._limits.close, lambda now: outgoing.give_up())
+
+        def left() -> None:
+            timer.cancel()
+            close()
+
+        outgoing.finish(pipe, left)
+        self._outgoing = Outgoing(self, encodes=outgoing.encodes)
 
     def _send(self, pipe: Pipe, message: Message) -> None:
         """Send a message, and note whether there is room for more."""

@@ -286,7 +286,7 @@ class Server(HasPlugins, Core):
 
     def work(self, now: float) -> None:
         """Do what takes time: set timers that were asked for, flush the pipes of the message seam, and close."""
-        if self.delays:
+        if self.timers.delays:
             self.set_delays(now)
         if self.dirty_pipes:
             flush_pipes(self.dirty_pipes, now=now)

@@ -175,12 +175,7 @@ class Spark(Link):
         outgoing = self._outgoing
         if outgoing is not None and self._asynchronous and not reconnect:
             outgoing.say(SERVER_CLOSE)
-        if outgoing is not None and outgoing.queue.busy:
-            # What was written leaves first, and has as much time for that as the closing handshake.
-            outgoing.finish(self.pipe, lambda: self._close_pipe(reconnect or self._asynchronous, code, reason))
-            self.server.after(self.server.limits.close, lambda now: outgoing.give_up())
-        else:
-            self._close_pipe(reconnect or self._asynchronous, code, reason)
+        self._after_outgoing(self.pipe, lambda: self._close_pipe(reconnect or self._asynchronous, code, reason))
         self._close(SparkTrigger.END, CloseReason("local", code, reason))
 
     def _close_pipe(self, reconnect: bool, code: int, reason: str) -> None:
@@ -248,12 +243,9 @@ class Spark(Link):
                 self._error(error)
             kind: CloseKind = "lost" if error is not None or code == 1006 else "client"
             closed = CloseReason(kind, code, reason, error)
-            incoming = self._incoming
-            if incoming is not None and self._after_incoming(lambda now: self._lost(closed), now):
-                # What has arrived is still handled, and has as much time for that as a closing handshake.
+            if self._after_incoming(lambda now: self._lost(closed), now):
                 self._report_dropped(self.pipe.withdraw(), "the connection is gone")
                 self._pause(2)
-                self.server.after(self.server.limits.close, lambda now: incoming.give_up())
             else:
                 self._lost(closed)
 

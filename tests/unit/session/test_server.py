@@ -109,6 +109,14 @@ def test_a_broadcast_is_encoded_once_and_sent_to_all_but_the_excluded() -> None:
     assert pipes[3].buffered == 0
 
 
+def test_a_delay_may_be_cancelled_before_its_time_is_known(host: ServerHost) -> None:
+    over: list[str] = []
+    host.server.after(1, lambda now: over.append("kept"))
+    host.server.after(1, lambda now: over.append("cancelled")).cancel()
+    host.run(2)
+    assert over == ["kept"]
+
+
 def test_a_wrong_broadcast_raises_and_changes_nothing(host: ServerHost) -> None:
     spark = host.connect()
     with pytest.raises(LocalProtocolError, match="exclude takes sparks as the core's events carry them; got "):
