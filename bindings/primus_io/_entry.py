@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
@@ -114,6 +115,16 @@ class SingleEntry:
         if self._inside:
             raise pp.LocalProtocolError("this block has been entered and not left: make another one for a second entry")
 
+    @contextlib.contextmanager
+    def _entered(self) -> Iterator[None]:
+        """Count as entered from the beginning on: another task may try to enter meanwhile."""
+        self._inside = True
+        try:
+            yield
+        except BaseException:
+            self._inside = False
+            raise
+
 
 class ConnectBase(SingleEntry, Generic[C]):
     """What the `connect` of all bindings share."""
@@ -155,8 +166,8 @@ class ConnectBase(SingleEntry, Generic[C]):
         environment = running_environment(driver.__module__, driver.environment)
         endpoint = pp.ByteClient(self._config, rng=environment.new_rng(), wall_offset=environment.wall_offset)
         self._client = endpoint.client.context = self.CLIENT(endpoint.client)
-        self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._target)
-        self._inside = True
+        with self._entered():
+            self._io = self._client._io = await driver.begin(endpoint, self._client._deliver, self._target)
 
     async def _enter(self) -> C:
         await self._begin()
@@ -186,6 +197,8 @@ class ConnectBase(SingleEntry, Generic[C]):
         await self._client._until(lambda: self._client._opens > 0 or self._client._ended)
 
     async def _exit(self, error: BaseException | None) -> None:
+        if not self._inside:
+            return  # left already
         await self._leave()
         if self._client.failure is not None and error is None:
             raise self._client.failure
@@ -201,8 +214,8 @@ class ConnectBase(SingleEntry, Generic[C]):
             await self._io.close(grace)
         finally:
             self._client._left = True
-            self._inside = False
             await self._io.release()
+            self._inside = False
 
 
 class Connect(ConnectBase[Client]):
@@ -265,8 +278,8 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         for layer in self._middleware:
             self._server._add_layer(layer)
         self._server._connect = self._connect
-        self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, ConnectTarget())
-        self._inside = True
+        with self._entered():
+            self._io = self._server._io = await driver.begin(endpoint, self._server._deliver, ConnectTarget())
 
     async def _enter(self) -> V:
         await self._begin()
@@ -286,6 +299,8 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
         return server
 
     async def _exit(self) -> None:
+        if not self._inside:
+            return  # left already
         try:
             await self._server._close()
         finally:
@@ -304,7 +319,7 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
 
     async def _stop_redirecting(self) -> None:
         if self._redirecting is not None:
-            (endpoint, io, stop), self._redirecting = self._redirecting, None
+            endpoint, io, stop = self._redirecting
             stop()
             endpoint.server.close()
             io.pump()
@@ -312,11 +327,14 @@ class ServeBase(SingleEntry, Generic[V, H, A]):
                 await io.close(self._config.limits.close)
             finally:
                 await io.release()
+            self._redirecting = None
 
     async def _release(self) -> None:
-        await self._stop_redirecting()
+        try:
+            await self._stop_redirecting()
+        finally:
+            await self._io.release()
         self._inside = False
-        await self._io.release()
 
 
 class Serve(ServeBase[Server, Handler, Authorize]):

@@ -9,13 +9,19 @@ from typing import Any, Protocol
 
 import primus_proto as pp
 
-__all__ = ["IO", "WRONG_THREAD", "AsyncEvent"]
+__all__ = ["IO", "OTHER_TASK", "WRONG_THREAD", "AsyncEvent"]
 
 WRONG_THREAD = (
     "this object belongs to the thread of its event loop, and this is another one. Have that thread make the call: "
     "loop.call_soon_threadsafe(spark.write, value) on asyncio, trio.from_thread.run_sync(spark.write, value) on trio, "
     "anyio.from_thread.run_sync(spark.write, value) in a plain endpoint of FastAPI or Starlette. Or use "
     "primus_io.threads, whose objects any thread may use"
+)
+
+
+OTHER_TASK = (
+    "this block was entered by another task. On trio a nursery belongs to the task that opened it, so only that task "
+    "can leave the block. Its connections are closed now; its nursery is still open"
 )
 
 
@@ -91,4 +97,7 @@ class IO(ABC):
 
     @abstractmethod
     async def release(self) -> None:
-        """Give up what `close` has to keep, such as a nursery. Called last, by the task that began."""
+        """Give up what `close` has to keep, such as a nursery. Called last. May be called twice.
+
+        Raises LocalProtocolError where this has to be done by the task that began, and is not.
+        """

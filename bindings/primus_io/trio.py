@@ -34,7 +34,7 @@ from ._functions import (
     make_fetch_spec,
     make_serve,
 )
-from ._io import AsyncEvent
+from ._io import OTHER_TASK, AsyncEvent
 from ._read_budget import ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
@@ -210,6 +210,8 @@ class Driver(RunningDriver):
         self._due = math.inf
         self._scope = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
+        self._owner = trio.lowlevel.current_task()
+        self._released = False
         self._inner: trio.Nursery
 
     @staticmethod
@@ -261,7 +263,11 @@ class Driver(RunningDriver):
 
     async def release(self) -> None:
         self._scope.cancel()
-        await self._manager.__aexit__(None, None, None)
+        if trio.lowlevel.current_task() is not self._owner:
+            raise pp.LocalProtocolError(OTHER_TASK)
+        if not self._released:
+            self._released = True
+            await self._manager.__aexit__(None, None, None)
 
     async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         if sock is None:

@@ -1,4 +1,7 @@
-"""What clients and sparks see when uvicorn stops: too late for a goodbye, unless somebody says it in time."""
+"""What clients and sparks see when uvicorn stops: too late for a goodbye, unless somebody says it in time.
+
+And the task in which the end comes.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,14 @@ import asyncio
 import socket
 from typing import Any
 
+import pytest
+import trio
 import uvicorn
 
+import primus_io.trio
 from primus_io.asgi import Primus
 from primus_io.asyncio import connect
+from primus_proto import LocalProtocolError
 from tests.conformance.users import why
 
 
@@ -63,3 +70,45 @@ def test_a_stopping_server_looks_like_a_lost_connection() -> None:
 def test_closing_primus_first_tells_the_clients_to_stay_away() -> None:
     client, spark, _ = asyncio.run(_stopped(polite=True))
     assert (why(client), why(spark)) == ("server", "local")
+
+
+def test_a_lifespan_may_end_in_another_task() -> None:
+    async def main() -> None:
+        primus = Primus()
+        for _ in range(2):
+            await asyncio.create_task(primus.__aenter__())
+            await asyncio.create_task(primus.__aexit__(None, None, None))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Primus,
+        lambda: primus_io.trio.serve(None),
+        lambda: primus_io.trio.connect("http://127.0.0.1:9", wait=False),
+    ],
+    ids=["asgi", "serve", "connect"],
+)
+def test_on_trio_it_has_to_end_in_its_own_task_and_says_so(make: Any) -> None:
+    """Its connections are closed all the same. Its own task may leave it still."""
+
+    async def main() -> None:
+        block, entered, refused = make(), trio.Event(), trio.Event()
+
+        async def own() -> None:
+            async with block:
+                entered.set()
+                await refused.wait()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(own)
+            await entered.wait()
+            with pytest.raises(LocalProtocolError, match="only that task can leave the block"):
+                await block.__aexit__(None, None, None)
+            assert block._io.closed
+            refused.set()
+
+    trio.run(main)

@@ -77,6 +77,7 @@ class TrioHost(Host):
         **MACHINE_LACKS,
         "eager tasks": "a task of trio's never begins before the one that started it waits",
         "loose ends": "trio itself refuses to end a task in which a nursery is open",
+        "other tasks": "trio has a nursery closed by the task that opened it",
     }
 
     def run(self, main: Callable[[], Awaitable[None]], timeout: float) -> None:

@@ -1,12 +1,12 @@
 """Runs a Primus server that has ASGI calls instead of sockets, on asyncio or trio.
 
-The law kept here: every task belongs to the task group of the lifespan, and ends with it.
+The laws kept here: every task ends with the lifespan. On asyncio another task may end that than the one that began it,
+so no cancel scope is held meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import socket
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ from primus_proto import commands as cmd
 
 from .._driver import Deliver, Endpoint, ListenAddress
 from .._environment import Environment
-from .._io import AsyncEvent
+from .._io import OTHER_TASK, AsyncEvent
 from .._running import BackgroundTask, RunningDriver
 from .._target import ConnectTarget
 from .call import Call
@@ -30,6 +30,8 @@ from .call import Call
 __all__ = ["Runner"]
 
 
+CLOCKWORK = "primus_io.asgi clockwork"
+"""The name of the task that keeps the time."""
 # Seconds that cancelled calls have to end. A host may protect its `send` from cancellation, as hypercorn does on trio.
 # Then the host has to end the call, and this no longer waits for it.
 STOP_GRACE = 1.0
@@ -48,13 +50,18 @@ class Runner(RunningDriver):
         self._pump_wanted = anyio.Event()
         self._timer_scope = anyio.CancelScope()
         self._on_asyncio = anyio.get_cancelled_exc_class() is asyncio.CancelledError
-        self._group: anyio.abc.TaskGroup
+        self._group: anyio.abc.TaskGroup | None = None  # on trio
+        self._owner = anyio.get_current_task().id
+        self._timer_task: asyncio.Task[None] | None = None
 
     @classmethod
     async def begin(cls, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> Self:
         runner = cls(endpoint, deliver, target)
-        runner._group = await anyio.create_task_group().__aenter__()
-        runner._group.start_soon(runner._run_timer, name="primus_io.asgi clockwork")
+        if runner._on_asyncio:
+            runner._timer_task = asyncio.create_task(runner._run_timer(), name=CLOCKWORK)
+        else:
+            runner._group = await anyio.create_task_group().__aenter__()
+            runner._group.start_soon(runner._run_timer, name=CLOCKWORK)
         return runner
 
     @staticmethod
@@ -85,8 +92,19 @@ class Runner(RunningDriver):
             await wait()
 
     async def release(self) -> None:
-        self._group.cancel_scope.cancel()
-        await self._group.__aexit__(None, None, None)
+        group, timer = self._group, self._timer_task
+        if timer is not None:
+            self._timer_task = None
+            timer.cancel()
+            await asyncio.wait([timer])
+            if not timer.cancelled():
+                timer.result()
+        elif group is not None:
+            group.cancel_scope.cancel()
+            if anyio.get_current_task().id != self._owner:
+                raise pp.LocalProtocolError(OTHER_TASK)
+            self._group = None
+            await group.__aexit__(None, None, None)
 
     async def run_call(self, call: Call) -> None:
         """Run one call of the application."""
@@ -108,21 +126,16 @@ class Runner(RunningDriver):
         await super()._end_all()
 
     def spawn(self, task: BackgroundTask) -> None:
-        scope = anyio.CancelScope()
-        task.cancel = scope.cancel
-        self._group.start_soon(self._run_task, task, scope, name=task.name)
-
-    async def _run_task(self, task: BackgroundTask, scope: anyio.CancelScope) -> None:
-        if self._on_asyncio:
-            # Cancelled once, as asyncio does it. A scope would cancel again and again, even the clean-up.
-            current = asyncio.current_task()
-            assert current is not None
-            task.cancel = current.cancel
-            with contextlib.suppress(asyncio.CancelledError):  # ends this task only
-                await task.run()
+        if self._group is None:
+            task.cancel = asyncio.create_task(task.run(), name=task.name).cancel
         else:
-            with scope:
-                await task.run()
+            scope = anyio.CancelScope()
+            task.cancel = scope.cancel
+            self._group.start_soon(self._run_in, scope, task.run, name=task.name)
+
+    async def _run_in(self, scope: anyio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
+        with scope:
+            await run()
 
     async def _run_timer(self) -> None:
         while True:
