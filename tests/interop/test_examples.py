@@ -94,3 +94,38 @@ async def test_the_client_on_aiohttp_asks_a_real_primus_8_what_it_is(peers: Peer
         await server.wait("disconnection")
         assert await chat.status() == 130
     assert server.values() == ["hello"]
+
+
+@interop(timeout=40)
+async def test_a_feathers_client_asks_the_service(peers: Peers) -> None:
+    async with program("feathers_service.py") as server:
+        url = await server.url()
+        client, other = [await peers.plugins("feathers", url=url) for _ in range(2)]
+        await client.wait("open")
+        await other.wait("open")
+        hello, again = {"id": 1, "text": "hello"}, {"id": 2, "text": "again"}
+        for method, args, result in [
+            ("create", [{"text": "hello"}], hello),
+            ("create", [{"text": "again"}], again),
+            ("find", [{"query": {"id": 1}}], [hello]),
+            ("patch", [1, {"read": True}], {**hello, "read": True}),
+            ("get", [1], {**hello, "read": True}),
+            ("update", [1, {"text": "bye"}], {"id": 1, "text": "bye"}),
+            ("remove", [1], {"id": 1, "text": "bye"}),
+            ("find", [], [again]),
+        ]:
+            client.send("service", method=method, args=args)
+            assert (await client.wait("service"))["value"] == result
+        for service, method, args, name in [
+            ("nothing", "find", [], "NotFound"),
+            ("messages", "get", [1], "NotFound"),
+            ("messages", "get", [[]], "BadRequest"),
+            ("messages", "patch", [2, {"x": 1}], None),
+            ("messages", "patch", [2, [3]], "BadRequest"),
+        ]:
+            client.send("service", service=service, method=method, args=args)
+            assert (await client.wait("service")).get("error", {}).get("name") == name
+        assert [(await other.wait("created"))["value"] for _ in range(2)] == [hello, again]
+        server.process.send_signal(signal.SIGINT)
+        assert await server.status() == 0
+        assert server.complaints == []

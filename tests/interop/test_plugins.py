@@ -1,4 +1,4 @@
-"""Plugins beside the real ones: primus-emitter 3.1.1, and a Feathers 4 client at a service of ours."""
+"""Plugins and transforms beside the real ones: primus-emitter 3.1.1 and primus-rooms 3.4.3."""
 
 from __future__ import annotations
 
@@ -101,39 +101,6 @@ async def test_transforms_of_both_ends_apply_one_after_the_other(peers: Peers, r
         for peer in (theirs, client):
             await peer.wait("data", value="twoout<")
             assert peer.values() == ["oneout<", None, 0, ["drop"], "twoout<"]
-
-
-@interop()
-async def test_a_feathers_client_calls_a_service_of_ours(peers: Peers) -> None:
-    messages = [{"id": 1, "text": "hello"}]
-    async with serve(None, plugins="emitter") as server:
-        everyone = server.extension(ServerEmitter)
-
-        @everyone.on("find")
-        def find(spark: Any, service: str, query: dict[str, Any]) -> Ack:
-            if service != "messages":
-                return Ack(
-                    {"name": "NotFound", "message": f"no service {service}", "code": 404, "type": "FeathersError"}
-                )
-            return Ack(None, [one for one in messages if query.items() <= one.items()])
-
-        @everyone.on("create")
-        async def create(spark: Any, service: str, data: dict[str, Any], query: dict[str, Any]) -> Ack:
-            created = {"id": len(messages) + 1, **data}
-            messages.append(created)
-            everyone.send(f"{service} created", created)
-            return Ack(None, created)
-
-        client = await peers.plugins("feathers", url=server.url)
-        await client.wait("open")
-        client.send("service", method="find", args=[{"query": {"id": 1}}])
-        assert (await client.wait("service"))["value"] == messages[:1]
-        client.send("service", method="create", args=[{"text": "again"}])
-        assert (await client.wait("service"))["value"] == {"id": 2, "text": "again"}
-        assert (await client.wait("created"))["value"] == {"id": 2, "text": "again"}
-        client.send("service", service="nothing", method="find", args=[{}])
-        error = (await client.wait("service"))["error"]
-        assert error == {"name": "NotFound", "message": "no service nothing"}
 
 
 @interop()
