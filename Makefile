@@ -139,8 +139,8 @@ mutants: $(VENV)/.group-mutants ## change the sessions in some 1,600 ways; which
 	$(BIN)/mutmut results
 	$(BIN)/mutmut export-cicd-stats && cat mutants/mutmut-cicd-stats.json
 
-docs: $(VENV)/.group-site ## the documentation as a site, in site/; a warning is an error
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
+docs: $(VENV)/.group-site $(VENV)/.group-test ## the documentation as a site, in site/; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -E -a -b html docs site
 
 docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_reference.py $(ARGS)

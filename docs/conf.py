@@ -13,7 +13,14 @@ author = "primus-proto contributors"
 project_copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxcontrib.mermaid", "primus_reference", "primus_pages"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "primus_diagrams",
+    "primus_matrix",
+    "primus_pages",
+    "primus_reference",
+]
 exclude_patterns = ["_build", "_ext"]
 html_theme = "furo"
 html_title = f"primus-proto {release}"

@@ -1,4 +1,4 @@
-"""What only asyncio has: a CancelledError that anybody may raise, tasks that begin at once, loops run by hand."""
+"""What only asyncio has: a CancelledError that any code may raise, eager tasks, loops run by hand."""
 
 from __future__ import annotations
 

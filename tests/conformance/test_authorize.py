@@ -1,4 +1,4 @@
-"""Authorization: who is asked, when, and what a refusal tells whom."""
+"""Authorization: when the hook is called, and what a refusal tells the client and the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What belongs to whom: user code to its own context, objects to their thread, exceptions to whoever caused them."""
+"""Ownership: user code runs in its own context, objects belong to their thread, exceptions reach the code at fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A burst: much is written at once, and an end that reads loses nothing of it."""
+"""Bursts: an end that reads loses nothing of what is written at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancelled at every point where anything waits: it ends there and then, and leaves everything whole."""
+"""Cancellation at every point that waits: the call ends at once, and everything stays usable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A flood of tiny frames: how much of it is read at once, and who has a turn meanwhile.
+"""A flood of tiny frames: how much of it is read at once, and that other clients are served meanwhile.
 
 How long anything takes is made up here, so that nothing depends on how busy the machine is.
 """

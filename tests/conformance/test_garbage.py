@@ -1,4 +1,4 @@
-"""Peers that speak nonsense, before, during and after the handshake; meanwhile others are served as if nothing were."""
+"""Peers that send nonsense before, during and after the handshake, while others are served as usual."""
 
 from __future__ import annotations
 

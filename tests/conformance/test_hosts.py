@@ -1,4 +1,4 @@
-"""The suite itself: what a host lacks skips what needs it, and nothing else is skipped unseen."""
+"""The suite itself: a scenario is skipped only where a host lacks what it needs."""
 
 from __future__ import annotations
 

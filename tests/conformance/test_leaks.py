@@ -1,4 +1,4 @@
-"""Nothing piles up, however often: tasks, sockets, descriptors, memory; and nobody is woken for nothing."""
+"""Nothing accumulates: tasks, sockets, descriptors, memory; and an idle program is not woken."""
 
 from __future__ import annotations
 

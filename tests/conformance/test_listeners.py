@@ -1,4 +1,4 @@
-"""Listeners and handlers: who is called, when, in which order, and what becomes of what they raise."""
+"""Listeners and handlers: which are called, when, in which order, and what happens to their exceptions."""
 
 from __future__ import annotations
 

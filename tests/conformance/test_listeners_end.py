@@ -1,4 +1,4 @@
-"""Ends from inside of a listener: what came with the value that made it end is as what comes later (protocol 4.5)."""
+"""A listener that ends its session: values that came with the last one are treated like later ones (protocol 4.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages: what goes in comes out, once, in order, however large and however many at a time."""
+"""Messages: each value arrives once, in order, whatever its size and number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Back-pressure, in every direction, measured: who does not keep up slows the other end down and fills no memory.
+"""Back-pressure in every direction, measured: a slow end slows down the other one, and memory stays bounded.
 
 What the kernel holds between the two ends is not ours to bound: a few MiB on loopback. So every scenario sends far
 more than that.

@@ -1,4 +1,4 @@
-"""A server that stops while it is in use: everyone is told, nobody can hold it up for longer than it said."""
+"""A server that stops while it is in use: every client is notified, and none can delay the end beyond the limit."""
 
 from __future__ import annotations
 

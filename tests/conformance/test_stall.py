@@ -1,4 +1,4 @@
-"""Programs that stand still for a while, as on a machine that was suspended: what came meanwhile counts (protocol 3.3).
+"""Programs that were suspended: what arrived meanwhile counts (protocol 3.3).
 
 The law kept here: a timer that is late does not judge before what lies there to be read has been.
 """

@@ -1,4 +1,4 @@
-"""Functions of users in threads: what is refused, who hears what, and those that do not return."""
+"""Functions of users in threads: which are refused, when each is called, and those that do not return."""
 
 from __future__ import annotations
 

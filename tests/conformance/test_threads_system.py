@@ -1,4 +1,4 @@
-"""Threads and the interpreter: how it ends, and Ctrl-C."""
+"""Threads and the interpreter: its exit, and Ctrl-C."""
 
 from __future__ import annotations
 

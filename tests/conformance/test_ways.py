@@ -1,4 +1,4 @@
-"""Ways to a server: by which names, past which proxies, over which sockets, with which certificates."""
+"""Ways to a server: names, proxies, sockets and certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every binding talks to the real packages, both ways: values of every kind, a large one, heartbeats, ids, ends.
+"""Every binding talks to the real packages, both ways: values of every kind, large values, heartbeats, ids, ends.
 
 What Primus is like is proven once, by the other files here, on asyncio; this is about the sockets of each binding.
 """

@@ -1,4 +1,4 @@
-"""The other dialects, against the real `primus` 8.0.9 and 6.1.0: heartbeats, ends, restarts, who is told from whom.
+"""The other dialects, against the real `primus` 8.0.9 and 6.1.0: heartbeats, ends, restarts, telling them apart.
 
 All of a test's heartbeats are short, and so is what is derived from them: `detect_after` lies between the ping of the
 one kind of client and the ping timeout of the other, as it does at default settings (protocol 3.5).

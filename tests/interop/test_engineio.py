@@ -1,4 +1,4 @@
-"""Engine.IO against the real packages: every way that a client of theirs or ours can take, in long conversations."""
+"""Engine.IO against the real packages: every transport of their clients and ours, in long conversations."""
 
 from __future__ import annotations
 

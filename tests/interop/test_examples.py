@@ -1,4 +1,4 @@
-"""The example programs and the real packages: each end of ours with a driver of its own, at its real counterpart."""
+"""The example programs and the real packages."""
 
 from __future__ import annotations
 

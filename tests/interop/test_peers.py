@@ -1,4 +1,4 @@
-"""The real packages against each other: the peers and the harness tell the truth, without code of ours."""
+"""The real packages against each other, without code of ours: a test of the harness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SockJS against the real packages: every way that a client of theirs or ours can take, in long conversations."""
+"""SockJS against the real packages: every transport of their clients and ours, in long conversations."""
 
 from __future__ import annotations
 
