@@ -68,6 +68,7 @@ def seeds() -> dict[str, list[bytes]]:
         ],
         "server_websocket": frames,
         "fast_lane": frames,
+        "websockets": frames,
         "server_messages": [
             b'[1]\n"primus::ping::1"\n"primus::id::"\n{"a":{"b":[1e9,"\\ud83d\\ude00"]}}',
             b"primus::\n\n\xff",
@@ -88,8 +89,15 @@ def seeds() -> dict[str, list[bytes]]:
             b"J\nd=4[1]%1e42\n--\nd=1",
             b'S4:4[1]3:4"a\n--\n1:2',
             b"X\x00\x04\xff4[1]\x01\x04\xff\x04abc",
+            b"0\n2probe\n5\n4[1]\n\0bytes\n--\n4[2]",
         ],
-        "sockjs": [b'["[1]","2"]\n--\n["\\"primus::ping::1\\""]', b'"1"', b"[1]\n--\n[]\n--\n"],
+        "sockjs": [
+            b'["[1]","2"]\n--\n["\\"primus::ping::1\\""]',
+            b'"1"',
+            b"[1]\n--\n[]\n--\n",
+            b'\0["[1]"]\n"[2]"\n[',
+            b"d=%5B%22%5B1%5D%22%5D",
+        ],
         "connect_url": [
             b"http://host:80/?a=b&c=%20",
             b"wss://[::1]:443/primus",

@@ -29,6 +29,9 @@ from primus_proto.parsers import get_parser
 from primus_proto.parsers.json import HAS_ORJSON, FastJSONParser, JSONParser
 from primus_proto.testing import VirtualNetwork
 
+from .exchanges import HostExchange
+from .references import RawParser, close_code, read_by_websockets, read_by_wsproto, regular_frames
+
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 
 LIMITS = Limits(head=2048, message=4096, fragments=8, body=4096, backlog=8192, burst=16384, queue=16384)
@@ -183,30 +186,26 @@ def client_websocket(data: bytes) -> None:
 def fast_lane(data: bytes) -> None:
     """The fast lane against wsproto alone: whole messages that both understand are the same."""
     _, values = _serve([HANDSHAKE, data])
-    framing = FrameProtocol(client=False, extensions=[])
-    framing.receive_bytes(data)
-    found: list[object] = []
-    parser, parts = get_parser("json"), b""
-    try:
-        for frame in framing.received_frames():
-            if frame.opcode.iscontrol():
-                if frame.opcode.name == "CLOSE":
-                    break
-                continue
-            payload: Any = frame.payload
-            parts += payload.encode() if isinstance(payload, str) else bytes(payload)
-            if frame.message_finished:
-                text, parts = parts, b""
-                try:
-                    value = parser.decode(text.decode() if isinstance(payload, str) else text)
-                except DecodeError:
-                    continue
-                if not (isinstance(value, str) and value.startswith("primus::")):
-                    found.append(value)
-    except Exception as error:
-        assert type(error).__name__ == "ParseFailed", error  # noqa: PT017
     ours = list(map(repr, values))
-    assert ours == list(map(repr, found))[: len(ours)]
+    assert ours == list(map(repr, read_by_wsproto(data)))[: len(ours)]
+
+
+RAW = ServerConfig(parser=RawParser(), limits=Limits(message=4096, fragments=5000, burst=1 << 30))
+
+
+@target
+def websockets(data: bytes) -> None:
+    """A server's WebSocket against the sans-IO protocol of `websockets`: the same messages and close, however cut."""
+    regular = regular_frames(data)
+    driver = Driver(ByteServer(RAW, rng=random.Random(1)))
+    driver.endpoint.channel_accepted(("192.0.2.1", 5), now=0.0)
+    for piece in (HANDSHAKE, *_cut(regular)):
+        driver.feed(1, piece)
+    messages, codes = read_by_websockets(regular, RAW.limits.message)
+    messages = [each for each in messages if not (isinstance(each, str) and each.startswith("primus::"))]
+    assert driver.values == messages
+    found = close_code(driver.output[1].partition(b"\r\n\r\n")[2])
+    assert found in codes, (found, codes)
 
 
 def _decode(parser: Any, data: Any) -> tuple[object, str]:
@@ -264,44 +263,73 @@ def msgpack(data: bytes) -> None:
     _parser("msgpack", data)
 
 
-def _ask(driver: Driver, request: bytes) -> bytes:
-    """One request on a connection of its own, and what has come of it."""
-    channel: int = driver.endpoint.channel_accepted(("192.0.2.1", 5), now=driver.now)
-    driver.pump()
-    driver.feed(channel, request)
-    return driver.output.get(channel, b"")
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 
 
-def _post(driver: Driver, target: str, body: bytes, kind: bytes = b"text/plain") -> None:
-    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
-    _ask(driver, head % (target.encode(), kind, len(body)) + body)
+class Host(Driver):
+    """A host that speaks HTTP itself, in front of a server with this transport."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        super().__init__(ByteServer(config, rng=random.Random(1)))
+
+    def ask(
+        self, method: str, target: str, body: bytes = b"", kind: str = "text/plain", upgrade: bool = False
+    ) -> HostExchange:
+        """One request."""
+        exchange = HostExchange(method, target, body, UPGRADE if upgrade else {"Content-Type": kind})
+        self.endpoint.request(exchange, now=self.now)
+        self.pump()
+        return exchange
+
+    def say(self, exchange: HostExchange, messages: bytes) -> None:
+        """Send the lines as messages on the WebSocket of an exchange; those that begin with a NUL as bytes."""
+        carrier = exchange.carrier
+        for line in messages.split(b"\n")[:50]:
+            if carrier is not None and not carrier.closed:
+                data = line[1:] if line[:1] == b"\0" else line.decode("utf-8", "replace")
+                carrier.owner.received(data, now=self.now)
+                self.pump()
+
+    def finish(self) -> None:
+        super().finish()
+        assert not self.endpoint.server.sparks, "the peer is let go of"
+
+
+ENGINEIO = ServerConfig(transformer="engine.io", limits=LIMITS)
+SOCKJS = ServerConfig(transformer="sockjs", limits=LIMITS)
 
 
 @target
 def engineio(data: bytes) -> None:
-    """Bodies of an Engine.IO session, behind a byte that says what they are, and polls between them."""
-    driver = Driver(ByteServer(ServerConfig(transformer="engine.io", limits=LIMITS), rng=random.Random(1)))
-    how = data[:1]
+    """Bodies of an Engine.IO session, behind a byte that says what they are, with polls and a WebSocket."""
+    host, how = Host(ENGINEIO), data[:1]
     query = f"EIO={4 if how < b'@' else 3}&transport=polling" + ("&j=0" if how in b"JSONP" else "")
-    answer = _ask(driver, f"GET /primus/?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    (sid,) = set(re.findall(rb'sid\\?":\\?"([0-9a-f]+)', answer))
+    opened = host.ask("GET", f"/primus/?{query}")
+    (sid,) = set(re.findall(rb'sid\\?":\\?"([0-9a-f]+)', opened.answer))
     target = f"/primus/?{query}&sid={sid.decode()}"
+    kind = "application/octet-stream" if how == b"X" else "text/plain"
     for body in data[1:].split(b"\n--\n")[:10]:
-        _ask(driver, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        _post(driver, target, body, b"application/octet-stream" if how == b"X" else b"text/plain")
-    driver.finish()
-    assert not driver.endpoint.server.sparks, "the peer is let go of"
+        if body[:1] == b"\n":
+            host.say(host.ask("GET", target.replace("polling", "websocket"), upgrade=True), body[1:])
+        poll = host.ask("GET", target)
+        host.ask("POST", target, body, kind)
+        if body[-1:] == b"\t":
+            poll.leave(host.now)
+    host.finish()
 
 
 @target
 def sockjs(data: bytes) -> None:
-    """Bodies of a SockJS session, and polls between them."""
-    driver = Driver(ByteServer(ServerConfig(transformer="sockjs", limits=LIMITS), rng=random.Random(1)))
+    """Bodies of a SockJS session, with polls between them; behind a byte below 9, messages on a WebSocket."""
+    host = Host(SOCKJS)
+    if data[:1] < b"\t":
+        host.say(host.ask("GET", "/primus/000/session/websocket", upgrade=True), data[1:])
     for body in [b"", *data.split(b"\n--\n")[:10]]:
-        _ask(driver, b"POST /primus/000/session/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-        _post(driver, "/primus/000/session/xhr_send", body)
-    driver.finish()
-    assert not driver.endpoint.server.sparks, "the peer is let go of"
+        host.ask("POST", "/primus/000/session/xhr")
+        host.ask("POST", "/primus/000/session/xhr_send", body)
+        host.ask("GET", "/primus/000/other/jsonp?c=callback")
+        host.ask("POST", "/primus/000/other/jsonp_send", body, "application/x-www-form-urlencoded")
+    host.finish()
 
 
 @target

@@ -20,7 +20,7 @@ from tests.conformance.peers import RawPeer, frame
 
 __all__ = ["DEADLINE", "Server", "Subject", "echo", "eventually"]
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 ROOT = Path(__file__).parents[2]
 
 
