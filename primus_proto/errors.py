@@ -64,7 +64,7 @@ class ConnectError(PrimusError):
     """A connection could not be made.
 
     `status`, `headers` and `body` are those of the server's HTTP answer; `status` is None if there was none. `headers`
-    are (name, value) pairs, and a long `body` is cut.
+    are (name, value) pairs, and a long `body` is shortened.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ConnectionLost(PrimusError):
 
 
 class BacklogExceeded(PrimusError):
-    """The peer does not read, or too slowly: more bytes waited unsent than allowed, and it was cut (protocol 7)."""
+    """The peer reads too slowly or not at all: more bytes waited unsent than allowed (protocol 7)."""
 
 
 class PluginError(PrimusError):

@@ -94,7 +94,7 @@ class Limits:
     nesting: int = 500
     """How deeply lists and objects may be nested in a message; the parser checks it. Default: 500."""
     backlog: int = 1024 * 1024
-    """Unsent bytes of one spark above which it is cut if it takes nothing for `stall` seconds. Default: 1 MiB."""
+    """Unsent bytes of one spark above which it ends if its client takes nothing for `stall` seconds. Default: 1 MiB."""
     burst: int = 16 * 1024 * 1024
     """Unsent bytes of one spark above which `write` refuses a value; never less than `backlog`. Default: 16 MiB."""
     stall: float = 10.0
@@ -102,7 +102,7 @@ class Limits:
     queue: int = 16 * 1024 * 1024
     """Bytes that a client keeps while it is not connected or the server does not read. Default: 16 MiB."""
     close: float = 5.0
-    """Seconds that a closing handshake may take before the connection is dropped. Default: 5."""
+    """Seconds that a closing handshake may take before the connection is aborted. Default: 5."""
     drain: int = 256 * 1024
     """Bytes that are read and discarded after a connection was refused, failed or closed, until the peer closes; a
     small message counts as what it costs. Default: 256 KiB."""

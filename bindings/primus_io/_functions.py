@@ -44,6 +44,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 URL = "str | Callable[[], str | Awaitable[str]]"  # for help()
 OPTIONS = re.compile(r"\n +Options, .*", re.DOTALL)
+ENTRY = re.compile(r"^ {4}(\w+): .*\n(?: {8}.*\n)*", re.MULTILINE)
 WAIT = re.compile(r" {12}wait:.*\n( {16}.*\n)*")
 
 
@@ -352,6 +353,13 @@ def spec_doc() -> str:
     """The docstring of `fetch_spec`, with the options of `connect`."""
     options = OPTIONS.search(ConnectFunction.__call__.__doc__ or "")
     return f"{(FetchSpec.__call__.__doc__ or '').rstrip()}\n{WAIT.sub('', options[0]) if options else ''}"
+
+
+def primus_doc(doc: str | None) -> str:
+    """The docstring of `primus_io.asgi.Primus`: its own, and the options of `serve` that it does not describe."""
+    own, shared = (inspect.cleandoc(text or "") + "\n" for text in (doc, ServeFunction.__call__.__doc__))
+    described = {"host", "port", "unix", "ssl", *(entry[1] for entry in ENTRY.finditer(own))}
+    return own + "".join(entry[0] for entry in ENTRY.finditer(shared) if entry[1] not in described)
 
 
 async def ask_functions(config: pp.ClientConfig) -> pp.ClientConfig:

@@ -20,7 +20,7 @@ from ._peer_log import PeerLog
 __all__ = ["PATIENCE", "RUNNING", "Turn", "Turns", "name_of"]
 
 PATIENCE = 10.0
-"""Seconds that a listener may keep others waiting before a warning says so."""
+"""Seconds that a listener may keep others waiting before a warning is logged."""
 END = "end"
 LAST = frozenset({END, "disconnection"})
 

@@ -33,6 +33,7 @@ from . import _common
 from ._common import *  # noqa: F403
 from ._emitter import log
 from ._entry import check_handler, server_config
+from ._functions import primus_doc
 from ._layers import Authorize, Middleware, check_middleware
 from ._server import Handler, Server, Spark
 from ._target import ConnectTarget
@@ -87,45 +88,11 @@ class Primus(Server):
     exception is logged and the client may reconnect. None: use ``primus.on("connection", ...)``. Invalid options raise
     ConfigError.
 
+    It takes the options of `serve` without its address and TLS, and these two. ``help(Primus)`` lists all of them.
+
     Options, by keyword. Durations are seconds, not milliseconds as in JavaScript:
         app: Application for requests that are not under `pathname`. Default None: 404.
-        authorize: Function that gets each `Request` for a session. It refuses by raising
-            `Refused` or returning False, and admits by None or True. Default None: every request is let in.
-        middleware: Layers for each request under the pathname, in addition to the built-in ones: functions, or
-            `Layer` objects with a name and a place. See `Server.before`. Default ().
-        pathname: Path that Primus owns on this server. Default "/primus".
-        parser: Name of a parser, or a `Parser`. The clients must use the same. Default "json".
-        transformer: Name of the transport. The clients must use the same. Default "websockets".
-        transport: Options of that transport, such as {"transports": ["polling"]} for "engine.io". Default {}.
-        allow_skipped_heartbeats: Number of heartbeats in a row that a spark may miss; at least 2. For dialect
-            "happn". Default 2.
-        dialect: "happn", "primus6" or "primus" (7 and later) says who sends the heartbeats. Default "auto":
-            whatever each client does.
-        timeout: Seconds without a message after which a spark is ended. False or 0: never. For dialect
-            "primus6". Default 35.
-        ping_interval: Seconds between the server's pings. False or 0: no pings. For dialect "primus". Default
-            30.
-        detect_after: Seconds without a ping after which a client counts as dialect "primus". Only in dialect
-            "auto". Default 35.
-        pong_skip_time: Seconds in which several pings of one spark get one pong together. For dialect
-            "happn". Default 1.
-        authorization: Which requests `authorize` gets. True: those for a new session. "all": every request under
-            the pathname. Default: True with `authorize`, otherwise False.
         compression: Has to be False: the server of this application compresses, or does not. Default False.
-        origins: Web sites whose pages may use the server, such as ["https://example.org"]. They are checked for
-            WebSockets too. Default "*": every site.
-        methods: Methods that cross-origin requests may have. Empty: all. Default ('GET', 'HEAD', 'PUT', 'POST',
-            'DELETE', 'OPTIONS').
-        credentials: Whether pages of other sites may send cookies and read the answers. Default True.
-        max_age: Seconds for which browsers may keep the answer to a preflight. 0: not told. Default 2592000.
-        allow_headers: Header fields that pages of other sites may send. Default (): those that they ask for.
-        exposed: Header fields of answers that pages of other sites may read. Default (): the usual ones.
-        trusted_proxies: Addresses or networks of proxies that say for whom they connect. "unix" is every peer on a
-            Unix socket. Default ().
-        forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
-            "x-real-ip". Default "x-forwarded-for".
-        plugins: Plugins, as names or a mapping of names to plugins. Default {}.
-        limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
     """
 
     def __init__(
@@ -279,3 +246,6 @@ class Primus(Server):
 
     def _endpoint_at(self, wall_offset: float) -> pp.ByteServer:
         return pp.ByteServer(self._config, rng=random.SystemRandom(), wall_offset=wall_offset)
+
+
+Primus.__doc__ = primus_doc(Primus.__doc__)

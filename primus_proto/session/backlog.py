@@ -1,7 +1,7 @@
-"""What waits unsent for a spark whose client may be slow: what is still accepted, and when it is cut (protocol 7).
+"""What waits unsent for a spark whose client may be slow: what is still accepted, and when it is ended (protocol 7).
 
 The law kept here: a client counts as slow only by what it was offered. While an application writes, nothing can
-leave, so a write never cuts. After a flush a clock runs, for as long as more than `Limits.backlog` bytes wait.
+leave, so a write never ends a spark. After a flush a clock runs, for as long as more than `Limits.backlog` bytes wait.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class BacklogHost(Protocol):
 
 
 class Backlog:
-    """Watches one spark, from the high-water mark on. At `most` bytes may wait; `cut` drops its connection."""
+    """Watches one spark, from the high-water mark on. At `most` bytes may wait; `cut` ends it."""
 
     __slots__ = ("_cut", "_expected", "_host", "_judgement", "_most", "_name", "_pipe", "_refused", "_told")
 

@@ -284,7 +284,7 @@ class Spark(Link):
             self.server.emit(ev.Flatlined(self, count))
 
     def cut(self, why: str) -> None:
-        """The client does not read: drop the connection and what waits for it."""
+        """The client does not read: abort the connection, and report what waits for it as dropped."""
         error = BacklogExceeded(why)
         self.pipe.abort()
         self._error(error)

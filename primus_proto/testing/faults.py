@@ -1,4 +1,4 @@
-"""Which nodes of a virtual network are cut off from which, and which are suspended."""
+"""Which nodes of a virtual network are partitioned from which, and which are suspended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Suspendable(Protocol):
 
 
 class Partition(NamedTuple):
-    """A cut between some nodes and all others. `way` is the direction that is cut, seen from the nodes; None: both."""
+    """A partition between some nodes and all others. `way` is the direction that stops, seen from the nodes."""
 
     nodes: AbstractSet[Suspendable]
     way: Side

@@ -300,7 +300,7 @@ class VirtualNetwork:
         self._release()
 
     def partition(self, *nodes: object, way: Side = None) -> None:
-        """Cut these nodes off from all others until `heal`. Without any, cut everyone off from everyone.
+        """Separate these nodes from all others until `heal`. Without any, separate each node from every other.
 
         `way` limits this to one direction: ``"out"``, nothing passes from these nodes to the others; ``"in"``, nothing
         passes from the others to these nodes. No new connection can be opened then, as that takes both directions.
@@ -386,7 +386,7 @@ class VirtualNetwork:
         open_link(self, client, channel, host, port)
 
     def split(self, data: bytes) -> list[bytes]:
-        """Cut bytes into random pieces, as the option `cut` asks for."""
+        """Divide bytes into random pieces, as the option `cut` asks for."""
         pieces = []
         while self._cut is not None and len(data) > 1:
             size = self.rng.randint(1, min(self._cut, len(data)))

@@ -12,7 +12,7 @@ MIN_SAVED = 6  # lines that leaving out repeats must save
 
 
 def trace_line(now: float, who: str, what: str) -> str:
-    """A line of a trace. Long ones are cut."""
+    """A line of a trace. Long ones are shortened."""
     if len(what) > LONGEST_LINE:
         what = f"{what[:LONGEST_LINE]}… ({len(what)} characters)"
     return f"{now:12.3f}  {who}: {what}"

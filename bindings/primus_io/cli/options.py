@@ -82,7 +82,7 @@ LIMIT_HELP = {
     "stall": ("S", "seconds without reading after which a client above --limit-backlog is disconnected"),
     "queue": ("BYTES", "unsent bytes to keep while not connected, or while the server does not read"),
     "close": ("S", "seconds allowed for the closing handshake"),
-    "drain": ("BYTES", "bytes to discard from a peer that was refused or broke a rule, before it is cut off"),
+    "drain": ("BYTES", "bytes to discard from a peer that was refused or broke a rule, before it is disconnected"),
     "heartbeat_min": ("S", "shortest heartbeat timeout that the other end may ask for"),
     "heartbeat_max": ("S", "longest silence that a client may ask for"),
     "authorizations": ("N", "number of requests that may wait for authorization"),

@@ -48,8 +48,8 @@ def test_help_lists_every_option_with_unit_and_default(entrance: Any, config: An
     parameters = inspect.signature(entrance).parameters.values()
     defaults |= {one.name: one.default for one in parameters if one.name not in {"options", *required}}
     listed = documented(entrance)
-    where = "asgi.py" if entrance is asgi.Primus else "_functions.py"
-    assert listed.keys() == defaults.keys(), f"the docstring in bindings/primus_io/{where} must list each option"
+    where = "the docstring in bindings/primus_io/_functions.py"
+    assert listed.keys() == defaults.keys(), f"{where} must list each option"
     for name, text in listed.items():
         assert f"Default {WORDS.get(name, default_of(defaults[name]))}" in text.replace("Default: ", "Default "), name
         if isinstance(defaults[name], float) and name != "factor":
