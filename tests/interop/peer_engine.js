@@ -1,21 +1,39 @@
 'use strict';
 
-// A real client of Engine.IO without Primus around it, for the ways that the client of Primus never takes.
+// A real client without Primus around it, for the ways that the client of Primus never takes: of Engine.IO, or of a raw
+// WebSocket of SockJS.
 //
-// Options: url, engine: {...options of the client...}, package: "primus8" or "primus6" for the Engine.IO of those.
+// Options: url, engine: {...options of the client...}, null for the raw WebSocket, package: "primus8" or "primus6" for
+// the packages of those.
 
 const path = require('path');
 const { report, listen, options } = require('./lines');
 
 const given = options();
-const library = require(path.join(__dirname, given.package || '', 'node_modules', 'engine.io-client'));
-const socket = new library.Socket(given.url, { path: '/primus', timestampRequests: true, ...given.engine });
+const load = (name) => require(path.join(__dirname, given.package || '', 'node_modules', name));
 
+function raw() {
+  const WebSocket = load('ws');
+  const socket = new WebSocket(`${given.url.replace('http', 'ws')}/primus/websocket`);
+  socket.on('close', (code, reason) => report({ event: 'close', reason: String(reason) }));
+  return socket;
+}
+
+function engine() {
+  const socket = new (load('engine.io-client').Socket)(given.url, {
+    path: '/primus',
+    timestampRequests: true,
+    ...given.engine,
+  });
+  socket.on('upgrade', (transport) => report({ event: 'upgrade', to: transport.name, internal: true }));
+  socket.on('close', (reason) => report({ event: 'close', reason }));
+  return socket;
+}
+
+const socket = given.engine ? engine() : raw();
 socket.on('open', () => report({ event: 'open' }));
-socket.on('upgrade', (transport) => report({ event: 'upgrade', to: transport.name, internal: true }));
 socket.on('message', (text) => report({ event: 'data', value: JSON.parse(text) }));
 socket.on('error', (error) => report({ event: 'error', message: String(error.message) }));
-socket.on('close', (reason) => report({ event: 'close', reason }));
 
 listen({
   write: (line) => socket.send(JSON.stringify(line.value)),
