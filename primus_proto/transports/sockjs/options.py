@@ -30,7 +30,8 @@ class SockJSOptions:
     response_limit: int = 128 * 1024
     """A server's option: bytes after which a streamed answer ends, and the client asks for another."""
     client_url: str = "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"
-    """A server's option: where the page for iframes, which old browsers need, loads the library of the client."""
+    """A server's option: where the page for iframes, which old browsers need, loads the library of the client. SockJS
+    wants the same version there as in the page itself: name the URL of the Primus library, which has it."""
 
     def __post_init__(self) -> None:
         transports = self.transports
