@@ -17,6 +17,8 @@ READY := $(VENV)/.ready
 NODE_FOLDERS := tests/interop tests/interop/plugins tests/interop/primus6 tests/interop/primus8
 NODE_READY := tests/interop/node_modules/.ready
 FAST_TESTS := tests/unit tests/scenarios
+BROWSER_TESTS := tests/interop/test_browser*.py tests/interop/test_proxies.py
+INTEROP_MATRIX := tests/interop/test_transports.py $(BROWSER_TESTS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -91,11 +93,12 @@ test-long: $(VENV)/.group-test ## the properties, 10,000 examples of each; takes
 test-interop: setup ## against the real npm packages
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
-matrix: setup ## the conformance suite, and its table: the scenarios on each binding
+matrix: setup ## two tables: the scenarios of the conformance suite on each binding; each way of the real packages
 	$(BIN)/python -m pytest tests/conformance --matrix -q $(ARGS)
+	$(BIN)/python -m pytest $(INTEROP_MATRIX) --matrix -q $(ARGS)
 
 matrix-browser: setup ## clients in headless Chromium, and sessions through nginx and HAProxy; fails without one of these
-	PRIMUS_REQUIRE_PROGRAMS=1 $(BIN)/python -m pytest tests/interop/test_browser*.py tests/interop/test_proxies.py $(ARGS)
+	PRIMUS_REQUIRE_PROGRAMS=1 $(BIN)/python -m pytest $(BROWSER_TESTS) $(ARGS)
 
 test-all: ## all tests on every Python of 3.11 to 3.15 there is, each in an environment of its own
 	@passed=; failed=; absent=; \

@@ -16,6 +16,7 @@ import h11
 
 from ..compression import Compression
 from ..errors import ConnectError
+from ..http.cookies import Cookies
 from ..http.model import Answer, Headers
 from ..timers import Timer
 from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, refusal_error
@@ -78,6 +79,7 @@ class Pool:
         self.host = host
         self.authority = authority
         self.secure = secure
+        self.cookies = Cookies()
         self._clients: list[HttpClient] = []
         self._paused = False
 
@@ -233,7 +235,7 @@ class HttpClient:
             self._fail(error or UNANSWERED[self.pool.secure], now)
 
     def _send(self, request: _Request) -> None:
-        fields = [("Host", self.pool.authority), *request.headers]
+        fields = [("Host", self.pool.authority), *self.pool.cookies.added_to(request.headers)]
         head = h11.Request(
             method=request.method,
             target=request.target,
@@ -264,6 +266,7 @@ class HttpClient:
                 self._fail("the server gives interim answers without end", now)
         elif isinstance(event, h11.Response):
             self._response = event
+            self.pool.cookies.learn(v.decode("latin-1") for k, v in event.headers if k == b"set-cookie")
             if event.status_code != 200 or request.opened is not None:
                 self._timer = self.pool.host.timers.new(lambda now: self._answered(request, now))
                 self._timer.set(now + REFUSAL)

@@ -7,7 +7,13 @@ import shutil
 
 import pytest
 
+from tests.interop.matrix import InteropMatrix
 from tests.interop.peers import missing
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--matrix"):
+        config.pluginmanager.register(InteropMatrix())
 
 
 @pytest.fixture(autouse=True)

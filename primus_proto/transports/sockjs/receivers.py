@@ -46,6 +46,8 @@ class Receiver:
     def headers(self, request: Request) -> list[tuple[str, str]]:
         """The header fields of the answer."""
         fields = [("Content-Type", self.content_type)]
+        if self.prelude is not None:
+            fields.append(("X-Accel-Buffering", "no"))  # or nginx would keep what is streamed
         return fields + ([("X-Content-Type-Options", "nosniff")] if self.callback else cors(request))
 
 
