@@ -71,13 +71,11 @@ async def test_their_client_at_our_listener_of_connection(peers: Peers, package:
         await banned.wait("open")
         for number in range(5):
             client.send("write", value=number)
-        client.send("id")
-        await asyncio.sleep(0.2)
+        await client.ask("id")  # which is answered after what was sent before has arrived
         assert client.values() == []
         gate.set()
         await client.until(lambda: len(client.values()) == 5, "what it wrote early")
         assert client.values() == [{"got": number} for number in range(5)]
         await banned.wait("end")
-        await asyncio.sleep(0.2)
         assert banned.public() == [*OPENED, "rsc(end)", "close", "end"]  # it stays away
         assert [spark.query["user"] for spark in server.sparks.values()] == ["ann"]
