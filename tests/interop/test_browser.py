@@ -38,7 +38,7 @@ def test_a_browser_chats_with_a_python_client(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-COMPRESSIONS = [
+COMPRESSIONS: list[bool | Compression] = [
     True,
     Compression(threshold=0, context_takeover=True),
     Compression(threshold=0, window_bits=9),
