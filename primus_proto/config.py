@@ -284,8 +284,10 @@ class ServerConfig:
         check_seconds("detect_after", self.detect_after, above=True)
         for_happn = {"allow_skipped_heartbeats": ("happn",), "pong_skip_time": ("happn",)}
         _dialect(self, timeout=("primus6",), ping_interval=("primus",), detect_after=(), **for_happn)
-        if self.authorization is not True and self.authorization is not False and self.authorization != "all":
-            raise ConfigError(f"authorization must be False, True or 'all'; got {self.authorization!r}")
+        which: object = self.authorization
+        if which is not True and which is not False and which != "all":
+            hint = "; a function is given as authorize=" if callable(which) else ""
+            raise ConfigError(f"authorization must be False, True or 'all'; got {which!r}{hint}")
         put(self, "trusted_proxies", _proxies(self.trusted_proxies))
         _forwarded_by(self)
         _limits(self.limits)

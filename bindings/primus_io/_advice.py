@@ -37,6 +37,10 @@ OPTION_ADVICE = {
     "ca": "give ssl= a context: ssl.create_default_context(cafile=...)",
     "cert": "call create_server, or give ssl= a context, on which you called load_cert_chain(cert, key)",
     "key": "call create_server, or give ssl= a context, on which you called load_cert_chain(cert, key)",
+    "websockets": "give transport= the ways that it may use, such as {'transports': ['polling']} for engine.io",
+    "uri": "the URL is the first argument",
+    "global": "leave it out: there is no compiled client",
+    "iknowclusterwillbreakconnections": "leave it out: nothing warns of a cluster",
     "iknowhttpsisbetter": "leave it out, or give create_server warn=False",
     "hostname": "give host=",
     "listen": "a server listens once it is entered by `async with`",
@@ -63,6 +67,10 @@ CLIENT_ADVICE = {
 }
 SPARK_ADVICE = {
     **SESSION_ADVICE,
+    "join": "with the plugin rooms, call extension(Rooms).join(name)",
+    "leave": "with the plugin rooms, call extension(Rooms).leave(name)",
+    "rooms": "with the plugin rooms, read extension(Rooms).names",
+    "room": "with the plugin rooms, call extension(Rooms).room(name)",
     "destroy": "call end()",
     "ip": "read address.ip",
 }
@@ -71,6 +79,10 @@ SERVER_ADVICE = {
     "emit": "broadcast a value by write(value)",
     "forEach": "call for_each(function), or write `for spark in server.sparks.values(): ...`",
     "connected": "write len(server.sparks)",
+    "connections": "read sparks",
+    "authorize": "give authorize= when the server is made",
+    "createSocket": "call create_socket(...) of the same module",
+    "room": "with the plugin rooms, call extension(ServerRooms).room(name)",
     "destroy": "call close()",
     "end": "call close()",
     "createServer": "primus_io.asyncio.create_server(handler, host, port) makes a server",

@@ -6,6 +6,7 @@ messages of the protocol are never compressed.
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 import zlib
@@ -111,9 +112,10 @@ def choose(settings: Compression, offers: Iterable[str]) -> tuple[Deflate, str] 
         if own < 15:
             answer.append(f"server_max_window_bits={own}")
         if "client_max_window_bits" in offered:
-            peer = max(9, min(settings.window_bits, offered["client_max_window_bits"] or 15))
-            if peer < 15:
-                answer.append(f"client_max_window_bits={peer}")
+            asked = min(settings.window_bits, offered["client_max_window_bits"] or 15)
+            if asked < 15:
+                answer.append(f"client_max_window_bits={asked}")
+            peer = max(9, asked)  # a window that is larger than needed does no harm
         return Deflate(settings, own, takeover, peer, peer_takeover), "; ".join(answer)
     return None
 
@@ -188,7 +190,7 @@ class _Inflater(Extension):
 class CompressedWebSocket(WebSocket):
     """A WebSocket whose ends have agreed on permessage-deflate."""
 
-    __slots__ = ("_deflate", "_zlib")
+    __slots__ = ("_deflate", "_threshold", "_zlib")
 
     def __init__(
         self,
@@ -203,16 +205,19 @@ class CompressedWebSocket(WebSocket):
         super().__init__(channel, limits, limit, subprotocol, client_rng=client_rng)
         self._deflate = deflate
         self._zlib: Any = None  # the compressor, if messages may refer to earlier ones
+        threshold = deflate.settings.threshold + MESSAGE_OVERHEAD
+        self._threshold = threshold if deflate.bits >= 9 else math.inf  # the size from which messages are compressed
 
     def send(self, messages: Sequence[Message], *, now: float) -> None:
-        if self._open:
+        if len(messages) == 1 and messages[0].size < self._threshold:
+            super().send(messages, now=now)
+        elif self._open:
             frames = [self._frame(message) for message in messages]
             self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _frame(self, message: Message) -> bytes:
         deflate, rng = self._deflate, self._rng
-        small = message.size - MESSAGE_OVERHEAD < deflate.settings.threshold or deflate.bits < 9
-        if small or type(message) is ProtocolMessage:
+        if message.size < self._threshold or type(message) is ProtocolMessage:
             if rng is None:
                 return message.framed("websocket", server_frame)
             return client_frame(message.payload, rng.getrandbits(32).to_bytes(4, "big"))

@@ -57,6 +57,7 @@ BOTH = "permessage-deflate; server_no_context_takeover; client_no_context_takeov
         ),
         (TAKEOVER, 'permessage-deflate; client_max_window_bits="12"', "permessage-deflate; client_max_window_bits=12"),
         (TAKEOVER, "x-other, permessage-deflate; unknown, permessage-deflate", "permessage-deflate"),
+        (TAKEOVER, "permessage-deflate; client_max_window_bits=8", "permessage-deflate; client_max_window_bits=8"),
         (TAKEOVER, "permessage-deflate; server_max_window_bits=8", None),
         (TAKEOVER, "permessage-deflate; server_max_window_bits", None),
         (TAKEOVER, "permessage-deflate; server_max_window_bits=7", None),
