@@ -170,7 +170,7 @@ ANSWER = (
 @target
 def client_websocket(data: bytes) -> None:
     """WebSocket bytes for a client after the handshake."""
-    from primus_proto.wire.websocket import accept_token
+    from primus_proto.wire.handshake import accept_token
 
     driver = _client()
     key = driver.output[1].lower().split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Literal
 
 from ..errors import ConfigError
@@ -91,6 +92,7 @@ def _parse_hop(text: str) -> Address | None:
     return None if address is None or port > 65535 else Address(str(address), port)
 
 
+@lru_cache(maxsize=1024)
 def parse_ip(text: str) -> IP | None:
     """Parse an address. One of IPv4 that is mapped into IPv6 becomes the IPv4 address that it is."""
     try:

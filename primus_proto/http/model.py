@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -56,25 +57,37 @@ class Headers(Mapping[str, str]):
     A lookup returns the last value of a repeated name; `get_all` returns them all.
     """
 
-    __slots__ = ("_pairs",)
+    # Every session keeps the headers of its request. The requests of one kind of client have the same names.
+    __slots__ = ("_keys", "_names", "_values")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] | Mapping[str, str] = ()) -> None:
-        self._pairs = tuple(pairs.items() if isinstance(pairs, Mapping) else pairs)
+        names, self._values = _unzip(pairs.items() if isinstance(pairs, Mapping) else pairs)
+        self._names, self._keys = _shared_names(names)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """All fields as (name, value) pairs, in order, with names as sent."""
-        return self._pairs
+        return tuple(zip(self._names, self._values, strict=True))
 
     def get_all(self, name: str) -> list[str]:
         """Every value of `name`, in order."""
-        name, length = name.lower(), len(name)
-        return [value for key, value in self._pairs if len(key) == length and key.lower() == name]
+        name, keys = name.lower(), self._keys
+        count = keys.count(name)
+        if count < 2:
+            return [self._values[keys.index(name)]] if count else []
+        return [value for key, value in zip(keys, self._values, strict=True) if key == name]
 
     def tokens(self, name: str) -> list[str]:
         """The elements of a comma-separated list field, in lower case (RFC 9110, 5.6.1)."""
-        elements = ",".join(self.get_all(name)).split(",")
-        return [element.strip().lower() for element in elements if element.strip()]
+        return [
+            stripped.lower()
+            for value in self.get_all(name)
+            for element in value.split(",")
+            if (stripped := element.strip())
+        ]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._keys
 
     def __getitem__(self, name: str) -> str:
         values = self.get_all(name)
@@ -83,13 +96,24 @@ class Headers(Mapping[str, str]):
         return values[-1]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(key.lower() for key, _ in self._pairs))
+        return iter(dict.fromkeys(self._keys))
 
     def __len__(self) -> int:
-        return len({key.lower() for key, _ in self._pairs})
+        return len(set(self._keys))
 
     def __repr__(self) -> str:
-        return f"Headers({[(name, '...' if name.lower() in SECRET else value) for name, value in self._pairs]!r})"
+        return f"Headers({[(name, '...' if name.lower() in SECRET else value) for name, value in self.pairs]!r})"
+
+
+def _unzip(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names, values = tuple(zip(*pairs, strict=True)) or ((), ())
+    return names, values
+
+
+@lru_cache(maxsize=256)
+def _shared_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names as sent, and in lower case: the same two tuples for all headers that have these names."""
+    return names, tuple(name.lower() for name in names)
 
 
 class Address(NamedTuple):
@@ -114,6 +138,7 @@ class Request:
 
     __slots__ = (
         "_cookies",
+        "_is_upgrade",
         "_state",
         "address",
         "headers",
@@ -162,6 +187,7 @@ class Request:
         """Whether it asks for a new session. False for a request of an open session, such as a poll."""
         self.route: Any = None  # the transport's `Route`
         self.path, _, self.query_string = target.partition("?")
+        self._is_upgrade: bool | None = None  # asked several times on the way to a session
         self._cookies: dict[str, str] | None = None
         self._state: dict[str, Any] | None = None
 
@@ -190,12 +216,17 @@ class Request:
     @property
     def is_upgrade(self) -> bool:
         """Whether it asks for an upgrade to a WebSocket."""
-        return "websocket" in self.headers.tokens("upgrade")
+        if self._is_upgrade is None:
+            self._is_upgrade = "websocket" in self.headers.tokens("upgrade")
+        return self._is_upgrade
 
     @property
     def query_pairs(self) -> list[tuple[str, str]]:
         """All (key, value) pairs of the query string, decoded, in order."""
         # `Limits.head` bounds the number of pairs. They are not kept: a request lives as long as its session.
+        query = self.query_string
+        if "%" not in query and "+" not in query:  # nothing to decode, as most often
+            return [(key, value) for key, _, value in [pair.partition("=") for pair in query.split("&") if pair]]
         return parse_qsl(self.query_string, keep_blank_values=True)
 
     @property
@@ -316,5 +347,8 @@ def owns(pathname: str, path: str) -> bool:
 
 def is_clean(pathname: str, path: str) -> bool:
     """Whether a path under the pathname has no dot segments and no ``//``, percent-encoded ones included."""
-    rest = unquote(path[len(pathname.removesuffix("/")) :])
+    rest = path[len(pathname.removesuffix("/")) :]
+    if rest in ("", "/"):
+        return True
+    rest = unquote(rest)
     return rest in ("", "/") or {"", ".", ".."}.isdisjoint(rest[1:].removesuffix("/").split("/"))

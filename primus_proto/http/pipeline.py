@@ -14,6 +14,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from .. import events as ev
@@ -141,12 +142,12 @@ class Pipeline:
             return Layer(name, run, fixed=True)
 
         cors = config.cors()
-        self._layers: tuple[Layer, ...] = (
-            fixed("pathname", lambda request: answer_foreign_path(config, request)),
-            fixed("clean-path", lambda request: answer_unclean_path(config, request)),
+        self._layers = (
+            fixed("pathname", partial(answer_foreign_path, config.pathname)),
+            fixed("clean-path", partial(answer_unclean_path, config.pathname)),
             built_in("forwarded", self._find_address, upgrade=True),
-            built_in("cors", lambda request: answer_cors(cors, request), upgrade=True),
-            built_in("primus.js", lambda request: answer_client_library(config, request)),
+            built_in("cors", partial(answer_cors, cors), upgrade=True),
+            built_in("primus.js", partial(answer_client_library, config)),
             built_in("spec", lambda request: answer_spec(config, request, host.closing)),
             built_in("x-xss", switch_xss_filter_off),
             built_in("no-cache", forbid_caching),
@@ -154,6 +155,16 @@ class Pipeline:
             fixed("closing", self._refuse_while_closing),
             built_in(AUTHORIZATION, self._ask, upgrade=True),
         )
+
+    @property
+    def _layers(self) -> tuple[Layer, ...]:
+        return self._all_layers
+
+    @_layers.setter
+    def _layers(self, layers: tuple[Layer, ...]) -> None:
+        self._all_layers = layers
+        self._http_layers = tuple(layer for layer in layers if layer.enabled and layer.http)
+        self._upgrade_layers = tuple(layer for layer in layers if layer.enabled and layer.upgrade)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -222,15 +233,17 @@ class Pipeline:
 
     def walk(self, request: Request, place: Place | None = None) -> Outcome:
         """Walk a request through the layers, from the one behind `place` on. If one fails, log it and answer 500."""
-        layers, start = (self._layers, 0) if place is None else (place.layers, place.position + 1)
-        upgrade = request.is_upgrade
+        if place is None:
+            layers, start = self._upgrade_layers if request.is_upgrade else self._http_layers, 0
+        else:
+            layers, start = place.layers, place.position + 1
         headers: tuple[tuple[str, str], ...] = ()
         for index in range(start, len(layers)):
             layer = layers[index]
-            if not (layer.enabled and (layer.upgrade if upgrade else layer.http)):
-                continue
             try:
                 result = layer.run(request)
+                if result is None:
+                    continue
                 if result is not HOLD:
                     check_answer(result)
             except STOPPING:

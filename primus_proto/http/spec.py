@@ -45,16 +45,16 @@ def spec_response(config: ServerConfig, root: str = "") -> Response:
     return json_response(200, spec, (("Cache-Control", "no-store"),))
 
 
-def answer_foreign_path(config: ServerConfig, request: Request) -> Response | None:
+def answer_foreign_path(pathname: str, request: Request) -> Response | None:
     """Answer 404 to a request that is not under the pathname."""
-    if owns(config.base, request.path):
+    if owns(pathname, request.path):
         return None
     return text_response(404, "Not Found: Primus answers under another path")
 
 
-def answer_unclean_path(config: ServerConfig, request: Request) -> Response | None:
+def answer_unclean_path(pathname: str, request: Request) -> Response | None:
     """Answer 400 to a path under the pathname that has dot segments or empty ones."""
-    if is_clean(config.base, request.path):
+    if is_clean(pathname, request.path):
         return None
     return text_response(400, "Bad Request: the path has dot segments or empty segments")
 

@@ -11,7 +11,6 @@ import re
 from typing import TYPE_CHECKING
 
 from .. import events as ev
-from ..http.model import Request
 from .heartbeat_client import DEFAULT_PING, DEFAULT_PONG
 
 if TYPE_CHECKING:
@@ -19,33 +18,41 @@ if TYPE_CHECKING:
 
 __all__ = ["SparkHeartbeat", "learned_heartbeat", "spark_heartbeat"]
 
+Query = list[tuple[str, str]]
 
-def learned_heartbeat(request: Request) -> tuple[float, float] | None:
-    """Read (ping, pong), in seconds, from a client's connect URL; None if it has no heartbeat (protocol 3.2)."""
-    pairs = request.query_pairs
+_NUMBER = re.compile(r"\d+(\.\d*)?", re.ASCII)
+
+
+def learned_heartbeat(pairs: Query) -> tuple[float, float] | None:
+    """Read (ping, pong), in seconds, from the query of a client's connect URL; None if it has no heartbeat (protocol
+    3.2).
+    """
     ping = _milliseconds(pairs, "ping", DEFAULT_PING)
     pong = _milliseconds(pairs, "pong", DEFAULT_PONG)
     return None if not ping else (ping, pong)
 
 
-def _milliseconds(pairs: list[tuple[str, str]], key: str, default: float) -> float:
+def _milliseconds(pairs: Query, key: str, default: float) -> float:
     values = [value for name, value in pairs if name == key]
     if len(values) != 1:
         return default
     if key == "ping" and values[0] == "false":
         return 0.0
-    return float(values[0]) / 1000 if re.fullmatch(r"\d+(\.\d*)?", values[0], re.ASCII) else default
+    return float(values[0]) / 1000 if _NUMBER.fullmatch(values[0]) else default
 
 
 def spark_heartbeat(spark: Spark) -> SparkHeartbeat:
     """Make the heartbeat of a new spark, by the configured dialect or by its connect URL (protocol 3.5)."""
     dialect = spark.server.config.dialect
-    if dialect == "auto":
-        keys = {key for key, _ in spark.request.query_pairs}
-        dialect = "happn" if keys & {"ping", "pong"} else "auto"
-    if dialect == "happn" and spark.server.limits.idle < math.inf and learned_heartbeat(spark.request) is None:
-        return IdleHeartbeat(spark)
-    return _DIALECTS[dialect](spark)
+    if dialect in _BY_OPTION:
+        return _BY_OPTION[dialect](spark)
+    query = spark.request.query_pairs
+    if dialect == "auto" and not any(key in ("ping", "pong") for key, _ in query):
+        return UndecidedHeartbeat(spark)
+    learned = learned_heartbeat(query)
+    if learned is None and spark.server.limits.idle < math.inf:
+        return IdleHeartbeat(spark, learned)
+    return HappnHeartbeat(spark, learned)
 
 
 class SparkHeartbeat:
@@ -127,13 +134,12 @@ class HappnHeartbeat(SparkHeartbeat):
     dialect = "happn"
     __slots__ = ("_heard", "_last_pong", "_longest", "_pong_skip")
 
-    def __init__(self, spark: Spark) -> None:
+    def __init__(self, spark: Spark, learned: tuple[float, float] | None) -> None:
         super().__init__(spark)
         config = spark.server.config
         self._longest = config.limits.heartbeat_max
         self._last_pong = -math.inf
         self._pong_skip = config.pong_skip_time
-        learned = learned_heartbeat(spark.request)
         if learned is not None:
             ping, pong = learned
             self.timeout = min(max(ping + pong / 2, config.limits.heartbeat_min), self._longest)
@@ -292,9 +298,5 @@ class UndecidedHeartbeat(SparkHeartbeat):
         heartbeat.start(now)
 
 
-_DIALECTS: dict[str, type[SparkHeartbeat]] = {
-    "happn": HappnHeartbeat,
-    "primus6": Primus6Heartbeat,
-    "primus": PrimusHeartbeat,
-    "auto": UndecidedHeartbeat,
-}
+# The dialects of which the connect URL says nothing.
+_BY_OPTION: dict[str, type[SparkHeartbeat]] = {"primus6": Primus6Heartbeat, "primus": PrimusHeartbeat}

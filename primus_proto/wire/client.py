@@ -22,7 +22,8 @@ from ..timers import Timer
 from ..transports.base import ERROR_BODY, HeaderPairs, WebSocketCarrier, refusal_error
 from .channel import Channel, ChannelHost
 from .deflate import CompressedWebSocket, agreed, offer
-from .websocket import WebSocket, accept_token
+from .handshake import accept_token
+from .websocket import WebSocket
 
 __all__ = ["HttpClient", "Pool", "PoolHost"]
 

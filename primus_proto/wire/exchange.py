@@ -12,7 +12,8 @@ from ..errors import LocalProtocolError
 from ..http.model import Request, error_response, without_headers
 from ..transports.base import CarrierOwner, HeaderPairs
 from .deflate import choose
-from .websocket import WebSocket, accept_token, check_handshake, choose_subprotocol
+from .handshake import accept_token, check_handshake, choose_subprotocol
+from .websocket import WebSocket
 
 if TYPE_CHECKING:
     from .http1 import HttpServer

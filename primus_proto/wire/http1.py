@@ -1,8 +1,8 @@
 """The server's side of one HTTP/1.1 channel: requests become exchanges, one at a time and in order.
 
 The law kept here: whatever bytes come, the outcome is an exchange, an error answer, or the end of the channel.
-h11 does the syntax; what it leaves open (pipelining behind an unanswered request, early answers to unread
-bodies, peers that ask and do not read, time) is decided here.
+h11 does the syntax, except that of ordinary requests to upgrade (`read_upgrade`). What it leaves open (pipelining
+behind an unanswered request, early answers to unread bodies, peers that ask and do not read, time) is decided here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ..transports.base import CarrierOwner, HeaderPairs
 from .channel import Channel, ChannelHost
 from .deflate import CompressedWebSocket, Deflate
 from .exchange import HttpExchange, error_parts
+from .handshake import switching_protocols
+from .upgrade import read_upgrade
 from .websocket import WebSocket
 
 __all__ = ["HttpServer", "HttpServerHost"]
@@ -62,12 +64,6 @@ class HttpServerHost(ChannelHost, Protocol):
         """Seconds since 1970."""
 
 
-@lru_cache(maxsize=256)
-def _name(name: bytes) -> str:
-    """The name of a header field: one string for all requests, of which every session keeps its own."""
-    return name.decode("latin-1")
-
-
 @lru_cache(maxsize=128)
 def _phrase(status: int) -> bytes:
     try:
@@ -79,7 +75,19 @@ def _phrase(status: int) -> bytes:
 class HttpServer:
     """The user of a server's channel until (and unless) a WebSocket takes over."""
 
-    __slots__ = ("_conn", "_exchange", "_fed", "_input", "_pumping", "_timer", "certificate", "channel", "host", "peer")
+    __slots__ = (
+        "_exchange",
+        "_fed",
+        "_h11",
+        "_head",
+        "_input",
+        "_pumping",
+        "_timer",
+        "certificate",
+        "channel",
+        "host",
+        "peer",
+    )
 
     def __init__(
         self,
@@ -94,7 +102,8 @@ class HttpServer:
         self.channel: Channel = channel
         self.host: HttpServerHost = host
         self.peer: Address = peer
-        self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=host.limits.head)
+        self._h11: h11.Connection | None = None  # made when it is needed first
+        self._head = b""  # of a request to upgrade that h11 has not seen
         self._exchange: HttpExchange | None = None
         self._input = bytearray()  # what h11 has not been given yet
         self._fed = 0  # what it has been given of the head that is expected
@@ -105,6 +114,13 @@ class HttpServer:
     # --- the channel's user ---
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
+        if self._h11 is None and self._exchange is None and len(data) <= self.host.limits.head:
+            head = bytes(data)
+            ordinary = read_upgrade(head)
+            if ordinary is not None:
+                self._head = head
+                self._begin(Request("GET", *ordinary, self.peer), False, 0, now)
+                return
         self._input += data
         self.pump(now)
 
@@ -121,6 +137,17 @@ class HttpServer:
             self._close()
 
     # --- requests ---
+
+    @property
+    def _conn(self) -> h11.Connection:
+        conn = self._h11
+        if conn is None:
+            conn = self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=self.host.limits.head)
+            if self._head:  # it is answered like any other request
+                conn.receive_data(self._head)
+                conn.next_event(), conn.next_event()  # the request, and the end of its empty body
+                self._head = b""
+        return conn
 
     def pump(self, now: float) -> None:
         """Take events out of h11 for as long as somebody wants them."""
@@ -185,7 +212,7 @@ class HttpServer:
 
     def _request(self, event: h11.Request, now: float) -> None:
         items = event.headers.raw_items()
-        headers = Headers((_name(name), value.decode("latin-1")) for name, value in items)
+        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in items)
         target = event.target.decode("ascii")
         origin = _ORIGIN.match(target)
         if origin is not None:
@@ -196,14 +223,16 @@ class HttpServer:
         chunked = "transfer-encoding" in headers
         has_body = chunked or (length is not None and int(length) > 0)
         request = Request(event.method.decode(), target, headers, self.peer, http_version=event.http_version.decode())
-        request.peer_certificate = self.certificate
-        exchange = HttpExchange(self, request, has_body, int(length) if length else 0)
         if not has_body:
             # h11 stays in SEND_BODY even so, and every early answer would have to close the connection.
             self._conn.next_event()
-        self._exchange = exchange
+        self._begin(request, has_body, int(length) if length else 0, now)
+
+    def _begin(self, request: Request, has_body: bool, length: int, now: float) -> None:
+        request.peer_certificate = self.certificate
+        self._exchange = exchange = HttpExchange(self, request, has_body, length)
         self._timer.cancel()
-        if not target.startswith("/") or event.method == b"CONNECT":
+        if not request.target.startswith("/") or request.method == "CONNECT":
             exchange._error(400, "request target not understood", now)  # "*" and host:port are of no use here
         elif not self.host.admit(self.channel.number, request):
             exchange._error(503, "too many connections from one address", now)
@@ -253,7 +282,7 @@ class HttpServer:
         self.channel.write(self._conn.send(h11.Data(data=data)) or b"")
 
     def inform(self, status: int, headers: HeaderPairs = ()) -> None:
-        """Send an interim answer, such as 100 or 101."""
+        """Send an interim answer, such as 100."""
         fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         event = h11.InformationalResponse(status_code=status, headers=fields, reason=_phrase(status))
         self.channel.write(self._conn.send(event) or b"")
@@ -296,8 +325,9 @@ class HttpServer:
         """Hand the channel over to a WebSocket; what came behind the handshake waits in `Channel.unread`."""
         self._exchange = None
         self._timer.drop()
-        self.inform(101, headers)
-        self.channel.unread = bytes(self._conn.trailing_data[0] + self._input)
+        self.channel.write(switching_protocols(headers))
+        behind = self._h11.trailing_data[0] if self._h11 is not None else b""
+        self.channel.unread = bytes(behind + self._input)
         self._input.clear()
         if deflate is None:
             carrier = WebSocket(self.channel, self.host.limits, limit, subprotocol)

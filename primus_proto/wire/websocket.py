@@ -6,21 +6,17 @@ counted, what follows a violation is discarded, and a received close is told apa
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
-from wsproto.utilities import generate_accept_token
 
 from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
-from ..http.model import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
 from ..limits import SLICE, Limits
 from ..rate import WINDOW, Rate
 from ..session.messages import Message
@@ -29,44 +25,13 @@ from ..transports.base import CarrierOwner
 from .channel import Channel
 from .frames import REPEATED, client_frame, frame_extent, server_frame, xor
 
-__all__ = ["WebSocket", "accept_token", "check_handshake", "choose_subprotocol"]
+__all__ = ["WebSocket"]
 
 NO_RSV = RsvBits(False, False, False)
 
 
 def _plain(event: TextMessage | BytesMessage) -> str | bytes:
     return event.data  # type: ignore[return-value]  # annotated as if a bytearray could be; wsproto makes bytes
-
-
-def accept_token(key: str) -> str:
-    """The ``Sec-WebSocket-Accept`` that answers a key (RFC 6455, 4.2.2)."""
-    return generate_accept_token(key.encode("ascii")).decode("ascii")
-
-
-def check_handshake(request: Request, *, body: bool = False) -> Response | None:
-    """The answer to a request that is not a valid WebSocket handshake (RFC 6455, 4.2.1); None if it is one.
-
-    One with a body is none: the body would be taken for frames.
-    """
-    headers = request.headers
-    if not wants_websocket(request):
-        return UPGRADE_REQUIRED
-    if headers.get_all("sec-websocket-version") != ["13"]:
-        return text_response(426, "Upgrade Required: WebSocket version 13", (("Sec-WebSocket-Version", "13"),))
-    keys = headers.get_all("sec-websocket-key")
-    try:
-        valid = len(keys) == 1 and len(base64.b64decode(keys[0].encode("ascii", "replace"), validate=True)) == 16
-    except binascii.Error:
-        valid = False
-    if not valid or body or "upgrade" not in headers.tokens("connection") or request.http_version < "1.1":
-        return text_response(400, "Bad Request: not a WebSocket handshake")
-    return None
-
-
-def choose_subprotocol(request: Request, supported: Iterable[str]) -> str | None:
-    """The first supported subprotocol that the client offers; None where there is none (RFC 6455, 4.2.2)."""
-    offered = [name.strip() for name in ",".join(request.headers.get_all("sec-websocket-protocol")).split(",")]
-    return next((name for name in supported if name in offered), None)
 
 
 class _DeclaredLength(Extension):

@@ -8,7 +8,7 @@ from primus_proto import Headers, Request
 from primus_proto.http.model import Address
 from primus_proto.session.messages import Message
 from primus_proto.transports.base import CarrierOwner, HeaderPairs
-from primus_proto.wire.websocket import check_handshake, choose_subprotocol
+from primus_proto.wire.handshake import check_handshake, choose_subprotocol
 from tests.unit.wires import Reply
 
 __all__ = ["ForeignCarrier", "ForeignExchange", "foreign_request"]

@@ -12,7 +12,7 @@ import primus_proto as pp
 from primus_proto.http.model import Request, error_response, text_response, without_headers
 from primus_proto.session.messages import Message
 from primus_proto.transports.base import CarrierOwner
-from primus_proto.wire.websocket import check_handshake, choose_subprotocol
+from primus_proto.wire.handshake import check_handshake, choose_subprotocol
 
 from .call import ASGIMessage, Call, CallHost, Receive, Send
 
