@@ -110,6 +110,12 @@ class _Endpoint(ABC):
         return poll(self._session.queued_events, self._commands, self._work, now, dirty)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether `poll` would hand out nothing. False where that takes as long to find out as to poll."""
+        waiting = self._session.queued_events or self._commands or self._dirty_channels or self._dirty_pipes
+        return not (waiting or self._has_work)
+
+    @property
     def channels(self) -> int:
         """How many channels are open."""
         return len(self._channels)
@@ -146,6 +152,11 @@ class _Endpoint(ABC):
     def _prepare(self, now: float) -> None:
         """Do what has to happen before output is collected."""
 
+    @property
+    def _has_work(self) -> bool:
+        """Whether `_prepare` may have something to do."""
+        return True
+
     def _new_channel(self) -> Channel:
         self._last_channel += 1
         channel = Channel(self._last_channel, self)
@@ -172,6 +183,8 @@ class ByteServer(_Endpoint):
         self.server: Server = Server(config, rng=rng, wall_offset=wall_offset)
         super().__init__(self.server)
         self.options = self.server.config.transport_options
+        self.compression: Compression | None = compression_of(self.server.config.compression)
+        """See `HttpServerHost`."""
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
         self._connections = Connections(self.limits, self.server.networks, self.bad_peer)
         self._requests = Requests(self.server, self.server.pipeline, self._transport)
@@ -236,11 +249,6 @@ class ByteServer(_Endpoint):
         return self.server.closes_channels and not self._transport.busy
 
     @property
-    def compression(self) -> Compression | None:
-        """See `HttpServerHost`."""
-        return compression_of(self.server.config.compression)
-
-    @property
     def pathname(self) -> str:
         """See `ServerHost`."""
         return self.server.config.base
@@ -266,6 +274,10 @@ class ByteServer(_Endpoint):
         if self.server.closing:
             self._close(now)
             self.server.work(now)
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._requests.resumed or self.server.delays or self.server.closing)
 
     def _close(self, now: float) -> None:
         """Close what carries no session; the rest closes with its answer, or its session."""

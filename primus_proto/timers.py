@@ -37,7 +37,9 @@ class Timer:
         if due < self._queued:
             self._queued = due
             timers._push(self)
-        timers._settle()
+        heap = timers._heap
+        if heap and (heap[0][0] != heap[0][2].due or (len(heap) > SMALL and len(heap) > 2 * timers._armed)):
+            timers._settle()
 
     def cancel(self) -> None:
         """Turn the timer off; harmless if it is off already."""

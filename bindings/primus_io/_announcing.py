@@ -26,10 +26,8 @@ Calls = Iterator[tuple[Callable[..., object], tuple[Any, ...]]]
 
 def announce(server: ServerBase[Any], spark: SparkBase, event: ev.SparkConnected[Any]) -> None:
     """Call the listeners of `connection`, then start the handler. If one waits, the rest of it happens in a task."""
-    found = [
-        *((listener, event.args) for listener in server._listeners.get(event.name, ())),
-        *((listener, (event,)) for listener in server._listeners.get(type(event), ())),
-    ]
+    found = [(listener, event.args) for listener in server._listeners.get(event.name, ())]
+    found += [(listener, (event,)) for listener in server._listeners.get(type(event), ())]
     calls = iter(found)
     if not found:
         server._not_announced(spark, event)

@@ -152,15 +152,19 @@ def _certificate(tls: PeerOfTLS | None) -> pp.PeerCertificate | None:
 # Seconds of silence before the system asks whether the other end of a connection exists, and between its questions.
 # After 3 without an answer the connection is lost.
 KEEPALIVE = (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 3))
+_KEEPALIVE_OPTIONS = [
+    (int(socket.SOL_SOCKET), int(socket.SO_KEEPALIVE), 1),
+    *((int(socket.IPPROTO_TCP), getattr(socket, name), value) for name, value in KEEPALIVE if hasattr(socket, name)),
+]
 
 
 def keep_alive(sock: Any) -> None:
     """Have the system find out that a peer is gone. A client without heartbeats would never be missed otherwise."""
-    with contextlib.suppress(OSError):  # the peer has left already, or it is no TCP socket
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEPALIVE:
-            if hasattr(socket, name):  # not on every system
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    try:
+        for option in _KEEPALIVE_OPTIONS:
+            sock.setsockopt(*option)
+    except OSError:
+        pass  # the peer has left already, or it is no TCP socket
 
 
 class Channel(Protocol):
@@ -269,6 +273,12 @@ class Driver(IO, ABC):
         if due != self._armed and (due is None or self._armed is None or due < self._armed):
             self._armed = due
             self._arm(due)
+
+    def pump_unless_idle(self) -> None:
+        """`run_pump` where it has something to do. It has not for most of the channels that a server accepts."""
+        due = self.endpoint.timers.next()
+        if not self.endpoint.is_idle or self._armed is None or due is None or due < self._armed:
+            self.run_pump()
 
     def receive(self, number: int, data: bytes | bytearray | memoryview, budget: ReadBudget | None) -> float:
         """Bytes came on a channel: do all that follows from them, and adapt how much its next read may bring.

@@ -108,16 +108,17 @@ class Channel(asyncio.BufferedProtocol):
         self._reads_ahead = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        driver = self.driver
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         self.write = self.transport.write
-        self._reads_ahead = self.driver.reads_ahead or transport.get_extra_info("sslcontext") is not None
-        self.driver.open.add(self)
+        driver.open.add(self)
         tls, peer = transport.get_extra_info("ssl_object"), transport.get_extra_info("peername")
+        self._reads_ahead = driver.reads_ahead or tls is not None
         sock = transport.get_extra_info("socket")
         if sock is not None:  # not on a virtual network
             keep_alive(sock)
-        self.number = self.driver.channel_up(self, self.number, peer, tls)
-        self.driver.run_pump()
+        self.number = driver.channel_up(self, self.number, peer, tls)
+        driver.pump_unless_idle()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view

@@ -101,7 +101,7 @@ class Channel:
                 if not self._scope.cancel_called:
                     tls: Any = self._stream if isinstance(self._stream, trio.SSLStream) else None
                     self.number = driver.channel_up(self, self.number, peer, tls)
-                    driver.run_pump()
+                    driver.pump_unless_idle()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watched, self._receive)
                     await self._watched(self._send)

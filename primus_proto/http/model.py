@@ -58,11 +58,11 @@ class Headers(Mapping[str, str]):
     """
 
     # Every session keeps the headers of its request. The requests of one kind of client have the same names.
-    __slots__ = ("_keys", "_names", "_values")
+    __slots__ = ("_names", "_places", "_values")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] | Mapping[str, str] = ()) -> None:
         names, self._values = _unzip(pairs.items() if isinstance(pairs, Mapping) else pairs)
-        self._names, self._keys = _shared_names(names)
+        self._names, self._places = _shared_names(names)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -71,11 +71,7 @@ class Headers(Mapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Every value of `name`, in order."""
-        name, keys = name.lower(), self._keys
-        count = keys.count(name)
-        if count < 2:
-            return [self._values[keys.index(name)]] if count else []
-        return [value for key, value in zip(keys, self._values, strict=True) if key == name]
+        return [self._values[place] for place in self._places.get(name.lower(), ())]
 
     def tokens(self, name: str) -> list[str]:
         """The elements of a comma-separated list field, in lower case (RFC 9110, 5.6.1)."""
@@ -87,19 +83,19 @@ class Headers(Mapping[str, str]):
         ]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._keys
+        return isinstance(name, str) and name.lower() in self._places
 
     def __getitem__(self, name: str) -> str:
-        values = self.get_all(name)
-        if not values:
+        places = self._places.get(name.lower())
+        if places is None:
             raise KeyError(name)
-        return values[-1]
+        return self._values[places[-1]]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(self._keys))
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(set(self._keys))
+        return len(self._places)
 
     def __repr__(self) -> str:
         return f"Headers({[(name, '...' if name.lower() in SECRET else value) for name, value in self.pairs]!r})"
@@ -111,9 +107,13 @@ def _unzip(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str
 
 
 @lru_cache(maxsize=256)
-def _shared_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names as sent, and in lower case: the same two tuples for all headers that have these names."""
-    return names, tuple(name.lower() for name in names)
+def _shared_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], Mapping[str, tuple[int, ...]]]:
+    """The names as sent, and the places of each in lower case: the same objects for all that have these names."""
+    places: dict[str, tuple[int, ...]] = {}
+    for place, name in enumerate(names):
+        key = name.lower()
+        places[key] = (*places.get(key, ()), place)
+    return names, places
 
 
 class Address(NamedTuple):

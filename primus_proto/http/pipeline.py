@@ -145,15 +145,16 @@ class Pipeline:
         self._layers = (
             fixed("pathname", partial(answer_foreign_path, config.pathname)),
             fixed("clean-path", partial(answer_unclean_path, config.pathname)),
-            built_in("forwarded", self._find_address, upgrade=True),
-            built_in("cors", partial(answer_cors, cors), upgrade=True),
+            # Without proxies, origins or an authorization these have nothing to do for an upgrade.
+            built_in("forwarded", self._find_address, upgrade=bool(config.trusted_proxies)),
+            built_in("cors", partial(answer_cors, cors), upgrade=cors.origins is not None),
             built_in("primus.js", partial(answer_client_library, config)),
             built_in("spec", lambda request: answer_spec(config, request, host.closing)),
             built_in("x-xss", switch_xss_filter_off),
             built_in("no-cache", forbid_caching),
             fixed("transport", lambda request: self.route(request)),
             fixed("closing", self._refuse_while_closing),
-            built_in(AUTHORIZATION, self._ask, upgrade=True),
+            built_in(AUTHORIZATION, self._ask, upgrade=bool(config.authorization)),
         )
 
     @property

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .. import events as ev
+from ..http.model import Request
 from .heartbeat_client import DEFAULT_PING, DEFAULT_PONG
 
 if TYPE_CHECKING:
@@ -18,27 +19,32 @@ if TYPE_CHECKING:
 
 __all__ = ["SparkHeartbeat", "learned_heartbeat", "spark_heartbeat"]
 
-Query = list[tuple[str, str]]
-
 _NUMBER = re.compile(r"\d+(\.\d*)?", re.ASCII)
 
 
-def learned_heartbeat(pairs: Query) -> tuple[float, float] | None:
-    """Read (ping, pong), in seconds, from the query of a client's connect URL; None if it has no heartbeat (protocol
-    3.2).
-    """
-    ping = _milliseconds(pairs, "ping", DEFAULT_PING)
-    pong = _milliseconds(pairs, "pong", DEFAULT_PONG)
-    return None if not ping else (ping, pong)
+def learned_heartbeat(request: Request) -> tuple[float, float] | None:
+    """Read (ping, pong), in seconds, from a client's connect URL; None if it has no heartbeat (protocol 3.2)."""
+    return _learned(_given(request))
 
 
-def _milliseconds(pairs: Query, key: str, default: float) -> float:
-    values = [value for name, value in pairs if name == key]
-    if len(values) != 1:
-        return default
-    if key == "ping" and values[0] == "false":
-        return 0.0
-    return float(values[0]) / 1000 if _NUMBER.fullmatch(values[0]) else default
+def _given(request: Request) -> dict[str, str]:
+    """The parameters that concern the heartbeat. A repeated one is empty."""
+    given: dict[str, str] = {}
+    for key, value in request.query_pairs:
+        if key == "ping" or key == "pong":
+            given[key] = "" if key in given else value
+    return given
+
+
+def _learned(given: dict[str, str]) -> tuple[float, float] | None:
+    if given.get("ping") == "false":
+        return None
+    ping, pong = _seconds(given.get("ping", ""), DEFAULT_PING), _seconds(given.get("pong", ""), DEFAULT_PONG)
+    return (ping, pong) if ping else None
+
+
+def _seconds(milliseconds: str, default: float) -> float:
+    return float(milliseconds) / 1000 if _NUMBER.fullmatch(milliseconds) else default
 
 
 def spark_heartbeat(spark: Spark) -> SparkHeartbeat:
@@ -46,10 +52,10 @@ def spark_heartbeat(spark: Spark) -> SparkHeartbeat:
     dialect = spark.server.config.dialect
     if dialect in _BY_OPTION:
         return _BY_OPTION[dialect](spark)
-    query = spark.request.query_pairs
-    if dialect == "auto" and not any(key in ("ping", "pong") for key, _ in query):
+    given = _given(spark.request)
+    if dialect == "auto" and not given:
         return UndecidedHeartbeat(spark)
-    learned = learned_heartbeat(query)
+    learned = _learned(given)
     if learned is None and spark.server.limits.idle < math.inf:
         return IdleHeartbeat(spark, learned)
     return HappnHeartbeat(spark, learned)

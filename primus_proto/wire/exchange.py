@@ -12,7 +12,7 @@ from ..errors import LocalProtocolError
 from ..http.model import Request, error_response, without_headers
 from ..transports.base import CarrierOwner, HeaderPairs
 from .deflate import choose
-from .handshake import accept_token, check_handshake, choose_subprotocol
+from .handshake import check_handshake, choose_subprotocol, switching_protocols
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -136,22 +136,18 @@ class HttpExchange:
             self.respond(refusal.status, refusal.headers, refusal.body, now=now)
             return None
         self.open = False
-        fields = [
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Accept", accept_token(self.request.headers["sec-websocket-key"])),
-            *headers,
-            *self.extra_headers,
-        ]
+        fields = [*headers, *self.extra_headers]
         subprotocol = choose_subprotocol(self.request, subprotocols)
         if subprotocol is not None:
             fields.append(("Sec-WebSocket-Protocol", subprotocol))
         settings = self._server.host.compression
         chosen = settings and choose(settings, self.request.headers.get_all("sec-websocket-extensions"))
-        if not chosen:
-            return self._server.upgrade(owner, limit, fields, subprotocol)
-        deflate, answer = chosen
-        return self._server.upgrade(owner, limit, [*fields, ("Sec-WebSocket-Extensions", answer)], subprotocol, deflate)
+        deflate = None
+        if chosen:
+            deflate, answer = chosen
+            fields.append(("Sec-WebSocket-Extensions", answer))
+        head = switching_protocols(self.request, fields)
+        return self._server.upgrade(owner, limit, head, subprotocol, deflate)
 
     # --- for the HttpServer ---
 

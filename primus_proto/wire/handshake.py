@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from binascii import b2a_base64
 from collections.abc import Iterable
-
-from wsproto.utilities import generate_accept_token
 
 from ..http.model import UPGRADE_REQUIRED, Request, Response, text_response, wants_websocket
 from ..transports.base import HeaderPairs
 
 __all__ = ["accept_token", "check_handshake", "choose_subprotocol", "switching_protocols"]
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+_ACCEPTED = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 
 # 16 bytes in base64.
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
@@ -18,7 +22,8 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 def accept_token(key: str) -> str:
     """The ``Sec-WebSocket-Accept`` that answers a key (RFC 6455, 4.2.2)."""
-    return generate_accept_token(key.encode("ascii")).decode("ascii")
+    digest = hashlib.sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest()
+    return b2a_base64(digest, newline=False).decode("ascii")
 
 
 def check_handshake(request: Request, *, body: bool = False) -> Response | None:
@@ -46,7 +51,7 @@ def choose_subprotocol(request: Request, supported: Iterable[str]) -> str | None
     return next((name for name in supported if name in offered), None)
 
 
-def switching_protocols(headers: HeaderPairs) -> bytes:
-    """The answer to a valid handshake, with these headers."""
-    lines = ["HTTP/1.1 101 Switching Protocols", *[f"{name}: {value}" for name, value in headers], "", ""]
-    return "\r\n".join(lines).encode("latin-1")
+def switching_protocols(request: Request, headers: HeaderPairs) -> bytes:
+    """The answer to a valid handshake, with these headers besides its own."""
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers]) if headers else ""
+    return f"{_ACCEPTED}{accept_token(request.headers['sec-websocket-key'])}\r\n{more}\r\n".encode("latin-1")

@@ -22,7 +22,6 @@ from ..transports.base import CarrierOwner, HeaderPairs
 from .channel import Channel, ChannelHost
 from .deflate import CompressedWebSocket, Deflate
 from .exchange import HttpExchange, error_parts
-from .handshake import switching_protocols
 from .upgrade import read_upgrade
 from .websocket import WebSocket
 
@@ -43,9 +42,8 @@ _QUOTE = 200
 class HttpServerHost(ChannelHost, Protocol):
     """What the HTTP side needs of the endpoint."""
 
-    @property
-    def compression(self) -> Compression | None:
-        """How WebSocket messages are compressed; None if they are not."""
+    compression: Compression | None
+    """How WebSocket messages are compressed; None if they are not."""
 
     @property
     def closing(self) -> bool:
@@ -318,14 +316,14 @@ class HttpServer:
         self,
         owner: CarrierOwner,
         limit: int,
-        headers: HeaderPairs,
+        head: bytes,
         subprotocol: str | None,
         deflate: Deflate | None = None,
     ) -> WebSocket:
-        """Hand the channel over to a WebSocket; what came behind the handshake waits in `Channel.unread`."""
+        """Answer with `head` and hand the channel over to a WebSocket. What came behind waits in `Channel.unread`."""
         self._exchange = None
         self._timer.drop()
-        self.channel.write(switching_protocols(headers))
+        self.channel.write(head)
         behind = self._h11.trailing_data[0] if self._h11 is not None else b""
         self.channel.unread = bytes(behind + self._input)
         self._input.clear()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import pytest
@@ -27,10 +29,16 @@ class Echo:
     def __init__(self, connections: int, everyone: bool) -> None:
         self.everyone = everyone
         self.endpoint = ByteServer(rng=random.Random(1))
-        self.channels = [self.endpoint.channel_accepted(now=0.0) for _ in range(connections)]
-        for channel in self.channels:
-            self.endpoint.receive_data(channel, HANDSHAKE, now=0.0)
-        list(self.endpoint.poll(now=0.0))
+        self.channels: list[int] = []
+        for _ in range(connections):
+            self.connect()
+
+    def connect(self) -> None:
+        """Shake hands with one more client."""
+        channel = self.endpoint.channel_accepted(now=0.0)
+        self.channels.append(channel)
+        self.endpoint.receive_data(channel, HANDSHAKE, now=0.0)
+        assert len(list(self.endpoint.poll(now=0.0))) >= 2  # the event, and the answer
 
     def run(self, data: bytes) -> int:
         """Handle the bytes, and write what they ask for. Returns how many bytes that was."""
@@ -43,22 +51,23 @@ class Echo:
                 written += len(item.data) * len(item.channels)  # type: ignore[union-attr]  # nothing but Write
         return written
 
-    def calls(self, data: bytes) -> int:
-        """The number of calls of Python functions that this makes, resumed generators included."""
-        count = 0
 
-        def profile(frame: FrameType, event: str, argument: object) -> None:
-            nonlocal count
-            count += event == "call"
+def calls(function: Callable[[], object]) -> int:
+    """The number of calls of Python functions that this makes the third time, resumed generators included."""
+    count = 0
 
-        assert self.run(data) == self.run(data) > 0
-        former = sys.getprofile()
-        sys.setprofile(profile)
-        try:
-            self.run(data)
-        finally:
-            sys.setprofile(former)
-        return count
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    assert function() == function()
+    former = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(former)
+    return count
 
 
 @pytest.mark.parametrize(
@@ -70,4 +79,10 @@ class Echo:
     ],
 )
 def test_a_message_calls_few_functions(connections: int, batch: int, everyone: bool, most: int) -> None:
-    assert Echo(connections, everyone).calls(MESSAGE * batch) <= most
+    echo = Echo(connections, everyone)
+    assert echo.run(MESSAGE * batch) > 0
+    assert calls(partial(echo.run, MESSAGE * batch)) <= most
+
+
+def test_a_handshake_calls_few_functions() -> None:
+    assert calls(Echo(1, False).connect) <= 125

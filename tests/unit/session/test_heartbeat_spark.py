@@ -42,7 +42,7 @@ DEFAULT = (25.0, 10.0)
     ],
 )
 def test_ping_and_pong_are_read_from_the_connect_url(query: str, learned: tuple[float, float] | None) -> None:
-    assert learned_heartbeat(request(query).query_pairs) == learned
+    assert learned_heartbeat(request(query)) == learned
 
 
 @pytest.mark.parametrize(

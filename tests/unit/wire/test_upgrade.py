@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from primus_proto.http.model import Address, Headers, Request
 from primus_proto.transports.base import Exchange
 from primus_proto.wire.handshake import switching_protocols
 from primus_proto.wire.upgrade import read_upgrade
@@ -23,7 +24,9 @@ UPGRADE = {
 }
 HEAD = request("GET", "/primus?a=b", UPGRADE)
 
-odd = st.sampled_from([b"", b" ", b"  ", b"\t", b"\n", b"\r", b"\r\n", b"\0", b"\x7f", b"\x80", b"\xff", b":", b"(", b"x"])
+odd = st.sampled_from(
+    [b"", b" ", b"  ", b"\t", b"\n", b"\r", b"\r\n", b"\0", b"\x7f", b"\x80", b"\xff", b":", b"(", b"x"]
+)
 fields = st.sampled_from(
     [
         *(b"Host: a", b"host: b", b"Upgrade: h2c", b"Connection: close", b"Expect: 100-continue", b"A:b", b"A : b"),
@@ -95,7 +98,9 @@ def test_the_answer_is_that_of_h11() -> None:
     conn = h11.Connection(h11.SERVER)
     conn.receive_data(HEAD)
     conn.next_event()
-    fields = [("Upgrade", "websocket"), ("X-A", "\xe9")]
+    token = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # that of the example in RFC 6455, 1.3
+    fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", token), ("X-A", "\xe9")]
     raw = [(name.encode(), value.encode("latin-1")) for name, value in fields]
     answer = h11.InformationalResponse(status_code=101, headers=raw, reason=b"Switching Protocols")
-    assert conn.send(answer) == switching_protocols(fields)
+    seen = Request("GET", "/", Headers(UPGRADE), Address("", 0))
+    assert conn.send(answer) == switching_protocols(seen, fields[3:])
