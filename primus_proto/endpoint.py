@@ -111,9 +111,8 @@ class _Endpoint(ABC):
 
     @property
     def is_idle(self) -> bool:
-        """Whether `poll` would hand out nothing. False where that takes as long to find out as to poll."""
-        waiting = self._session.queued_events or self._commands or self._dirty_channels or self._dirty_pipes
-        return not (waiting or self._has_work)
+        """Whether `poll` would hand out nothing. May be False even so."""
+        return False
 
     @property
     def channels(self) -> int:
@@ -151,11 +150,6 @@ class _Endpoint(ABC):
     @abstractmethod
     def _prepare(self, now: float) -> None:
         """Do what has to happen before output is collected."""
-
-    @property
-    def _has_work(self) -> bool:
-        """Whether `_prepare` may have something to do."""
-        return True
 
     def _new_channel(self) -> Channel:
         self._last_channel += 1
@@ -276,8 +270,9 @@ class ByteServer(_Endpoint):
             self.server.work(now)
 
     @property
-    def _has_work(self) -> bool:
-        return bool(self._requests.resumed or self.server.delays or self.server.closing)
+    def is_idle(self) -> bool:
+        work = self._requests.resumed or self.server.timers.delays or self.server.closing or self._commands
+        return not (work or self.server.queued_events or self._dirty_channels or self._dirty_pipes)
 
     def _close(self, now: float) -> None:
         """Close what carries no session; the rest closes with its answer, or its session."""
