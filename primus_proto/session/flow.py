@@ -281,9 +281,9 @@ class Outgoing:
 
     def _encoded(self, value: Any) -> Waiting:
         payload: Any = self._link.parser.encode(value)
-        if inspect.isawaitable(payload):
-            payload = yield payload
-        return payload
+        if type(payload) is str or type(payload) is bytes or not inspect.isawaitable(payload):  # which takes time
+            return payload
+        return (yield payload)
 
     def _send(self, message: Message, attempt: _Attempt) -> None:
         link, why = self._link, "the session had ended, or its peer does not read"
