@@ -33,7 +33,7 @@ def spec_response(config: ServerConfig, root: str = "") -> Response:
     spec: dict[str, object] = {
         "version": SPEC_VERSIONS.get(config.dialect, SPEC_VERSION),
         "pathname": root + config.pathname,
-        "parser": spec_name(get_parser(config.parser)),
+        "parser": config.parser if isinstance(config.parser, str) else spec_name(get_parser(config.parser)),
         "transformer": config.transformer,
     }
     if config.dialect == "primus":

@@ -80,6 +80,10 @@ def get_parser(parser: str | Parser | AsyncParser) -> Parser:
 def _check(parser: Any, must: str) -> Parser:
     if isinstance(parser, type) or not isinstance(parser, Parser):
         raise ConfigError(f"{must}; got {parser!r}")
+    name, binary, functions = parser.name, parser.binary, (parser.encode, parser.decode)
+    kinds: tuple[object, ...] = (isinstance(name, str), isinstance(binary, bool), *map(callable, functions))
+    if not all(kinds):
+        raise ConfigError(f"{must}, of which name is a string, binary a bool, the others functions; got {parser!r}")
     return parser
 
 
@@ -93,7 +97,12 @@ def _make(name: str, given: str) -> Parser:
             make = point.load()
         except Exception as error:
             raise ConfigError(f"parser {given!r}, which is {point.value}, cannot be loaded: {error!r}") from error
-    made = make() if callable(make) else make
+    try:
+        made = make() if callable(make) else make
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"parser {given!r} cannot be made: {error!r}") from error
     return _check(made, f"parser {name!r} must have name, binary, encode and decode")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import STOPPING, DecodeError, EncodeError, PrimusError, RemoteProtocolError, TransformError
 from ..parsers import Parser
@@ -28,6 +28,7 @@ __all__ = [
     "decode_error",
     "encode_error",
     "is_asynchronous",
+    "message_of",
     "run_steps",
     "step_of",
 ]
@@ -35,6 +36,7 @@ __all__ = [
 MESSAGE_SIZE = 64  # what an incoming message counts for beside its bytes
 VALUE_SIZE = 1024  # what a written value counts for while it is not encoded
 
+M = TypeVar("M", bound=Message)
 Waiting = Generator[Any, Any, Any]
 
 
@@ -65,6 +67,13 @@ def decode_error(error: BaseException, data: str | bytes) -> DecodeError:
     failed = DecodeError(f"the parser failed: {error!r}", data)
     failed.__cause__ = error
     return failed
+
+
+def message_of(kind: type[M], payload: str | bytes, parser: Parser) -> M:
+    """Make a message of what a parser made. Raises TypeError for bytes of a parser that is not for binary messages."""
+    if type(payload) is bytes and not parser.binary:
+        raise TypeError("it made bytes, and is not `binary`")
+    return kind(payload)
 
 
 def run_steps(packet: Packet, steps: Iterable[Step], direction: Direction) -> Generator[Any, Any, bool]:
@@ -251,7 +260,7 @@ class Outgoing:
             if not (yield from run_steps(packet, link._steps("outgoing")[skip:], "outgoing")):
                 return
             check_value(packet.data)
-            message = Message((yield from self._encoded(packet.data)))
+            message = message_of(Message, (yield from self._encoded(packet.data)), link.parser)
         except TransformError as error:
             attempt.taken = False
             link._error(error)
@@ -271,7 +280,7 @@ class Outgoing:
 
     def _said(self, text: str) -> Work:
         try:
-            message = ProtocolMessage((yield from self._encoded(text)))
+            message = message_of(ProtocolMessage, (yield from self._encoded(text)), self._link.parser)
         except STOPPING:
             raise
         except BaseException as error:

@@ -20,7 +20,7 @@ from ..rate import WINDOW, Rate
 from ..timers import Timer
 from ..transports.pipe import Pipe
 from .extensions import Extensible
-from .flow import Incoming, Outgoing, check_value, decode_error, encode_error
+from .flow import Incoming, Outgoing, check_value, decode_error, encode_error, message_of
 from .messages import NOTHING, PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
 from .states import ClientState, SparkState
 from .transforms import Direction, Step, Transform, Transforms, copied
@@ -34,7 +34,8 @@ def encode(parser: Parser, value: Any) -> Message:
     if isinstance(value, str):
         check_value(value)
     try:
-        return Message(parser.encode(value))
+        payload = parser.encode(value)
+        return Message(payload) if type(payload) is str else message_of(Message, payload, parser)
     except (EncodeError, *STOPPING):
         raise
     except BaseException as error:
@@ -44,7 +45,7 @@ def encode(parser: Parser, value: Any) -> Message:
 def encode_protocol(parser: Parser, text: str) -> ProtocolMessage:
     """Encode one of the protocol's own strings; EncodeError where the parser refuses it."""
     try:
-        return ProtocolMessage(parser.encode(text))
+        return message_of(ProtocolMessage, parser.encode(text), parser)
     except (EncodeError, *STOPPING):
         raise
     except BaseException as error:

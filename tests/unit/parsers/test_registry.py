@@ -76,6 +76,11 @@ def test_a_registered_one_is_made_when_it_is_first_used() -> None:
     assert get_parser("UPPER") is get_parser("upper")
     assert made == [get_parser("upper")]
     assert spec_of("upper") == "upper"
+    register_parser("Shout", Upper)
+    assert spec_of("SHOUT") == "shout"
+    register_parser("broken_maker", lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    with pytest.raises(ConfigError, match="parser 'broken_maker' cannot be made: ZeroDivisionError"):
+        get_parser("broken_maker")
     with pytest.raises(ConfigError, match="there is a parser 'json' already"):
         register_parser("JSON", Upper)
     with pytest.raises(ConfigError, match="takes a name and a function"):
@@ -104,7 +109,15 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         registry._msgpack()  # something else is wrong, and not to be hidden
 
 
-@pytest.mark.parametrize("wrong", [None, 5, object(), JSONParser])
+class Nameless(Upper):
+    name = 5  # type: ignore[assignment]
+
+
+class Unsure(Upper):
+    binary = "no"  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("wrong", [None, 5, object(), JSONParser, Nameless(), Unsure()])
 def test_an_object_that_is_not_a_parser(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="parser must be a name or have name, binary, encode and decode"):
         get_parser(wrong)

@@ -44,7 +44,17 @@ def test_reserved_strings_are_refused_to_applications(text: str) -> None:
 
 @pytest.mark.parametrize(
     "outcome",
-    [KeyError("k"), RecursionError(), CancelledError(), None, 5, "\ud800", bytearray(b"x"), EncodeError("my words")],
+    [
+        KeyError("k"),
+        RecursionError(),
+        CancelledError(),
+        None,
+        5,
+        "\ud800",
+        b"x",
+        bytearray(b"x"),
+        EncodeError("my words"),
+    ],
     ids=repr,
 )
 def test_a_parser_that_fails_to_encode_is_an_encode_error(outcome: Any) -> None:
