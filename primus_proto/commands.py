@@ -6,8 +6,8 @@ Byte endpoints (`ByteServer`, `ByteClient`, `SpecQuery`) give a `Command`, the m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, dataclass_transform
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, dataclass_transform
 
 __all__ = [
     "Abort",
@@ -39,8 +39,28 @@ else:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def message(cls: type[T]) -> type[T]:
-    """Make a class of events or commands. It is frozen for type checkers only: frozen objects are slow to make."""
-    return dataclass(slots=True)(cls)
+    """Make a class of events or commands. It is frozen for type checkers only: frozen objects are slow to make.
+
+    All share two methods that `dataclass` would compile for each, which is a large part of the time to import us.
+    """
+    made: Any = dataclass(slots=True, repr=False, eq=False)(cls)
+    made.__repr__, made.__eq__, made.__hash__ = _repr, _equals, None
+    return cast(type[T], made)
+
+
+def _repr(self: Any) -> str:
+    shown = [f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if field.repr]
+    return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def _equals(self: Any, other: object) -> Any:
+    if type(other) is not type(self):
+        return NotImplemented
+    return _compared(self) == _compared(other)
+
+
+def _compared(self: Any) -> tuple[Any, ...]:
+    return tuple(getattr(self, field.name) for field in fields(self) if field.compare)
 
 
 # --- byte endpoints ---

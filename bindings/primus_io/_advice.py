@@ -6,7 +6,6 @@ Many users know the JavaScript package, so its names are answered with those of 
 from __future__ import annotations
 
 import asyncio
-import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -95,6 +94,8 @@ SERVER_ADVICE = {
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" for a misspelt word, or nothing if no known one is like it. Finds camelCase too."""
+    import difflib  # here, because few programs need it
+
     plain = {re.sub("[-_]", "", name): name for name in known}
     similar = difflib.get_close_matches(re.sub("[-_]", "", word).lower(), plain, n=1, cutoff=0.7)
     if not similar:

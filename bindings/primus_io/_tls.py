@@ -7,7 +7,6 @@ import ipaddress
 import os
 import re
 import ssl
-import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -81,6 +80,8 @@ def _load(context: ssl.SSLContext, chain: bytes, key: bytes, passphrase: str | N
 @contextlib.contextmanager
 def _private_file(contents: bytes) -> Iterator[str]:
     """A file that only this user can read, for as long as the block lasts."""
+    import tempfile  # here, because few programs need it
+
     number, path = tempfile.mkstemp()
     try:
         with os.fdopen(number, "wb") as file:

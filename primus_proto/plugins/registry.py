@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -63,7 +62,9 @@ def find_plugin(name: str) -> Any:
     """The plugin of this name: one of ours, or one of an entry point. Raises ConfigError if there is none."""
     if name in OWN:
         return OWN[name]()
-    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    from importlib.metadata import entry_points  # here, because it takes a while to import
+
+    points = entry_points(group=ENTRY_POINTS)
     for point in points:
         if point.name == name:
             try:

@@ -9,12 +9,8 @@ from typing import Any
 from ..errors import ConfigError
 from ..parsers import Parser
 from .base import ClientHost, ClientTransport, HeaderPairs, ServerHost, ServerTransport
-from .engineio.client import EngineIOClient
 from .engineio.options import EngineIOOptions
-from .engineio.server import EngineIOServer
-from .sockjs.client import SockJSClient
 from .sockjs.options import SockJSOptions
-from .sockjs.server import SockJSServer
 from .websockets import WebSocketsClient, WebSocketsServer
 
 __all__ = ["TRANSPORTS", "NoOptions", "Transport"]
@@ -55,12 +51,39 @@ class Transport:
         return self.options(**given)
 
 
+# Most programs use one transport, so these are imported when they are used first.
+
+
+def _engineio_server(host: ServerHost) -> ServerTransport:
+    from .engineio.server import EngineIOServer
+
+    return EngineIOServer(host)
+
+
+def _engineio_client(host: ClientHost, target: str, headers: HeaderPairs) -> ClientTransport:
+    from .engineio.client import EngineIOClient
+
+    return EngineIOClient(host, target, headers)
+
+
+def _sockjs_server(host: ServerHost) -> ServerTransport:
+    from .sockjs.server import SockJSServer
+
+    return SockJSServer(host)
+
+
+def _sockjs_client(host: ClientHost, target: str, headers: HeaderPairs) -> ClientTransport:
+    from .sockjs.client import SockJSClient
+
+    return SockJSClient(host, target, headers)
+
+
 _WEBSOCKETS = Transport(WebSocketsServer, WebSocketsClient)
 
 TRANSPORTS: dict[str, Transport] = {
-    "engine.io": Transport(EngineIOServer, EngineIOClient, options=EngineIOOptions),
+    "engine.io": Transport(_engineio_server, _engineio_client, options=EngineIOOptions),
     "faye": _WEBSOCKETS,  # other software of the original; on the wire the same
     "lws": _WEBSOCKETS,
-    "sockjs": Transport(SockJSServer, SockJSClient, text_only=True, options=SockJSOptions),
+    "sockjs": Transport(_sockjs_server, _sockjs_client, text_only=True, options=SockJSOptions),
     "websockets": _WEBSOCKETS,
 }

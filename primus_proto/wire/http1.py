@@ -8,7 +8,7 @@ behind an unanswered request, early answers to unread bodies, peers that ask and
 from __future__ import annotations
 
 import re
-from email.utils import formatdate
+from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
@@ -68,6 +68,16 @@ def _phrase(status: int) -> bytes:
         return HTTPStatus(status).phrase.encode()
     except ValueError:
         return b"Unknown"
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _date(epoch: float) -> str:
+    """A time as ``Date`` has it (RFC 9110, 5.6.7). `email.utils` would do, but takes a while to import."""
+    time = datetime.fromtimestamp(epoch, UTC)
+    return f"{_DAYS[time.weekday()]}, {time.day:02} {_MONTHS[time.month - 1]} {time:%Y %H:%M:%S} GMT"
 
 
 class HttpServer:
@@ -271,7 +281,7 @@ class HttpServer:
         """Send a response head; the framing headers are h11's or the caller's."""
         fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         if not any(name.lower() == b"date" for name, _ in fields):
-            fields.append((b"Date", formatdate(self.host.epoch(now), usegmt=True).encode()))
+            fields.append((b"Date", _date(self.host.epoch(now)).encode()))
         event = h11.Response(status_code=status, headers=fields, reason=_phrase(status))
         self.channel.write(self._conn.send(event) or b"")
 
