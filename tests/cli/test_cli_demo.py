@@ -22,7 +22,7 @@ def test_every_step_works() -> None:
         assert time.monotonic() - started < 10
     assert (demo.stderr, script.stderr) == ("", "")
     text = "\n".join(demo.lines)
-    for step in (*STEPS, "reconnects by herself", "says goodbye", "every step worked"):
+    for step in (*STEPS, "reconnects by herself", "closes for good", "every step worked"):
         assert step.lower() in text.lower()
     assert max(map(len, demo.lines)) <= 100
     *steps, done = script.events

@@ -138,4 +138,4 @@ async def _run_steps(done: Callable[[str, str], None]) -> None:
                 await _expect(client.wait_ended(), None, "the end of a client")
                 if client.close_reason is None or client.close_reason.kind != "server":
                     raise StepFailed(f"a client does not know that the server ended on purpose: {client.close_reason}")
-            done("The server says goodbye and closes; nobody reconnects.", f"{len(server.sparks)} connections")
+            done("The server sends a last message and closes for good.", f"{len(server.sparks)} connections")
