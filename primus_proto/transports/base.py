@@ -297,7 +297,10 @@ class HttpPool(Protocol):
 def refusal_error(answer: Answer) -> ConnectError:
     """Make the error of an attempt to connect that got this answer."""
     body = answer.body[:ERROR_BODY]
-    text = _explain(answer.status, answer.headers.get("Location", "")) + _own_words(body)
+    words = _own_words(body)
+    text = _explain(answer.status, answer.headers.get("Location", "")) + words
+    if answer.status == 403 and not words:  # ASGI hosts answer so for a WebSocket under a path that they do not know
+        text += ": a refusal, or no Primus under this pathname"
     return ConnectError(text, status=answer.status, headers=answer.headers.pairs, body=body)
 
 

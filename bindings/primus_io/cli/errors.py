@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from primus_proto import ConnectError, PrimusError
 
+PATHNAME = "See --pathname."
 # The hint, and parts of error texts that it fits. The first match is used.
 HINTS = (
     ("Pass its certificate with --cert FILE, and perhaps --key FILE.", ("certificate of this client",)),
@@ -17,7 +18,7 @@ HINTS = (
     ("Is this the port of a Primus server? For a server with TLS use https://.", ("does not speak http",)),
     ("For a server with TLS use https://.", ("without an answer",)),
     ("Something accepts connections there. Is it a Primus server?", ("no answer in time",)),
-    ("See --pathname.", ("no primus under this pathname",)),
+    (PATHNAME, ("no primus under this pathname",)),
 )
 
 
@@ -27,7 +28,7 @@ def explain(error: PrimusError) -> str:
     text = text.partition(": give ssl=")[0]
     if isinstance(error, ConnectError):
         hint = next((hint for hint, parts in HINTS if any(part in text.lower() for part in parts)), "")
-        if error.status in (401, 403):
+        if error.status in (401, 403) and hint != PATHNAME:
             hint = "Give the credentials that the server expects in the URL's query or with --header."
         if "?" in text and hint.endswith("?"):  # one question is enough
             hint = ""

@@ -230,6 +230,7 @@ def test_an_answer_that_ends_with_the_connection(wire: ClientWire, head: bytes) 
     wire.eof(wire.channel)
     error = failure(wire)
     assert (error.status, error.body) == (403, b"all of it")
+    assert str(error) == "the server answered 403 Forbidden: a refusal, or no Primus under this pathname"
 
 
 @pytest.mark.parametrize("status", [200, 401])
