@@ -145,8 +145,8 @@ mutants: $(VENV)/.group-mutants ## change the sessions in some 1,600 ways; which
 docs: $(VENV)/.group-site $(VENV)/.group-test ## the documentation as a site, in site/; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -E -a -b html docs site
 
-docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links
-	$(BIN)/python -m pytest tests/test_docs.py tests/test_reference.py $(ARGS)
+docs-check: $(VENV)/.group-test ## run the documentation's examples, follow its links; what a recipe needs and was forgotten
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_recipes.py tests/test_reference.py $(ARGS)
 
 bench: setup $(VENV)/.group-bench ## servers side by side, this one and the peers that are found: a table of ratios and bench.svg. Linux
 	$(BIN)/python benchmarks/compare.py --plot bench.svg $(ARGS)

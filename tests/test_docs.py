@@ -216,4 +216,5 @@ def test_the_protocol_page_lists_every_limit_with_its_default() -> None:
         name: math.inf if number == "off" else int(number.replace(",", "")) * unit[suffix]
         for name, number, suffix in rows
     }
-    assert listed == {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
+    limits = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
+    assert listed == limits, "section 7 of docs/reference/protocol.md must list each limit with its default"
