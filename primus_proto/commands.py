@@ -20,6 +20,7 @@ __all__ = [
     "OpenChannel",
     "Pause",
     "PauseReading",
+    "ProbeChannel",
     "Resume",
     "ResumeReading",
     "SendMessage",
@@ -125,7 +126,17 @@ class ResumeReading:
     channel: int
 
 
-Command = OpenChannel | Write | EndWriting | CloseChannel | PauseReading | ResumeReading
+@message
+class ProbeChannel:
+    """Look whether the peer has closed or lost the channel, though reading is paused. If so call `channel_hung_up`.
+
+    A driver that cannot tell does nothing.
+    """
+
+    channel: int
+
+
+Command = OpenChannel | Write | EndWriting | CloseChannel | PauseReading | ResumeReading | ProbeChannel
 
 
 # --- the message seam: `spark` is the session on a server, and None on a client ---

@@ -109,6 +109,9 @@ class ClientConfig:
     queue_size: float | None = None
     """How many messages are kept while not connected. 0: none. Default: None (or inf), as many as `Limits.queue` bytes
     hold."""
+    receive: bool = True
+    """Whether to hand out values that arrive. False: for a client that only writes; values are dropped and counted by
+    `discarded`. Default: True."""
     manual: bool = False
     """Whether to wait for `open()` before the first attempt to connect. Default: False."""
     compression: bool | Compression = False
@@ -145,6 +148,7 @@ class ClientConfig:
         check_seconds("reconnect_timeout", self.reconnect_timeout, above=True)
         _count(self, "queue_size", "no limit but limits.queue")
         check_flag("manual", self.manual)
+        check_flag("receive", self.receive)
         put(self, "strategy", _strategy(self.strategy))
         put(self, "headers", _pairs(self.headers))
         put(self, "cookies", _cookies(self.cookies, self.headers))
@@ -266,6 +270,9 @@ class ServerConfig:
     forwarded_by: ForwardedBy = "x-forwarded-for"
     """The one header field that is believed of a trusted proxy: ``x-forwarded-for``, ``forwarded`` (RFC 7239) or
     ``x-real-ip``. The proxy must set it itself. Default: ``x-forwarded-for``."""
+    receive: bool = True
+    """Whether to hand out values that arrive. False: for a server that only writes; values are dropped and counted by
+    `discarded` of their spark. Default: True."""
     plugins: Plugins = field(default_factory=dict, hash=False)
     """Plugins: names, or a mapping of names to plugins. Default: none."""
     limits: Limits = field(default_factory=Limits)
@@ -288,6 +295,7 @@ class ServerConfig:
         if which is not True and which is not False and which != "all":
             hint = "; a function is given as authorize=" if callable(which) else ""
             raise ConfigError(f"authorization must be False, True or 'all'; got {which!r}{hint}")
+        check_flag("receive", self.receive)
         put(self, "trusted_proxies", _proxies(self.trusted_proxies))
         _forwarded_by(self)
         _limits(self.limits)

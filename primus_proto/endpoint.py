@@ -91,6 +91,12 @@ class _Endpoint(ABC):
         if known is not None:
             known.writable(now=now)
 
+    def channel_hung_up(self, channel: int) -> None:
+        """The peer has closed or lost a channel whose reading is paused (`ProbeChannel`)."""
+        known = self._find(channel)
+        if known is not None:
+            known.hung_up()
+
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due, absolute, on the clock of `now`; None: nothing is due. Pure."""
         return self.timers.next()

@@ -47,6 +47,7 @@ class ClientOptions(TypedDict, total=False):
     retries: float | None
     reconnect_timeout: float
     queue_size: float | None
+    receive: bool
     manual: bool
     compression: bool | Compression
     headers: PairsSource
@@ -79,5 +80,6 @@ class ServerOptions(TypedDict, total=False):
     exposed: str | Collection[str]
     trusted_proxies: Collection[str]
     forwarded_by: ForwardedBy
+    receive: bool
     plugins: Plugins
     limits: Limits

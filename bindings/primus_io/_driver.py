@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import ssl
 import stat
@@ -29,6 +30,7 @@ __all__ = [
     "Endpoint",
     "ListenAddress",
     "has_settled",
+    "is_hung_up",
     "keep_alive",
     "unix_listener",
 ]
@@ -167,6 +169,21 @@ def keep_alive(sock: Any) -> None:
         pass  # the peer has left already, or it is no TCP socket
 
 
+GONE = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
+
+
+def is_hung_up(sock: Any) -> bool:
+    """Whether the peer of a socket has closed or lost it, whatever waits there to be read.
+
+    Known on Linux, on other systems in part, and not on Windows.
+    """
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), GONE)
+    return bool(poll.poll(0))
+
+
 class Channel(Protocol):
     """One byte stream, as a driver uses it."""
 
@@ -176,6 +193,9 @@ class Channel(Protocol):
 
     def read(self, reading: bool) -> None:
         """Start or stop reading."""
+
+    def hung_up(self) -> bool:
+        """Whether the peer has closed or lost the stream, though nothing is read from it; False if that is unknown."""
 
     def end_writing(self) -> None:
         """Send EOF after everything is written and go on reading; where that is impossible, `close`."""
@@ -336,6 +356,9 @@ class Driver(IO, ABC):
             self.channels[command.channel].read(False)
         elif type(command) is cmd.ResumeReading:
             self.channels[command.channel].read(True)
+        elif type(command) is cmd.ProbeChannel:
+            if self.channels[command.channel].hung_up():
+                self.endpoint.channel_hung_up(command.channel)
         elif type(command) is cmd.OpenChannel:
             self._open(command)
 

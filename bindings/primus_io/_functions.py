@@ -109,6 +109,8 @@ class ConnectFunction(Protocol[R]):
             reconnect_timeout: Seconds that one reconnect attempt may take. Default 30.
             queue_size: Number of messages that are kept while not connected. 0: none. Default None, or inf: as many
                 as fit into `Limits.queue` bytes.
+            receive: False: for a client that only writes. Values that arrive are dropped and counted by `discarded`.
+                Listening for them, or receiving them, is an error. Default True.
             manual: True: do not connect before `open()` is called. Default False.
             compression: Whether to offer compression of WebSocket messages. A `Compression` says how. Default False.
             headers: Header fields to send with the connect request: a mapping or (name, value) pairs, or a function
@@ -210,6 +212,8 @@ class ServeFunction(Protocol[H, A, R]):
                 Unix socket. Default ().
             forwarded_by: The one header field that is believed of those proxies: "x-forwarded-for", "forwarded" or
                 "x-real-ip". Default "x-forwarded-for".
+            receive: False: for a server that only writes. Values that arrive are dropped and counted by `discarded` of
+                their spark. Default True.
             plugins: Plugins: names and objects, or a mapping of names to plugins. Default {}.
             limits: Bounds on sizes (bytes), durations (seconds) and counts. Default Limits().
         """

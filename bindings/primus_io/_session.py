@@ -61,6 +61,11 @@ class Session(Answering, Transforming, Extended, Emitter):
         return self._core.close_reason
 
     @property
+    def discarded(self) -> int:
+        """Values that arrived and were dropped: with ``receive=False``, or because nobody took any for too long."""
+        return self._core.discarded
+
+    @property
     def buffered(self) -> int:
         """Bytes that were written and have not reached the socket."""
         return self._core.buffered + self._handed_over
@@ -138,8 +143,19 @@ class Session(Answering, Transforming, Extended, Emitter):
             await self._wait_for_change()
         return self._take_first()
 
+    def _check_event(self, event: object) -> None:
+        super()._check_event(event)
+        if event in DATA_EVENTS:
+            self._check_receives()
+
+    def _check_receives(self) -> None:
+        core = self._core
+        if not (core.config if isinstance(core, pp.Client) else core.server.config).receive:
+            raise pp.LocalProtocolError("values are dropped here, because of the option receive=False")
+
     def _check_taker(self) -> None:
         """Raise LocalProtocolError in a listener of `data`: it would wait for the values that wait for it."""
+        self._check_receives()
         turn = RUNNING.get()
         if turn is None or self._iterating or self._turns is None or self._turns.current("data") is not turn:
             return
@@ -275,10 +291,14 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     def _subtract_unhandled(self, size: int) -> None:
         self._unhandled_bytes -= size
-        if self._paused and self._unhandled_bytes <= RESUME_BELOW:
+        if not self._paused:
+            return
+        if self._unhandled_bytes <= RESUME_BELOW:
             self._paused = False
             self._core.resume()
-            self._io.schedule()
+        else:
+            self._core.pause()  # again: it goes on
+        self._io.schedule()
 
     def _start_listener(self, coroutine: Coroutine[Any, Any, object], listener: object, event: str, size: int) -> None:
         if self._io.closed:

@@ -23,7 +23,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import Deliver, Endpoint, ListenAddress, StopListening, has_settled, keep_alive
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening, has_settled, is_hung_up, keep_alive
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -165,6 +165,13 @@ class Channel(asyncio.BufferedProtocol):
         self._reading = reading
         if not self._resting:
             (self.transport.resume_reading if reading else self.transport.pause_reading)()
+
+    def hung_up(self) -> bool:
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            return is_hung_up(sock)
+        has_ended = self.transport.get_extra_info("has_ended")  # of a virtual network
+        return has_ended is not None and bool(has_ended())
 
     def end_writing(self) -> None:
         if not self.transport.can_write_eof():

@@ -21,7 +21,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import Deliver, Endpoint, ListenAddress, StopListening, keep_alive
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening, is_hung_up, keep_alive
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -126,6 +126,10 @@ class Channel:
             self._reading.set()
         else:
             self._reading = trio.Event()
+
+    def hung_up(self) -> bool:
+        stream: Any = self._stream
+        return is_hung_up((stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket)
 
     def end_writing(self) -> None:
         if isinstance(self._stream, trio.abc.HalfCloseableStream):

@@ -49,7 +49,7 @@ class Client(HasPlugins, Core, Link):
         check_config(config, ClientConfig)
         Core.__init__(self, config.limits, rng, wall_offset)
         parser = limited(get_parser(config.parser), config.limits)
-        Link.__init__(self, parser, config.limits.queue, asynchronous=is_asynchronous(parser))
+        Link.__init__(self, parser, config.limits.queue, is_asynchronous(parser), config.receive)
         self.config = config
         self.state: ClientState = ClientState.IDLE
         self.ready_state: ReadyState = ReadyState.CLOSED
@@ -167,14 +167,6 @@ class Client(HasPlugins, Core, Link):
         if self.state is _S.OFFLINE:
             self.move(_T.ONLINE)
 
-    def pause(self) -> None:
-        """Stop reading from the server: back-pressure. While paused, missed heartbeats are not counted."""
-        self._pause(1)
-
-    def resume(self) -> None:
-        """Read again."""
-        self._resume(1)
-
     # --- the driver's side (message seam) ---
 
     def poll(self, *, now: float) -> Iterator[ev.Event | MessageCommand[None]]:
@@ -208,7 +200,7 @@ class Client(HasPlugins, Core, Link):
         self._opened_at = now
         self._ids_asked = 0
         if self._paused:
-            self._pipe.pause()
+            (self.pause if self._paused & 1 else self._pipe.pause)()
         if reconnected is not None:
             self.emit(reconnected)
         if not self.online:
@@ -329,7 +321,17 @@ class Client(HasPlugins, Core, Link):
         self.emit(event)
 
     def _data(self, value: Any, size: int) -> None:
-        self.emit(ev.DataReceived(value, size))
+        if self.receives:
+            self.emit(ev.DataReceived(value, size))
+        else:
+            self.discarded += 1
+
+    def warn(self, text: str) -> None:
+        self.emit(ev.Logged("warning", text))
+
+    def check_peer(self) -> None:
+        if self._pipe is not None:
+            self._pipe.check_peer()
 
     def _protocol(self, name: str, value: str, now: float) -> bool:
         match name:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..config import ClientConfig
 from ..limits import Limits
 from ..timers import Timers
+from .neglect import SILENCE
 from .states import ReadyState
 
 __all__ = ["DEFAULT_PING", "DEFAULT_PONG", "ClientHeartbeat", "HeartbeatClient", "client_heartbeat"]
@@ -97,6 +98,11 @@ class ClientHeartbeat(ABC):
         self._paused = False
         self._excused = False  # reading was paused since the timer was set: what is missed may be waiting unread
         self._proven = False  # a sign of life of this dialect came on this connection
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that it allows."""
+        return self._period or SILENCE
 
     @abstractmethod
     def start(self, now: float) -> None:

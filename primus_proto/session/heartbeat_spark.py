@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .. import events as ev
 from ..http.model import Request
 from .heartbeat_client import DEFAULT_PING, DEFAULT_PONG
+from .neglect import SILENCE
 
 if TYPE_CHECKING:
     from .spark import Spark
@@ -79,6 +80,11 @@ class SparkHeartbeat:
         """Seconds without a sign of life that count as one missed heartbeat; None: none is needed."""
         self.skipped = 0
         """How many heartbeats were missed in a row."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that it allows."""
+        return self.timeout or SILENCE
 
     def start(self, now: float) -> None:
         """The spark has opened, or its dialect has become known."""

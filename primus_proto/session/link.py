@@ -22,6 +22,7 @@ from ..transports.pipe import Pipe
 from .extensions import Extensible
 from .flow import Incoming, Outgoing, check_value, decode_error, encode_error, message_of
 from .messages import NOTHING, PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
+from .neglect import Neglect
 from .states import ClientState, SparkState
 from .transforms import Direction, Step, Transform, Transforms, copied
 from .work import Held
@@ -68,20 +69,24 @@ class Link(Extensible, ABC):
         "_incoming",
         "_late",
         "_limit",
+        "_neglect",
         "_outgoing",
         "_pending",
         "_rate",
         "_telling",
+        "discarded",
         "extensions",
         "is_busy",
         "needs_drain",
         "parser",
+        "receives",
         "transforms",
     )
 
     state: ClientState | SparkState
+    _paused: int
 
-    def __init__(self, parser: Parser, limit: int, *, asynchronous: bool) -> None:
+    def __init__(self, parser: Parser, limit: int, asynchronous: bool, receives: bool) -> None:
         self.parser: Parser = parser
         """What encodes and decodes its messages."""
         self.is_busy: Callable[[], bool] | None = None
@@ -90,6 +95,11 @@ class Link(Extensible, ABC):
         Asked when the peer has closed, or has broken a rule. If it is busy the end waits for `settle()`, for at most
         `Limits.close`. None: messages are answered, if at all, before the next event is handed out.
         """
+        self.receives: bool = receives
+        """Whether values that arrive are handed out. Otherwise they are dropped and counted."""
+        self.discarded: int = 0
+        """How many values were dropped because of the option ``receive=False``, or because nobody took any."""
+        self._neglect: Neglect | None = None
         self._limit = limit  # of unsent bytes; half of it is the high-water mark
         self.needs_drain = False
         """Whether unsent bytes passed half of their limit: wait for the `drain` event before you write more."""
@@ -174,6 +184,37 @@ class Link(Extensible, ABC):
     def _hold(self, held: Held) -> None:
         """Report a step that has to wait."""
         self._emit(StepHeld(held))
+
+    def pause(self) -> None:
+        """Stop reading from the peer: back-pressure. While paused, missed heartbeats are not counted.
+
+        Call it again when the application has taken something while it was paused: otherwise, after as long as the
+        heartbeat allows, a `log` event says that nobody takes values (protocol 4.5).
+        """
+        if self._neglect is None:
+            host: Any = self  # a subclass has the rest
+            self._neglect = Neglect(host)
+        self._neglect.paused()
+        self._pause(1)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._neglect is not None:
+            self._neglect.resumed()
+        self._resume(1)
+
+    @property
+    def neglected(self) -> bool:
+        """See `NeglectHost`."""
+        return self._paused & 1 == 1 and not self.state.over
+
+    @abstractmethod
+    def warn(self, text: str) -> None:
+        """See `NeglectHost`."""
+
+    @abstractmethod
+    def check_peer(self) -> None:
+        """See `NeglectHost`."""
 
     @abstractmethod
     def _pause(self, by: int) -> None:

@@ -61,7 +61,7 @@ class Spark(Link):
     )
 
     def __init__(self, server: SparkHost, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
-        super().__init__(server.parser, server.limits.backlog, asynchronous=server.asynchronous)
+        super().__init__(server.parser, server.limits.backlog, server.asynchronous, server.config.receive)
         self.server: SparkHost = server
         self.state: SparkState = SparkState.OPEN
         self._paused = 0  # by whom: 1 the application, 2 the messages that wait for a transform
@@ -191,14 +191,6 @@ class Spark(Link):
             self._error(error)
             self.end()
 
-    def pause(self) -> None:
-        """Stop reading from the peer: back-pressure. While paused, missed heartbeats are not counted."""
-        self._pause(1)
-
-    def resume(self) -> None:
-        """Read again."""
-        self._resume(1)
-
     def write_message(self, message: Message) -> bool:
         """`write` for a message that is encoded already, such as one that goes to many sparks."""
         if self.state is not SparkState.OPEN:
@@ -225,7 +217,10 @@ class Spark(Link):
             if self.heartbeat.hears_all:
                 self.heartbeat.heard(now)
             if (value := self._decode(data, now)) is not NOTHING:
-                self.server.emit(ev.SparkData(self, value, len(data)))
+                if self.receives:
+                    self.server.emit(ev.SparkData(self, value, len(data)))
+                else:
+                    self.discarded += 1
 
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came; it counts as a heartbeat and has had its WebSocket pong (protocol 3.2)."""
@@ -318,7 +313,16 @@ class Spark(Link):
         return max(self.server.limits.burst, self._limit)
 
     def _data(self, value: Any, size: int) -> None:
-        self.server.emit(ev.SparkData(self, value, size))
+        if self.receives:
+            self.server.emit(ev.SparkData(self, value, size))
+        else:
+            self.discarded += 1
+
+    def warn(self, text: str) -> None:
+        self.server.emit(ev.Logged("warning", f"spark {self.id}: {text}"))
+
+    def check_peer(self) -> None:
+        self.pipe.check_peer()
 
     def _protocol(self, name: str, value: str, now: float) -> bool:
         match name:
@@ -419,6 +423,8 @@ class Spark(Link):
             self._outgoing.give_up()
         if self._backlog is not None:
             self._backlog.stop()
+        if self._neglect is not None:
+            self._neglect.stop()
         server = self.server
         server.emit(ev.SparkReadyStateChanged(self))
         server.emit(ev.SparkDisconnected(self, reason))

@@ -154,6 +154,9 @@ class VirtualEndpoint(Listeners, Node):
                 self.endpoint.channel_closed(channel, now=self.network.now)
             case cmd.PauseReading(channel):
                 self.links[channel].pause(self, True)
+            case cmd.ProbeChannel(channel):
+                if channel in self.links and self.links[channel].has_ended(self):
+                    self.endpoint.channel_hung_up(channel)
             case cmd.ResumeReading(channel):
                 self.links[channel].pause(self, False)
             case cmd.OpenChannel(channel, host, port, _):

@@ -276,6 +276,10 @@ class Link:
 
     # --- ending ---
 
+    def has_ended(self, receiver: Node) -> bool:
+        """Whether the end of the stream has arrived, read or not."""
+        return None in self.directions[receiver].unread
+
     def close(self, sender: Node, abort: bool) -> None:
         """One end closes the stream."""
         self.directions[sender].close()

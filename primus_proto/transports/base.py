@@ -170,6 +170,9 @@ class WebSocketCarrier(Protocol):
     def resume(self) -> None:
         """Read again."""
 
+    def check_peer(self) -> None:
+        """While reading is paused, find out whether the peer is gone, if that can be told, and then read on."""
+
     def report_drained(self) -> None:
         """Have the owner told, once, when what was sent has left the core."""
 

@@ -117,6 +117,10 @@ class Pipe(ABC):
     def resume(self) -> None:
         """Read again."""
 
+    def check_peer(self) -> None:
+        """While reading is paused, find out whether the peer is gone, if that can be told, and then read on."""
+        return  # most transports cannot tell
+
     @abstractmethod
     def flush(self, *, now: float) -> None:
         """The endpoint's side: hand over what can be handed over."""

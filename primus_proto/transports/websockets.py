@@ -51,6 +51,9 @@ class WebSocketPipe(Pipe):
     def resume(self) -> None:
         self.carrier.resume()
 
+    def check_peer(self) -> None:
+        self.carrier.check_peer()
+
     def flush(self, *, now: float) -> None:
         if self._over:
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableSequence, Sequence
 from typing import Protocol
 
-from ..commands import CloseChannel, Command, EndWriting, PauseReading, ResumeReading, Write
+from ..commands import CloseChannel, Command, EndWriting, PauseReading, ProbeChannel, ResumeReading, Write
 from ..errors import ConnectError
 from ..limits import SLICE, Limits
 from ..timers import Timer, Timers
@@ -58,6 +58,7 @@ class Channel:
         "_end_writing",
         "_over",
         "_paused",
+        "_probe",
         "_want_pause",
         "blocked",
         "buffered",
@@ -92,6 +93,7 @@ class Channel:
         self._deadline: Timer | None = None  # of a close that the peer has a part in
         self._paused = False
         self._want_pause = False
+        self._probe = False  # ProbeChannel is to be given
 
     def write(self, data: bytes) -> None:
         """Queue bytes; nothing after a close."""
@@ -116,6 +118,16 @@ class Channel:
     def resume(self) -> None:
         """Ask the driver to read again."""
         self._want(False)
+
+    def probe(self) -> None:
+        """Ask the driver whether the peer is gone, while reading is paused."""
+        if self._paused and not self.closed:
+            self._probe = True
+            self.touch()
+
+    def hung_up(self) -> None:
+        """The driver says that it is. What it sent before is limited, so it is read to its end."""
+        self.resume()
 
     def close(self) -> None:
         """Close once the output has left, or when the peer has not read it for `Limits.close`."""
@@ -218,6 +230,9 @@ class Channel:
         if self._want_pause is not self._paused:
             self._paused = self._want_pause
             commands.append((PauseReading if self._paused else ResumeReading)(self.number))
+        if self._probe:
+            self._probe = False
+            commands.append(ProbeChannel(self.number))
         if self._end_writing and not self._chunks:
             self._end_writing = False
             commands.append(EndWriting(self.number))
@@ -244,7 +259,7 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
     """
     if len(dirty) == 1:  # most often it is one answer
         channel = dirty[0]
-        if not (channel.closed or channel.on_written) and channel._want_pause is channel._paused:
+        if not (channel.closed or channel.on_written or channel._probe) and channel._want_pause is channel._paused:
             channel._dirty = False
             data = channel.take()
             if data is not None:
@@ -270,7 +285,7 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
             numbers.append(channel.number)
             if channel.on_written is not None:
                 written.append(channel)
-        if channel.closed or channel._chunks or channel._want_pause is not channel._paused:
+        if channel.closed or channel._chunks or channel._probe or channel._want_pause is not channel._paused:
             changed.append(channel)
         else:
             channel._dirty = False

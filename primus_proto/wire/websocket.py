@@ -72,32 +72,10 @@ class WebSocket:
     """
 
     __slots__ = (
-        "_bytes",
-        "_channel",
-        "_end",
-        "_fragmented",
-        "_fragments",
-        "_held",
-        "_in_lane",
-        "_late_pong",
-        "_limit",
-        "_limits",
-        "_mask_bit",
-        "_open",
-        "_over",
-        "_paused",
-        "_rate",
-        "_rest",
-        "_rng",
-        "_short",
-        "_short_limit",
-        "_text",
-        "_timer",
-        "_told",
-        "_wsproto",
-        "owner",
-        "subprotocol",
-    )
+        "_bytes", "_channel", "_end", "_fragmented", "_fragments", "_held", "_in_lane", "_late_pong", "_limit",
+        "_limits", "_mask_bit", "_open", "_over", "_paused", "_rate", "_rest", "_rng", "_short", "_short_limit",
+        "_text", "_timer", "_told", "_wsproto", "owner", "subprotocol",
+    )  # fmt: skip
 
     owner: CarrierOwner
 
@@ -185,6 +163,9 @@ class WebSocket:
             self._channel.resume()
         else:
             self._channel.host.defer(self._finish)
+
+    def check_peer(self) -> None:
+        self._channel.probe()
 
     def report_drained(self) -> None:
         self._channel.on_written = self._written

@@ -104,5 +104,8 @@ class ForeignCarrier:
     def resume(self) -> None:
         self.done.append("resume")
 
+    def check_peer(self) -> None:
+        self.done.append("check peer")
+
     def report_drained(self) -> None:
         """Nothing asks for it here."""

@@ -305,6 +305,9 @@ class WebSocket:
     def resume(self) -> None:
         self._call._set_receiving(True)
 
+    def check_peer(self) -> None:
+        """ASGI does not tell."""
+
     def report_drained(self) -> None:
         """Do nothing: it always reports that."""
 

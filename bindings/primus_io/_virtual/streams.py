@@ -30,7 +30,7 @@ class Stream(asyncio.Transport):
         protocol: asyncio.BaseProtocol,
         extra: dict[str, Any],
     ) -> None:
-        super().__init__(extra)
+        super().__init__({**extra, "has_ended": self._has_ended})
         self._loop = loop
         self._node = node
         self._number = number
@@ -122,6 +122,11 @@ class Stream(asyncio.Transport):
 
     def is_reading(self) -> bool:
         return not (self._paused or self._closing)
+
+    def _has_ended(self) -> bool:
+        """Whether the other end has closed, however much is still to be read."""
+        link = self._node.links.get(self._number)
+        return None in self._incoming or link is None or link.has_ended(self._node)
 
     def _pause(self, paused: bool) -> None:
         if not self._closing and paused != self._paused:

@@ -95,7 +95,7 @@ LIMIT_HELP = {
 }
 # Options without a flag of their own.
 SINGULAR = {"headers": "--header", "cookies": "--cookie"}
-WITHOUT_FLAG = {"url", "limits", "plugins", "transport"}
+WITHOUT_FLAG = {"url", "limits", "plugins", "receive", "transport"}
 CLIENT_ONLY = {"queue"}
 SERVER_ONLY = {
     *(

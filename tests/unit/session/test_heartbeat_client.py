@@ -112,7 +112,7 @@ def test_while_paused_pings_are_sent_and_a_pause_since_the_last_ping_excuses(
     host.run(resumed - paused)
     host.client.resume()
     host.run(offline - resumed - 0.001)
-    assert host.told() == []
+    assert host.told() == (["log"] if resumed > 900 else [])
     assert len(host.sent()) == pings
     host.run(0.001)
     assert host.told()[0] == "offline"
@@ -127,7 +127,7 @@ def test_a_pause_lasts_over_a_reconnect(proven: bool) -> None:
     reopen(host)
     host.run(1000.0)
     assert len(host.sent()) == 40
-    assert host.told() == []
+    assert host.told() == ["log"]
     host.client.resume()
     host.run(100.0)
     assert "offline" in host.told()
@@ -143,7 +143,11 @@ def test_the_ping_after_a_pause_does_not_follow_a_pong_too_closely(every: float,
     host.run(read)
     host.client.resume()
     host.receive("primus::pong::1")
-    assert host.client.next_timeout() == pytest.approx(START + ping)
+    host.sent()
+    host.run(ping - read - 0.001)
+    assert host.sent() == []
+    host.run(0.002)
+    ping_of(host)
 
 
 @pytest.mark.parametrize("outstanding", [False, True])
@@ -218,7 +222,7 @@ def test_while_paused_a_client_of_primus_says_that_it_lives() -> None:
     said = [float(text.removeprefix("primus::pong::")) / 1000 for text in host.sent()]
     assert said[0] == epoch_ms(START + 45.0) / 1000, "before the second ping, at 60 s"
     assert {later - earlier for earlier, later in itertools.pairwise(said)} == {22.5}
-    assert host.told() == []
+    assert host.told() == ["log"]
     host.client.resume()
     host.run(59.999)
     assert host.told() == [], "the whole time again"
@@ -340,7 +344,7 @@ def test_a_spec_that_comes_while_paused_keeps_the_pause() -> None:
     host.client.pause()
     host.client.learn({"pingInterval": 10000}, now=host.now)
     host.run(100.0)
-    assert host.told() == []
+    assert host.told() == ["log"]
     assert len(host.sent()) == 12
 
 
