@@ -6,7 +6,6 @@ application, run commands. Then re-arm the one timer if `next_timeout()` has cha
 
 from __future__ import annotations
 
-import json
 import random
 from abc import ABC, abstractmethod
 from collections import deque
@@ -21,6 +20,7 @@ from .errors import ConfigError, ConnectError, LocalProtocolError
 from .http.connections import Connections
 from .http.model import Address, Answer, Headers, PeerCertificate, Request, Response
 from .http.requests import Requests
+from .http.spec import read_spec
 from .limits import Limits
 from .session.client import Client
 from .session.core import Core, poll
@@ -385,7 +385,7 @@ class ByteClient(_ClientEndpoint):
 
     def _told(self, answer: Answer, now: float) -> None:
         self._stop_asking(now)
-        spec = _read_spec(answer)
+        spec = read_spec(answer)
         if spec is not None:
             self.client.learn(spec, now=now)
 
@@ -419,7 +419,7 @@ class SpecQuery(_ClientEndpoint):
         _ask_spec(self.pool, self._config, self._answered, self._failed, now)
 
     def _answered(self, answer: Answer, now: float) -> None:
-        spec = _read_spec(answer)
+        spec = read_spec(answer)
         if spec is not None:
             self._finish(ev.SpecReceived(spec), now)
         else:
@@ -445,12 +445,3 @@ def _ask_spec(
 ) -> None:
     headers = (("Accept", "application/json"), *connect_headers(config))
     pool.request("GET", config.base + "/spec", headers, b"", answered, failed, now=now)
-
-
-def _read_spec(answer: Answer) -> dict[str, Any] | None:
-    """The spec in an answer to ``GET <pathname>/spec``; None where it is none."""
-    try:
-        spec = json.loads(answer.body) if answer.status == 200 else None
-    except (ValueError, RecursionError):
-        return None
-    return spec if isinstance(spec, dict) else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from ..config import ServerConfig
 from ..parsers import get_parser, spec_name
-from .model import CLOSING, Headers, Request, Response, is_clean, json_response, owns, text_response
+from .model import CLOSING, Answer, Headers, Request, Response, is_clean, json_response, owns, text_response
 
 __all__ = [
     "answer_client_library",
@@ -12,6 +15,7 @@ __all__ = [
     "answer_spec",
     "answer_unclean_path",
     "forbid_caching",
+    "read_spec",
     "spec_response",
     "switch_xss_filter_off",
 ]
@@ -84,3 +88,12 @@ def switch_xss_filter_off(request: Request) -> Headers | None:
 def forbid_caching(request: Request) -> Headers:
     """Forbid caches to keep the answer."""
     return NO_CACHE
+
+
+def read_spec(answer: Answer) -> dict[str, Any] | None:
+    """The spec in an answer to ``GET <pathname>/spec``; None where it is none."""
+    try:
+        spec = json.loads(answer.body) if answer.status == 200 else None
+    except (ValueError, RecursionError):
+        return None
+    return spec if isinstance(spec, dict) else None
