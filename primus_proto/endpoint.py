@@ -10,7 +10,6 @@ import random
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from . import events as ev
 from .commands import Command, Connect, OpenChannel
