@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import json
-import os
 import sys
 from typing import Any
 
@@ -42,10 +42,10 @@ class Plan:
 
 def main() -> None:
     plan = Plan()
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with contextlib.redirect_stdout(io.StringIO()) as said:
         status = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *FOLDERS.values()], plugins=[plan])
     if status:
-        raise SystemExit(f"pytest could not collect the tests: status {status}")
+        raise SystemExit(f"pytest could not collect the tests:\n{said.getvalue()}")
     json.dump(plan.tests, sys.stdout)
 
 

@@ -58,7 +58,7 @@ async def test_layers_run_in_order_and_the_spark_has_what_they_found(host: Host)
         pytest.param(Refused("slower", 429), 429, {"error": "slower"}, id="with a status"),
         pytest.param(Refused("fine", 200), 500, {"error": "internal error"}, id="no such status"),
         pytest.param(ZeroDivisionError(), 500, {"error": "internal error"}, id="raises"),
-        pytest.param(Headers([("X-A",)]), 500, {"error": "internal error"}, id="no answer"),  # type: ignore[list-item]
+        pytest.param(Headers({"X-A": 1}), 500, {"error": "internal error"}, id="no answer"),  # type: ignore[arg-type]
         pytest.param(Response(503, {"X-A": "b"}, b"{}"), 503, {}, id="answer"),
     ],
 )
