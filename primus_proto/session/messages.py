@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "SERVER_CLOSE",
     "Message",
     "ProtocolMessage",
+    "framed_all",
     "parse_protocol_message",
     "protocol_message",
 ]
@@ -62,7 +63,7 @@ class Message:
     a key such as its name.
     """
 
-    __slots__ = ("_frame", "_kind", "_others", "payload", "size")
+    __slots__ = ("_others", "frame", "framing", "payload", "size")
 
     def __init__(self, payload: str | bytes) -> None:
         self.payload = payload
@@ -74,7 +75,8 @@ class Message:
         else:
             raise TypeError(f"a parser must make str or bytes, not {type(payload).__name__}")
         self.size: int = size + MESSAGE_OVERHEAD
-        self._kind: str | None = None  # of the first framing, which most often is the only one
+        self.framing: str | None = None
+        """The first framing, which most often is the only one. Then `frame` is this message in it."""
         self._others: tuple[dict[str, bytes], dict[str, Message]] | None = None  # other framings, and wrappings
 
     def wrapped(self, kind: str, make: Callable[[str | bytes], str | bytes]) -> Message:
@@ -92,12 +94,12 @@ class Message:
 
     def framed(self, kind: str, make: Callable[[str | bytes], bytes]) -> bytes:
         """The bytes of this message in the framing `kind`; made by `make(payload)` the first time."""
-        if self._kind is None:
-            self._kind = kind
-            self._frame: bytes = make(self.payload)
-            return self._frame
-        if self._kind == kind:
-            return self._frame
+        if self.framing is None:
+            self.framing = kind
+            self.frame: bytes = make(self.payload)
+            return self.frame
+        if self.framing == kind:
+            return self.frame
         if self._others is None:
             self._others = ({}, {})
         frames, _ = self._others
@@ -105,6 +107,18 @@ class Message:
         if frame is None:
             frame = frames[kind] = make(self.payload)
         return frame
+
+
+def framed_all(messages: Sequence[Message], kind: str, make: Callable[[str | bytes], bytes]) -> list[bytes]:
+    """`Message.framed` for each message. Most are framed for the first time, and need no call of it."""
+    frames = []
+    for message in messages:
+        if message.framing is None:
+            message.framing, message.frame = kind, make(message.payload)
+            frames.append(message.frame)
+        else:
+            frames.append(message.framed(kind, make))
+    return frames
 
 
 class ProtocolMessage(Message):

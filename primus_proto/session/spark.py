@@ -139,9 +139,16 @@ class Spark(Link):
         Also False when more than `Limits.burst` bytes wait unsent (protocol 7). Raises EncodeError where the value
         cannot be sent.
         """
+        if self.state is not SparkState.OPEN:
+            return False
         if self._outgoing is not None:
-            return self.state is SparkState.OPEN and self._outgoing.write(data)
-        return self.state is SparkState.OPEN and self.write_message(encode(self.parser, data))
+            return self._outgoing.write(data)
+        message = encode(self.parser, data)
+        if self.needs_drain:
+            return self.write_message(message)
+        if self.pipe.send(message) > self._limit // 2:  # as `write_message` does, without the call
+            self.needs_drain = self.pipe.high = True
+        return True
 
     def end(self, data: Any = NOTHING, *, reconnect: bool = False, code: int = 1000, reason: str = "") -> None:
         """Close the session, after sending `data` if given; harmless on a closed spark (protocol 4.5).

@@ -19,7 +19,7 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from ..limits import SLICE, Limits
 from ..rate import WINDOW, Rate
-from ..session.messages import Message
+from ..session.messages import Message, framed_all
 from ..timers import Timer
 from ..transports.base import CarrierOwner
 from .channel import Channel
@@ -130,10 +130,12 @@ class WebSocket:
         rng = self._rng
         if rng is None and len(messages) == 1:
             # The frame stays the same object, so that a broadcast is written as one.
-            self._channel.write(messages[0].framed("websocket", server_frame))
+            (message,) = messages
+            again = message.framing == "websocket"
+            self._channel.write(message.frame if again else message.framed("websocket", server_frame))
             return
         if rng is None:
-            frames = [message.framed("websocket", server_frame) for message in messages]
+            frames = framed_all(messages, "websocket", server_frame)
         else:
             frames = [client_frame(message.payload, rng.getrandbits(32).to_bytes(4, "big")) for message in messages]
         self._channel.write(b"".join(frames))
