@@ -316,3 +316,11 @@ def test_streams_that_are_closed() -> None:
             )
             assert (done.returncode, done.stderr) == (0, b"")
             server.wait("disconnection", reason="client")
+
+
+def test_another_transport() -> None:
+    with serving("--transformer", "sockjs", "--transport", "heartbeat=10") as (_, url):
+        options = ("--transformer", "sockjs", "--transport", "transports=xhr-polling")
+        client = run("connect", url, *options, "--values", stdin='"hello"')
+    assert client.lines == ['"hello"']
+    assert client.status() == 0

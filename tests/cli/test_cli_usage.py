@@ -12,6 +12,7 @@ from primus_io.__main__ import main
 from primus_io.cli.app import make_parser
 from primus_io.cli.options import CLIENT_ONLY, SERVER_ONLY, SINGULAR, WITHOUT_FLAG, given_options, size
 from primus_proto import ClientConfig, Limits, ServerConfig, __version__
+from primus_proto.transports.engineio.options import EngineIOOptions
 from tests.cli.command import run
 
 URL = "http://localhost:8080"
@@ -81,12 +82,23 @@ def test_nothing_given_leaves_every_default() -> None:
         (["--first-message", '{"a": 1}'], "first_message", {"a": 1}),
         (["--header", "A: 1", "--header", "B:2"], "headers", (("A", "1"), ("B", "2"))),
         (["--cookie", "a=1", "--cookie", "b=c=d"], "cookies", (("a", "1"), ("b", "c=d"))),
+        (
+            ["--transport", "transports=polling, websocket"],
+            "transport_options",
+            EngineIOOptions(("polling", "websocket")),
+        ),
+        (
+            ["--transport", "protocol=3", "--transport", "upgrade=off"],
+            "transport_options",
+            EngineIOOptions(protocol=3, upgrade=False),
+        ),
         (["--limit-message", "64K"], "limits", Limits(message=65536)),
         (["--limit-close", "0.5", "--limit-queue", "0"], "limits", Limits(close=0.5, queue=0)),
     ],
 )
 def test_values_of_a_client(args: list[str], option: str, value: Any) -> None:
-    assert getattr(ClientConfig(**parse("connect", URL, *args)), option) == value
+    more = ["--transformer", "engine.io"] if option == "transport_options" else []
+    assert getattr(ClientConfig(**parse("connect", URL, *more, *args)), option) == value
 
 
 @pytest.mark.parametrize(
@@ -137,6 +149,14 @@ def test_sizes() -> None:
         (
             ["serve", "--dialect", "happn", "--ping-interval", "15"],
             "--ping-interval must not be set in dialect 'happn', only in 'primus' or 'auto'; got 15.0",
+        ),
+        (
+            ["serve", "--transformer", "engine.io", "--transport", "transports=xhr"],
+            "--transport transports must be a collection of 'polling' and 'websocket'; got ('xhr',)",
+        ),
+        (
+            ["serve", "--transport", "upgrade=off"],
+            "unknown option 'upgrade' in transport: transformer 'websockets' has",
         ),
         (["serve", "--mode", "mirror"], "primus serve: argument --mode: invalid choice: 'mirror'"),
         (["serve", "--authorization", "on"], "primus serve: --authorization needs --require KEY=VALUE"),

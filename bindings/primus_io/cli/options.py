@@ -23,6 +23,7 @@ BOTH_HELP = {
     "pathname": ("PATH", "URL path of Primus on the server"),
     "parser": ("NAME", f"message encoding, the same on both ends: {', '.join(BUILT_IN)}"),
     "transformer": ("NAME", f"transport, the same on both ends: {', '.join(sorted(TRANSPORTS))}"),
+    "transport": ("OPTION=VALUE", "option of the transport, such as transports=polling; repeat to set several"),
 }
 CLIENT_HELP = {
     **BOTH_HELP,
@@ -94,8 +95,8 @@ LIMIT_HELP = {
     "unclaimed": ("N", "number of sessions that may wait for their client's second request"),
 }
 # Options without a flag of their own.
-SINGULAR = {"headers": "--header", "cookies": "--cookie"}
-WITHOUT_FLAG = {"url", "limits", "plugins", "receive", "transport"}
+SINGULAR = {"headers": "--header", "cookies": "--cookie", "transport": "--transport"}
+WITHOUT_FLAG = {"url", "limits", "plugins", "receive"}
 CLIENT_ONLY = {"queue"}
 SERVER_ONLY = {
     *(
@@ -129,7 +130,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "credentials": {"on": True, "off": False},
 }
 ACTIONS = {
-    **dict.fromkeys(("headers", "cookies", "query"), "append"),
+    **dict.fromkeys(("headers", "cookies", "query", "transport"), "append"),
     **dict.fromkeys(("compression", "manual"), "store_true"),
 }
 IN_FLAGS = (
@@ -158,6 +159,8 @@ def given_options(args: argparse.Namespace, config: Config) -> dict[str, Any]:
     """Return the options given on the command line, as keyword arguments. Raises ConfigError for invalid limits."""
     given = vars(args)
     options = {field.name: given[field.name] for field in fields(config) if field.name in given}
+    if "transport" in options:
+        options["transport"] = dict(options["transport"])
     limits = {field.name: given[LIMIT + field.name] for field in fields(Limits) if LIMIT + field.name in given}
     return options | ({"limits": Limits(**limits)} if limits else {})
 
@@ -168,6 +171,7 @@ def in_flags(message: str) -> str:
         message = message.replace(value, word)
     message = re.sub(r"\blimits\.(\w+)", lambda match: _flag(LIMIT + match[1]), message)
     message = re.sub(r"give (\w+)='([^']*)'", lambda match: f"give {_flag(match[1])} {match[2]}", message)
+    message = re.sub(r"\btransport\['(\w+)'\]", r"--transport \1", message)
     name = message.partition(" ")[0]
     known = name in CLIENT_HELP or name in SERVER_HELP
     return _flag(name) + message[len(name) :] if known and " must " in message else message
@@ -236,6 +240,17 @@ def items(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
+def transport_option(text: str) -> tuple[str, Any]:
+    """Convert an option of a transport: a list, 'on' or 'off', a number, or text."""
+    name, value = pair(text, "=")
+    words = {"on": True, "off": False, "none": None}
+    if name == "transports":
+        return name, items(value)
+    if value in words:
+        return name, words[value]
+    return name, json.loads(value) if re.fullmatch(r"\d+(\.\d+)?", value) else value
+
+
 # How values are converted, by what the help calls them, and what they must be; others are text.
 CONVERTERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "S": (float, "a number"),
@@ -246,5 +261,6 @@ CONVERTERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "JSON": (json.loads, "JSON"),
     "'NAME: VALUE'": (lambda text: pair(text, ":"), "of the form 'Name: value'"),
     "KEY=VALUE": (lambda text: pair(text, "="), "of the form KEY=VALUE"),
+    "OPTION=VALUE": (transport_option, "of the form OPTION=VALUE"),
     "NAME=VALUE": (lambda text: pair(text, "="), "of the form NAME=VALUE"),
 }
