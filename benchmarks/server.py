@@ -23,6 +23,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--io", choices=["asyncio", "trio", "threads"], default="asyncio")
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="for --io asyncio")
     parser.add_argument("--parser", default="json")
+    parser.add_argument("transformer", nargs="?", default="websockets", help="for --io asyncio and trio")
     parser.add_argument("--port", type=int, default=0)
     return parser.parse_args()
 
@@ -62,7 +63,8 @@ async def serve(options: argparse.Namespace) -> None:
     if options.style == "iterate":
         handler = iterate if options.mode == "echo" else iterate_and_broadcast
     limits = pp.Limits(backlog=64 * 1024 * 1024)
-    async with serve(handler, "127.0.0.1", options.port, parser=options.parser, limits=limits) as server:
+    given: dict[str, Any] = {"parser": options.parser, "transformer": options.transformer, "limits": limits}
+    async with serve(handler, "127.0.0.1", options.port, **given) as server:
         if handler is None:
             listen(server, options.mode)
         ready(server.port)

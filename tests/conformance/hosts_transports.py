@@ -8,9 +8,9 @@ from typing import Any
 
 from tests.conformance.hosts import Host
 from tests.conformance.hosts_asgi import HypercornHost, HypercornTrioHost, UvicornHost
-from tests.conformance.hosts_asyncio import AsyncioHost
+from tests.conformance.hosts_asyncio import AnyioAsyncioHost, AsyncioHost, UvloopHost
 from tests.conformance.hosts_threads import ThreadsHost
-from tests.conformance.hosts_trio import TrioHost
+from tests.conformance.hosts_trio import AnyioTrioHost, TrioHost
 from tests.conformance.hosts_virtual import VirtualHost
 
 __all__ = ["TRANSPORT_HOSTS"]
@@ -95,12 +95,12 @@ def over(base: type[Host], way: str, scenarios: frozenset[str] = FEW) -> type[Ho
     return type(f"{base.__name__} over {way}", (base,), members)
 
 
+LOOPS = (UvloopHost, TrioHost, ThreadsHost, AnyioAsyncioHost, AnyioTrioHost)
+ASGI = (UvicornHost, HypercornHost, HypercornTrioHost)
+
 TRANSPORT_HOSTS = [
     *(over(VirtualHost, way, SCENARIOS) for way in WAYS),
     *(over(AsyncioHost, way) for way in WAYS),
-    *(
-        over(host, way)
-        for host in (TrioHost, ThreadsHost, UvicornHost, HypercornHost, HypercornTrioHost)
-        for way in ("engine.io", "engine.io-polling", "sockjs")
-    ),
+    *(over(host, way) for host in LOOPS for way in ("engine.io", "sockjs-streaming")),
+    *(over(host, way) for host in ASGI for way in ("engine.io", "engine.io-polling", "sockjs-streaming")),
 ]

@@ -100,8 +100,8 @@ class Proxy:
         self.client = ClientWire(ping=False, **way)
         self.jobs: dict[int, deque[tuple[bytes, bool]]] = {}
         """For each connection of the client: the copies of its request, and whether the answer is passed on."""
-        self.late: list[tuple[int, bytes]] = []
-        """Copies that are sent after so many other requests."""
+        self.late: list[tuple[int, int, bytes]] = []
+        """Copies that are sent after so many other requests, with the client's connection."""
         self.peers: dict[int, list[tuple[Peer, bool]]] = {}
         self.up: set[int] = set()
         self.ports = iter(range(2000, 60000))
@@ -134,7 +134,7 @@ class Proxy:
                 if how == "both":
                     self._send(channel)
                 elif how == "late":
-                    self.late.append((self.draw.draw(st.integers(1, 4)), request))
+                    self.late.append((self.draw.draw(st.integers(1, 4)), channel, request))
                 self._send_late()
                 moved = True
         return moved
@@ -144,10 +144,10 @@ class Proxy:
         self.peers[channel].append((self._connect(request), passed_on))
 
     def _send_late(self) -> None:
-        self.late = [(count - 1, request) for count, request in self.late]
-        for count, request in self.late:
+        self.late = [(count - 1, channel, request) for count, channel, request in self.late]
+        for count, channel, request in self.late:
             if count == 0:
-                self._connect(request)
+                self.peers.setdefault(channel, []).append((self._connect(request), False))
 
     def _connect(self, request: bytes) -> Peer:
         number = self.server.endpoint.channel_accepted(("192.0.2.9", next(self.ports)), now=self.server.now)
