@@ -284,17 +284,33 @@ class Server(ThreadSafe, ServerBase[Spark]):
 
     _SPARK = Spark
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._handing_over = threading.RLock()  # reentrant, because a signal handler may write
+        self._handed_over = 0  # bytes of broadcasts on the way to the loop
+
     def write(self, data: Any, *, to: Collection[Spark] | None = None, exclude: Collection[Spark] = ()) -> int:
-        """Broadcast as on asyncio, without waiting. Returns how many sparks are open and meant."""
+        """Broadcast as on asyncio. Returns how many sparks are open and meant.
+
+        Waits only for the thread that does the IO, while half of `Limits.backlog` is on its way to that.
+        """
         meant = None if to is None else set(check_sparks("to", to))
         excluded = set(check_sparks("exclude", exclude))
         if not self._core.encodes_once:
             return self._do(lambda: super(Server, self).write(data, to=to, exclude=exclude))
-        loop_thread().post(self._broadcast, encode(self._core.parser, data), meant, excluded)
+        message = encode(self._core.parser, data)
+        with self._handing_over:
+            self._handed_over += message.size
+            is_far_ahead = self._handed_over > self._core.limits.backlog // 2
+            loop_thread().post(self._broadcast, message, meant, excluded)
+        if is_far_ahead:
+            loop_thread().do(lambda: None)  # runs after the message
         cores = self._core.sparks.copy().values()
         return sum(core not in excluded and (meant is None or core in meant) for core in cores)
 
     def _broadcast(self, message: Message, meant: set[pp.Spark] | None, excluded: set[pp.Spark]) -> None:
+        with self._handing_over:
+            self._handed_over -= message.size
         for core in self._core if meant is None else meant:
             if core not in excluded:
                 core.write_message(message)

@@ -98,7 +98,7 @@ class Room:
     @property
     def sparks(self) -> list[Any]:
         """The sparks in it, as their users hold them. Each is there once."""
-        return [core.face for core in self._rooms.members(self.names)]
+        return self._rooms.faces(self.names)
 
     def write(self, data: Any, *, exclude: Collection[Any] = ()) -> int:
         """Send one value to every spark in it but those in `exclude`. Returns how many took it.
@@ -227,8 +227,11 @@ class ServerRooms:
     def write(self, names: Collection[str], data: Any, exclude: Collection[Any] = ()) -> int:
         """Send one value to the members of rooms."""
         server = self.core.face
-        sparks = in_core_of(server, lambda: [core.face for core in self.members(names)])
-        return int(server.write(data, to=sparks, exclude=exclude))
+        return int(server.write(data, to=self.faces(names), exclude=exclude))
+
+    def faces(self, names: Collection[str]) -> list[Any]:
+        """The members of rooms, as their users hold them."""
+        return in_core_of(self.core.face, lambda: [core.face for core in self.members(names)])
 
     def add(self, name: str, spark: Spark) -> None:
         """A spark has joined."""

@@ -190,8 +190,8 @@ class HasPlugins(Extensible):
 
     @property
     def plugins(self) -> Mapping[str, Any]:
-        """The plugins by name, read-only."""
-        return self._plugins.view
+        """The plugins by name, as they are now."""
+        return MappingProxyType(dict(self._plugins.view))
 
     @property
     def plugin_events(self) -> Mapping[str, type[PluginEvent] | None]:

@@ -433,6 +433,10 @@ class Link(Extensible, ABC):
             for message in pending.values() if pending else ():
                 self._send(pipe, message)
 
+    def unsent(self, payloads: tuple[str | bytes, ...]) -> None:
+        """See `SessionCore`."""
+        self._report_dropped(payloads, "the connection ended before they could be sent")
+
     def _report_dropped(self, payloads: Iterable[str | bytes], why: str) -> None:
         dropped = tuple(payloads)
         if dropped:

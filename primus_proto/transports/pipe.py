@@ -40,6 +40,9 @@ class SessionCore(Protocol):
     def connection_lost(self, error: PrimusError | None, *, code: int, reason: str, now: float) -> None:
         """The pipe is closed; told once, and not after the session closed it."""
 
+    def unsent(self, payloads: tuple[str | bytes, ...]) -> None:
+        """The session closed the pipe, and these messages that were written before have not left it."""
+
 
 class Pipe(ABC):
     """One session's message pipe.
@@ -174,6 +177,11 @@ class Pipe(ABC):
         """
         self._discarded += size + MESSAGE_OVERHEAD
         return self._discarded > limit
+
+    def _report_unsent(self) -> None:
+        """The pipe is over. Report what is left of what the session had written before it closed the pipe."""
+        if payloads := self.withdraw():
+            self.session.unsent(payloads)
 
     def _touch(self) -> None:
         if not self.dirty:

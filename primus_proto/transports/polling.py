@@ -229,7 +229,7 @@ class PollingPipe(Pipe, Generic[P]):
 
     def _release(self, now: float) -> None:
         """Release requests and timers."""
-        self.withdraw()
+        self._report_unsent()
         if self._linger is not None:
             self._linger.cancel()
         self._inbox.clear(now=now)

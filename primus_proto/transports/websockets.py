@@ -109,7 +109,7 @@ class WebSocketPipe(Pipe):
         if self.ending is None:
             self.ending = (code, reason)
             self.session.connection_lost(error, code=code, reason=reason, now=now)
-        self.withdraw()
+        self._report_unsent()
 
     def _expired(self, now: float) -> None:
         self.carrier.abort(now=now)

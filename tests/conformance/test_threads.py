@@ -78,6 +78,28 @@ def test_everything_at_once() -> None:
         until(lambda: len(server.sparks) == 1)
 
 
+def test_broadcasts_that_outrun_the_loop_wait_for_it() -> None:
+    """As `Spark.write` does: what is on its way to the loop is bounded."""
+    backlog, gate, sent = 100_000, threading.Event(), list[int]()
+
+    with serve(stay, limits=Limits(backlog=backlog)) as server, connect(server.url) as primus:
+        until(lambda: server.sparks)
+
+        def broadcast() -> None:
+            for _ in range(50):
+                sent.append(server.write("x" * 10_000))
+
+        writing = threading.Thread(target=broadcast)
+        loop_thread().post(gate.wait, DEADLINE)
+        writing.start()
+        until(lambda: len(sent) * 10_000 >= backlog // 4)
+        time.sleep(0.1)
+        assert len(sent) * 10_000 <= backlog, "it goes on without the loop"
+        gate.set()
+        writing.join()
+        assert [len(primus.receive(DEADLINE)) for _ in range(50)] == [10_000] * 50
+
+
 def test_two_hundred_clients_are_not_two_hundred_threads() -> None:
     before = threading.active_count()
     with serve(None) as server, contextlib.ExitStack() as stack:
