@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -54,6 +55,22 @@ async def against_client(binding: str, cases: list[str]) -> Any:
             return failure.results
 
 
+def mend_kosoku() -> None:
+    """Give bytes to the cases about compression, which were written for Python 2. kosoku 0.1.0 gives them str."""
+    cases = importlib.import_module("case12_x_x")  # where kosoku has put it
+
+    def mended(on_message: Any) -> Any:
+        def give_bytes(case: Any, message: str | bytes, binary: bool) -> None:
+            if isinstance(message, str):
+                message = message.encode("latin-1" if binary else "utf-8")
+            on_message(case, message, binary)
+
+        return give_bytes
+
+    for case in (*cases.Case12_X_X, *cases.Case13_X_X):
+        case.onMessage = mended(case.onMessage)
+
+
 def report(title: str, results: Sequence[Any]) -> bool:
     """Print a summary; return whether all is good."""
     behaviour = Counter(result.behavior.value for result in results)
@@ -72,6 +89,7 @@ async def main() -> int:
     parser.add_argument("--bindings", default=BINDINGS)
     parser.add_argument("--roles", default=ROLES)
     options = parser.parse_args()
+    mend_kosoku()
     cases, good = options.cases.split(","), True
     for binding in options.bindings.split(","):
         if "server" in options.roles:

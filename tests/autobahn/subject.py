@@ -17,7 +17,13 @@ from primus_io import trio as on_trio
 from primus_proto import Limits
 
 AGENT = "primus-proto"
-LIMITS = Limits(message=64 * 1024 * 1024, backlog=64 * 1024 * 1024, burst=64 * 1024 * 1024, queue=64 * 1024 * 1024)
+LIMITS = Limits(
+    message=64 * 1024 * 1024,
+    fragments=100_000,
+    backlog=64 * 1024 * 1024,
+    burst=64 * 1024 * 1024,
+    queue=64 * 1024 * 1024,
+)
 BLOCK = 100_000
 
 
@@ -37,7 +43,9 @@ class RawParser:
         return data
 
 
-SERVE: dict[str, Any] = {"pathname": "/runCase", "parser": RawParser(), "limits": LIMITS, "dialect": "happn"}
+SERVE: dict[str, Any] = {
+    "pathname": "/runCase", "parser": RawParser(), "limits": LIMITS, "dialect": "happn", "compression": True,
+}  # fmt: skip
 
 
 async def echo(spark: Any) -> list[str | bytes]:

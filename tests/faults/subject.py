@@ -88,6 +88,7 @@ def serve_in_uvicorn() -> None:
         log_level="warning",
         ws="websockets-sansio",
         proxy_headers=False,
+        ws_ping_interval=None,
         loop="asyncio",
         timeout_graceful_shutdown=1,
     )
