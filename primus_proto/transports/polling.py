@@ -7,7 +7,9 @@ A session is notified of its end once, and a pipe that was closed is over after 
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
+from binascii import a2b_qp
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from ..timers import Timer, Timers
 from .base import Exchange, PipeHost, WebSocketCarrier
 from .pipe import Pipe
 
-__all__ = ["Answered", "Inbox", "PollingPipe", "Recent", "Sessions", "discard", "stamp", "too_long"]
+__all__ = ["Answered", "Inbox", "PollingPipe", "Recent", "Sessions", "discard", "script_form", "stamp", "too_long"]
 
 A = TypeVar("A")
 P = TypeVar("P")
@@ -142,6 +144,24 @@ class Inbox(Generic[P]):
 
 
 _END = object()
+
+# The field `d` of a form, and a percent sign that begins no byte.
+FIELD = re.compile(rb"(?:\A|&)d(?:=([^&]*))?(?![^&])")
+STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+MANY = 1000
+
+
+def script_form(form: bytes) -> bytes:
+    """The field `d` of a form, as a client posts it that has only scripts. Empty if there is none.
+
+    A form may be large and be made of nothing but escapes, so that nothing is done for each of them.
+    """
+    match = FIELD.search(form)
+    value, strays = STRAY.subn(b"%25", (match and match[1]) or b"", MANY)
+    if strays == MANY:
+        return b""
+    # An escape of a form is one of quoted-printable with another sign.
+    return a2b_qp(value.replace(b"=", b"=3D").replace(b"%", b"=").replace(b"+", b" "))
 
 
 class PollingPipe(Pipe, Generic[P]):

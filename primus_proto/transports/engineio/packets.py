@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from ..polling import script_form
 
 __all__ = [
     "BAD", "BINARY3", "CLOSE", "MESSAGE", "NOOP", "OPEN", "PING", "PONG", "TEXT3", "TEXT3_ONCE", "TEXT4", "UPGRADE",
@@ -126,13 +127,11 @@ def jsonp_answer(number: str, body: bytes) -> bytes:
 
 def jsonp_body(form: bytes) -> bytes:
     """The body in the form of a JSONP client. One that is broken gives a body that is broken, too."""
-    for field in form.split(b"&"):
-        name, _, value = field.partition(b"=")
-        if name == b"d":
-            data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), value.replace(b"+", b" "))
-            # The form turns the ends of lines into pairs, so these clients write a line feed as \n, and \n as \\n.
-            return re.sub(rb"(\\?)\\n", lambda match: b"\\n" if match[1] else b"\n", data)
-    return b""
+    data = script_form(form)
+    if b"\xff" in data:
+        return data  # this is no text
+    # The form turns the ends of lines into pairs, so these clients write a line feed as \n, and \n as \\n.
+    return data.replace(rb"\\n", b"\xff").replace(rb"\n", b"\n").replace(b"\xff", rb"\n")
 
 
 # --- coming in ---

@@ -150,7 +150,7 @@ class ClientPipe(SockJSPipe):
             del buffer[: end + 1]
             end = 0
             try:
-                read = read_frame(frame.decode())
+                read = read_frame(frame.decode(), self._host.limits)
             except ValueError:
                 self._broken(frame, now)
             else:
@@ -184,7 +184,7 @@ class ClientPipe(SockJSPipe):
             code, reason = frame.close
             self._inbox.put((), lambda now: self._end(code, reason, None, now), now=now)
         elif frame.texts is not None:
-            self._inbox.put(frame.texts(), lambda now: self._touch(), now=now)
+            self._inbox.put(frame.texts, lambda now: self._touch(), now=now)
 
     def _broken(self, frame: bytes, now: float) -> None:
         error = f"not a frame of SockJS: {frame[:20]!r}"

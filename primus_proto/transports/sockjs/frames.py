@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
+from ...errors import DecodeError
 from ...limits import Limits
+from ...parsers.json import JSONParser, make_json
 from ...session.messages import Message
 
 __all__ = [
@@ -19,6 +22,7 @@ OPEN, HEARTBEAT = b"o", b"h"
 
 SPACE = re.compile(r"[ \t\n\r]*")
 DECODER = json.JSONDecoder()
+SHORT = 4096  # characters of an array for which it is not worth while to look for a parser
 
 
 def quoted(payload: str | bytes) -> bytes:
@@ -44,11 +48,25 @@ def close_frame(code: int, reason: str) -> bytes:
     return f"c[{code},{json.dumps(reason)}]".encode("ascii")
 
 
-def strings(text: str) -> Iterator[str]:
-    """The strings of an array, one after the other. Raises ValueError where it is none.
+def strings(text: str, limits: Limits) -> list[str]:
+    """The strings of an array. Raises ValueError where it is none, or beyond `Limits.values`."""
+    if len(text) <= SHORT:
+        return list(_strings(text))
+    try:
+        value = _parser(limits).decode(text)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    if type(value) is not list or not all(type(each) is str for each in value):
+        raise ValueError("not an array of strings")
+    return value
 
-    Nothing else is made of it, so a peer cannot have much memory filled by a short text.
-    """
+
+@lru_cache(8)
+def _parser(limits: Limits) -> JSONParser:
+    return make_json(limits)
+
+
+def _strings(text: str) -> Iterator[str]:
     at = _skip(text, 0)
     if text[at : at + 1] != "[":
         raise ValueError("not an array")
@@ -87,19 +105,17 @@ class Frame:
 
     opens: bool = False
     close: tuple[int, str] | None = None
-    texts: Callable[[], Iterator[str]] | None = None
-    """Makes the messages, one after the other."""
+    texts: list[str] | None = None
+    """The messages."""
 
 
-def read_frame(text: str) -> Frame:
+def read_frame(text: str, limits: Limits) -> Frame:
     """Read a frame. Raises ValueError for what is none."""
     kind = text[:1]
     if kind == "a":
-        for _ in strings(text[1:]):  # nothing of it is handled unless all of it can be
-            pass
-        return Frame(texts=lambda: strings(text[1:]))
+        return Frame(texts=strings(text[1:], limits))
     if kind == "m":
-        return Frame(texts=lambda: strings(f"[{text[1:]}]"))
+        return Frame(texts=strings(f"[{text[1:]}]", limits))
     if kind == "c":
         match json.loads(text[1:]) if len(text) < 1000 else None:
             case [int(code), str(reason)] if 1000 <= code <= 4999:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote_plus
 
 from ...http.model import UPGRADE_REQUIRED, Request, Response, error_response
 from ..base import Exchange, Route, ServerHost
+from ..polling import script_form
 from .frames import body_limit, strings
 from .options import SockJSOptions
 from .pages import GREETING, ChunkingTest, answer_info, answer_options, iframe
@@ -119,7 +119,7 @@ class SockJSServer:
         body = self._host.limits.body if receiver.method == "POST" else 0  # it is read, and means nothing
         return wrong or Route(opens=opens, body=body, target=target)
 
-    def _connect(self, exchange: Exchange, kind: type[RawPipe], now: float) -> None:
+    def _connect(self, exchange: Exchange, kind: type[RawPipe | ServerWebSocketPipe], now: float) -> None:
         host = self._host
         pipe = kind(host, exchange.request, self._options.heartbeat)
         limit = host.limits.message if kind is RawPipe else body_limit(host.limits)
@@ -149,7 +149,7 @@ class SockJSServer:
             done = Response(200, (("Content-Type", "text/plain; charset=UTF-8"),), b"ok")
             kind = exchange.request.headers.get("content-type", "")
             if kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
-                body = _form(body)
+                body = script_form(body)
         else:
             done = Response(204, (("Content-Type", "text/plain; charset=UTF-8"),))
         pipe = self.sessions.get(target.key)
@@ -158,8 +158,7 @@ class SockJSServer:
             if text.lstrip()[:1] != "[":
                 _respond(exchange, failure("Payload expected." if _is_value(text) else "Broken JSON encoding."), now)
                 return
-            for _ in strings(text):  # nothing of it is handled unless all of it can be
-                pass
+            texts = strings(text, self._host.limits)  # nothing of it is handled unless all of it can be
         except ValueError:
             _respond(exchange, failure("Broken JSON encoding."), now)
             return
@@ -167,7 +166,7 @@ class SockJSServer:
             _respond(exchange, done, now)
         else:
             self.sessions.claim(target.key)
-            pipe.posted(exchange, body, strings(text), lambda now: _respond(exchange, done, now), now)
+            pipe.posted(exchange, body, texts, lambda now: _respond(exchange, done, now), now)
 
 
 def _only(request: Request, method: str) -> Response | None:
@@ -186,15 +185,6 @@ def _respond(exchange: Exchange, answer: Response, now: float) -> None:
 
 def _with_cors(answer: Response, request: Request) -> Response:
     return Response(answer.status, (*answer.headers, *cors(request)), answer.body)
-
-
-def _form(body: bytes) -> bytes:
-    """The messages in the form of a JSONP client."""
-    for field in body.split(b"&"):
-        name, _, value = field.partition(b"=")
-        if name == b"d":
-            return unquote_plus(value.decode("latin-1")).encode()
-    return b""
 
 
 def _is_value(text: str) -> bool:

@@ -7,27 +7,49 @@ from ...http.model import Request
 from ...limits import SLICE
 from ...session.messages import Message
 from ..base import PipeHost
-from ..polling import too_long
+from ..polling import Inbox, too_long
 from ..websockets import WebSocketPipe
 from .frames import OPEN, array_frame, client_array, close_frame, read_frame, strings
 
 __all__ = ["ClientWebSocketPipe", "RawPipe", "ServerWebSocketPipe"]
 
 
+class Pings:
+    """The heartbeat of a session over a WebSocket: pings of WebSocket, which nobody waits for."""
+
+    __slots__ = ("_interval", "_pipe", "_timer")
+
+    def __init__(self, pipe: WebSocketPipe, host: PipeHost, interval: float) -> None:
+        self._pipe = pipe
+        self._interval = interval
+        self._timer = host.timers.new(self._beat)
+
+    def start(self, now: float) -> None:
+        """The WebSocket is open."""
+        self._timer.set(now + self._interval)
+
+    def stop(self) -> None:
+        """The WebSocket is closed."""
+        self._timer.cancel()
+
+    def _beat(self, now: float) -> None:
+        self._pipe.carrier.ping(now=now)
+        self.start(now)
+
+
 class RawPipe(WebSocketPipe):
     """A session over a WebSocket whose messages are those of the session. Heartbeats are WebSocket pings."""
 
     transport = "sockjs"
-    __slots__ = ("_heartbeat", "_interval")
+    __slots__ = ("_pings",)
 
     def __init__(self, host: PipeHost, request: Request | None, interval: float) -> None:
         super().__init__(host, request)
-        self._interval = interval
-        self._heartbeat = host.timers.new(self._beat)
+        self._pings = Pings(self, host, interval)
 
     def start(self, now: float) -> None:
         """The WebSocket is open, and the session begins."""
-        self._heartbeat.set(now + self._interval)
+        self._pings.start(now)
         self._host.opened(self, now=now)
 
     def pinged(self, *, now: float) -> None:
@@ -35,18 +57,89 @@ class RawPipe(WebSocketPipe):
             super().pinged(now=now)
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
-        self._heartbeat.cancel()
+        self._pings.stop()
         super().closed(code, reason, error, now=now)
-
-    def _beat(self, now: float) -> None:
-        self.carrier.ping(now=now)
-        self._heartbeat.set(now + self._interval)
 
 
 class FramedPipe(WebSocketPipe):
-    """A pipe whose messages leave in frames, however they are taken."""
+    """A pipe whose messages come and leave in frames.
 
-    __slots__ = ()
+    The messages of a frame are handled in turns, as those of a body are, and meanwhile nothing is read.
+    """
+
+    transport = "sockjs"
+    __slots__ = ("_inbox", "_paused")
+
+    def __init__(self, host: PipeHost, request: Request | None = None) -> None:
+        super().__init__(host, request)
+        self._inbox: Inbox[str] | None = None  # made with the first frame that has several messages
+        self._paused = False  # by the session
+
+    def pause(self) -> None:
+        self._paused = True
+        if self._inbox is not None:
+            self._inbox.paused = True
+        super().pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._inbox:
+            self._inbox.paused = False
+            self._touch()  # `flush` goes on with what has come
+        else:
+            super().resume()
+
+    def flush(self, *, now: float) -> None:
+        if self._inbox:
+            if self.ending is None and not self.aborted:
+                self._inbox.run(now=now)
+            else:
+                self._inbox.clear(now=now)
+        super().flush(now=now)
+
+    def pinged(self, *, now: float) -> None:
+        if self.ending is not None:  # otherwise a WebSocket ping means nothing here
+            super().pinged(now=now)
+
+    def closing(self) -> bool:
+        return self.ending is None and (bool(self._inbox) or super().closing())
+
+    def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        super().closed(code, reason, error, now=now)
+        if self._inbox:
+            self._inbox.clear(now=now)
+
+    def take_in(self, texts: list[str], now: float) -> None:
+        """Handle the messages of a frame."""
+        if len(texts) == 1 and not self._inbox:
+            self._handle(texts[0], now)
+        elif texts:
+            if self._inbox is None:
+                self._inbox = Inbox[str](self._host.timers, self._handle)
+                self._inbox.paused = self._paused
+            self._inbox.put(texts, self._taken_in, now=now)
+            if self._inbox:
+                self.carrier.pause()
+
+    def _taken_in(self, now: float) -> None:
+        if not (self._inbox or self._paused or self._over):
+            self.carrier.resume()
+
+    def _handle(self, text: str, now: float) -> None:
+        limit = self._host.limits.message
+        if self.ending is not None:
+            return
+        if too_long(text, limit):
+            self.fail(1009, f"message larger than {limit} bytes", now)
+        else:
+            self.session.receive_message(text, now=now)
+
+    def fail(self, code: int, why: str, now: float) -> None:
+        """The peer broke a rule."""
+        if self.ending is None:
+            self.ending = (code, why)
+            self.session.connection_lost(RemoteProtocolError(f"SockJS: {why}"), code=code, reason=why, now=now)
+            self._touch()
 
     def wrapped(self, message: Message) -> Message:
         """The message in its frame."""
@@ -61,14 +154,24 @@ class FramedPipe(WebSocketPipe):
         return [self.wrapped(message) for message in super().take_slice()]
 
 
-class ServerWebSocketPipe(FramedPipe, RawPipe):
-    """A session of the server over a WebSocket that carries frames."""
+class ServerWebSocketPipe(FramedPipe):
+    """A session of the server over a WebSocket that carries frames. Heartbeats are WebSocket pings."""
 
-    __slots__ = ()
+    __slots__ = ("_pings",)
+
+    def __init__(self, host: PipeHost, request: Request | None, interval: float) -> None:
+        super().__init__(host, request)
+        self._pings = Pings(self, host, interval)
 
     def start(self, now: float) -> None:
+        """The WebSocket is open, and the session begins."""
         self.carrier.send([Message(OPEN.decode())], now=now)
-        super().start(now)
+        self._pings.start(now)
+        self._host.opened(self, now=now)
+
+    def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        self._pings.stop()
+        super().closed(code, reason, error, now=now)
 
     def wrapped(self, message: Message) -> Message:
         return message.wrapped("sockjs", array_frame)
@@ -77,18 +180,16 @@ class ServerWebSocketPipe(FramedPipe, RawPipe):
         if self.ending is not None:
             super().received(data, now=now)
             return
-        limit = self._host.limits.message
         try:
             if isinstance(data, bytes):
                 raise ValueError("bytes")
             data = data.strip(" \t\n\r")
-            for text in strings(data if data[:1] == "[" else f"[{data}]"):  # one string, or none, is an array as well
-                if too_long(text, limit):
-                    _fail(self, 1009, f"message larger than {limit} bytes", now)
-                elif self.ending is None:
-                    super().received(text, now=now)
+            # One string, or none, is an array as well.
+            texts = strings(data if data[:1] == "[" else f"[{data}]", self._host.limits)
         except ValueError:
-            _fail(self, 3000, "Broken framing.", now)
+            self.fail(3000, "Broken framing.", now)
+        else:
+            self.take_in(texts, now)
 
     def say_goodbye(self, now: float) -> None:
         assert self.ending is not None
@@ -99,7 +200,6 @@ class ServerWebSocketPipe(FramedPipe, RawPipe):
 class ClientWebSocketPipe(FramedPipe):
     """A session of the client over a WebSocket that carries frames."""
 
-    transport = "sockjs"
     __slots__ = ()
 
     def wrapped(self, message: Message) -> Message:
@@ -109,33 +209,16 @@ class ClientWebSocketPipe(FramedPipe):
         if self.ending is not None:
             super().received(data, now=now)
             return
-        limit = self._host.limits.message
         try:
             if isinstance(data, bytes):
                 raise ValueError("bytes")
-            frame = read_frame(data)
+            frame = read_frame(data, self._host.limits)
         except ValueError:
-            _fail(self, 3000, "Broken framing.", now)
+            self.fail(3000, "Broken framing.", now)
             return
         if frame.close is not None:
             code, reason = self.ending = frame.close
             self.session.connection_lost(None, code=code, reason=reason, now=now)
             self._touch()
         elif frame.texts is not None:
-            for text in frame.texts():
-                if too_long(text, limit):
-                    _fail(self, 1009, f"message larger than {limit} bytes", now)
-                elif self.ending is None:
-                    super().received(text, now=now)
-
-    def pinged(self, *, now: float) -> None:
-        if self.ending is not None:
-            super().pinged(now=now)
-
-
-def _fail(pipe: WebSocketPipe, code: int, why: str, now: float) -> None:
-    """The peer broke a rule."""
-    if pipe.ending is None:
-        pipe.ending = (code, why)
-        pipe.session.connection_lost(RemoteProtocolError(f"SockJS: {why}"), code=code, reason=why, now=now)
-        pipe._touch()
+            self.take_in(frame.texts, now)

@@ -130,3 +130,5 @@ def test_scripts() -> None:
     assert jsonp_answer("3", '4"\u2028\u2029é</script>'.encode()) == rb'___eio[3]("4\"\u2028\u2029\u00e9</script>");'
     assert jsonp_body(rb"x=1&d=4a%20b+c\n%5Cn\\n\\\n%zz&e") == b"4a b c\n\n\\n\\\\n%zz"
     assert jsonp_body(b"x=1") == b""
+    assert jsonp_body(b"d=\xff\\n") == b"\xff\\n"
+    assert jsonp_body(b"d=" + b"%" * 2000) == b"", "a client escapes what it sends"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from primus_proto import Limits
@@ -18,7 +20,7 @@ from tests.unit.transports.sockjs_peers import (
     texts,
     values,
 )
-from tests.unit.wires import CLOSE, PING, TEXT, Peer, frame, request
+from tests.unit.wires import CLOSE, PING, TEXT, Peer, close_frame, frame, request
 
 # --- a session over requests ---
 
@@ -280,6 +282,53 @@ def test_a_broken_frame_ends_the_session(data: str | bytes) -> None:
     peer.send(frame(TEXT if isinstance(data, str) else 2, data) + frame(TEXT, '["1"]'))
     assert str(spark.close_reason) == "lost (3000): SockJS: Broken framing."
     assert texts(peer) == ["o", 'c[3000,"Broken framing."]']
+    assert values(wire) == []
+
+
+def test_many_messages_in_one_frame_take_turns() -> None:
+    """So that a frame of many megabytes holds nobody up, and a session can stop in the middle of one."""
+    wire = server()
+    peer, spark = connected(wire)
+    wire.on_data = lambda event: spark.pause() if event.data == 700 else None
+    numbers = list(range(1500))
+    peer.send(frame(TEXT, json.dumps([str(number) for number in numbers])))
+    assert values(wire) == numbers[:500]
+    assert peer.paused()
+    peer.send(frame(TEXT, '["1500"]') + close_frame(1000))
+    wire.run(0.1)
+    assert values(wire) == numbers[:1000]
+    assert spark.is_open, "what came before the close is handled first"
+    spark.resume()
+    wire.run(0.1)
+    assert values(wire) == [*numbers, 1500]
+    assert not spark.is_open
+
+
+@pytest.mark.parametrize("end", ["close", "gone"])
+def test_a_session_that_ends_among_many_messages_gets_no_more(end: str) -> None:
+    wire = server()
+    peer, spark = connected(wire)
+    peer.send(frame(TEXT, json.dumps(["1"] * 600)))
+    assert peer.paused()
+    wire.eof(peer.channel) if end == "gone" else spark.end()
+    wire.pump()
+    assert end == "gone" or not peer.paused()
+    wire.run(10.0)
+    assert len(values(wire)) == 500
+    assert peer.closed()
+
+
+@pytest.mark.parametrize("way", ["websocket", "xhr_send"])
+def test_more_messages_than_values_are_refused(way: str) -> None:
+    wire = server(limits=Limits(values=2000))
+    many = json.dumps(["1"] * 2000)
+    if way == "xhr_send":
+        opened(wire)
+        assert wire.accept().ask("POST", path(way), body=many.encode()).status == 500
+    else:
+        peer, spark = connected(wire)
+        peer.send(frame(TEXT, many))
+        assert str(spark.close_reason) == "lost (3000): SockJS: Broken framing."
     assert values(wire) == []
 
 
