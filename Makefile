@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv setup node demo test test-unit test-long test-interop matrix matrix-browser test-all lint types completeness format coverage mutants docs docs-check autobahn faults fuzz bench golden clean
+.PHONY: help venv setup node demo test test-unit test-long test-interop matrix matrix-browser test-all lint types completeness format coverage mutants docs docs-check autobahn faults floods fuzz bench golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -156,6 +156,9 @@ autobahn: $(VENV)/.group-autobahn ## the Autobahn cases against both ends on eac
 
 faults: setup ## faults on real sockets against each binding: killed peers, resets, no descriptors, churn, SIGTERM
 	$(BIN)/python -m tests.faults.run $(ARGS)
+
+floods: setup ## what floods cost: memory for each connection, and the latency of an honest echo beside them
+	$(BIN)/python -m tests.faults.floods $(ARGS)
 
 fuzz: $(VENV)/.group-test $(VENV)/.group-fuzz ## fuzz the core, each target for SECONDS=60; needs Python 3.11 to 3.13
 	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60) $(ARGS)

@@ -18,7 +18,7 @@ from typing import Self
 
 from tests.conformance.peers import RawPeer, frame
 
-__all__ = ["DEADLINE", "Server", "Subject", "echo", "eventually"]
+__all__ = ["DEADLINE", "ROOT", "Server", "Subject", "echo", "eventually"]
 
 DEADLINE = 60.0
 ROOT = Path(__file__).parents[2]

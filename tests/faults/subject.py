@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 BINDINGS = ("asyncio", "uvloop", "trio", "threads", "asgi")
-OPTIONS: dict[str, Any] = {"dialect": "happn"}
+OPTIONS: dict[str, Any] = {"dialect": "happn", "compression": True}
 
 
 def say(text: str) -> None:
