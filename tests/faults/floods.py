@@ -215,8 +215,8 @@ def main() -> None:
     for name in options.floods.split(","):
         title, limit, count, _ = FLOODS[name]
         memory, median, worst = measure(options.binding, name, options.seconds)
-        number, each = (f"{count}", f"{max(0.0, memory) * 1000 / count:,.0f} kB") if count > 1 else ("in turn", "")
-        print(f"| {title} | {number} | {each} | {limit} | {median:.1f} ms | {worst:.1f} ms |", flush=True)
+        many, each = (f"{count}", f"{max(0.0, memory) * 1000 / count:,.0f} kB") if count > 1 else ("in turn", "")
+        print(f"| {title} | {many} | {each} | {limit} | {median:.1f} ms | {worst:.1f} ms |", flush=True)
 
 
 if __name__ == "__main__":
