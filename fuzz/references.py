@@ -85,6 +85,8 @@ def read_by_websockets(data: bytes, limit: int) -> tuple[list[str | bytes], set[
             parts = b""
             decoder.reset()
     assert protocol.parser_exc is None or isinstance(protocol.parser_exc, WebSocketException | UnicodeDecodeError)
+    if "incomplete fragmented message" in str(protocol.parser_exc):  # a close is allowed there (RFC 6455, 5.4)
+        return messages, set(range(1000, 5000))
     if isinstance(protocol.parser_exc, UnicodeDecodeError):  # the reason of a close, whose code may be bad as well
         return messages, {1007, 1002}
     return messages, {protocol.close_sent.code if protocol.close_sent is not None else None}
