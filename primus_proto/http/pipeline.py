@@ -89,28 +89,38 @@ class PipelineHost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One named layer. It sees plain requests if `http` is set, and requests to upgrade if `upgrade` is set."""
+    """One named layer."""
 
     name: str
+    """Its name, by which it is replaced, removed and switched off."""
     run: Callable[[Request], object]
+    """The function: see `Server.before`."""
     index: int | None = None
     """Its place among the layers when it is added. None: the last."""
     http: bool = True
+    """Whether it sees plain requests."""
     upgrade: bool = True
+    """Whether it sees requests for a WebSocket."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step(Layer):
+    """A layer in the list."""
+
     enabled: bool = True
-    fixed: bool = dataclasses.field(default=False, repr=False)  # a step of the server's own, which has no public name
-    built_in: bool = dataclasses.field(default=False, repr=False)
-    plugin: str = dataclasses.field(default="", repr=False)  # whose half has added it
+    fixed: bool = False  # one of the server's own, which has no public name
+    built_in: bool = False
+    plugin: str = ""  # whose half has added it
 
 
 class Place(NamedTuple):
     """A place in the list of layers that a request walks."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[_Step, ...]
     position: int
 
     @property
-    def layer(self) -> Layer:
+    def layer(self) -> _Step:
         """The layer at this place."""
         return self.layers[self.position]
 
@@ -135,11 +145,11 @@ class Pipeline:
         self._seen: set[str] = set()  # names of layers that plugins have added, in this run or an earlier one
         config = host.config
 
-        def built_in(name: str, run: LayerFunction, *, upgrade: bool = False) -> Layer:
-            return Layer(name, run, upgrade=upgrade, built_in=True)
+        def built_in(name: str, run: LayerFunction, *, upgrade: bool = False) -> _Step:
+            return _Step(name, run, upgrade=upgrade, built_in=True)
 
-        def fixed(name: str, run: LayerFunction) -> Layer:
-            return Layer(name, run, fixed=True)
+        def fixed(name: str, run: LayerFunction) -> _Step:
+            return _Step(name, run, fixed=True)
 
         cors = config.cors()
         self._layers = (
@@ -158,11 +168,11 @@ class Pipeline:
         )
 
     @property
-    def _layers(self) -> tuple[Layer, ...]:
+    def _layers(self) -> tuple[_Step, ...]:
         return self._all_layers
 
     @_layers.setter
-    def _layers(self, layers: tuple[Layer, ...]) -> None:
+    def _layers(self, layers: tuple[_Step, ...]) -> None:
         self._all_layers = layers
         self._http_layers = tuple(layer for layer in layers if layer.enabled and layer.http)
         self._upgrade_layers = tuple(layer for layer in layers if layer.enabled and layer.upgrade)
@@ -173,19 +183,19 @@ class Pipeline:
         return tuple(layer.name for layer in self._layers if not layer.fixed)
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[_Step, ...]:
         """All layers, for `restore`."""
         return self._layers
 
-    def restore(self, layers: tuple[Layer, ...]) -> None:
+    def restore(self, layers: tuple[_Step, ...]) -> None:
         """Undo what was changed since `layers` were read."""
         self._layers = layers
 
-    def before(self, layer: Layer) -> None:
+    def before(self, given: Layer) -> None:
         """See `Server.before`."""
-        _check_layer(layer)
+        _check_layer(given)
+        layer = _Step(given.name, given.run, given.index, given.http, given.upgrade, plugin=self.plugin)
         if self.plugin:
-            layer = dataclasses.replace(layer, plugin=self.plugin)
             self._seen.add(layer.name)
         names = self.names
         if layer.name in names:
@@ -213,7 +223,7 @@ class Pipeline:
 
     def replace_all(self, run: LayerFunction) -> None:
         """Have one function answer every request, wherever it goes."""
-        self._layers = (Layer("everything", run, fixed=True),)
+        self._layers = (_Step("everything", run, fixed=True),)
 
     def adopt(self, other: Pipeline) -> None:
         """Take over the layers of an earlier run of the same server, in their order.
@@ -221,7 +231,7 @@ class Pipeline:
         Layers of plugins, which have added theirs anew, take the places of the earlier ones.
         """
         own = {layer.name: layer for layer in self._layers if layer.built_in or layer.fixed or layer.plugin}
-        adopted: list[Layer] = []
+        adopted: list[_Step] = []
         for layer in other._layers:
             if not (layer.built_in or layer.fixed or layer.plugin):
                 adopted.append(layer)
@@ -277,7 +287,7 @@ class Pipeline:
                 return position
         raise LocalProtocolError(f"there is no layer {name!r}; there are {', '.join(self.names)}")
 
-    def _replace(self, name: str, layer: Layer) -> None:
+    def _replace(self, name: str, layer: _Step) -> None:
         at = self._position(name)
         self._layers = (*self._layers[:at], layer, *self._layers[at + 1 :])
 
