@@ -1,4 +1,4 @@
-"""Check the prose of the pages and the docstrings: proselint's rules, and words that this project avoids.
+"""Check the prose of the pages, docstrings and messages: proselint's rules, and words that this project avoids.
 
 Run by `make lint`. Code is not prose: blocks and spans of it are left out.
 """
@@ -65,14 +65,16 @@ def without_code(text: str) -> str:
     return re.sub(r"^[ \t]*$", "¶", text, flags=re.MULTILINE)
 
 
-def docstrings(file: Path) -> str:
-    """All strings that stand alone (docstrings of modules, classes, functions and attributes), each at its line."""
+def strings(file: Path) -> str:
+    """The docstrings and messages of a program: its strings of four words or more, each at its line."""
     source = file.read_text(encoding="utf-8")
     lines = [""] * (source.count("\n") + 1)
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            text = node.value.value.split("\n")
-            lines[node.lineno - 1 : node.lineno - 1 + len(text)] = text
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            continue
+        if node.value.count(" ") > 2 and "\r" not in node.value:  # not HTTP
+            for number, text in enumerate(node.value.split("\n"), node.lineno - 1):
+                lines[min(number, len(lines) - 1)] += f"{text} | "
     return "\n".join(lines)
 
 
@@ -95,7 +97,7 @@ def main() -> int:
         rulesets.append(proselint_rules)
     else:
         print("no proselint for this Python: only the rules of this project are checked", file=sys.stderr)
-    texts = {page: page.read_text(encoding="utf-8") for page in PAGES} | {file: docstrings(file) for file in SOURCES}
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES} | {file: strings(file) for file in SOURCES}
     prose = {file: without_code(text) for file, text in texts.items()}
     findings = [one for file, text in prose.items() for rules in rulesets for one in rules(file, text)]
     for finding in sorted(findings):

@@ -245,9 +245,9 @@ class ClientBase(WithPlugins, ClientListeners, Session):
 
     def _handle_failure(self, error: BaseException) -> None:
         if self._is_over and is_goodbye(error):
-            log.debug("%r: a listener ended with it: %s", self, error)
+            log.debug("%r: a listener ended because it has ended: %s", self, error)
             return
-        log.error("%r: its listener raised; ending it", self, exc_info=error)
+        log.error("%r: a listener raised; ending the client", self, exc_info=error)
         if not isinstance(error, Exception):  # raised again unwrapped, it would cancel the task that leaves `connect`
             cancelled, error = error, pp.PrimusError("a listener was cancelled")
             error.__cause__ = cancelled

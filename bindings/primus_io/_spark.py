@@ -120,7 +120,7 @@ class SparkBase(Session):
             self._end_with(lambda: self._core.refuse(error))
             return
         if self._is_over and is_goodbye(error):
-            log.debug("spark %s: its handler or listener ended with it: %s", self.id, error)
+            log.debug("spark %s: its handler or listener ended because the spark has: %s", self.id, error)
             return
         log.error("spark %s: its handler or listener raised; ending it", self.id, exc_info=error)
         # Without primus::server::close, so that the client comes back.

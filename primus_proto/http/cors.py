@@ -126,7 +126,7 @@ def _tokens(name: str, value: object) -> list[str]:
     words = _words(name, value)
     for word in words:
         if not TOKEN.fullmatch(word):
-            raise ConfigError(f"{name} has an element that is no valid name: {word!r}")
+            raise ConfigError(f"{name} has an element that is not a valid name: {word!r}")
     return words
 
 

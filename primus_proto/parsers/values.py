@@ -51,7 +51,7 @@ def to_regexp(pattern: re.Pattern[str] | re.Pattern[bytes]) -> RegExp:
 def to_milliseconds(date: datetime) -> int:
     """Milliseconds since 1970, rounded down. Raises ValueError for a naive datetime."""
     if date.utcoffset() is None:
-        raise ValueError(f"a datetime without a time zone, which is no point in time: {date!r}; give it tzinfo=")
+        raise ValueError(f"a datetime without a time zone, which names no moment: {date!r}; give it tzinfo=")
     return (date - _EPOCH) // _MILLISECOND
 
 

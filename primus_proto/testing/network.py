@@ -29,7 +29,7 @@ from .trace import summarize, trace_line
 
 __all__ = ["Runner", "VirtualNetwork"]
 
-SIDES = {None: "", "out": ", and are not heard", "in": ", and do not hear"}
+SIDES = {None: "", "out": " (nothing passes from them)", "in": " (nothing passes to them)"}
 
 
 class Runner(Protocol):
@@ -310,7 +310,7 @@ class VirtualNetwork:
             wanted = 'way is "out" or "in", as seen from the given nodes, or None for both directions'
             raise LocalProtocolError(f"{wanted}; got {way!r}{'' if group else ' and no nodes'}")
         names = ", ".join(group.values()) or "everyone"
-        self.note("network", f"cut off from the rest: {names}{SIDES[way]}")
+        self.note("network", f"partitioned from the rest: {names}{SIDES[way]}")
         self.faults.partition(set(group), way)
 
     def heal(self) -> None:

@@ -236,13 +236,13 @@ class Decoder:
         except (binascii.Error, ValueError):
             return Packet(BAD, "not base64")
         if self.protocol == 3 and text[1:2] != MESSAGE:
-            return Packet(BAD, "bytes in a packet that is no message")
+            return Packet(BAD, "bytes in a packet other than a message")
         return Packet(MESSAGE, data)
 
 
 def _typed(data: bytes) -> Packet:
     """A packet of bytes with its type in front, as protocol 3 has it."""
-    return Packet(MESSAGE, data[1:]) if data[:1] == b"\x04" else Packet(BAD, "bytes in a packet that is no message")
+    return Packet(MESSAGE, data[1:]) if data[:1] == b"\x04" else Packet(BAD, "bytes in a packet other than a message")
 
 
 def joined(framing: Framing, packets: Iterable[bytes]) -> bytes:

@@ -50,7 +50,7 @@ def test_the_trace_tells_of_trouble() -> None:
     network.run(0.0)
     assert max(map(len, network.trace)) < 260
     assert [line.split("  ")[-1] for line in network.trace if "network: " in line] == [
-        "network: cut off from the rest: client1, server, and are not heard",
+        "network: partitioned from the rest: client1, server (nothing passes from them)",
         "network: healed",
     ]
     assert {line.split("  ")[-1] for line in network.trace} >= {

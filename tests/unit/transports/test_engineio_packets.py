@@ -79,7 +79,7 @@ BROKEN: list[tuple[int, bool, bytes, str]] = [
     (3, False, b"3:4a", "cut off"),
     (3, False, b"3:4\xff\xff", "not UTF-8"),
     (3, False, b"5:b3AQI", "not base64"),
-    (3, False, b"6:b3AQI=", "bytes in a packet that is no message"),
+    (3, False, b"6:b3AQI=", "bytes in a packet other than a message"),
     (3, False, "1:é".encode(), "no packet: 'é'"),
     (3, True, b"\x02\x01\xff4", "no length"),
     (3, True, b"\x00\xff4", "no length"),
@@ -87,7 +87,7 @@ BROKEN: list[tuple[int, bool, bytes, str]] = [
     (3, True, b"\x00\x01\x01", "no length"),
     (3, True, b"\x00\x02\xff4", "cut off"),
     (3, True, b"\x00\x02\xff4\xff", "not UTF-8"),
-    (3, True, b"\x01\x02\xff\x03a", "bytes in a packet that is no message"),
+    (3, True, b"\x01\x02\xff\x03a", "bytes in a packet other than a message"),
 ]
 
 
