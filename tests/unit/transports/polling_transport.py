@@ -11,11 +11,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from primus_proto import ConnectError, ConnectionLost, PrimusError
+from primus_proto import ConnectError, ConnectionLost
 from primus_proto.http.model import Answer, Request, Response, error_response
 from primus_proto.limits import check_number
-from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, refusal_error
-from primus_proto.transports.pipe import Pipe
+from primus_proto.transports.base import ClientHost, Exchange, HeaderPairs, Route, ServerHost, refusal_error
+from primus_proto.transports.polling import PollingPipe
 from primus_proto.transports.registry import Transport
 
 __all__ = ["POLLING", "PollingOptions"]
@@ -51,73 +51,39 @@ def unpack(body: bytes) -> list[list[Any]]:
     return packets
 
 
-class PollingPipe(Pipe):
+class PacketPipe(PollingPipe[list[Any]]):
     """What both ends' pipes have in common."""
 
     transport = "polling"
 
-    def __init__(self, host: PipeHost, request: Request | None = None) -> None:
-        super().__init__(host.touch, request)
-        self.host = host
-        self.paused = False
-        self.over = False
-        self.linger = host.timers.new(lambda now: self.finish(now=now))
+    @property
+    def _unread(self) -> int:
+        return 0
 
-    def pause(self) -> None:
-        self.paused = True
-
-    def resume(self) -> None:
-        self.paused = False
-        self._touch()
-
-    def say_goodbye(self, now: float) -> None:
-        """From the session's end on, the pipe has a while to get rid of what it holds."""
-        self.paused = False
-        if self.linger.due == float("inf"):
-            self.linger.set(now + self.host.limits.close)
+    def _handle(self, packet: list[Any], now: float) -> None:
+        match packet if self.ending is None else None:
+            case ["text", str(data)]:
+                self.session.receive_message(data, now=now)
+            case ["close", int(code), str(reason)]:
+                self._end(code, reason, None, now)
 
     def outgoing(self) -> list[str]:
-        packets = []
-        while (message := self.take()) is not None:
-            packets.append(str(message.wrapped("polling", packet).payload))
+        packets = [str(message.wrapped("polling", packet).payload) for message in self.take_all()]
         if self.ending is not None:
             packets.append(json.dumps(["close", *self.ending]))
         return packets
 
-    def incoming(self, packets: list[list[Any]], now: float) -> None:
-        for each in packets:
-            if self.ending is not None:
-                return
-            match each:
-                case ["text", str(data)]:
-                    self.session.receive_message(data, now=now)
-                case ["close", int(code), str(reason)]:
-                    self.end(code, reason, None, now)
 
-    def end(self, code: int, reason: str, error: PrimusError | None, now: float) -> None:
-        """The peer ended it, or is gone."""
-        if self.ending is None:
-            self.ending = (code, reason)
-            self.session.connection_lost(error, code=code, reason=reason, now=now)
-        self.finish(now=now)
-
-    def finish(self, *, now: float) -> None:
-        self.over = True
-        self.withdraw()
-        self.linger.cancel()
-
-
-class ServerPipe(PollingPipe):
-    """A session of the server: the GET that waits, if one does, and the POSTs that wait while nobody reads."""
+class ServerPipe(PacketPipe):
+    """A session of the server: the GET that waits, if one does. POSTs wait in the inbox while nobody reads."""
 
     def __init__(self, server: PollingServer, sid: str, request: Request) -> None:
         super().__init__(server.host, request)
         self.server = server
         self.sid = sid
         self.waiting: Exchange | None = None
-        self.posts: list[Exchange] = []
-        self.absence = self.host.timers.new(self._absent)
-        self.hold = self.host.timers.new(lambda now: self._answer([], now))
+        self.absence = self._host.timers.new(self._absent)
+        self.hold = self._host.timers.new(lambda now: self._answer([], now))
 
     @property
     def session_id(self) -> str:
@@ -135,38 +101,25 @@ class ServerPipe(PollingPipe):
 
     def posted(self, exchange: Exchange, body: bytes, now: float) -> None:
         """A POST came. While the session is paused it stays unanswered, which holds the next one back."""
-        self.posts.append(exchange)
-        self.incoming(unpack(body), now)
-        self._touch()
+        self._inbox.put(unpack(body), lambda now: exchange.respond(204, now=now), now=now)
 
-    def flush(self, *, now: float) -> None:
-        if self.aborted:
-            self.finish(now=now)
-        if self.ending is not None and not self.over:
-            self.say_goodbye(now)
-        if not self.paused or self.over:
-            posts, self.posts = self.posts, []
-            for post in posts:
-                post.respond(204, now=now)
-        if self.over or self.waiting is None:
-            return
-        packets = self.outgoing()
+    def _send(self, now: float) -> None:
+        packets = self.outgoing() if self.waiting is not None else []
         if packets:
             self._answer(packets, now)
             if self.ending is not None:
-                self.finish(now=now)
+                self._drop(now)
             elif self.high:
                 self.session.drained()
 
-    def finish(self, *, now: float) -> None:
-        super().finish(now=now)
+    def _release(self, now: float) -> None:
+        super()._release(now)
         self.absence.cancel()
         self.hold.cancel()
         self.server.sessions.pop(self.sid, None)
         if self.waiting is not None:
             self.waiting.abort(now=now)
             self.waiting = None
-        self._touch()
 
     def be_absent(self, now: float) -> None:
         self.hold.cancel()
@@ -185,7 +138,7 @@ class ServerPipe(PollingPipe):
         self.be_absent(now)
 
     def _absent(self, now: float) -> None:
-        self.end(1006, "", ConnectionLost("the client stopped asking"), now)
+        self._end(1006, "", ConnectionLost("the client stopped asking"), now)
 
 
 class PollingServer:
@@ -227,7 +180,7 @@ class PollingServer:
         """Sessions end by themselves."""
 
 
-class ClientPipe(PollingPipe):
+class ClientPipe(PacketPipe):
     """A session of the client: one GET that waits, one POST at a time."""
 
     def __init__(self, attempt: PollingClient, sid: str) -> None:
@@ -235,69 +188,47 @@ class ClientPipe(PollingPipe):
         self.pool = attempt.pool
         self.target = f"{attempt.target}&sid={sid}"
         self.headers = attempt.headers
-        self.polling = self.posting = False
-        self.sent_close = False
+        self.polling = self.posting = self.sent_close = False
         self.patience = attempt.host.timers.new(self._late)
         self.longest_poll = attempt.host.options.hold + attempt.host.options.absence
 
-    def flush(self, *, now: float) -> None:
-        if self.over:
-            return
-        if self.aborted:
-            self.finish(now=now)
-            return
-        if self.ending is not None:
-            self.say_goodbye(now)
-        elif not self.polling and not self.paused:
+    def _send(self, now: float) -> None:
+        if not (self.polling or self._inbox.paused or self.ending is not None):
             self.polling = True
             self.patience.set(now + self.longest_poll)
-            self.pool.request(
-                "GET",
-                self.target,
-                self.headers,
-                b"",
-                self._polled,
-                self._failed,
-                limit=2 * self.host.limits.message,
-                now=now,
-            )
-        if not self.posting:
-            packets = self.outgoing()
-            if packets:
-                self.posting = True
-                self.sent_close = self.ending is not None
-                body = body_of(packets)
-                self.pool.request("POST", self.target, self.headers, body, self._posted, self._failed, now=now)
+            limit = 2 * self._host.limits.message
+            self.pool.request("GET", self.target, self.headers, b"", self._polled, self._failed, limit=limit, now=now)
+        packets = [] if self.posting else self.outgoing()
+        if packets:
+            self.posting, self.sent_close = True, self.ending is not None
+            body = body_of(packets)
+            self.pool.request("POST", self.target, self.headers, body, self._posted, self._failed, now=now)
 
-    def finish(self, *, now: float) -> None:
-        super().finish(now=now)
+    def _release(self, now: float) -> None:
+        super()._release(now)
         self.patience.cancel()
         self.pool.abort(now=now)
 
     def _late(self, now: float) -> None:
-        self.end(1006, "", ConnectionLost("the server did not answer a poll"), now)
+        self._end(1006, "", ConnectionLost("the server did not answer a poll"), now)
 
     def _polled(self, answer: Answer, now: float) -> None:
         self.polling = False
         self.patience.cancel()
         if answer.status != 200:
             self._failed(refusal_error(answer), now)
-            return
-        self.incoming(unpack(answer.body), now)
-        self._touch()
+        else:
+            self._inbox.put(unpack(answer.body), lambda now: self._touch(), now=now)
 
     def _posted(self, answer: Answer, now: float) -> None:
         self.posting = False
         if self.sent_close:
-            self.finish(now=now)
+            self._drop(now)
         else:
-            if self.high:
-                self.session.drained()
-            self._touch()
+            self._left(now)
 
     def _failed(self, error: ConnectError, now: float) -> None:
-        if not self.over:
-            self.end(1006, "", ConnectionLost(str(error)), now)
+        self._end(1006, "", ConnectionLost(str(error)), now)
 
 
 class PollingClient:
