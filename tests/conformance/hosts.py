@@ -153,6 +153,8 @@ class Host(ABC):
     serve: Callable[..., AbstractAsyncContextManager[Server]]
     fetch_spec: Fetch
     handler_is = "an async function"
+    keeps = 0
+    """Objects that the library may keep for a while, whatever the binding does."""
     lacks: ClassVar[Mapping[str, str]] = {}
     """What of `NEEDS` this host does not have, and why."""
     only: ClassVar[frozenset[str] | None] = None

@@ -70,6 +70,7 @@ class TrioHost(Host):
     """trio."""
 
     name = "trio"
+    keeps = 2500  # a thousand deadlines that are over, of two or three objects each
     connect: Any = staticmethod(primus_io.trio.connect)
     serve: Any = staticmethod(primus_io.trio.serve)
     fetch_spec = staticmethod(primus_io.trio.fetch_spec)

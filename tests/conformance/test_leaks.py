@@ -81,9 +81,7 @@ async def test_thousands_of_short_connections(host: Host) -> None:
         assert len(sockets()) == sockets_before
         assert grown < KEPT
         idle = threading.active_count() - threads_before
-        # A connection is a dozen objects and more; trio keeps up to a thousand deadlines that are over, of two or three
-        # objects each.
-        assert more < max(CYCLES, 3000) + OF_A_THREAD * idle, "something is kept for each"
+        assert more < CYCLES + host.keeps + OF_A_THREAD * idle, "something is kept for each"
 
 
 @scenario(timeout=60, needs=["sockets"])

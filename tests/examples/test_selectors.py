@@ -245,12 +245,15 @@ def goodbye_before_all_was_read(close: float) -> Iterator[tuple[World, socket.so
 def test_a_close_waits_for_what_was_written() -> None:
     received: list[bytes] = []
     with goodbye_before_all_was_read(close=WAIT) as (world, peer):
+        assert world.driver.channels, "it is closed before anything was read"
         world.loop.watch(peer, EVENT_READ, lambda _: received.append(peer.recv(65536)))
         world.run(lambda: received and not received[-1])
         world.loop.watch(peer, 0, print)
         assert not world.driver.channels
         assert not world.driver.closing
-    assert sum(map(len, received)) > LARGE
+    whole = b"".join(received)
+    assert len(whole) > LARGE
+    assert whole.endswith(frame(b"\x03\xe8", 8, masked=False)), "the last that was written"
 
 
 def test_a_close_does_not_wait_for_ever() -> None:
