@@ -357,9 +357,10 @@ class Driver(RunningDriver):
         target = self._target
         if target.sock is not None:
             return target.take_socket(command.channel)
-        # In a thread, because some systems look up names for this.
-        proxy = target.proxy and await self.loop.run_in_executor(None, target.find_proxy, command)
-        if not proxy:
+        proxy = None
+        if target.proxy is not None:  # in a thread, because some systems look up names for this
+            proxy = await self.loop.run_in_executor(None, target.find_proxy, command)
+        if proxy is None:
             return await connect_socket(command.host, command.port, target.local_addr)
         from python_socks.async_.asyncio import Proxy  # an extra, which was looked for when the options were checked
 

@@ -340,8 +340,10 @@ class Driver(RunningDriver):
         target, local = self._target, self._target.local_addr
         if target.sock is not None:
             return trio.SocketStream(trio.socket.from_stdlib_socket(target.take_socket(command.channel)))
-        proxy = target.proxy and await trio.to_thread.run_sync(target.find_proxy, command)  # which may look up names
-        if proxy:
+        proxy = None
+        if target.proxy is not None:  # in a thread, because some systems look up names for this
+            proxy = await trio.to_thread.run_sync(target.find_proxy, command)
+        if proxy is not None:
             from python_socks.async_.trio import Proxy  # an extra, looked for when the options were checked
 
             return trio.SocketStream(await proxy.make(Proxy).connect(command.host, command.port, local_addr=local))
