@@ -136,7 +136,7 @@ def agreed(settings: Compression, answers: Iterable[str]) -> Deflate | None:
 
 
 class _Inflater(Extension):
-    """Inflates what comes, within the limit."""
+    """Inflates what comes, within the limit. A frame at once, so that its errors do not depend on how it was cut."""
 
     name = NAME
 
@@ -145,8 +145,10 @@ class _Inflater(Extension):
         self._limit = limit
         self._zlib: Any = None
         self._compressed = False  # the message that is under way
+        self._unfinished = False  # whether a message is under way, at the end of a frame
         self._control = False  # the frame that is under way
         self._size = 0  # of the message so far
+        self._frame = bytearray()  # what has come of the frame that is under way
 
     def enabled(self) -> bool:
         return True
@@ -161,22 +163,34 @@ class _Inflater(Extension):
         self._control = opcode.iscontrol()
         if self._control or opcode is Opcode.CONTINUATION:
             return NO_RSV
-        self._compressed = rsv.rsv1
+        self._compressed = rsv.rsv1 and not self._unfinished  # a second beginning is for wsproto to refuse
         self._size = 0
         return COMPRESSED
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        return bytes(data) if self._control or not self._compressed else self._inflate(bytes(data))
+        if self._control or not self._compressed:
+            return bytes(data)
+        self._frame += data
+        return b""
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        if self._control or not self._compressed or not fin:
+        if self._control:
             return None
-        data = self._inflate(TAIL)
+        self._unfinished = not fin
+        if not self._compressed:
+            return None
+        self._compressed = self._unfinished
+        frame, self._frame = self._frame, bytearray()
+        data = self._inflate(frame)
+        if not fin or isinstance(data, CloseReason):
+            return data
+        rest = self._inflate(TAIL)
+        data = rest if isinstance(rest, CloseReason) else data + rest
         if not self._deflate.peer_takeover or (self._zlib is not None and self._zlib.eof):
             self._zlib = None
         return data
 
-    def _inflate(self, data: bytes) -> bytes | CloseReason:
+    def _inflate(self, data: bytes | bytearray) -> bytes | CloseReason:
         if self._zlib is None:
             self._zlib = zlib.decompressobj(-self._deflate.peer_bits)
         try:
