@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from primus_proto import ByteClient, ByteServer, ClientConfig
 from primus_proto import commands as cmd
 from primus_proto.parsers import get_parser
 from tests.scenarios.test_properties_cuts import FRAMES, REQUESTS
-from tests.unit.wires import frame, handshake
+from tests.unit.wires import TEXT, frame, handshake
 
 VALUE: Any = {"a": [1, -2, 300, 2**40, 1.5, None, True, "é", {}], "b": {"c": "x" * 40}}
 
@@ -46,6 +47,16 @@ def encoded(parser: str) -> list[bytes]:
     return [message for message in messages if isinstance(message, bytes)]
 
 
+def deflated(text: bytes) -> list[bytes]:
+    """A message that is compressed, whole and in fragments."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = (deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    whole, first = bytearray(frame(TEXT, data)), bytearray(frame(TEXT, data[:3], fin=False))
+    whole[0] |= 0x40
+    first[0] |= 0x40
+    return [bytes(whole), bytes(first) + frame(0, data[3:])]
+
+
 def seeds() -> dict[str, list[bytes]]:
     """All seeds, by target."""
     sessions = [session(dialect) for dialect in ("happn", "primus6", "primus")]
@@ -68,6 +79,8 @@ def seeds() -> dict[str, list[bytes]]:
         ],
         "server_websocket": frames,
         "fast_lane": frames,
+        "compressed": [frame(TEXT, "[1]"), *deflated(b"[1,2]"), *deflated(b'"' + b"x" * 5000 + b'"')],
+        "client_polling": [b"\x804[1]\x1e2\n--\n4[2]\x1e1", b'\0a["[1]"]\n\n--\nh\n\n--\nc[1000,"x"]\n'],
         "websockets": frames,
         "server_messages": [
             b'[1]\n"primus::ping::1"\n"primus::id::"\n{"a":{"b":[1e9,"\\ud83d\\ude00"]}}',

@@ -94,16 +94,15 @@ class Driver:
             self.pump()
 
 
-def _server() -> Driver:
-    config = ServerConfig(limits=LIMITS)
-    driver = Driver(ByteServer(config, rng=random.Random(1)))
+def _server(config: ServerConfig | None = None) -> Driver:
+    driver = Driver(ByteServer(config or ServerConfig(limits=LIMITS), rng=random.Random(1)))
     driver.endpoint.channel_accepted(("192.0.2.1", 5), now=0.0)
     driver.pump()
     return driver
 
 
-def _serve(pieces: list[bytes]) -> tuple[bytes, list[object]]:
-    driver = _server()
+def _serve(pieces: list[bytes], config: ServerConfig | None = None) -> tuple[bytes, list[object]]:
+    driver = _server(config)
     for piece in pieces:
         driver.feed(1, piece)
     result = driver.output.get(1, b""), driver.values
@@ -129,6 +128,16 @@ def server_http(data: bytes) -> None:
 def server_websocket(data: bytes) -> None:
     """WebSocket bytes for a server after an upgrade, cut in two ways."""
     assert repr(_serve([HANDSHAKE, data])) == repr(_serve([HANDSHAKE, *_cut(data)]))
+
+
+COMPRESSING = ServerConfig(limits=LIMITS, compression=True)
+COMPRESSED = HANDSHAKE.replace(b"Host: x", b"Host: x\r\nSec-WebSocket-Extensions: permessage-deflate")
+
+
+@target
+def compressed(data: bytes) -> None:
+    """WebSocket bytes for a server after an upgrade with compression, cut in two ways."""
+    assert repr(_serve([COMPRESSED, data], COMPRESSING)) == repr(_serve([COMPRESSED, *_cut(data)], COMPRESSING))
 
 
 @target
@@ -330,6 +339,33 @@ def sockjs(data: bytes) -> None:
         host.ask("GET", "/primus/000/other/jsonp?c=callback")
         host.ask("POST", "/primus/000/other/jsonp_send", body, "application/x-www-form-urlencoded")
     host.finish()
+
+
+HELLO = b'0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
+INFO = b'{"websocket":false,"origins":["*:*"],"cookie_needed":false,"entropy":1}'
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+
+
+@target
+def client_polling(data: bytes) -> None:
+    """Bodies for a client of SockJS, or of Engine.IO behind a byte from 128 on: one to each of its requests."""
+    if engineio := data[:1] >= b"\x80":
+        options: dict[str, Any] = {"transformer": "engine.io", "transport": {"transports": ["polling"]}}
+    else:
+        options = {"transformer": "sockjs", "transport": {"transports": ["xhr-polling"]}}
+    config = ClientConfig(url="http://x", dialect="happn", strategy=False, limits=LIMITS, **options)
+    driver, up = Driver(ByteClient(config, rng=random.Random(1))), 0
+    driver.pump()
+    for body in [*([HELLO] if engineio else [INFO, b"o\n"]), *data[1:].split(b"\n--\n")[:10]]:
+        while up < len(driver.opened):
+            up += 1
+            driver.endpoint.channel_opened(driver.opened[up - 1], now=driver.now)
+            driver.pump()
+        for channel, asked in list(driver.output.items()):
+            if asked:
+                driver.output[channel] = b""
+                driver.feed(channel, OK % len(body) + body)
+    driver.finish()
 
 
 @target
