@@ -26,6 +26,7 @@ from primus_io import testing as pio_testing
 from primus_io import trio as pio_trio
 from primus_proto import commands, errors, events, parsers
 from primus_proto.session import states
+from primus_proto.transports.registry import TRANSPORTS
 from tests.test_docs import blocks, tokens
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,6 +109,7 @@ def test_each_public_name_is_in_the_reference(module: Any) -> None:
 def keywords() -> set[str]:
     """Everything that can be given by keyword: options, and parameters of what is public."""
     known = {one.name for cls in (pp.ClientConfig, pp.ServerConfig, pp.Limits) for one in fields(cls)}
+    known.update(one.name for transport in TRANSPORTS.values() for one in fields(transport.options))
     for module in (pp, pio, pio_testing, threads, asgi, primus_proto.testing):
         for name in module.__all__:
             public = getattr(module, name)
