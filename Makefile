@@ -135,6 +135,7 @@ format: $(VENV)/.group-lint ## let ruff rewrite what it can
 
 coverage: $(VENV)/.group-test ## branches of primus_proto that its own tests reach; less than all of them fails
 	$(BIN)/python -m coverage run -m pytest $(FAST_TESTS) $(ARGS)
+	$(BIN)/python -m coverage run --append -m pytest tests/conformance -k virtual
 	$(BIN)/python -m coverage report
 
 mutants: $(VENV)/.group-mutants ## change the sessions in some 1,600 ways; which changes no test notices. Half an hour

@@ -35,6 +35,8 @@ class Raw:
 class RawParser(JSONParser):
     """JSON, but for `Raw`."""
 
+    binary = True
+
     def encode(self, value: Any) -> Any:
         return value.payload if isinstance(value, Raw) else super().encode(value)
 
