@@ -5,6 +5,7 @@
 Every round measures every server, in turning order, so that what else the machine does meets all of them alike. The
 table has the median over the rounds of the ratio to the first server of the same round: the server's CPU time per
 message, per delivery of a broadcast and per handshake, and memory per idle connection. The smaller, the better.
+The columns of this project without "speedups" are a base install: no uvloop, and Python's own JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from load import Broken, Load, cpu_seconds, resident_bytes
 
 HERE = Path(__file__).parent
 NODE_MODULES = HERE.parent / "tests" / "interop"
-OURS = [sys.executable, str(HERE / "server.py"), "--mode"]
+OURS = [sys.executable, str(HERE / "server.py")]
 
 Results = dict[tuple[str, str], list[float]]  # by case and server
 
@@ -41,10 +42,13 @@ def servers() -> Iterator[tuple[str, list[str], Path]]:
     ):
         if node and (folder / "node_modules" / package).is_dir():
             yield name, [node, script, package], folder
-    yield "primus-proto", OURS, HERE
-    yield "primus-proto, async for", [*OURS[:-1], "--style", "iterate", "--mode"], HERE
-    if importlib.util.find_spec("uvloop"):
-        yield "primus-proto, uvloop", [*OURS[:-1], "--loop", "uvloop", "--mode"], HERE
+    base = [*OURS, "--json", "stdlib"]
+    yield "primus-proto", [*base, "--mode"], HERE
+    yield "primus-proto (async for)", [*base, "--style", "iterate", "--mode"], HERE
+    if importlib.util.find_spec("uvloop") and importlib.util.find_spec("orjson"):
+        extras = [*OURS, "--loop", "uvloop"]
+        yield "primus-proto (speedups)", [*extras, "--mode"], HERE
+        yield "primus-proto (speedups; async for)", [*extras, "--style", "iterate", "--mode"], HERE
     for package in ("websockets", "picows"):
         if importlib.util.find_spec(package):
             yield package, [sys.executable, str(HERE / "peers" / f"{package}_server.py")], HERE
@@ -99,6 +103,9 @@ def measure(
         load.connect(idle)
         settle(load.pid)
         yield "idle connection", (resident_bytes(load.pid) - before) / idle
+        yield f"echo 64 B, {idle:,} connections", load.echo(window=1, size=64, seconds=seconds)
+        settle(load.pid)
+        yield f"ping each second, {idle:,} connections", load.pings(seconds=2 * seconds)
     with running(command, folder, "bcast", core) as load:
         load.connect(1000)
         yield "broadcast 64 B to 1,000", load.broadcast(size=64, seconds=seconds)
@@ -149,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each case")
-    parser.add_argument("--idle", type=int, default=2000, help="connections of the idle case")
+    parser.add_argument("--idle", type=int, default=5000, help="connections of the cases with many")
     parser.add_argument("--only", default="", help="names of servers, with commas between them")
     parser.add_argument("--plot", type=Path, help="a file for the picture, SVG")
     options = parser.parse_args()

@@ -13,6 +13,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["Broken", "Load", "cpu_seconds", "resident_bytes"]
@@ -119,6 +120,30 @@ class Load:
             sock.setblocking(True)
         first.sendall(request)
         return self._run(reply, answer, seconds, all_of_them)
+
+    def pings(self, *, seconds: float) -> float:
+        """Have each connection send a Primus ping every second, spread evenly. The server's CPU seconds for each.
+
+        A server without Primus sends it back, as any other value.
+        """
+        request, count = frame('"primus::ping::1700000000000"', mask=True), len(self.sockets)
+        for sock in self.sockets:
+            sock.setblocking(False)
+        sent, warm, before, began = 0, count, 0.0, time.monotonic()  # every connection has had its first ping
+        while True:
+            passed = time.monotonic() - began
+            if passed >= 1 + seconds:
+                return (cpu_seconds(self.pid) - before) / (sent - warm)
+            while sent < passed * count:
+                sock = self.sockets[sent % count]
+                with suppress(BlockingIOError):
+                    if not sock.recv(1 << 12):  # the answer to its last ping
+                        raise Broken("the server has closed a connection")
+                sock.sendall(request)
+                sent += 1
+                if sent == warm:
+                    before = cpu_seconds(self.pid)
+            time.sleep(0.001)
 
     def close(self) -> None:
         """Close all connections."""

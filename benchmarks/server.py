@@ -14,6 +14,7 @@ import os
 from typing import Any
 
 import primus_proto as pp
+from primus_proto.parsers import JSONParser
 
 
 def parse() -> argparse.Namespace:
@@ -24,8 +25,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="for --io asyncio")
     parser.add_argument("--parser", default="json")
     parser.add_argument("transformer", nargs="?", default="websockets", help="for --io asyncio and trio")
+    parser.add_argument("--json", choices=["orjson", "stdlib"], default="orjson", help="stdlib: as if without orjson")
     parser.add_argument("--port", type=int, default=0)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.parser == "json" and options.json == "stdlib":
+        options.parser = JSONParser()
+    return options
 
 
 def ready(port: int) -> None:

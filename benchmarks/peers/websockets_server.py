@@ -8,6 +8,7 @@ import os
 import sys
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.exceptions import ConnectionClosedError
 
 connections: set[ServerConnection] = set()
 
@@ -24,6 +25,8 @@ async def handle(connection: ServerConnection) -> None:
                 await connection.send(dump(json.loads(text)))
             else:
                 broadcast(connections, dump(json.loads(text)))
+    except ConnectionClosedError:
+        pass  # the load client leaves without a closing handshake
     finally:
         connections.discard(connection)
 
