@@ -31,7 +31,7 @@ __all__ = ["Authorize", "Handler", "Server", "ServerBase", "Spark", "SparkBase",
 MAX_LISTENER_TASKS = 64
 """Listeners of one server that may run at a time. Beyond that, what its peers cause is only logged."""
 
-SparkData = ev.SparkData  # looked up for every message
+SparkData, SparkHeartbeat = ev.SparkData, ev.SparkHeartbeat  # looked up for every message
 
 S = TypeVar("S", bound="SparkBase")
 T = TypeVar("T")
@@ -136,6 +136,8 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
                 spark._deliver_data(event)
             else:
                 spark._announcement.keep(event)
+        elif type(event) is SparkHeartbeat and self._ignores(event):
+            pass
         elif isinstance(event, ev.SparkEvent):
             spark = self._spark_of(event.spark)
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
@@ -161,6 +163,14 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
                 self._peer_log.report()
                 for waiter in self._waiters:
                     waiter.set()
+
+    def _ignores(self, event: ev.SparkHeartbeat[Any]) -> bool:
+        """Whether nobody listens to a heartbeat, as most often. They are most of what idle sparks cause."""
+        spark = event.spark.context
+        heard = (
+            "heartbeat" in spark._listeners or SparkHeartbeat in spark._listeners or SparkHeartbeat in self._listeners
+        )
+        return not heard and spark._announcement is None
 
     def _deliver_to(self, spark: S, event: ev.SparkEvent[Any] | ev.PluginEvent) -> None:
         if type(event) is ev.SparkConnected:

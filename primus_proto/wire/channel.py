@@ -257,11 +257,17 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
 
     Channels whose only output is the same object, as a broadcast makes it, share one `Write`.
     """
+    data: bytes | None
     if len(dirty) == 1:  # most often it is one answer
         channel = dirty[0]
         if not (channel.closed or channel.on_written or channel._probe) and channel._want_pause is channel._paused:
             channel._dirty = False
-            data = channel.take()
+            chunks = channel._chunks
+            if len(chunks) == 1 and channel.buffered <= SLICE and not channel.blocked:
+                data = chunks.pop()  # type: ignore[assignment]  # as `take` does; none so short is a memoryview
+                channel.buffered = 0
+            else:
+                data = channel.take()
             if data is not None:
                 commands.append(Write((channel.number,), data))
             if channel._chunks and not channel.blocked:
