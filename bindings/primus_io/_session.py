@@ -156,8 +156,8 @@ class Session(Answering, Transforming, Extended, Emitter):
     def _check_taker(self) -> None:
         """Raise LocalProtocolError in a listener of `data`: it would wait for the values that wait for it."""
         self._check_receives()
-        turn = RUNNING.get()
-        if turn is None or self._iterating or self._turns is None or self._turns.current("data") is not turn:
+        turn = None if self._turns is None or self._iterating else self._turns.current("data")
+        if turn is None or RUNNING.get() != (self._turns, "data"):
             return
         if self._is_inside(turn) and any(self._listeners.get(kind) for kind in DATA_EVENTS):
             raise pp.LocalProtocolError(
@@ -309,7 +309,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         if self._turns is None:
             self._turns = Turns(self)
         self._add_unhandled(size)
-        self._turns.add(Turn(self, event, listener, coroutine, size, end_count))
+        self._turns.add(Turn(event, listener, coroutine, size, end_count))
 
     def _turn_begins(self, turn: Turn) -> None:
         """A listener is called now. Sets `turn.begun` when those of other events may start too."""

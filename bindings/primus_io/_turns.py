@@ -7,6 +7,7 @@ listeners start when all earlier ones have returned.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
@@ -24,8 +25,8 @@ PATIENCE = 10.0
 END = "end"
 LAST = frozenset({END, "disconnection"})
 
-RUNNING: ContextVar[Turn | None] = ContextVar("primus_io_listener", default=None)
-"""The listener that runs this task, or that has started it."""
+RUNNING: ContextVar[tuple[Turns, str] | None] = ContextVar("primus_io_listener", default=None)
+"""Whose listeners, and of which event, this task runs, or the task that has started it."""
 
 
 def name_of(listener: object) -> str:
@@ -67,27 +68,25 @@ class Turn:
     """One call of a coroutine listener. `end_count` is 0 unless it is given a value, which an end makes void."""
 
     __slots__ = (
-        *("began", "begun", "coroutine", "end_count", "event", "listener"),
-        *("number", "session", "size", "told"),
+        *("begun", "coroutine", "end_count", "event", "listener"),
+        *("noticed", "number", "size", "told"),
     )
 
     def __init__(
         self,
-        session: TurnsHost,
         event: str,
         listener: object,
         coroutine: Coroutine[Any, Any, object],
         size: int,
         end_count: int,
     ) -> None:
-        self.session = session
         self.event = event
         self.listener = listener
         self.coroutine = coroutine
         self.size = size
         self.end_count = end_count
         self.number = 0  # its place among the turns of the session
-        self.began = 0.0
+        self.noticed: float | None = None  # when it was first seen to keep others waiting
         self.begun = False  # listeners of other events may start
         self.told = False  # the warning was logged
 
@@ -128,7 +127,8 @@ class Turns:
             self._session._io.start(self._run(key, queue))
         else:
             queue.append(turn)
-            self.watch()
+            if self._timer is None or self._timer.due == math.inf:
+                self.watch()
 
     def changed(self) -> None:
         """A turn has begun or is over."""
@@ -137,16 +137,32 @@ class Turns:
 
     async def _run(self, key: str, queue: deque[Turn]) -> None:
         session = self._session
+        RUNNING.set((self, key))
         try:
             while queue:
                 turn = queue[0]
                 if turn.end_count in (0, session._end_count):
-                    await self._run_turn(key, turn)
+                    if len(self._queues) > 1:
+                        await self._in_order(key, turn)
+                    session._turn_begins(turn)
+                    if self._waiting:
+                        self.changed()
+                    try:
+                        await turn.coroutine
+                    except Exception as error:
+                        session._handle_failure(error)
+                    except BaseException as error:
+                        if not session._ended:  # otherwise the binding is closing
+                            session._handle_failure(error)
+                        raise
+                    finally:
+                        session._turn_ends(turn)
                 else:
                     turn.coroutine.close()  # data from before an end
                 queue.popleft()
                 session._subtract_unhandled(turn.size)
-                self.changed()
+                if self._waiting:
+                    self.changed()
         finally:
             for turn in queue:  # cancelled: close the coroutines that will never run
                 turn.coroutine.close()
@@ -155,25 +171,6 @@ class Turns:
                 self._timer.drop()  # it would keep the session alive
                 self._timer = None
             session._check_end()
-
-    async def _run_turn(self, key: str, turn: Turn) -> None:
-        session = self._session
-        if len(self._queues) > 1:
-            await self._in_order(key, turn)
-        turn.began = session._io.now()
-        session._turn_begins(turn)
-        self.changed()
-        RUNNING.set(turn)
-        try:
-            await turn.coroutine
-        except Exception as error:
-            session._handle_failure(error)
-        except BaseException as error:
-            if not session._ended:  # otherwise the binding is closing
-                session._handle_failure(error)
-            raise
-        finally:
-            session._turn_ends(turn)
 
     async def _in_order(self, key: str, turn: Turn) -> None:
         """Wait until those that were called earlier have begun or, before one of the last, have returned."""
@@ -200,31 +197,28 @@ class Turns:
         """Something waits for a turn: see how long that takes."""
         if self._timer is None:
             self._timer = self._session._timers.new(self._look)
-        if self._timer.due > self._session._io.now() + PATIENCE:
+        if self._timer.due == math.inf:
             self._timer.set(self._session._io.now() + PATIENCE)
             self._session._io.schedule()
 
     def _look(self, now: float) -> None:
-        """Warn of listeners that keep others waiting, and look again while any wait."""
+        """Warn of listeners that have kept others waiting since the last look, and look again while any wait."""
         last = self._queues.get(END)
         end_waits = last is not None and not last[0].begun
-        queues = self._queues.values()
         blocking = [
             queue[0]
-            for queue in queues
+            for queue in self._queues.values()
             if queue[0].begun and (end_waits or len(queue) > 1 or self._session._waits_for(queue[0]))
         ]
         for turn in blocking:
-            if not turn.told and now >= turn.began + PATIENCE:
+            if turn.noticed is None:
+                turn.noticed = now
+            elif not turn.told:
                 turn.told = True
-                self._tell(turn, now)
-        due = [turn.began + PATIENCE for turn in blocking if not turn.told]
-        if self._timer is not None and (due or self._waiting):
-            self._timer.set(min(due, default=now + PATIENCE))
-
-    def _tell(self, turn: Turn, now: float) -> None:
-        self._session._peer_log.warning(
-            "%r: the listener %s of %r has not returned for %.0f s, and later calls wait for it. Listeners of one "
-            "event run one at a time: it must not wait for what a later call would do",
-            *(self._session, name_of(turn.listener), turn.event, now - turn.began),
-        )
+                self._session._peer_log.warning(
+                    "%r: the listener %s of %r has not returned for %.0f s, and later calls wait for it. Listeners of "
+                    "one event run one at a time: it must not wait for what a later call would do",
+                    *(self._session, name_of(turn.listener), turn.event, now - turn.noticed),
+                )
+        if self._timer is not None and (self._waiting or not all(turn.told for turn in blocking)):
+            self._timer.set(now + PATIENCE)

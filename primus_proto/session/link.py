@@ -191,6 +191,8 @@ class Link(Extensible, ABC):
         Call it again when the application has taken something while it was paused: otherwise, after as long as the
         heartbeat allows, a `log` event says that nobody takes values (protocol 4.5).
         """
+        if self.state.over:
+            return
         if self._neglect is None:
             host: Any = self  # a subclass has the rest
             self._neglect = Neglect(host)
