@@ -20,7 +20,7 @@ from ._listeners import ServerListeners, SparkListeners
 from ._once import wait_for
 from ._peer_log import PeerLog
 from ._plugins import ServerPlugins
-from ._session import MESSAGE_OVERHEAD
+from ._session import DROPPED, MESSAGE_OVERHEAD
 from ._socket_factory import WithSocket
 from ._spark import SparkBase
 from ._sparks import Sparks
@@ -93,6 +93,11 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
             self._core.adopt(earlier)
         self._listener_tasks = 0  # running listeners of the server's own events
         self._closed = False
+
+    def _check_event(self, event: object) -> None:
+        super()._check_event(event)
+        if event is SparkData and not self._core.config.receive:
+            raise pp.LocalProtocolError(DROPPED)
 
     def spark(self, id: str) -> S | None:
         """The open spark with this id, or None."""

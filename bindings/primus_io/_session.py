@@ -26,12 +26,14 @@ from ._plugins import Extended
 from ._transforming import F, Transforming
 from ._turns import RUNNING, Turn, Turns
 
-__all__ = ["DATA_EVENTS", "MESSAGE_OVERHEAD", "Session"]
+__all__ = ["DATA_EVENTS", "DROPPED", "MESSAGE_OVERHEAD", "Session"]
 
 # A session stops reading from its peer while more than PAUSE_ABOVE bytes wait to be handled, until RESUME_BELOW.
 PAUSE_ABOVE = 256 * 1024
 RESUME_BELOW = PAUSE_ABOVE // 2
 MESSAGE_OVERHEAD = 64  # added to the bytes of a waiting message, so that empty ones count too
+
+DROPPED = "values are dropped here, because of the option receive=False"
 
 DATA_EVENTS = ("data", ev.DataReceived, ev.SparkData)
 
@@ -151,7 +153,7 @@ class Session(Answering, Transforming, Extended, Emitter):
     def _check_receives(self) -> None:
         core = self._core
         if not (core.config if isinstance(core, pp.Client) else core.server.config).receive:
-            raise pp.LocalProtocolError("values are dropped here, because of the option receive=False")
+            raise pp.LocalProtocolError(DROPPED)
 
     def _check_taker(self) -> None:
         """Raise LocalProtocolError in a listener of `data`: it would wait for the values that wait for it."""

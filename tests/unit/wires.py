@@ -228,6 +228,9 @@ class Wire:
             case cmd.ResumeReading(channel):
                 self._check(channel)
                 self.paused.remove(channel)
+            case cmd.ProbeChannel(channel):
+                self._check(channel)
+                assert channel in self.paused
             case cmd.OpenChannel():
                 assert isinstance(self.endpoint, ByteClient | SpecQuery)
             case _:
