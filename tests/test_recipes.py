@@ -41,6 +41,8 @@ NAMED: list[tuple[str, Collection[str]]] = [
     ("tests/interop/test_plugins.py", OWN),
     ("docs/reference/primus_io.md", {f"primus_io.{name}" for name in BINDINGS}),
     ("docs/how-to/threads-and-loops.md", BINDINGS),
+    ("tests/test_reference.py", BINDINGS),
+    ("tests/unit/bindings/test_public.py", BINDINGS),
 ]
 
 
