@@ -423,6 +423,8 @@ class Client(HasPlugins, Core, Link):
         self._report_dropped([each.payload for each in self._queue.take_all()], "the client ended")
         if self._outgoing is not None:
             self._outgoing.give_up()
+        if self._neglect is not None:
+            self._neglect.stop()
         self.needs_drain = False
         self.emit(ev.Ended(reason))
         self._told_end = True

@@ -223,11 +223,16 @@ class CompressedWebSocket(WebSocket):
         self._threshold = threshold if deflate.bits >= 9 else math.inf  # the size from which messages are compressed
 
     def send(self, messages: Sequence[Message], *, now: float) -> None:
-        if len(messages) == 1 and messages[0].size < self._threshold:
-            super().send(messages, now=now)
-        elif self._open:
-            frames = [self._frame(message) for message in messages]
-            self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        if not self._open:
+            return
+        if len(messages) == 1:
+            message = messages[0]
+            if message.size < self._threshold and self._rng is None:  # as is most often so
+                self._channel.write(message.framed("websocket", server_frame))
+            else:
+                self._channel.write(self._frame(message))
+        else:
+            self._channel.write(b"".join([self._frame(message) for message in messages]))
 
     def _frame(self, message: Message) -> bytes:
         deflate, rng = self._deflate, self._rng

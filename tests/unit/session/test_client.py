@@ -226,3 +226,12 @@ def test_the_id_of_a_question_that_failed_is_not_expected() -> None:
         host.client.request_id()
     host.client.receive_message("primus::id::x", now=host.now)
     assert host.fresh() == [ev.MessageIgnored("primus::id::x")]
+
+
+def test_a_client_that_ends_while_it_is_paused_has_nothing_left_to_do() -> None:
+    host = opened(retries=0)
+    host.client.pause()
+    host.run(1)
+    host.client.connection_lost("gone", now=host.now)
+    host.pump()
+    assert (host.client.state, host.client.next_timeout()) == (ClientState.ENDED, None)
