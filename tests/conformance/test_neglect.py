@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from primus_proto import Limits, LocalProtocolError
+from primus_proto.events import SparkData
 from primus_proto.session import neglect
 from tests.conformance.hosts import Host, scenario
 from tests.conformance.peers import CLOSE, RawPeer, accept_websocket, frame, raw_server, silent
@@ -74,6 +75,8 @@ async def test_who_only_writes_can_say_so(host: Host) -> None:
             await primus.send([number, "x" * 1000])
         with pytest.raises(LocalProtocolError, match="receive=False"):
             primus.on("data", host.listener(stay))
+        with pytest.raises(LocalProtocolError, match="receive=False"):
+            server.on(SparkData, print)
         with pytest.raises(LocalProtocolError, match="receive=False"):
             await primus.receive()
         await primus.wait_ended()
