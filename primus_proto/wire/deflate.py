@@ -181,11 +181,9 @@ class _Inflater(Extension):
             return None
         self._compressed = self._unfinished
         frame, self._frame = self._frame, bytearray()
-        data = self._inflate(frame)
-        if not fin or isinstance(data, CloseReason):
-            return data
-        rest = self._inflate(TAIL)
-        data = rest if isinstance(rest, CloseReason) else data + rest
+        if not fin:
+            return self._inflate(frame)
+        data = self._inflate(frame + TAIL)
         if not self._deflate.peer_takeover or (self._zlib is not None and self._zlib.eof):
             self._zlib = None
         return data

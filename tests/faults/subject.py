@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 BINDINGS = ("asyncio", "uvloop", "trio", "threads", "asgi")
-OPTIONS: dict[str, Any] = {"dialect": "happn", "compression": True}
+OPTIONS: dict[str, Any] = {"dialect": "happn"}
 
 
 def say(text: str) -> None:
@@ -46,7 +46,7 @@ async def serve(library: Any, in_thread: Any) -> None:
         async for value in spark:
             await spark.send(reply(server, value))
 
-    async with library.serve(echo, "127.0.0.1", 0, **OPTIONS) as server:
+    async with library.serve(echo, "127.0.0.1", 0, compression=True, **OPTIONS) as server:
         say(str(server.port))
         await in_thread(wait_for_sigterm)
 
@@ -59,7 +59,7 @@ def serve_in_threads() -> None:
         for value in spark:
             spark.send(reply(server, value))
 
-    with threads.serve(echo, "127.0.0.1", 0, **OPTIONS) as server:
+    with threads.serve(echo, "127.0.0.1", 0, compression=True, **OPTIONS) as server:
         say(str(server.port))
         wait_for_sigterm()
 
