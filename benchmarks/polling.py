@@ -139,7 +139,7 @@ async def memory(port: int, pid: int, count: int) -> float:
 
 def servers() -> list[tuple[str, list[str], Path]]:
     """Those that can run here: name, command, folder."""
-    found = [("primus-proto", [*OURS, "echo"], HERE)]
+    found = [("primus-proto", [*OURS, "--mode", "echo"], HERE)]
     node, folder = shutil.which("node"), NODE_MODULES / "primus8"
     if node and (folder / "node_modules" / "primus").is_dir():
         script = str(HERE / "peers" / "primus_server.js")
