@@ -83,6 +83,28 @@ def test_what_is_too_large() -> None:
     assert streamed(peer) == b'c[1009,"message larger than 100 bytes"]\n<end>'
 
 
+def test_a_repeated_poll_is_answered_like_the_first() -> None:
+    wire = server()
+    _, spark = opened(wire)
+    peers = [Peer(wire, wire.endpoint.channel_accepted(("192.0.2.7", port), now=wire.now)) for port in range(1, 8)]
+    for peer in peers[:3]:
+        receive(wire, path("xhr?t=a.1"), peer)
+    peers[0].eof()
+    assert spark.is_open
+    spark.write(1)
+    wire.pump()
+    assert [peer.reply().body for peer in peers[1:3]] == [b'a["1"]\n'] * 2
+    assert receive(wire, path("xhr?t=a.1"), peers[3]).reply().body == b'a["1"]\n'
+    receive(wire, path("xhr?t=a.2"), peers[4])
+    spark.write(2)
+    wire.pump()
+    assert peers[4].reply().body == b'a["2"]\n'
+    assert receive(wire, path("xhr?t=a.1"), peers[5]).reply().body == b"h\n"  # nobody waits for it any more
+    receive(wire, path("xhr?t=123"), peers[4])
+    another = receive(wire, path("xhr?t=123"), peers[6]).reply()  # two requests may share a millisecond
+    assert another.body == b'c[2010,"Another connection still open"]\n'
+
+
 def test_a_repeated_post_does_nothing_twice() -> None:
     wire = server()
     opened(wire)
