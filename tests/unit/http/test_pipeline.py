@@ -216,6 +216,16 @@ def test_a_layer_that_fails_is_logged_and_answered_500(seam: str, run: Callable[
     assert logged in event.text
 
 
+def test_an_interrupt_in_a_layer_goes_through() -> None:
+    def interrupted(request: Request) -> None:
+        raise KeyboardInterrupt
+
+    asked = Seam("messages")
+    asked.server.before("interrupted", interrupted, index=0)
+    with pytest.raises(KeyboardInterrupt):
+        asked.ask("/primus/spec")
+
+
 def test_the_message_seam_passes_over_layers_that_hold() -> None:
     asked = Seam("messages", authorization="all")
     asked.server.before("slow", lambda request: HOLD, index=0)
@@ -262,6 +272,7 @@ def test_a_request_may_be_held_by_one_layer_after_the_other() -> None:
     for id in (first.id, second.id):
         assert wire.endpoint.resume(id) is False
         assert wire.endpoint.resume(id, wire.server.refusal("no")) is False
+        assert wire.endpoint.fail(id, ZeroDivisionError()) is False
     wire.run(60)
     assert len(wire.server) == 1
 

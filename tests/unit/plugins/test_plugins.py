@@ -289,3 +289,8 @@ def test_plugins_come_from_entry_points(monkeypatch: pytest.MonkeyPatch) -> None
     assert isinstance(host.server.plugins["theirs"], Counting)
     with pytest.raises(ConfigError, match="known: emitter, rooms, theirs"):
         host.server.use("others")
+    monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: 1 / 0)
+    with pytest.raises(
+        ConfigError, match=r"plugin 'theirs', which is .*:Counting, cannot be loaded: ZeroDivisionError"
+    ):
+        ServerHost(plugins="theirs")

@@ -20,6 +20,7 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from primus_proto.parsers import JSONParser
 from primus_proto.session.work import Held
 from tests.unit.sessions import ClientHost, Host, ServerHost, ended, needs_drain, opened
 
@@ -144,6 +145,15 @@ def test_a_transform_that_fails_drops_its_message_and_says_so(end: End, answer: 
     assert end.host.sent() == ["good"]
 
 
+def test_what_cannot_be_decoded_passes_no_transform(end: End) -> None:
+    end.core.transform("incoming", wrap)
+    for message in ("{", "[1]"):
+        end.core.receive_message(message, now=end.host.now)
+    events = end.host.fresh()
+    assert [event.data for event in events if isinstance(event, DATA)] == [[[1]]]
+    assert [event.error.payload for event in events if isinstance(event, ev.SparkError | ev.ErrorOccurred)] == ["{"]  # type: ignore[attr-defined]
+
+
 def test_an_interrupt_in_a_transform_drops_its_message_only(end: End) -> None:
     def interrupted(packet: Packet) -> None:
         if packet.data == "bad":
@@ -214,6 +224,39 @@ def test_an_asynchronous_step_that_fails_drops_its_message_only(end: End, error:
     [failure] = [event.error for event in events if isinstance(event, ev.SparkError | ev.ErrorOccurred)]
     assert isinstance(failure, TransformError)
     assert failure.data == "bad"
+
+
+class Waiting(JSONParser):
+    """A parser that a test answers for."""
+
+    async def encode(self, value: Any) -> str:  # type: ignore[override]
+        raise AssertionError("the core does not wait")
+
+    async def decode(self, data: str | bytes) -> Any:
+        raise AssertionError("the core does not wait")
+
+
+def test_what_an_asynchronous_parser_refuses_is_an_error_event() -> None:
+    host = ServerHost(parser=Waiting())
+    spark = host.connect()
+
+    def answer(result: Any) -> None:
+        step = held(host)
+        step.awaitable.close()  # type: ignore[attr-defined]
+        if isinstance(result, Exception):
+            step.fail(result, now=host.now)
+        else:
+            step.resume(result, now=host.now)
+
+    host.fresh()
+    for _ in range(2):
+        spark.receive_message("?", now=host.now)
+    answer(ValueError("not this"))
+    assert [str(error) for error in failures(host)] == ["the parser failed: ValueError('not this')"]
+    answer("primus::ping::1")
+    answer(ValueError("nor the pong"))
+    assert [type(error) for error in failures(host)] == [EncodeError]
+    assert host.sent() == []
 
 
 def test_a_value_that_cannot_be_encoded_after_a_wait_is_an_error_event(end: End) -> None:
