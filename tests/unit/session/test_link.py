@@ -85,3 +85,40 @@ def test_a_parser_that_fails_to_decode_is_an_error_event(
     assert isinstance(error, DecodeError)
     assert (str(error), error.payload) == (text, payload)
     assert error.__cause__ is (None if error is outcome else outcome)
+
+
+class Waiting(JSONParser):
+    """A parser that a test answers for."""
+
+    async def encode(self, value: Any) -> str:  # type: ignore[override]
+        raise AssertionError("the core does not wait")
+
+    async def decode(self, data: str | bytes) -> Any:
+        raise AssertionError("the core does not wait")
+
+
+def test_what_an_asynchronous_parser_refuses_is_an_error_event() -> None:
+    host = ServerHost(parser=Waiting())
+    spark = host.connect()
+
+    def answer(result: Any) -> None:
+        host.pump()
+        step = [event.held for event in host.seen if isinstance(event, ev.StepHeld) and not event.held.over][-1]
+        step.awaitable.close()  # type: ignore[attr-defined]
+        if isinstance(result, Exception):
+            step.fail(result, now=host.now)
+        else:
+            step.resume(result, now=host.now)
+
+    def errors() -> list[Any]:
+        return [event.error for event in host.fresh() if isinstance(event, ev.SparkError)]
+
+    host.fresh()
+    for _ in range(2):
+        spark.receive_message("?", now=host.now)
+    answer(ValueError("not this"))
+    assert [str(error) for error in errors()] == ["the parser failed: ValueError('not this')"]
+    answer("primus::ping::1")
+    answer(ValueError("nor the pong"))
+    assert [type(error) for error in errors()] == [EncodeError]
+    assert host.sent() == []

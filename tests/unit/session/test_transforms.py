@@ -20,7 +20,6 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.parsers import JSONParser
 from primus_proto.session.work import Held
 from tests.unit.sessions import ClientHost, Host, ServerHost, ended, needs_drain, opened
 
@@ -224,39 +223,6 @@ def test_an_asynchronous_step_that_fails_drops_its_message_only(end: End, error:
     [failure] = [event.error for event in events if isinstance(event, ev.SparkError | ev.ErrorOccurred)]
     assert isinstance(failure, TransformError)
     assert failure.data == "bad"
-
-
-class Waiting(JSONParser):
-    """A parser that a test answers for."""
-
-    async def encode(self, value: Any) -> str:  # type: ignore[override]
-        raise AssertionError("the core does not wait")
-
-    async def decode(self, data: str | bytes) -> Any:
-        raise AssertionError("the core does not wait")
-
-
-def test_what_an_asynchronous_parser_refuses_is_an_error_event() -> None:
-    host = ServerHost(parser=Waiting())
-    spark = host.connect()
-
-    def answer(result: Any) -> None:
-        step = held(host)
-        step.awaitable.close()  # type: ignore[attr-defined]
-        if isinstance(result, Exception):
-            step.fail(result, now=host.now)
-        else:
-            step.resume(result, now=host.now)
-
-    host.fresh()
-    for _ in range(2):
-        spark.receive_message("?", now=host.now)
-    answer(ValueError("not this"))
-    assert [str(error) for error in failures(host)] == ["the parser failed: ValueError('not this')"]
-    answer("primus::ping::1")
-    answer(ValueError("nor the pong"))
-    assert [type(error) for error in failures(host)] == [EncodeError]
-    assert host.sent() == []
 
 
 def test_a_value_that_cannot_be_encoded_after_a_wait_is_an_error_event(end: End) -> None:
