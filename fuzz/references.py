@@ -89,7 +89,8 @@ def read_by_websockets(data: bytes, limit: int) -> tuple[list[str | bytes], set[
         return messages, set(range(1000, 5000))
     if isinstance(protocol.parser_exc, UnicodeDecodeError):  # the reason of a close, whose code may be bad as well
         return messages, {1007, 1002}
-    return messages, {protocol.close_sent.code if protocol.close_sent is not None else None}
+    code = protocol.close_sent.code if protocol.close_sent is not None else None
+    return messages, {1002 if code == 1014 else code}  # "bad gateway", which wsproto does not know
 
 
 def regular_frames(data: bytes) -> bytes:
