@@ -85,7 +85,7 @@ def settle(pid: int) -> None:
 
 
 def measure(
-    command: list[str], folder: Path, core: int | None, seconds: float, idle: int
+    command: list[str], folder: Path, core: int | None, seconds: float, idle: int, many: int
 ) -> Iterator[tuple[str, float]]:
     """One round of one server: the cases and their figures."""
     with running(command, folder, "echo", core) as load:
@@ -103,9 +103,11 @@ def measure(
         load.connect(idle)
         settle(load.pid)
         yield "idle connection", (resident_bytes(load.pid) - before) / idle
-        yield f"echo 64 B, {idle:,} connections", load.echo(window=1, size=64, seconds=seconds)
+        load.connect(max(many - idle, 0))
         settle(load.pid)
-        yield f"ping each second, {idle:,} connections", load.pings(seconds=2 * seconds)
+        yield f"echo 64 B, {len(load.sockets) - 50:,} connections", load.echo(window=1, size=64, seconds=seconds)
+        settle(load.pid)
+        yield f"ping each second, {len(load.sockets) - 50:,} connections", load.pings(seconds=2 * seconds)
     with running(command, folder, "bcast", core) as load:
         load.connect(1000)
         yield "broadcast 64 B to 1,000", load.broadcast(size=64, seconds=seconds)
@@ -156,7 +158,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each case")
-    parser.add_argument("--idle", type=int, default=5000, help="connections of the cases with many")
+    parser.add_argument("--idle", type=int, default=2000, help="connections of the idle case")
+    parser.add_argument("--many", type=int, default=5000, help="connections of the cases with many")
     parser.add_argument("--only", default="", help="names of servers, with commas between them")
     parser.add_argument("--plot", type=Path, help="a file for the picture, SVG")
     options = parser.parse_args()
@@ -175,7 +178,7 @@ def main() -> None:
         for name, command, folder in found[turn:] + found[:turn]:
             print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
             try:
-                for case, figure in measure(command, folder, core, options.seconds, options.idle):
+                for case, figure in measure(command, folder, core, options.seconds, options.idle, options.many):
                     results.setdefault((case, name), []).append(figure)
                     cases[case] = None
             except Broken as error:
