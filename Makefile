@@ -2,10 +2,13 @@
 #
 #   make test PYTHON=python3.12      that interpreter instead of the first one found
 #   make test ARGS="-k heartbeat"    more arguments for pytest
+#   make test JOBS=0                 in one process, as a debugger needs it
 
 VENV ?= .venv
 PYTHON ?=
 ARGS ?=
+# Most tests wait for something most of the time, so more processes than cores would still be faster, but less steady.
+JOBS ?= 2
 
 VERSIONS := 3.11 3.12 3.13 3.14 3.15
 CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.15 python3.14 python3.13 python3.12 python3.11 python)
@@ -81,8 +84,8 @@ setup: venv $(VENV)/.group-test node ## all that the tests need
 demo: venv ## a short tour: a server, two clients, a heartbeat, a reconnect
 	@$(BIN)/primus demo
 
-test: setup ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## all tests, in JOBS=2 processes
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-unit: $(VENV)/.group-test ## the fast ones: no sockets, virtual time
 	$(BIN)/python -m pytest $(FAST_TESTS) $(ARGS)

@@ -71,7 +71,7 @@ async def hello(spark: Any) -> None:
         {"pfx": "server.pfx", "passphrase": "secret"},
         {"cert": CHAIN.decode(), "key": KEY},
     ],
-    ids=str,
+    ids=["cert and key", "both in one file", "ca", "pfx", "PEM texts"],
 )
 def test_certificates_from_files(files: Path, options: dict[str, Any], backend: str) -> None:
     async def main() -> None:
