@@ -24,6 +24,7 @@ from .options import Dialect, PairsSource, Plugins, Strategy, URLSource
 from .parsers import AsyncParser, Parser, get_parser
 from .plugins.registry import load_plugins
 from .session.messages import NOTHING
+from .suggestions import suggestion
 from .transports.registry import TRANSPORTS
 
 __all__ = ["ASKED", "ClientConfig", "ServerConfig", "check_config"]
@@ -429,7 +430,8 @@ def _transport(config: ClientConfig | ServerConfig) -> None:
     given: object = config.transformer
     name = given.lower() if isinstance(given, str) else ""
     if name not in TRANSPORTS:
-        raise ConfigError(f"unknown transformer {given!r}; known: {', '.join(sorted(TRANSPORTS))}")
+        meant = suggestion(name, TRANSPORTS)
+        raise ConfigError(f"unknown transformer {given!r}; known: {', '.join(sorted(TRANSPORTS))}{meant}")
     TRANSPORTS[name].check_parser(name, get_parser(config.parser))
     TRANSPORTS[name].make_options(name, config.transport)
     object.__setattr__(config, "transformer", name)

@@ -6,11 +6,11 @@ Many users know the JavaScript package, so its names are answered with those of 
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
 import primus_proto as pp
+from primus_proto.suggestions import suggestion
 
 from ._environment import Environment
 
@@ -20,14 +20,9 @@ __all__ = [
     "SPARK_ADVICE",
     "missing_member",
     "running_environment",
-    "suggestion",
     "unknown_option",
 ]
 
-SECONDS = frozenset({
-    *("ping", "pong", "ping_timeout", "timeout", "min", "max", "reconnect_timeout"),
-    *("ping_interval", "detect_after", "pong_skip_time"),
-})  # fmt: skip
 OPTION_ADVICE = {
     "reconnect": "give what is in it by itself: min=, max=, factor=, retries=, reconnect_timeout=",
     "network": "tell the client of the network by network_offline() and network_online()",
@@ -90,18 +85,6 @@ SERVER_ADVICE = {
     "spec": "fetch_spec(url) asks a server for it",
     "send": "broadcast a value by write(value)",
 }
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" for a misspelt word, or nothing if no known one is like it. Finds camelCase too."""
-    import difflib  # here, because few programs need it
-
-    plain = {re.sub("[-_]", "", name): name for name in known}
-    similar = difflib.get_close_matches(re.sub("[-_]", "", word).lower(), plain, n=1, cutoff=0.7)
-    if not similar:
-        return ""
-    found = plain[similar[0]]
-    return f"; did you mean {found}{', in seconds' if found in SECONDS else ''}?"
 
 
 def unknown_option(name: str, known: Iterable[str]) -> pp.ConfigError:

@@ -15,6 +15,9 @@ __all__ = ["EVERY", "Strays", "stray"]
 
 EVERY = 60.0
 QUOTE = 100  # characters of a path
+SPOKEN = {"engine.io": "Engine.IO", "sockjs": "SockJS", "websockets": "plain WebSockets"}
+SOCKJS = ("/info", "/xhr", "/xhr_streaming", "/eventsource", "/htmlfile", "/jsonp")
+"""Ends of the paths that a client of SockJS asks for first."""
 
 
 class Strays:
@@ -53,17 +56,21 @@ def stray(config: ServerConfig, request: Request) -> tuple[str, str] | None:
         if wants or "EIO=" in query:
             return "path", f"the client has another pathname; this server's is {config.pathname!r}"
         return None
-    if config.transformer == "websockets":
-        if "EIO=" in query:
-            return "transport", "the client speaks Engine.IO; this server's transformer is 'websockets'"
-        if request.path.startswith(config.base + "/") and request.path.endswith(("/info", "/xhr", "/xhr_streaming")):
-            return "transport", "the client speaks SockJS; this server's transformer is 'websockets'"
+    own = "websockets" if config.transformer in ("faye", "lws") else config.transformer
+    spoken = own  # as far as it shows
+    if "EIO=" in query:
+        spoken = "engine.io"
+    elif request.path.startswith(config.base + "/") and request.path.endswith(SOCKJS):
+        spoken = "sockjs"
+    elif own != "websockets" and wants and request.path in (config.base, config.base + "/"):
+        spoken = "websockets"
+    if spoken != own and own in SPOKEN:
+        return "transport", f"the client speaks {SPOKEN[spoken]}; this server's transformer is {config.transformer!r}"
+    if own == "websockets":
         if not request.is_upgrade and wants:
             return "upgrade", "a WebSocket was asked for without 'Upgrade': a proxy on the way may have removed it"
         if request.is_upgrade and "upgrade" not in request.headers.tokens("connection"):
             return "upgrade", "'Connection' does not say 'Upgrade': a proxy on the way may have replaced it"
-    elif config.transformer.startswith("engine") and wants and "EIO=" not in query:
-        return "transport", f"the client speaks plain WebSockets; this server's transformer is {config.transformer!r}"
     if config.dialect == "happn" and request.is_upgrade and "_primuscb=" in query and "ping=" not in query:
         return "dialect", "the client does not say its heartbeat, as those of dialect 'happn' do; 'auto' serves all"
     return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..parsers import Parser
+from ..suggestions import suggestion
 from .base import ClientHost, ClientTransport, HeaderPairs, ServerHost, ServerTransport
 from .engineio.options import EngineIOOptions
 from .sockjs.options import SockJSOptions
@@ -47,7 +48,8 @@ class Transport:
         for option in given:
             if option not in known:
                 takes = f"takes {', '.join(known)}" if known else "has no options"
-                raise ConfigError(f"unknown option {option!r} in transport: transformer {name!r} {takes}")
+                meant = suggestion(str(option), known)
+                raise ConfigError(f"unknown option {option!r} in transport: transformer {name!r} {takes}{meant}")
         return self.options(**given)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from primus_proto import ConfigError, __version__
+from primus_proto.suggestions import suggestion
 
-from .._advice import suggestion
 from . import connect, demo, serve, spec
 from .formatting import printable
 from .options import in_flags

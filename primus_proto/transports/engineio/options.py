@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ...errors import ConfigError
-from ...limits import check_number
+from ...limits import check_seconds
 
 __all__ = ["EngineIOOptions"]
 
@@ -49,10 +49,10 @@ class EngineIOOptions:
                 raise ConfigError(f"transport[{name!r}] must be True or False; got {getattr(self, name)!r}")
         if self.protocol not in (None, 3, 4):
             raise ConfigError(f"transport['protocol'] must be 3, 4 or None; got {self.protocol!r}")
-        check_number("transport['upgrade_timeout']", self.upgrade_timeout, above=True)
-        check_number("transport['ping_interval']", self.ping_interval, above=True)
+        check_seconds("transport['upgrade_timeout']", self.upgrade_timeout, above=True)
+        check_seconds("transport['ping_interval']", self.ping_interval, above=True)
         if self.ping_timeout is not None:
-            check_number("transport['ping_timeout']", self.ping_timeout, above=True)
+            check_seconds("transport['ping_timeout']", self.ping_timeout, above=True)
         if self.cookie is not None and not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", str(self.cookie), re.ASCII):
             raise ConfigError(f"transport['cookie'] must be the name of a cookie, or None; got {self.cookie!r}")
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ...errors import ConfigError
-from ...limits import check_count, check_number
+from ...limits import check_count, check_seconds
 
 __all__ = ["TRANSPORTS", "SockJSOptions"]
 
@@ -40,9 +40,9 @@ class SockJSOptions:
                 f"transport['transports'] must be a collection of {', '.join(map(repr, TRANSPORTS))}; "
                 f"got {transports!r}"
             )
-        check_number("transport['fallback_timeout']", self.fallback_timeout, above=True)
-        check_number("transport['heartbeat']", self.heartbeat, above=True)
-        check_number("transport['absence']", self.absence, above=True)
+        check_seconds("transport['fallback_timeout']", self.fallback_timeout, above=True)
+        check_seconds("transport['heartbeat']", self.heartbeat, above=True)
+        check_seconds("transport['absence']", self.absence, above=True)
         check_count("transport['response_limit']", self.response_limit, least=1)
         url: object = self.client_url
         if not isinstance(url, str) or not url.startswith(("https://", "http://", "/")):

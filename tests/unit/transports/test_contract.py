@@ -93,8 +93,11 @@ def test_a_transport_for_text_refuses_a_binary_parser(config: Any) -> None:
     ("transformer", "options", "message"),
     [
         ("polling", {"hold": 3}, ""),
+        ("engineio", {}, "unknown transformer 'engineio'; .*; did you mean engine.io?"),
         ("polling", {"hodl": 3}, "unknown option 'hodl' in transport: transformer 'polling' takes hold, absence"),
         ("websockets", {"hold": 3}, "unknown option 'hold' in transport: transformer 'websockets' has no options"),
+        ("engine.io", {"pingInterval": 25}, "takes transports, .*; did you mean ping_interval, in seconds?"),
+        ("engine.io", {"ping_interval": 25000}, "in seconds, not milliseconds .* did you mean 25"),
         ("polling", {"hold": 0}, r"transport\['hold'\] must be a number above 0"),
         ("polling", {5: 0}, "unknown option 5"),
         ("polling", ["hold"], "transport must be a mapping of options for transformer 'polling'; got"),
