@@ -52,6 +52,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         self._ended = self._iterating = self._paused = False
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
         self._turns: Turns | None = None  # made with the first coroutine of a listener
+        self._message: ev.DataReceived | ev.SparkData | None = None  # that only the listeners get that are called now
         self._end_count = 1  # 1, and how often the application has ended the session
         self._unhandled_bytes = 0  # in the inbox, or on the way to listeners
         self._waiters: list[AsyncEvent] = []
@@ -185,6 +186,22 @@ class Session(Answering, Transforming, Extended, Emitter):
         if event in DATA_EVENTS and self._inbox and not self._iterating:
             self._io.start(self._emit_inbox())
 
+    def _remove(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        """Remove a listener. What waits for it goes to those that remain or, if there are none, back to the inbox."""
+        super()._remove(event, listener)
+        kept = [each for kind in DATA_EVENTS for each in self._listeners.get(kind, ())]
+        if event not in DATA_EVENTS or self._turns is None or listener in kept:
+            return
+        for turn in reversed(self._turns.take_back(listener)):
+            if kept or turn.end_count != self._end_count:
+                self._subtract_unhandled(turn.size)
+            else:
+                assert turn.message is not None
+                self._inbox = self._inbox or deque()
+                self._inbox.appendleft(turn.message)
+        if self._waiters:
+            self._wake_waiters()
+
     # --- for the binding ---
 
     def _deliver_data(self, event: ev.DataReceived | ev.SparkData, heard: bool = False) -> None:
@@ -201,14 +218,22 @@ class Session(Answering, Transforming, Extended, Emitter):
                     self._handle_failure(error)
                 else:
                     if type(result) is CoroutineType:
+                        self._message = None if heard else event
                         self._start_listener(result, listener, "data", event.size + MESSAGE_OVERHEAD)
+                        self._message = None
             if self._iterating:  # since one of these listeners
                 self._keep(event)
             return
-        size = event.size + MESSAGE_OVERHEAD
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
-        if behind or not (self._emit(event, (event.data,), size) or heard) or self._iterating:
+        if behind or not (self._emit_data(event, not heard and not self._iterating) or heard) or self._iterating:
             self._keep(event)
+
+    def _emit_data(self, event: ev.DataReceived | ev.SparkData, alone: bool) -> bool:
+        """Call the listeners. `alone`: nobody else gets the message."""
+        self._message = event if alone else None
+        heard = self._emit(event, (event.data,), event.size + MESSAGE_OVERHEAD)
+        self._message = None
+        return heard
 
     def _deliver_call(self, event: ev.Delivery) -> None:
         """Call the function that a transform delivers a message to, as a listener is called."""
@@ -236,7 +261,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         assert self._inbox
         event = self._inbox.popleft()
         if end_count == self._end_count:
-            self._emit(event, (event.data,), event.size + MESSAGE_OVERHEAD)
+            self._emit_data(event, True)
         self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
 
     def _end_with(self, end: Callable[[], object]) -> None:
@@ -311,7 +336,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         if self._turns is None:
             self._turns = Turns(self)
         self._add_unhandled(size)
-        self._turns.add(Turn(event, listener, coroutine, size, end_count))
+        self._turns.add(Turn(event, listener, coroutine, size, end_count, self._message))
 
     def _turn_begins(self, turn: Turn) -> None:
         """A listener is called now. Sets `turn.begun` when those of other events may start too."""

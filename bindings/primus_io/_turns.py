@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from primus_proto import events as ev
 from primus_proto.timers import Timer, Timers
 
 from ._io import IO
@@ -65,11 +66,14 @@ class TurnsHost(Protocol):
 
 
 class Turn:
-    """One call of a coroutine listener. `end_count` is 0 unless it is given a value, which an end makes void."""
+    """One call of a coroutine listener. `end_count` is 0 unless it is given a value, which an end makes void.
+
+    `message` is the event of that value, if it is for the listeners alone.
+    """
 
     __slots__ = (
         *("begun", "coroutine", "end_count", "event", "listener"),
-        *("noticed", "number", "size", "told"),
+        *("message", "noticed", "number", "size", "told"),
     )
 
     def __init__(
@@ -79,12 +83,14 @@ class Turn:
         coroutine: Coroutine[Any, Any, object],
         size: int,
         end_count: int,
+        message: ev.DataReceived | ev.SparkData | None = None,
     ) -> None:
         self.event = event
         self.listener = listener
         self.coroutine = coroutine
         self.size = size
         self.end_count = end_count
+        self.message = message
         self.number = 0  # its place among the turns of the session
         self.noticed: float | None = None  # when it was first seen to keep others waiting
         self.begun = False  # listeners of other events may start
@@ -129,6 +135,20 @@ class Turns:
             queue.append(turn)
             if self._timer is None or self._timer.due == math.inf:
                 self.watch()
+
+    def take_back(self, listener: object) -> list[Turn]:
+        """Take the waiting calls for `data` away from a listener. The message that is being handled stays."""
+        queue = self._queues.get("data")
+        if queue is None:
+            return []
+        stays = (None, queue[0].message)
+        taken = [
+            turn for turn in queue if turn.listener == listener and not any(turn.message is each for each in stays)
+        ]
+        for turn in taken:
+            queue.remove(turn)
+            turn.coroutine.close()
+        return taken
 
     def changed(self) -> None:
         """A turn has begun or is over."""

@@ -115,6 +115,36 @@ async def test_a_listener_that_keeps_others_waiting_is_named(
             await host.until(lambda: heard == [1, 2])
 
 
+@pytest.mark.parametrize("then", ["on", "receive"])
+@scenario()
+async def test_a_listener_of_data_that_removes_itself_leaves_the_rest_to_the_next(host: Host, then: str) -> None:
+    """Also what arrived in the same burst, and was on its way to it."""
+    said: list[Any] = []
+
+    async def second(value: Any) -> None:
+        said.append(("second", value))
+
+    async def handshake(value: Any) -> None:
+        said.append(("first", value))
+        primus.off("data", first)
+        if then == "on":
+            primus.on("data", host.listener(second))
+        else:
+            said.extend([("second", await primus.receive()) for _ in range(2)])
+
+    async def pour(spark: Any) -> None:
+        for number in range(3):
+            spark.write(number)
+        await spark.wait_ended()
+
+    first = host.listener(handshake)
+    async with host.serve(pour) as server, host.connect(server.url, manual=True) as primus:
+        primus.on("data", first)
+        primus.open()
+        await host.until(lambda: len(said) == 3)
+    assert said == [("first", 0), ("second", 1), ("second", 2)]
+
+
 @pytest.mark.parametrize("once", [False, True])
 @scenario()
 async def test_receiving_in_a_listener_of_data_is_an_error_unless_that_has_been_removed(host: Host, once: bool) -> None:
