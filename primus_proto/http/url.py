@@ -15,6 +15,8 @@ __all__ = ["Host", "host_of", "parse_url", "redacted"]
 
 # Two editions of the IDNA standard disagree about names with these letters, so they might belong to different owners.
 AMBIGUOUS = frozenset("\xdf\u03c2\u200c\u200d")
+# Delimiters of a URL, spaces and control characters (the forbidden host code points of https://url.spec.whatwg.org).
+_UNFIT = re.compile(r"[\x00-\x20\x7f#%/:<>?@\[\\\]^|]")
 
 
 class Host(NamedTuple):
@@ -72,6 +74,8 @@ def host_of(parts: SplitResult) -> Host:
         zone = zone.removeprefix("25")  # `%25` is the percent sign of a URL (RFC 6874, 2)
         return Host(f"{address}%{zone}" if zone else address, address, f"[{address}]")
     name = _ascii(name)
+    if unfit := _UNFIT.search(name):  # such as the spaces into which IDNA turns others
+        raise ConfigError(f"url names the host {name!r}, but no host has {unfit[0]!r} in its name")
     if not all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):
         # Libraries fail in different ways over such a name, some of them with a connection half made.
         raise ConfigError(f"url must name a host whose parts have 1 to 63 characters; got {name!r}")
