@@ -172,10 +172,10 @@ class ConnectBase(SingleEntry, Generic[C]):
     async def _enter(self) -> C:
         await self._begin()
         client = self._client
+        client._entering = self._wait is not False
         self._io.pump()
         if self._wait is False:
             return client
-        client._entering = True
         try:
             if self._wait is True:
                 await self._until_open()

@@ -65,7 +65,7 @@ def stray(config: ServerConfig, request: Request) -> tuple[str, str] | None:
     elif own != "websockets" and wants and request.path in (config.base, config.base + "/"):
         spoken = "websockets"
     if spoken != own and own in SPOKEN:
-        return "transport", f"the client speaks {SPOKEN[spoken]}; this server's transformer is {config.transformer!r}"
+        return spoken, f"the client speaks {SPOKEN[spoken]}; this server's transformer is {config.transformer!r}"
     if own == "websockets":
         if not request.is_upgrade and wants:
             return "upgrade", "a WebSocket was asked for without 'Upgrade': a proxy on the way may have removed it"

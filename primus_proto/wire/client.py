@@ -38,10 +38,11 @@ INTERIM = 100
 # Seconds that the body of a refusal may take after its head. What has come by then is taken for all of it.
 REFUSAL = 1.0
 
-# Servers that refuse a client's TLS certificate often close without saying so.
-UNANSWERED = {
-    False: "the server closed without an answer: is it a web server, and not an https:// one?",
-    True: "the server closed without an answer: does it want a certificate of this client, or is it no web server?",
+UNANSWERED = "the server closed without an answer"
+# Likely causes, without and with TLS. Servers that refuse a client's certificate often close without saying so.
+CAUSES = {
+    False: ": is it a web server, and not an https:// one?",
+    True: ": does it want a certificate of this client, or is it no web server?",
 }
 
 
@@ -81,6 +82,8 @@ class Pool:
         self.authority = authority
         self.secure = secure
         self.cookies = Cookies()
+        self.answered = False
+        """Whether the server has answered a request."""
         self._clients: list[HttpClient] = []
         self._paused = False
 
@@ -231,9 +234,10 @@ class HttpClient:
             self._fail(error or "the connection could not be opened", now)
         else:
             # A reset can eat the alert in which the server says that it wants a certificate.
-            if error is not None and self.pool.secure and not self._heard and "certificate" not in str(error):
+            known = self._heard or self.pool.answered
+            if error is not None and self.pool.secure and not known and "certificate" not in str(error):
                 error = f"{error}; perhaps the server wants a certificate of this client"
-            self._fail(error or UNANSWERED[self.pool.secure], now)
+            self._fail(error or UNANSWERED + ("" if self.pool.answered else CAUSES[self.pool.secure]), now)
 
     def _send(self, request: _Request) -> None:
         fields = [("Host", self.pool.authority), *self.pool.cookies.added_to(request.headers)]
@@ -321,6 +325,7 @@ class HttpClient:
 
     def _answered(self, request: _Request, now: float) -> None:
         assert self._response is not None
+        self.pool.answered = True
         self._stop_timer()
         headers = Headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in self._response.headers.raw_items())
         answer = Answer(self._response.status_code, headers, bytes(self._body))

@@ -260,7 +260,9 @@ async def test_each_attempt_begins_with_fresh_values(host: Host, waits: bool) ->
     ],
 )
 @scenario(needs=["clients"])
-async def test_a_function_that_fails_fails_the_attempt(host: Host, option: str, value: Any, words: str) -> None:
+async def test_a_function_that_fails_fails_the_attempt(
+    host: Host, caplog: pytest.LogCaptureFixture, option: str, value: Any, words: str
+) -> None:
     def function() -> Any:
         if isinstance(value, Exception):
             raise value
@@ -271,6 +273,11 @@ async def test_a_function_that_fails_fails_the_attempt(host: Host, option: str, 
         with pytest.raises(ConnectError, match=words):
             async with host.connect(**options, min=0.01, retries=1):
                 pass
+        caplog.clear()
+        with pytest.raises(ConnectError, match=words):
+            async with host.connect(**options, strategy=False):
+                pass
+    assert "has ended" not in caplog.text, "it was raised"
 
 
 @scenario(needs=["clients"])

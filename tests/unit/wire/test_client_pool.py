@@ -111,6 +111,9 @@ def test_requests() -> None:
         bench.feed(1, OK)
     assert bench.outcomes == [(200, b"ok")] * 3
     assert (len(bench.channels), bench.closed) == (1, [])
+    bench.ask()
+    bench.channels[0].user.channel_closed(None, now=0.0)  # type: ignore[attr-defined]  # as the endpoint does
+    assert bench.outcomes[3:] == ["the server closed without an answer"], "it is a web server: it has answered before"
 
 
 def test_two_at_once_need_two_channels_and_either_is_used_again() -> None:
