@@ -297,11 +297,11 @@ class HttpPool(Protocol):
         """Drop all connections of this pool at once."""
 
 
-def refusal_error(answer: Answer) -> ConnectError:
-    """Make the error of an attempt to connect that got this answer."""
+def refusal_error(answer: Answer, *, opened: bool = False) -> ConnectError:
+    """Make the error of an attempt to connect that got this answer, or of a session that is `opened`."""
     body = answer.body[:ERROR_BODY]
     words = _own_words(body)
-    text = _explain(answer.status, answer.headers.get("Location", "")) + words
+    text = _explain(answer.status, answer.headers.get("Location", ""), opened) + words
     if answer.status == 403 and not words:  # ASGI hosts answer so for a WebSocket under a path that they do not know
         text += ": a refusal, or no Primus under this pathname"
     return ConnectError(text, status=answer.status, headers=answer.headers.pairs, body=body)
@@ -310,14 +310,15 @@ def refusal_error(answer: Answer) -> ConnectError:
 def _own_words(body: bytes) -> str:
     """What a Primus server says in its refusal (protocol 6), short, and without characters that control a terminal."""
     try:
-        words = json.loads(body)["error"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        said = json.loads(body)
+        words = said.get("error", said.get("message"))  # the latter is Engine.IO's
+    except (ValueError, AttributeError, RecursionError):
         return ""
     text = "".join(each if each.isprintable() else " " for each in words[:200]) if isinstance(words, str) else ""
     return f" (it said: {text})" if text.strip() else ""
 
 
-def _explain(status: int, location: str) -> str:
+def _explain(status: int, location: str, opened: bool) -> str:
     try:
         phrase = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -333,6 +334,8 @@ def _explain(status: int, location: str) -> str:
             f"the server answered {phrase}: it did not see a WebSocket handshake; a proxy on the way may have removed "
             "'Upgrade', or it expects another transformer"
         )
+    if opened and status in (400, 404):
+        return f"the server answered {phrase}: it does not know the session; do all requests reach the same process?"
     if status == 404:
         return f"the server answered {phrase}: no Primus under this pathname?"
     if status in (200, 400, 405):

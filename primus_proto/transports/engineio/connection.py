@@ -179,7 +179,7 @@ class ClientPipe(EngineIOPipe):
             self._failed(error, now)
 
     def _refused(self, answer: Answer, now: float) -> None:
-        self._lost(str(refusal_error(answer)), now)
+        self._lost(str(refusal_error(answer, opened=True)), now)
 
     def _failed(self, error: ConnectError, now: float) -> None:
         self._lost(str(error), now)

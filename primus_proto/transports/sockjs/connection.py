@@ -134,7 +134,7 @@ class ClientPipe(SockJSPipe):
     def _answered(self, answer: Answer, now: float) -> None:
         self._receiving = False
         if answer.status != 200:
-            self._lost(refusal_error(answer), now)
+            self._lost(refusal_error(answer, opened=self._opened is None), now)
         elif self._opened is not None or self._buffer:
             self._lost(ConnectError("the server's answer is none of SockJS"), now)
         else:
@@ -162,7 +162,7 @@ class ClientPipe(SockJSPipe):
         if answer.status in (200, 204):
             self._left(now)
         else:
-            self._lost(refusal_error(answer), now)
+            self._lost(refusal_error(answer, opened=True), now)
 
     def _lost(self, error: ConnectError, now: float) -> None:
         if self._opened is None:

@@ -188,3 +188,8 @@ def test_the_pipe_of_the_message_seam_ends_once() -> None:
 def test_an_unwelcome_answer_is_kept_in_part() -> None:
     error = refusal_error(Answer(403, Headers([("A", "b")]), b"x" * (ERROR_BODY + 1)))
     assert (error.status, error.headers, len(error.body)) == (403, (("A", "b"),), ERROR_BODY)
+
+
+def test_an_answer_that_does_not_know_the_open_session() -> None:
+    error = refusal_error(Answer(400, Headers(), b'{"code":1,"message":"Session ID unknown"}'), opened=True)
+    assert "do all requests reach the same process? (it said: Session ID unknown)" in str(error)

@@ -112,7 +112,7 @@ def test_requests() -> None:
     assert bench.outcomes == [(200, b"ok")] * 3
     assert (len(bench.channels), bench.closed) == (1, [])
     bench.ask()
-    bench.channels[0].user.channel_closed(None, now=0.0)  # type: ignore[attr-defined]  # as the endpoint does
+    bench.channels[0].user.channel_closed(None, now=0.0)
     assert bench.outcomes[3:] == ["the server closed without an answer"], "it is a web server: it has answered before"
 
 
