@@ -223,7 +223,7 @@ class ClientBase(WithPlugins, ClientListeners, Session):
             progress_log.log(level, "%r: not connected, trying again in %.1f s: %s", self, event.delay, event.error)
             self._is_reconnecting = True
         elif type(event) is ev.Opened and self._is_reconnecting:
-            progress_log.info("%r: connected again", self)
+            progress_log.info("%r: connected%s", self, " again" if self._opens > 1 else "")
             self._is_reconnecting = False
         elif type(event) is ev.Ended:
             if event.reason.kind not in ("local", "server") and not self._entering:

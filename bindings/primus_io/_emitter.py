@@ -80,7 +80,7 @@ class Emitter:
         raise NotImplementedError
 
     def _listen(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
-        self._add(event, listener)
+        self._do(lambda: self._add(event, listener))
 
     def _add(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         """Add a listener, in the thread of the core."""
@@ -92,7 +92,7 @@ class Emitter:
 
     def _off(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         """Do what `off` says."""
-        self._remove(event, listener)
+        self._do(lambda: self._remove(event, listener))
 
     def _remove(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         """Remove a listener, in the thread of the core."""

@@ -74,7 +74,9 @@ async def test_user_code_does_not_run_in_the_context_of_another_task(host: Host)
 async def test_a_verb_in_the_wrong_thread_says_what_to_do(host: Host) -> None:
     async with host.serve(None) as server, host.connect(server.url) as primus:
         [spark] = server.sparks.values()
-        for verb in (lambda: server.write(1), lambda: spark.write(1), lambda: primus.write(1), spark.end, primus.end):
+        writes = (lambda: server.write(1), lambda: spark.write(1), lambda: primus.write(1))
+        listeners = (lambda: primus.on("data", print), lambda: spark.off("data", print))
+        for verb in (*writes, *listeners, spark.end, primus.end):
             with pytest.raises(LocalProtocolError, match="call_soon_threadsafe"):
                 await host.thread(verb)
         primus.write("here")
