@@ -96,10 +96,13 @@ class Emitter:
 
     def _remove(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         """Remove a listener, in the thread of the core."""
-        if listener in self._listeners.get(event, ()):
-            self._listeners[event].remove(listener)
-            if not self._listeners[event]:
-                del self._listeners[event]
+        held = self._listeners.get(event, [])
+        same = [place for place, each in enumerate(held) if each is listener]
+        equal = [place for place, each in enumerate(held) if each == listener]  # `Once` is equal to what it calls
+        for place in (same or equal)[:1]:
+            del held[place]
+        if not held:
+            self._listeners.pop(event, None)
 
     def _emit(self, event: ev.Event, args: tuple[Any, ...], size: int = 0, owner: Emitter | None = None) -> bool:
         """Call the listeners. Returns whether there are any. `owner` runs coroutines and handles errors."""

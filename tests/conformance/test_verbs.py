@@ -85,6 +85,12 @@ async def test_once(host: Host) -> None:
 
         assert server.once("connection", removed) is removed
         server.off("connection", removed)
+
+        def both(spark: Any) -> None:
+            said.append("both")
+
+        server.on("connection", both)
+        server.once("connection", both)
         for _ in range(2):
             async with host.connect(server.url) as primus:
                 await primus.id()
@@ -92,8 +98,8 @@ async def test_once(host: Host) -> None:
             server.once("conection", removed)
         with pytest.raises(LocalProtocolError, match="must be callable"):
             server.once("connection", 3)  # type: ignore[arg-type]
-        await host.told(lambda: len(said) == 2)
-    assert said == ["first", "class"]
+        await host.told(lambda: len(said) == 5)
+    assert said == ["first", "both", "both", "class", "both"]
 
 
 @scenario()
