@@ -63,7 +63,7 @@ class Client(HasPlugins, Core, Link):
         self._pipe: Pipe | None = None
         self._queue = WriteQueue(config.queue_size, config.limits.queue)
         self.attempts: Attempts = Attempts(self)
-        self._told_end = False  # `end` is the last event, until an `open`
+        self._told_end = False  # `end` is the last event, until the client is opened again
         self._paused = 0  # by whom: 1 the application, 2 messages that wait for a transform, 4 an end that waits
         self._ids_asked, self._opened_at = 0, 0.0  # the first: answers to `request_id` still to come
         self.heartbeat: ClientHeartbeat = client_heartbeat(self)
@@ -166,6 +166,7 @@ class Client(HasPlugins, Core, Link):
         self.emit(ev.WentOnline())
         if self.state is _S.OFFLINE:
             self.move(_T.ONLINE)
+            self._told_end = False
 
     # --- the driver's side (message seam) ---
 
