@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import primus_proto
+import primus_proto.plugins
 from tests.examples.programs import EXAMPLES
 from tests.test_repo import imports
 
 FILES = sorted(EXAMPLES.glob("*.py"))
+PUBLIC = {module.__name__: module.__all__ for module in (primus_proto, primus_proto.plugins)}
 
 
 def liberties(source: str) -> list[str]:
@@ -25,7 +27,7 @@ def liberties(source: str) -> list[str]:
             binding = importlib.import_module(module)
             if member not in binding.__all__ or "._" in module:
                 found.append(f"line {line}: imports {member} of {module}")
-        elif package == "primus_proto" and (module != package or member not in primus_proto.__all__):
+        elif package == "primus_proto" and member not in PUBLIC.get(module, ()):
             found.append(f"line {line}: imports {member} of {module}")
     for node in ast.walk(tree):
         match node:
@@ -46,6 +48,8 @@ def test_examples_use_public_names_only(file: Path) -> None:
     [
         ("from primus_proto import ByteServer, commands as cmd", True),
         ("self._mine", True),
+        ("from primus_proto.plugins import Ack", True),
+        ("from primus_proto.plugins import OWN", False),
         ("from primus_proto.server import Server", False),
         ("import primus_proto.server", False),
         ("from primus_proto import Machine", False),
