@@ -262,12 +262,7 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
         channel = dirty[0]
         if not (channel.closed or channel.on_written or channel._probe) and channel._want_pause is channel._paused:
             channel._dirty = False
-            chunks = channel._chunks
-            if len(chunks) == 1 and channel.buffered <= SLICE and not channel.blocked:
-                data = chunks.pop()  # type: ignore[assignment]  # as `take` does; none so short is a memoryview
-                channel.buffered = 0
-            else:
-                data = channel.take()
+            data = channel.take()
             if data is not None:
                 commands.append(Write((channel.number,), data))
             if channel._chunks and not channel.blocked:

@@ -8,7 +8,6 @@ behind an unanswered request, early answers to unread bodies, peers that ask and
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
@@ -70,14 +69,11 @@ def _phrase(status: int) -> bytes:
         return b"Unknown"
 
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
 def _date(epoch: float) -> str:
-    """A time as ``Date`` has it (RFC 9110, 5.6.7). `email.utils` would do, but takes a while to import."""
-    time = datetime.fromtimestamp(epoch, UTC)
-    return f"{_DAYS[time.weekday()]}, {time.day:02} {_MONTHS[time.month - 1]} {time:%Y %H:%M:%S} GMT"
+    """A time as ``Date`` has it (RFC 9110, 5.6.7)."""
+    from email.utils import formatdate  # here, because it takes a while to import, and a WebSocket needs none
+
+    return formatdate(epoch, usegmt=True)
 
 
 class HttpServer:
