@@ -103,7 +103,8 @@ def measure(
         load.connect(idle)
         settle(load.pid)
         yield "idle connection", (resident_bytes(load.pid) - before) / idle
-        load.connect(max(many - idle, 0))
+        if many > idle:
+            load.connect(many - idle)
         settle(load.pid)
         yield f"echo 64 B, {len(load.sockets) - 50:,} connections", load.echo(window=1, size=64, seconds=seconds)
         settle(load.pid)
