@@ -99,7 +99,8 @@ async def test_once(host: Host) -> None:
         with pytest.raises(LocalProtocolError, match="must be callable"):
             server.once("connection", 3)  # type: ignore[arg-type]
         await host.told(lambda: len(said) == 5)
-    assert said == ["first", "both", "both", "class", "both"]
+    assert said.count("class") == 1  # on threads it runs beside the others
+    assert [each for each in said if each != "class"] == ["first", "both", "both", "both"]
 
 
 @scenario()
