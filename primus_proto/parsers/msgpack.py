@@ -81,8 +81,9 @@ class MsgpackParser(Bounded):
             counter = _Counter(data, self._limits)
             hooks = {"list_hook": counter.take_list, "object_hook": counter.take_dict}
             hooks |= {"max_array_len": self._limits.values, "max_map_len": self._limits.values}
+            hooks["ext_hook"] = counter.take_extension
         try:
-            return msgpack.unpackb(data, ext_hook=_unpack_extension, timestamp=3, **hooks)
+            return msgpack.unpackb(data, timestamp=3, **{"ext_hook": _unpack_extension, **hooks})
         except ValueError as error:
             if "max_array_len" in str(error) or "max_map_len" in str(error):
                 raise too_many(self._limits, data) from error
@@ -91,7 +92,7 @@ class MsgpackParser(Bounded):
         # Numbers as keys, which the original makes strings. Here they never are keys of a dict.
         counter = _Counter(data, self._limits)
         hooks = {"list_hook": counter.take_list, "object_pairs_hook": counter.take_pairs}
-        return msgpack.unpackb(data, ext_hook=_unpack_extension, timestamp=3, strict_map_key=False, **hooks)
+        return msgpack.unpackb(data, ext_hook=counter.take_extension, timestamp=3, strict_map_key=False, **hooks)
 
 
 class _Counter:
@@ -115,6 +116,12 @@ class _Counter:
 
     def take_dict(self, value: dict[str, Any]) -> dict[str, Any]:
         self._add(len(value))
+        return value
+
+    def take_extension(self, code: int, data: bytes) -> Any:
+        value = _unpack_extension(code, data)
+        if type(value) is dict:  # the fields of an error
+            self._add(len(value))
         return value
 
     def take_pairs(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
@@ -185,7 +192,14 @@ def _unpack_extension(code: int, data: bytes) -> Any:
 
 def _inner(data: bytes) -> Any:
     """What is in an extension: a few plain values, in which others are not decoded."""
-    return msgpack.unpackb(data, max_array_len=2, max_map_len=len(_ERRORS))
+    return msgpack.unpackb(data, max_array_len=2, max_map_len=len(_ERRORS), list_hook=_flat, object_hook=_flat)
+
+
+def _flat(value: Any) -> Any:
+    """A list or map of an extension, which has no others in it."""
+    if any(type(inner) is list or type(inner) is dict for inner in (value.values() if type(value) is dict else value)):
+        raise ValueError("lists or maps inside of those of an extension")
+    return value
 
 
 def _little_endian(values: array[Any]) -> array[Any]:

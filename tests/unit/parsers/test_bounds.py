@@ -98,6 +98,8 @@ HOSTILE: list[Any] = [
     ("msgpack", b"\xdd\x00\x90\x00\x00" + b"\x90" * (9 * MIB)),
     ("msgpack", b"\xdd\xff\xff\xff\xff" * MIB),
     ("msgpack", b"\xdd\x00\x03\xd0\x90" * 100 + b"\xc0" * (2 * MIB)),
+    ("msgpack", b"\xdd\x00\x00\x13\x88" + (b"\xc8\x03\xe8\x01\x81\xa1a" + b"\x91" * 996 + b"\x01") * 5000),
+    ("msgpack", b"\xdd\x00\x03\x00\x00" + (b"\xc7\x16\x01\x87" + b"\xa1%c\x01" * 7 % (*b"abcdefg",)) * 0x30000),
 ]
 
 
