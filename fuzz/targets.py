@@ -383,7 +383,7 @@ def connect_url(data: bytes) -> None:
     driver.pump()
     server = _server()
     server.feed(1, driver.output.get(1, b""))
-    assert server.output[1].startswith((b"HTTP/1.1 101", b"HTTP/1.1 404", b"HTTP/1.1 431")), server.output[1][:200]
+    assert server.output[1][9:12] in (b"101", b"404", b"414", b"431"), server.output[1][:200]
 
 
 @target
