@@ -22,6 +22,7 @@ __all__ = [
     "parse_networks",
 ]
 
+LONGEST = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
 ForwardedBy = Literal["x-forwarded-for", "forwarded", "x-real-ip"]
@@ -70,7 +71,8 @@ def _forwarded(headers: Headers) -> Iterator[str]:
     text = ",".join(headers.get_all("forwarded"))
     elements = re.findall(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', text)
     for element in reversed(elements):
-        pairs = re.findall(r'([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"\s]*)', element)
+        # A name begins behind another character than its own, so that the search takes linear time.
+        pairs = re.findall(r'(?<![^\s;="])([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"\s]*)', element)
         values = [value for name, value in pairs if name.lower() == "for"]
         yield re.sub(r"\\(.)", r"\1", values[0].strip('"')) if len(values) == 1 else ""
 
@@ -88,7 +90,8 @@ def _parse_hop(text: str) -> Address | None:
     match = re.fullmatch(r"\[([^\[\]]*)\](?::(\d{1,5}))?|([\d.]+)(?::(\d{1,5}))?", text.strip())
     ip = text.strip() if match is None else match[1] or match[3]
     port = int(match[2] or match[4] or 0) if match is not None else 0
-    address = parse_ip(ip)
+    # A zone of IPv6 may be any text, and means something on the machine that names it only.
+    address = None if "%" in ip or len(ip) > LONGEST else parse_ip(ip)
     return None if address is None or port > 65535 else Address(str(address), port)
 
 

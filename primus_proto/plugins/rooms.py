@@ -58,12 +58,18 @@ class RoomsLeft(PluginEvent):
         return (self.rooms,)
 
 
+LONGEST = 1000
+"""Characters of a name, so that a spark in many rooms takes little memory though its client chose their names."""
+
+
 def names_of(names: Collection[object]) -> list[str]:
     """The names of rooms; a string with spaces has several. Raises LocalProtocolError for an invalid name."""
     found: list[str] = []
     for name in names:
         if isinstance(name, bool) or not isinstance(name, str | int):
             raise LocalProtocolError(f"a room has a name, a string or a whole number; got {name!r}")
+        if (len(name) if isinstance(name, str) else name.bit_length()) > LONGEST:
+            raise LocalProtocolError(f"the name of a room has at most {LONGEST} characters")
         found += str(name).split()
     if not found:
         raise LocalProtocolError("name at least one room")

@@ -112,6 +112,8 @@ def test_address_behind_proxies(peer: str, forwarded: list[str], expected: tuple
         ("forwarded", "for=1.2.3.4, for=_hidden", UNIX),
         ("forwarded", 'for="1.2.3.4', UNIX),
         ("forwarded", "proto=https", UNIX),
+        ("forwarded", 'for="[fe80::1%eth0]"', UNIX),
+        pytest.param("forwarded", "a" * 100_000, UNIX, id="long"),  # in linear time
         ("x-real-ip", "1.2.3.4", ("1.2.3.4", 0)),
         ("x-real-ip", "1.2.3.4, 6.6.6.6", UNIX),
     ],

@@ -140,8 +140,8 @@ def test_a_pattern_is_joined_and_not_written_to(world: World) -> None:
 
 
 def test_a_hostile_pattern_takes_no_time(world: World) -> None:
-    world.of("a").join("*a" * 5000)
-    assert world.rooms.room("a" * 4999).write("x") == 0
+    world.of("a").join("*a" * 500)
+    assert world.rooms.room("a" * 499).write("x") == 0
 
 
 def test_mistakes_change_nothing() -> None:
@@ -149,7 +149,7 @@ def test_mistakes_change_nothing() -> None:
     rooms = world.of("a")
     rooms.join("one")
     wrong: Any
-    for wrong in ((), ("",), (" ",), (None,), (True,), (b"x",), (["x"],)):
+    for wrong in ((), ("",), (" ",), (None,), (True,), (b"x",), (["x"],), ("x" * 1001,), (1 << 5000,)):
         with pytest.raises(LocalProtocolError, match="room"):
             rooms.join(*wrong)
     with pytest.raises(LocalProtocolError, match="2 rooms"):
