@@ -81,7 +81,7 @@ class EngineIOClient:
         """A duration that the server says, within reason; None if it is none."""
         limits = self._host.limits
         if isinstance(milliseconds, int | float) and milliseconds > 0:
-            return min(max(milliseconds / 1000, limits.heartbeat_min), limits.heartbeat_max)
+            return max(limits.heartbeat_min, min(milliseconds, 1000 * limits.heartbeat_max) / 1000)
         return None
 
     def _open(self, hello: Hello, carrier: WebSocketCarrier | None, packets: Iterable[Packet], now: float) -> None:

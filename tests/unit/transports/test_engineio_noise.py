@@ -90,6 +90,7 @@ ANSWERS = [
     answer(b"109:0" + HELLO3.encode()),
     answer(b"\x00\x01\x00\x09\xff0" + HELLO3.encode(), "application/octet-stream"),
     answer(b'0{"sid":"x","pingInterval":1,"pingTimeout":1e999}'),
+    answer(b'0{"sid":"x","pingInterval":1%s,"pingTimeout":1}' % (b"0" * 400)),
     answer(b'0{"sid":"a b","pingInterval":1,"pingTimeout":1}'),
     answer(b"0[]"),
     answer(b"0" + b"[" * 100_000),
