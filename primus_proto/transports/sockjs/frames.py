@@ -119,7 +119,8 @@ def read_frame(text: str, limits: Limits) -> Frame:
     if kind == "c":
         match json.loads(text[1:]) if len(text) < 1000 else None:
             case [int(code), str(reason)] if 1000 <= code <= 4999:
-                return Frame(close=(code, reason))
+                # Without half surrogate pairs, which JSON has and the close frame of a WebSocket has not.
+                return Frame(close=(code, reason.encode(errors="replace").decode()))
     elif kind in ("o", "h"):
         return Frame(opens=kind == "o")
     raise ValueError("not a frame")

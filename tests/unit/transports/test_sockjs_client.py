@@ -198,3 +198,11 @@ def test_a_websocket_session() -> None:
     server.wire.pump()
     assert [event.data for event in server.wire.all(ev.DataReceived)] == [1, 2]
     assert [(each.opcode, each.payload) for each in server.frames(asked)] == [(TEXT, b'["\\"\\u00e9\\""]')]
+
+
+def test_a_reason_with_half_a_surrogate_pair() -> None:
+    server = far("websocket")
+    asked = server.one()
+    server.accept(asked, "o", r'c[3000,"cut \ud83d"]')
+    assert [event.reason.reason for event in server.wire.all(ev.Closed)] == ["cut ?"]
+    assert [each.payload for each in server.frames(asked)] == [b"\x0b\xb8cut ?"]
