@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from ...errors import DecodeError
 from ...limits import Limits
@@ -52,13 +53,17 @@ def strings(text: str, limits: Limits) -> list[str]:
     """The strings of an array. Raises ValueError where it is none, or beyond `Limits.values`."""
     if len(text) <= SHORT:
         return list(_strings(text))
-    try:
-        value = _parser(limits).decode(text)
-    except DecodeError as error:
-        raise ValueError(str(error)) from error
+    value = _decoded(text, limits)
     if type(value) is not list or not all(type(each) is str for each in value):
         raise ValueError("not an array of strings")
     return value
+
+
+def _decoded(text: str, limits: Limits) -> Any:
+    try:
+        return _parser(limits).decode(text)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
 
 
 @lru_cache(8)
@@ -117,7 +122,7 @@ def read_frame(text: str, limits: Limits) -> Frame:
     if kind == "m":
         return Frame(texts=strings(f"[{text[1:]}]", limits))
     if kind == "c":
-        match json.loads(text[1:]) if len(text) < 1000 else None:
+        match _decoded(text[1:], limits) if len(text) < 1000 else None:
             case [int(code), str(reason)] if 1000 <= code <= 4999:
                 # Without half surrogate pairs, which JSON has and the close frame of a WebSocket has not.
                 return Frame(close=(code, reason.encode(errors="replace").decode()))

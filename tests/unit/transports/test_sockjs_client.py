@@ -171,6 +171,7 @@ def test_an_end_that_the_server_does_not_answer_is_bounded() -> None:
         (answer(404), 1006, ConnectionLost),
         (answer(200, "x\n"), 3000, RemoteProtocolError),
         (answer(200, 'a["1",2]\n'), 3000, RemoteProtocolError),
+        (answer(200, "c" + "[" * 998 + "\n"), 3000, RemoteProtocolError),
         (answer(200, 'a["1"]'), 1006, ConnectionLost),  # it does not end
         (answer(200, 'c[2010,"Another connection still open"]\n'), 2010, ConnectionLost),
     ],
