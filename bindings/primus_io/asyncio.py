@@ -13,6 +13,7 @@ import ssl
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
@@ -38,7 +39,7 @@ from ._functions import (
 )
 from ._io import AsyncEvent
 from ._racing import connect_socket
-from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, ReadBudget
+from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, REST_TURNS, TIRING, ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._sockets import CreateSocket, SocketFactory, make_create_socket
@@ -134,12 +135,13 @@ class Channel(asyncio.BufferedProtocol):
         seconds, full = driver.receive(self.number, self._view[:nbytes], budget), nbytes == size
         if budget.size != size:
             self._view = RECEIVING.view(budget.size) if SHARED_BUFFER else memoryview(self._view.obj)[: budget.size]
-        if full and self._reads_ahead and seconds > QUICK and self._reading:
+        if seconds > TIRING or (full and self._reads_ahead and seconds > QUICK):
             self._resting = True
-            self.transport.pause_reading()
-            driver.loop.call_soon(self._rested)
+            if self._reading:
+                self.transport.pause_reading()
+            driver.rest(self)
 
-    def _rested(self) -> None:
+    def rested(self) -> None:
         self._resting = False
         if self._reading:
             self.transport.resume_reading()
@@ -222,6 +224,7 @@ class Driver(RunningDriver):
         # TLS: data from the socket starts another series of reads, one in each turn.
         self.reads_ahead: bool = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._scheduled = self._settling = False
+        self._resting: deque[Channel] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
@@ -287,6 +290,20 @@ class Driver(RunningDriver):
             self.loop.call_soon(listener.close)
 
         return listener.sockets[0].getsockname(), stop
+
+    def rest(self, channel: Channel) -> None:
+        """Call `channel.rested` in a later turn of the loop: for one channel at a time."""
+        self._resting.append(channel)
+        if len(self._resting) == 1:
+            self.loop.call_soon(self._end_rest, 0)
+
+    def _end_rest(self, turns: int) -> None:
+        if turns:
+            self.loop.call_soon(self._end_rest, turns - 1)
+            return
+        self._resting.popleft().rested()
+        if self._resting:
+            self.loop.call_soon(self._end_rest, REST_TURNS - 1)
 
     def _scheduled_pump(self) -> None:
         self._scheduled = False

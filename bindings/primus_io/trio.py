@@ -35,7 +35,7 @@ from ._functions import (
     make_serve,
 )
 from ._io import OTHER_TASK, AsyncEvent
-from ._read_budget import ReadBudget
+from ._read_budget import REST_TURNS, TIRING, ReadBudget
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._sockets import CreateSocket, SocketFactory, make_create_socket
@@ -156,7 +156,8 @@ class Channel:
         budget = ReadBudget()
         await self._reading.wait()
         while data := await self._stream.receive_some(budget.size):
-            self._driver.receive(self.number, data, budget)
+            if self._driver.receive(self.number, data, budget) > TIRING:
+                await self._driver.rest()
             await self._reading.wait()
 
     async def _send(self) -> None:
@@ -209,6 +210,7 @@ class Driver(RunningDriver):
     def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
         super().__init__(endpoint, deliver, target)
         self.open: set[Channel]
+        self._resting = trio.Lock()
         self._pump_wanted = trio.Event()
         self._timer_scope = trio.CancelScope()
         self._due = math.inf
@@ -257,6 +259,12 @@ class Driver(RunningDriver):
 
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def rest(self) -> None:
+        """Wait for a later turn of the loop: one channel at a time."""
+        async with self._resting:
+            for _ in range(REST_TURNS if self._resting.statistics().tasks_waiting else 1):
+                await trio.lowlevel.checkpoint()
 
     def shield(self) -> trio.CancelScope:
         return trio.CancelScope(shield=True)

@@ -5,6 +5,7 @@ How long anything takes is made up here, so that nothing depends on how busy the
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any
 
@@ -32,12 +33,16 @@ class Reads:
     def __init__(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
         """Each read is so much work."""
         self.sizes: list[int] = []
+        self.turn = 0
+        self.turns: list[int] = []  # of the reads that are not too small to tell anything
         work = itertools.count()
         receive = Driver.receive
 
         def noted(driver: Driver, number: int, data: Any, budget: ReadBudget) -> float:
             if isinstance(driver.endpoint, ByteServer):
                 self.sizes.append(len(data))
+                if len(data) >= MIN_READ:
+                    self.turns.append(self.turn)
             return receive(driver, number, data, budget)
 
         patch.setattr(Driver, "receive", noted)
@@ -92,3 +97,30 @@ async def test_a_large_message_is_not(
                 if max(reads.sizes) >= large:
                     break
             assert max(reads.sizes) in range(large, MAX_READ + 1)
+
+
+@scenario(needs=["one thread"])
+async def test_floods_take_turns(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one turn of the loop all others wait for one of them, not for all."""
+    reads = Reads(monkeypatch, seconds=1.0)
+    over = False
+
+    async def count_turns() -> None:
+        while not over:
+            reads.turn += 1
+            await host.pause(0)
+
+    async with host.serve(None, receive=False) as server:
+        with contextlib.ExitStack() as stack:
+            peers = [stack.enter_context(RawPeer(server.port)) for _ in range(3)]
+            for peer in peers:
+                await host.thread(peer.open)
+            turns = host.start(count_turns())
+            for peer in peers:
+                await host.thread(peer.send, FLOOD)
+            await host.until(lambda: sum(reads.sizes) >= len(peers) * len(FLOOD))
+            over = True
+            await turns.join()
+    once = reads.turns[2 * len(peers) :]  # the first read of each may be in the same turn
+    assert len(once) > 100
+    assert len(set(once)) > 0.9 * len(once)

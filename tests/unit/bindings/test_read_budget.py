@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from primus_io._read_budget import FIRST_READ, MANY_EVENTS, MAX_READ, MIN_READ, REGROW_DELAY, SLOW_READ, ReadBudget
+from primus_io._read_budget import (
+    FIRST_READ,
+    MANY_EVENTS,
+    MAX_READ,
+    MEMORY,
+    MIN_READ,
+    REGROW_DELAY,
+    SLOW_READ,
+    ReadBudget,
+)
 
 FRAME = 7  # bytes of the smallest frame that has a value in it
 DEAR = 30e-6  # seconds of work for each of those
@@ -115,16 +124,23 @@ def test_trust_comes_back_with_time(reader: Reader) -> None:
     assert reader.now - last == pytest.approx(doublings * REGROW_DELAY, rel=0.03)
 
 
-def test_few_events_are_no_flood(reader: Reader) -> None:
-    """What was long once is no reason for patience unless many messages were the reason."""
+def test_few_events_are_no_flood_if_their_bytes_are_in_proportion(reader: Reader) -> None:
+    """A large message takes long; smaller reads would not help anyone."""
     for events in range(MANY_EVENTS):
         grown(reader)
         reader.budget.record(MAX_READ, 4 * SLOW_READ, events, now=reader.now)
-        assert reader.budget.size == MAX_READ // 4
-    grown(reader)
-    reader.budget.record(MAX_READ, 4 * SLOW_READ, MANY_EVENTS, now=reader.now)
-    reader.bulk()
-    assert reader.budget.size == MAX_READ // 4
+        assert reader.budget.size == MAX_READ
+
+
+def test_small_messages_of_much_work_are_read_one_by_one(reader: Reader) -> None:
+    """10 kB that become 10 MiB: no read has two of them, though all other reads are quick."""
+    for _ in range(10):
+        reader.message(10_000, work=0.1)
+    assert reader.budget.size == MIN_READ
+    reader.reads = 0
+    while reader.budget.size == MIN_READ:
+        reader.bulk()
+    assert reader.reads * MIN_READ == pytest.approx(MEMORY, rel=0.01), "then the bytes are in proportion"
 
 
 def test_nothing_changes_where_work_takes_no_time(reader: Reader) -> None:
