@@ -1,14 +1,18 @@
 """What floods cost a server: memory for each connection, and the latency of an honest echo beside them.
 
-    python -m tests.faults.floods [--binding asyncio] [--floods ping,tiny] [--seconds 3]
+    python -m tests.faults.floods [--binding asyncio] [--floods ping,tiny] [--rounds 3] [--seconds 2]
 
-Prints a table. Each flood runs in a process of its own, against a server in another.
+Prints a table. Each flood runs in a process of its own, against a server in another. They run in turn, several times,
+so that a machine that is busy for a while is so for all of them. The CPU time that a server uses until its echo comes
+does not depend on what else the machine does, as the time until then does.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import platform
 import select
 import socket
 import statistics
@@ -17,6 +21,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from tests.conformance.peers import RawPeer, frame, handshake
 from tests.faults.processes import ROOT, Server
@@ -67,6 +72,11 @@ def pour(members: list[RawPeer], data: bytes, *, read: bool = False) -> Iterator
             except OSError:
                 del rest[sock]
         yield
+
+
+@flood("none", "", 0)
+def none(port: int) -> Iterator[None]:
+    yield from hold([], b"")
 
 
 @flood("connections that say nothing", "`handshake`", 200)
@@ -165,58 +175,74 @@ def again(port: int, data: bytes) -> Iterator[None]:
         yield
 
 
-def latencies(peer: RawPeer, seconds: float) -> tuple[float, float]:
-    """The median and the 99th percentile of an honest echo, milliseconds; a hundred echoes a second are tried."""
-    found, end = [], time.monotonic() + seconds
+@dataclass
+class Cost:
+    """What a flood cost, in all rounds."""
+
+    memory: float = 0.0  # MB, at most
+    waits: list[float] = field(default_factory=list)  # milliseconds until an honest echo came
+    work: list[float] = field(default_factory=list)  # milliseconds of the server's CPU time meanwhile
+
+    def row(self) -> str:
+        """The last columns of the table."""
+        return " | ".join(f"{each(of):.1f} ms" for of in (self.waits, self.work) for each in (statistics.median, max))
+
+
+def echoes(server: Server, peer: RawPeer, seconds: float, cost: Cost) -> None:
+    """Measure honest echoes; a hundred a second are tried."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
-        began = time.monotonic()
+        began, used = time.monotonic(), server.cpu
         peer.send(frame(b'"honest"'))
         assert peer.frame() == (1, b'"honest"')
-        found.append((time.monotonic() - began) * 1000)
+        cost.waits.append((time.monotonic() - began) * 1000)
+        cost.work.append((server.cpu - used) * 1000)
         time.sleep(0.01)
-    return statistics.median(found), sorted(found)[int(len(found) * 0.99)]
 
 
-def measure(binding: str, name: str | None, seconds: float) -> tuple[float, float, float]:
-    """Run one flood, or none. Returns the memory that it takes, MB, and the latency of an echo."""
+def measure(binding: str, name: str, seconds: float, cost: Cost) -> None:
+    """Run one flood, or none."""
     with Server(binding) as server, contextlib.closing(server.peer()) as honest:
-        latencies(honest, 0.3)
+        echoes(server, honest, 0.3, Cost())
         before = server.memory
-        command = [sys.executable, "-m", "tests.faults.floods", "--port", str(server.port), "--floods", name or ""]
+        command = [sys.executable, "-m", "tests.faults.floods", "--port", str(server.port), "--floods", name]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
             try:
-                if name:
-                    assert process.stdout is not None
-                    assert process.stdout.readline() == b"ready\n"
-                    time.sleep(1)
-                median, worst = latencies(honest, seconds)
-                return server.memory - before, median, worst
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"ready\n"
+                time.sleep(1)
+                echoes(server, honest, seconds, cost)
             finally:
                 process.kill()
+        cost.memory = max(cost.memory, server.peak_memory - before)
 
 
 def main() -> None:
     """Print the table, or run a flood against a port."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--binding", choices=BINDINGS, default="asyncio")
-    parser.add_argument("--floods", default=",".join(FLOODS))
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--floods", default=",".join(FLOODS), help="which; `none` is measured in any case")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each flood, in each round")
     parser.add_argument("--port", type=int, help="flood a server there")
     options = parser.parse_args()
     if options.port:
-        for number, _ in enumerate(FLOODS[options.floods][3](options.port) if options.floods else ()):
+        for number, _ in enumerate(FLOODS[options.floods][3](options.port)):
             if number == 0:
                 print("ready", flush=True)
         return
-    print("| flood | connections | memory for each | bounded by | echo beside it, median | 99 % |")
-    print("|---|---:|---:|---|---:|---:|")
-    _, median, worst = measure(options.binding, None, options.seconds)
-    print(f"| none | | | | {median:.1f} ms | {worst:.1f} ms |", flush=True)
-    for name in options.floods.split(","):
+    costs = {name: Cost() for name in dict.fromkeys(["none", *options.floods.split(",")])}
+    for _ in range(options.rounds):
+        for name, cost in costs.items():
+            measure(options.binding, name, options.seconds, cost)
+    print("| flood | connections | memory for each | bounded by | echo: median | worst | of it CPU: median | worst |")
+    print("|---|---:|---:|---|---:|---:|---:|---:|")
+    for name, cost in costs.items():
         title, limit, count, _ = FLOODS[name]
-        memory, median, worst = measure(options.binding, name, options.seconds)
-        many, each = (f"{count}", f"{max(0.0, memory) * 1000 / count:,.0f} kB") if count > 1 else ("in turn", "")
-        print(f"| {title} | {many} | {each} | {limit} | {median:.1f} ms | {worst:.1f} ms |", flush=True)
+        each = f"{cost.memory * 1000 / count:,.0f} kB" if count > 1 else ""
+        print(f"| {title} | {count or ''} | {each} | {limit} | {cost.row()} |")
+    load = os.getloadavg()[1]
+    print(f"\n{options.binding}, Python {platform.python_version()}, {os.cpu_count()} CPUs, load average {load:.1f}")
 
 
 if __name__ == "__main__":

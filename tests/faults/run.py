@@ -182,8 +182,9 @@ def no_descriptors(binding: str, scale: float) -> str:
         for peer in peers:
             peer.close()
         took = eventually(lambda: answers(server.port), "a new session")
-        assert share < 0.3, f"{share * 100:.0f} % CPU"
-        assert rate < 4000 or binding == "asgi", f"{rate:.0f} bytes of log a second"
+        if binding != "asgi":  # where it is the host that accepts
+            assert share < 0.3, f"{share * 100:.0f} % CPU"
+            assert rate < 4000, f"{rate:.0f} bytes of log a second"
         return f"{share * 100:.0f} % CPU, {rate:.0f} bytes of log a second; back after {took:.2f} s"
 
 
