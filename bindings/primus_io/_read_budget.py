@@ -34,7 +34,7 @@ REST_TURNS = 6
 """Turns of the loop between two channels that end their rest, for what others have to do meanwhile."""
 
 BYTE_WORK = SLOW_READ / MAX_READ
-"""Seconds of work for each byte that are no reason to read less."""
+"""Seconds of work for each byte below which there is no reason to read less."""
 
 MEMORY = 64 * MAX_READ
 """Bytes before and after a slow read that its work is compared with, at most."""
