@@ -26,7 +26,7 @@ from .session.core import Core, poll
 from .session.server import Server
 from .session.states import ReadyState
 from .session.url import connect_headers
-from .timers import Timers
+from .timers import Deadlines, Timers
 from .transports.base import ClientTransport, Exchange
 from .transports.pipe import Pipe, flush_pipes
 from .transports.registry import TRANSPORTS
@@ -183,6 +183,8 @@ class ByteServer(_Endpoint):
         super().__init__(self.server)
         self.options = self.server.config.transport_options
         self.compression: Compression | None = compression_of(self.server.config.compression)
+        """See `HttpServerHost`."""
+        self.deadlines: Deadlines = Deadlines(self.timers, self.limits.handshake)
         """See `HttpServerHost`."""
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
         self._connections = Connections(self.limits, self.server.networks, self.bad_peer)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from typing import Protocol
 
-__all__ = ["Timer", "Timers"]
+__all__ = ["Deadlines", "Expiring", "Timer", "Timers"]
 
 # A heap of up to this many entries is not worth tidying.
 SMALL = 64
@@ -117,3 +118,43 @@ class Timers:
                     timer._queued = math.inf
         self._heap[:] = kept
         heapify(self._heap)
+
+
+class Expiring(Protocol):
+    """What has a deadline among `Deadlines`."""
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed."""
+
+
+class Deadlines:
+    """Deadlines that are all equally far away, behind one timer. Nearly all are met, and where many wait cost little."""
+
+    __slots__ = ("_open", "_seconds", "_timer")
+
+    def __init__(self, timers: Timers, seconds: float) -> None:
+        self._seconds = seconds
+        self._open: dict[Expiring, float] = {}  # the earliest first
+        self._timer = timers.new(self._look)
+
+    def start(self, owner: Expiring, now: float) -> None:
+        """Call `owner.expired` in so many seconds, unless there is a `stop` before. Starts anew if it was started."""
+        due = now + self._seconds
+        self._open.pop(owner, None)
+        self._open[owner] = due
+        if due < self._timer.due:
+            self._timer.set(due)
+
+    def stop(self, owner: Expiring) -> None:
+        """Forget the deadline of `owner`; harmless if it has none."""
+        if self._open.pop(owner, None) is not None and not self._open:
+            self._timer.cancel()
+
+    def _look(self, now: float) -> None:
+        while self._open:
+            owner, due = next(iter(self._open.items()))
+            if due > now:
+                self._timer.set(due)
+                return
+            del self._open[owner]
+            owner.expired(now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import primus_proto as pp
@@ -26,11 +27,13 @@ Calls = Iterator[tuple[Callable[..., object], tuple[Any, ...]]]
 
 def announce(server: ServerBase[Any], spark: SparkBase, event: ev.SparkConnected[Any]) -> None:
     """Call the listeners of `connection`, then start the handler. If one waits, the rest of it happens in a task."""
-    found = [(listener, event.args) for listener in server._listeners.get(event.name, ())]
-    found += [(listener, (event,)) for listener in server._listeners.get(type(event), ())]
-    calls = iter(found)
+    listeners = server._listeners
+    found = [(listener, event.args) for listener in listeners.get(event.name, ())]
+    if type(event) in listeners:
+        found += [(listener, (event,)) for listener in listeners[type(event)]]
     if not found:
         server._not_announced(spark, event)
+    calls = iter(found)
     for listener, arguments in calls:
         try:
             result = listener(*arguments)
@@ -40,7 +43,7 @@ def announce(server: ServerBase[Any], spark: SparkBase, event: ev.SparkConnected
             spark._handle_failure(error)
             return
         else:
-            if inspect.iscoroutine(result):
+            if type(result) is CoroutineType:
                 Announcement(server, spark, calls, handled=True).start(result)
                 return
         if spark._end_count > 1:  # by the listener; a client that has left may have sent something before

@@ -153,7 +153,7 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     def _check_receives(self) -> None:
         core = self._core
-        if not (core.config if isinstance(core, pp.Client) else core.server.config).receive:
+        if not (core.server.config if isinstance(core, pp.Spark) else core.config).receive:
             raise pp.LocalProtocolError(DROPPED)
 
     def _check_taker(self) -> None:

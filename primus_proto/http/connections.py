@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 
 from ..limits import Limits
 from .forwarded import Network, is_trusted, parse_ip
@@ -21,7 +22,7 @@ class Connections:
     def __init__(self, limits: Limits, networks: tuple[Network, ...], warn: Callable[[str], None]) -> None:
         self._limits = limits
         self._warn = warn
-        self._networks = networks
+        self._client = lru_cache(maxsize=1024)(lambda ip: _counted(ip, networks))
         self._clients: dict[int, str] = {}
         self._counts: dict[str, int] = {}
 
@@ -53,9 +54,10 @@ class Connections:
             if not self._counts[client]:
                 del self._counts[client]
 
-    def _client(self, ip: str) -> str:
-        """What is counted for an address: one of IPv4, a /64 of IPv6; empty where nothing is."""
-        address = parse_ip(ip)
-        if address is None or address.is_loopback or is_trusted(ip, self._networks):
-            return ""
-        return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+def _counted(ip: str, networks: tuple[Network, ...]) -> str:
+    """What is counted for an address: one of IPv4, a /64 of IPv6; empty where nothing is."""
+    address = parse_ip(ip)
+    if address is None or address.is_loopback or is_trusted(ip, networks):
+        return ""
+    return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))

@@ -61,7 +61,9 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_names", "_places", "_values")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] | Mapping[str, str] = ()) -> None:
-        names, self._values = _unzip(pairs.items() if isinstance(pairs, Mapping) else pairs)
+        if type(pairs) is not list and isinstance(pairs, Mapping):
+            pairs = pairs.items()
+        names, self._values = _unzip(pairs)
         self._names, self._places = _shared_names(names)
 
     @property
@@ -69,18 +71,21 @@ class Headers(Mapping[str, str]):
         """All fields as (name, value) pairs, in order, with names as sent."""
         return tuple(zip(self._names, self._values, strict=True))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all fields, in order, as sent. The same object for all headers that have these names."""
+        return self._names
+
     def get_all(self, name: str) -> list[str]:
         """Every value of `name`, in order."""
-        return [self._values[place] for place in self._places.get(name.lower(), ())]
+        places = self._places.get(name.lower(), ())
+        if len(places) == 1:
+            return [self._values[places[0]]]
+        return [self._values[place] for place in places]
 
     def tokens(self, name: str) -> list[str]:
         """The elements of a comma-separated list field, in lower case (RFC 9110, 5.6.1)."""
-        return [
-            stripped.lower()
-            for value in self.get_all(name)
-            for element in value.split(",")
-            if (stripped := element.strip())
-        ]
+        return [*_tokens(",".join(self.get_all(name)))]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._places
@@ -104,6 +109,11 @@ class Headers(Mapping[str, str]):
 def _unzip(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names, values = tuple(zip(*pairs, strict=True)) or ((), ())
     return names, values
+
+
+@lru_cache(maxsize=64)  # nearly all requests have the same few
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(token for element in text.lower().split(",") if (token := element.strip()))
 
 
 @lru_cache(maxsize=256)
@@ -138,12 +148,12 @@ class Request:
 
     __slots__ = (
         "_cookies",
-        "_is_upgrade",
         "_state",
         "address",
         "headers",
         "host_context",
         "http_version",
+        "is_upgrade",
         "method",
         "opens_session",
         "path",
@@ -187,7 +197,8 @@ class Request:
         """Whether it asks for a new session. False for a request of an open session, such as a poll."""
         self.route: Any = None  # the transport's `Route`
         self.path, _, self.query_string = target.partition("?")
-        self._is_upgrade: bool | None = None  # asked several times on the way to a session
+        self.is_upgrade: bool = "websocket" in headers.tokens("upgrade")
+        """Whether it asks for an upgrade to a WebSocket."""
         self._cookies: dict[str, str] | None = None
         self._state: dict[str, Any] | None = None
 
@@ -212,13 +223,6 @@ class Request:
                     if equals and name.strip():
                         self._cookies.setdefault(name.strip(), value)
         return self._cookies
-
-    @property
-    def is_upgrade(self) -> bool:
-        """Whether it asks for an upgrade to a WebSocket."""
-        if self._is_upgrade is None:
-            self._is_upgrade = "websocket" in self.headers.tokens("upgrade")
-        return self._is_upgrade
 
     @property
     def query_pairs(self) -> list[tuple[str, str]]:

@@ -34,9 +34,8 @@ from .model import (
 )
 from .spec import (
     answer_client_library,
-    answer_foreign_path,
     answer_spec,
-    answer_unclean_path,
+    answer_wrong_path,
     forbid_caching,
     switch_xss_filter_off,
 )
@@ -134,6 +133,9 @@ class Outcome(NamedTuple):
     held: Place | None = None
 
 
+PASSED = Outcome(None)
+
+
 class Pipeline:
     """The ordered list of layers. `route` is the transport's part: it answers a request, or says where it goes."""
 
@@ -153,8 +155,7 @@ class Pipeline:
 
         cors = config.cors()
         self._layers = (
-            fixed("pathname", partial(answer_foreign_path, config.pathname)),
-            fixed("clean-path", partial(answer_unclean_path, config.pathname)),
+            fixed("path", partial(answer_wrong_path, config.base)),
             # Without proxies, origins or an authorization these have nothing to do for an upgrade.
             built_in("forwarded", self._find_address, upgrade=bool(config.trusted_proxies)),
             built_in("cors", partial(answer_cors, cors), upgrade=cors.origins is not None),
@@ -267,7 +268,7 @@ class Pipeline:
                 headers = merge_headers(headers, result.pairs)
             elif result is HOLD:
                 return Outcome(None, headers, Place(layers, index))
-        return Outcome(None, headers)
+        return Outcome(None, headers) if headers else PASSED
 
     def failed(self, layer: Layer, error: BaseException) -> Response:
         """Make the answer to a request for which a layer raised. Anything but a valid `Refused` is logged."""

@@ -109,13 +109,14 @@ class Requests:
 
     def _walk(self, exchange: Exchange, place: Place | None, close: bool, now: float) -> None:
         answer, headers, held = self._pipeline.walk(exchange.request, place)
-        exchange.extra_headers = merge_headers(exchange.extra_headers, headers)
-        if held is None:
-            self._strays.look(exchange.request, answer, now)
+        if headers:
+            exchange.extra_headers = merge_headers(exchange.extra_headers, headers)
         if held is not None:
             answer = self._hold(exchange, held, now)
-        elif answer is None:
-            self._pass_on(exchange, now)
+        else:
+            self._strays.look(exchange.request, answer, now)
+            if answer is None:
+                self._pass_on(exchange, now)
         if answer is not None:
             _respond(exchange, answer, close, now)
 
@@ -188,7 +189,7 @@ def check_head(request: Request, limits: Limits) -> Response | None:
         # Somebody in between may have taken the other for the end of the body (RFC 9112, 6.1).
         return error_response(400, "both Content-Length and Transfer-Encoding")
     # Each field or parameter is cheap to send and dear to keep.
-    if len(request.headers.pairs) > limits.headers:
+    if len(request.headers.names) > limits.headers:
         return error_response(431, f"more than {limits.headers} header fields")
     if request.query_string.count("&") >= limits.parameters:
         return error_response(414, f"more than {limits.parameters} parameters in the query")

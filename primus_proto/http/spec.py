@@ -11,9 +11,8 @@ from .model import CLOSING, Answer, Headers, Request, Response, is_clean, json_r
 
 __all__ = [
     "answer_client_library",
-    "answer_foreign_path",
     "answer_spec",
-    "answer_unclean_path",
+    "answer_wrong_path",
     "forbid_caching",
     "read_spec",
     "spec_response",
@@ -49,18 +48,16 @@ def spec_response(config: ServerConfig, root: str = "") -> Response:
     return json_response(200, spec, (("Cache-Control", "no-store"),))
 
 
-def answer_foreign_path(pathname: str, request: Request) -> Response | None:
-    """Answer 404 to a request that is not under the pathname."""
-    if owns(pathname, request.path):
+def answer_wrong_path(base: str, request: Request) -> Response | None:
+    """Answer 404 to a path that is not under `base`, and 400 to one that has dot segments or empty ones."""
+    path = request.path
+    if path == base or path == base + "/":
         return None
-    return text_response(404, "Not Found: Primus answers under another path")
-
-
-def answer_unclean_path(pathname: str, request: Request) -> Response | None:
-    """Answer 400 to a path under the pathname that has dot segments or empty ones."""
-    if is_clean(pathname, request.path):
-        return None
-    return text_response(400, "Bad Request: the path has dot segments or empty segments")
+    if not owns(base, path):
+        return text_response(404, "Not Found: Primus answers under another path")
+    if not is_clean(base, path):
+        return text_response(400, "Bad Request: the path has dot segments or empty segments")
+    return None
 
 
 def answer_client_library(config: ServerConfig, request: Request) -> Response | None:

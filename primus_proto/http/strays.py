@@ -50,9 +50,9 @@ class Strays:
 
 def stray(config: ServerConfig, request: Request) -> tuple[str, str] | None:
     """Return why a request leads to no session, as a word and a sentence; None if it does, or wants none."""
-    query = request.query_string
+    query, path, base = request.query_string, request.path, config.base
     wants = request.is_upgrade or "_primuscb=" in query
-    if not owns(config.base, request.path):
+    if not owns(base, path):
         if wants or "EIO=" in query:
             return "path", f"the client has another pathname; this server's is {config.pathname!r}"
         return None
@@ -60,16 +60,17 @@ def stray(config: ServerConfig, request: Request) -> tuple[str, str] | None:
     spoken = own  # as far as it shows
     if "EIO=" in query:
         spoken = "engine.io"
-    elif request.path.startswith(config.base + "/") and request.path.endswith(SOCKJS):
+    elif path.endswith(SOCKJS) and path.startswith(base + "/"):
         spoken = "sockjs"
-    elif own != "websockets" and wants and request.path in (config.base, config.base + "/"):
+    elif own != "websockets" and wants and path in (base, base + "/"):
         spoken = "websockets"
     if spoken != own and own in SPOKEN:
         return spoken, f"the client speaks {SPOKEN[spoken]}; this server's transformer is {config.transformer!r}"
     if own == "websockets":
-        if not request.is_upgrade and wants:
-            return "upgrade", "a WebSocket was asked for without 'Upgrade': a proxy on the way may have removed it"
-        if request.is_upgrade and "upgrade" not in request.headers.tokens("connection"):
+        if not request.is_upgrade:
+            if wants:
+                return "upgrade", "a WebSocket was asked for without 'Upgrade': a proxy on the way may have removed it"
+        elif "upgrade" not in request.headers.tokens("connection"):
             return "upgrade", "'Connection' does not say 'Upgrade': a proxy on the way may have replaced it"
     if config.dialect == "happn" and request.is_upgrade and "_primuscb=" in query and "ping=" not in query:
         return "dialect", "the client does not say its heartbeat, as those of dialect 'happn' do; 'auto' serves all"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SparkHeartbeat", "learned_heartbeat", "spark_heartbeat"]
 
 _NUMBER = re.compile(r"\d+(\.\d*)?", re.ASCII)
+_PAIR = re.compile("(?:^|&)(ping|pong)(?:=([^&]*))?(?![^&])")
 
 
 def learned_heartbeat(request: Request) -> tuple[float, float] | None:
@@ -30,8 +31,10 @@ def learned_heartbeat(request: Request) -> tuple[float, float] | None:
 
 def _given(request: Request) -> dict[str, str]:
     """The parameters that concern the heartbeat. A repeated one is empty."""
+    query = request.query_string
+    plain = "%" not in query and "+" not in query  # nothing to decode, as most often
     given: dict[str, str] = {}
-    for key, value in request.query_pairs:
+    for key, value in _PAIR.findall(query) if plain else request.query_pairs:
         if key == "ping" or key == "pong":
             given[key] = "" if key in given else value
     return given

@@ -12,7 +12,6 @@ from typing import Any
 
 from .. import events as ev
 from ..errors import STOPPING, BacklogExceeded, ConnectionLost, LocalProtocolError, PluginError, PrimusError
-from ..http.forwarded import client_address
 from ..http.model import Address, Headers, Request
 from ..limits import Limits, check_flag
 from ..timers import Timer
@@ -71,7 +70,7 @@ class Spark(Link):
         """The request that opened the session."""
         self.id: str = id
         """Unique, unguessable, and good for this one connection only: a reconnect has a new one."""
-        self.address: Address = client_address(request, server.networks, server.config.forwarded_by)
+        self.address: Address = request.peer if not server.networks else server.address_of(request)
         """The client's `ip` and `port`."""
         self.context: Any = None
         self.plugin_error: PluginError | None = None

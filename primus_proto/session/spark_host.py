@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from .. import events as ev
 from ..config import ServerConfig
 from ..http.forwarded import Network
+from ..http.model import Address, Request
 from ..limits import Limits
 from ..parsers import Parser
 from ..timers import Timer, Timers
@@ -34,6 +35,9 @@ class SparkHost(Protocol):
 
     sparks: dict[str, Any]
     spark_halves: tuple[Callable[[Any], object], ...]
+
+    def address_of(self, request: Request) -> Address:
+        """The address of the client, behind trusted proxies."""
 
     @property
     def plugin_events(self) -> Mapping[str, type[ev.PluginEvent] | None]: ...

@@ -115,6 +115,9 @@ class WebSocketPipe(Pipe):
         self.carrier.abort(now=now)
 
 
+SESSION = Route(opens=True)
+
+
 class WebSocketsServer:
     """The server half: every request asks for a WebSocket."""
 
@@ -131,7 +134,7 @@ class WebSocketsServer:
 
         So that a refusal by authorization comes before that (protocol 2).
         """
-        return Route(opens=True)
+        return SESSION
 
     def handle(self, exchange: Exchange, route: Route, body: bytes, *, now: float) -> None:
         pipe = WebSocketPipe(self._host, exchange.request)

@@ -48,6 +48,11 @@ class HttpExchange:
         "sent",
     )
 
+    # Set by `read`, if there is a body.
+    _limit: int
+    _body: bytearray
+    _handler: Callable[[bytes, float], None]
+
     def __init__(self, server: HttpServer, request: Request, has_body: bool, length: int) -> None:
         self.request: Request = request
         self.extra_headers: tuple[tuple[str, str], ...] = ()
@@ -59,9 +64,6 @@ class HttpExchange:
         self._server = server
         self._has_body = has_body
         self._length = length
-        self._limit = 0
-        self._body = bytearray()
-        self._handler: Callable[[bytes, float], None] | None = None
         self._started = False
         self._streaming = False
 
@@ -82,6 +84,7 @@ class HttpExchange:
             self._error(413, f"request body larger than {limit} bytes", now)
         else:
             self._limit = limit
+            self._body = bytearray()
             self._handler = handler
             self.reading = True
             self._server.arm(now)
@@ -159,10 +162,10 @@ class HttpExchange:
     def _complete(self, now: float) -> None:
         self.reading = self._has_body = False
         self._server.disarm()
-        handler, self._handler = self._handler, None
         body = bytes(self._body)
         self._body.clear()
-        assert handler is not None
+        handler = self._handler
+        del self._handler
         handler(body, now)
 
     def _gone(self, now: float) -> None:

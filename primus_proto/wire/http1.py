@@ -17,6 +17,7 @@ import h11
 from ..compression import Compression
 from ..errors import ConnectError
 from ..http.model import Address, Headers, PeerCertificate, Request
+from ..timers import Deadlines
 from ..transports.base import CarrierOwner, HeaderPairs
 from .channel import Channel, ChannelHost
 from .deflate import CompressedWebSocket, Deflate
@@ -43,6 +44,8 @@ class HttpServerHost(ChannelHost, Protocol):
 
     compression: Compression | None
     """How WebSocket messages are compressed; None if they are not."""
+    deadlines: Deadlines
+    """Of what has to arrive within `Limits.handshake`."""
 
     @property
     def closing(self) -> bool:
@@ -86,7 +89,6 @@ class HttpServer:
         "_head",
         "_input",
         "_pumping",
-        "_timer",
         "certificate",
         "channel",
         "host",
@@ -112,8 +114,7 @@ class HttpServer:
         self._input = bytearray()  # what h11 has not been given yet
         self._fed = 0  # what it has been given of the head that is expected
         self._pumping = False
-        self._timer = host.timers.new(self._expired)
-        self._timer.set(now + host.limits.handshake)
+        host.deadlines.start(self, now)
 
     # --- the channel's user ---
 
@@ -129,7 +130,7 @@ class HttpServer:
         self.pump(now)
 
     def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
-        self._timer.cancel()
+        self.disarm()
         self._input.clear()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -235,7 +236,7 @@ class HttpServer:
     def _begin(self, request: Request, has_body: bool, length: int, now: float) -> None:
         request.peer_certificate = self.certificate
         self._exchange = exchange = HttpExchange(self, request, has_body, length)
-        self._timer.cancel()
+        self.disarm()
         if not request.target.startswith("/") or request.method == "CONNECT":
             exchange._error(400, "request target not understood", now)  # "*" and host:port are of no use here
         elif not self.host.admit(self.channel.number, request):
@@ -257,7 +258,7 @@ class HttpServer:
         else:
             self._answer(status, words, now)
 
-    def _expired(self, now: float) -> None:
+    def expired(self, now: float) -> None:
         """The head (or the next one on a kept-alive connection), or the body, did not come in time."""
         exchange = self._exchange
         if exchange is not None:
@@ -268,7 +269,7 @@ class HttpServer:
             self._close()
 
     def _close(self) -> None:
-        self._timer.cancel()
+        self.disarm()
         self.channel.close()
 
     # --- answers, for the exchange ---
@@ -297,17 +298,17 @@ class HttpServer:
 
     def arm(self, now: float) -> None:
         """Begin to wait for the peer's part."""
-        self._timer.set(now + self.host.limits.handshake)
+        self.host.deadlines.start(self, now)
 
     def disarm(self) -> None:
         """No longer wait for the peer."""
-        self._timer.cancel()
+        self.host.deadlines.stop(self)
 
     def end(self, now: float) -> None:
         """The answer is complete: on to the next request, or close."""
         self.channel.write(self._conn.send(h11.EndOfMessage()) or b"")
         self._exchange = None
-        self._timer.cancel()
+        self.disarm()
         if self._conn.our_state is h11.DONE and self._conn.their_state is h11.DONE and not self.host.closing:
             self._conn.start_next_cycle()
             self._fed = len(self._conn.trailing_data[0])
@@ -327,30 +328,31 @@ class HttpServer:
         deflate: Deflate | None = None,
     ) -> WebSocket:
         """Answer with `head` and hand the channel over to a WebSocket. What came behind waits in `Channel.unread`."""
+        channel = self.channel
         self._exchange = None
-        self._timer.drop()
-        self.channel.write(head)
-        behind = self._h11.trailing_data[0] if self._h11 is not None else b""
-        self.channel.unread = bytes(behind + self._input)
-        self._input.clear()
+        channel.write(head)
+        if self._h11 is not None or self._input:
+            behind = self._h11.trailing_data[0] if self._h11 is not None else b""
+            channel.unread = bytes(behind + self._input)
+            self._input.clear()
+            channel.resume()
         if deflate is None:
-            carrier = WebSocket(self.channel, self.host.limits, limit, subprotocol)
+            carrier = WebSocket(channel, self.host.limits, limit, subprotocol)
         else:
-            carrier = CompressedWebSocket(self.channel, self.host.limits, limit, subprotocol, deflate=deflate)
+            carrier = CompressedWebSocket(channel, self.host.limits, limit, subprotocol, deflate=deflate)
         carrier.owner = owner
-        self.channel.user = carrier
-        self.channel.resume()
+        channel.user = carrier
         return carrier
 
     def abort(self) -> None:
         """Drop the connection."""
-        self._timer.cancel()
+        self.disarm()
         self._exchange = None
         self.channel.abort()
 
     def _answer(self, status: int, message: str, now: float) -> None:
         """A last answer, to what has not become an exchange."""
-        self._timer.cancel()
+        self.disarm()
         headers, body = error_parts(status, message)
         self.head(status, [*headers, ("Content-Length", str(len(body))), ("Connection", "close")], now)
         self.data(body)

@@ -6,6 +6,7 @@ The law kept here: the lane takes only what h11 takes too, and reads the same in
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ..http.model import Headers
 
@@ -27,6 +28,11 @@ def read_upgrade(data: bytes) -> tuple[str, Headers] | None:
         return None
     target, lines = match.groups()
     headers = Headers(_FIELD.findall(lines))
-    if len(headers.get_all("host")) != 1 or "upgrade" not in headers or any(name in headers for name in _BODY):
-        return None
-    return target, headers
+    return (target, headers) if _are_ordinary(headers.names) else None
+
+
+@lru_cache(maxsize=256)
+def _are_ordinary(names: tuple[str, ...]) -> bool:
+    """Whether header fields with these names make a request to upgrade, without a body."""
+    lower = [name.lower() for name in names]
+    return lower.count("host") == 1 and "upgrade" in lower and not any(name in lower for name in _BODY)

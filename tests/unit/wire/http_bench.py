@@ -8,7 +8,7 @@ from primus_proto import Limits
 from primus_proto.commands import CloseChannel, Command, Write
 from primus_proto.compression import Compression
 from primus_proto.http.model import Address, Request
-from primus_proto.timers import Timers
+from primus_proto.timers import Deadlines, Timers
 from primus_proto.transports.base import Exchange
 from primus_proto.wire.channel import Channel, collect
 from primus_proto.wire.http1 import HttpServer
@@ -23,6 +23,7 @@ class Bench:
     def __init__(self, **limits: float) -> None:
         self.timers = Timers()
         self.limits = Limits(**limits)  # type: ignore[arg-type]  # counts are whole numbers
+        self.deadlines = Deadlines(self.timers, self.limits.handshake)
         self.closing = False
         self.compression: Compression | None = None
         self.now = 0.0
