@@ -128,7 +128,7 @@ class Expiring(Protocol):
 
 
 class Deadlines:
-    """Deadlines that are all equally far away, behind one timer. Nearly all are met, and where many wait cost little."""
+    """Deadlines that are all equally far away, behind one timer. They cost little where nearly all are met."""
 
     __slots__ = ("_open", "_seconds", "_timer")
 
