@@ -35,6 +35,9 @@ SLICE = 4096
 # The beginning of an absolute-form target, as a proxy gets it (RFC 9112, 3.2.2).
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.ASCII | re.IGNORECASE)
 
+# Line breaks in a head that h11 takes, and that others read in another way: a bare LF, and one that folds a line.
+_AMBIGUOUS = re.compile(rb"(?<!\r)\n|\n[ \t]")
+
 # The peer's own words in answers and in the log are cut to this length.
 _QUOTE = 200
 
@@ -77,6 +80,11 @@ def _date(epoch: float) -> str:
     from email.utils import formatdate  # here, because it takes a while to import, and a WebSocket needs none
 
     return formatdate(epoch, usegmt=True)
+
+
+def _check_head(head: bytes) -> None:
+    if _AMBIGUOUS.search(head):
+        raise h11.RemoteProtocolError("a line that is folded, or that ends without a carriage return")
 
 
 class HttpServer:
@@ -161,8 +169,12 @@ class HttpServer:
         self._pumping = True
         try:
             while self._wants_input():
-                event = self._conn.next_event()
+                conn = self._conn
+                before = conn.trailing_data[0]
+                event = conn.next_event()
                 if event is not h11.NEED_DATA:
+                    if type(event) is h11.Request:
+                        _check_head(before[: len(before) - len(conn.trailing_data[0])])
                     self._event(event, now)
                 elif self._input:
                     self._feed()
