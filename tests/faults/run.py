@@ -16,10 +16,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.conformance.peers import RawPeer, frame, handshake
 from tests.faults.processes import DEADLINE, Server, Subject, echo, eventually
@@ -47,42 +47,79 @@ def killed_server(binding: str, scale: float) -> str:
         time.sleep(1)
         spent = client.cpu - lost
         relay = socket.create_server(("127.0.0.1", first.port), reuse_port=False)
-        with relay, Server("asyncio") as second, relayed(relay, second.port):
+        with relay, Server("asyncio") as second, Relay(relay, second.port):
             took = eventually(lambda: client.line() == "data hello", "an echo from the next server")
     assert spent < 0.5, f"{spent} s of CPU a second while there is no server"
     return f"back in {took:.2f} s; {spent * 100:.0f} % CPU while offline"
 
 
-@contextlib.contextmanager
-def relayed(listener: socket.socket, port: int) -> Iterator[None]:
-    """Pass the connections of a listener on to another port, since a server chooses its port itself."""
-    over = threading.Event()
+class Relay:
+    """Passes the connections of a listener on to another port, as a proxy does."""
 
-    def carry() -> None:
-        other: dict[socket.socket, socket.socket] = {}
-        while not over.is_set():
-            for each in select.select([listener, *other], [], [], 0.05)[0]:
-                if each is listener:
-                    near, far = listener.accept()[0], socket.create_connection(("127.0.0.1", port))
-                    other.update({near: far, far: near})
-                elif each in other:
+    def __init__(self, listener: socket.socket, port: int) -> None:
+        self._listener = listener
+        self._port = port
+        self._others: dict[socket.socket, socket.socket] = {}
+        self._forgotten: list[socket.socket] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._carry)
+
+    def cut(self) -> None:
+        """Close what is open, at both ends."""
+        for each in list(self._others):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def forget(self) -> None:
+        """Carry nothing more over what is open, and tell neither end."""
+        self._forgotten += self._others
+        self._others = {}
+
+    def _carry(self) -> None:
+        while not self._over.is_set():
+            others = self._others
+            for each in select.select([self._listener, *others], [], [], 0.05)[0]:
+                if each is self._listener:
+                    near, far = each.accept()[0], socket.create_connection(("127.0.0.1", self._port))
+                    others.update({near: far, far: near})
+                elif each in others:
                     with contextlib.suppress(OSError):
                         if data := each.recv(65536):
-                            other[each].sendall(data)
+                            others[each].sendall(data)
                             continue
-                    for end in (each, other.pop(each)):
-                        other.pop(end, None)
+                    for end in (each, others.pop(each)):
+                        others.pop(end, None)
                         end.close()
-        for each in other:
+        for each in (*self._others, *self._forgotten):
             each.close()
 
-    thread = threading.Thread(target=carry)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+@fault
+def cut_by_a_proxy(binding: str, scale: float) -> str:
+    """A proxy drops a connection, and then one without a word to either end: the client comes back, the spark ends."""
+    client_binding = "asyncio" if binding == "asgi" else binding
+    with socket.create_server(("127.0.0.1", 0)) as listener, Server(binding) as server:
+        server.peer().close()
+        port = str(listener.getsockname()[1])
+        with Relay(listener, server.port) as relay, Subject(client_binding, "connect", port) as client:
+            client.until("data hello")
+            took = []
+            for lose in (relay.cut, relay.forget):
+                began = time.monotonic()
+                lose()
+                client.until("close")
+                client.until("data hello")
+                took.append(time.monotonic() - began)
+            gone = eventually(lambda: server.sparks() == 1, "one spark")
+    return f"back in {took[0]:.2f} s and {took[1]:.2f} s; the spark ended {gone:.2f} s later"
 
 
 @fault
