@@ -55,7 +55,7 @@ class Sessions(Machine):
         cut=st.sampled_from([None, 40]),
         window=st.sampled_from([None, 2000, 100]),
         queue=st.sampled_from([None, 3]),
-        backlog=st.sampled_from([1024 * 1024, 5000]),
+        limits=st.sampled_from([Limits(), Limits(backlog=1000, stall=2.0)]),
         dialects=st.sampled_from(DIALECTS),
     )
     def begin(
@@ -66,12 +66,12 @@ class Sessions(Machine):
         cut: int | None,
         window: int | None,
         queue: int | None,
-        backlog: int,
+        limits: Limits,
         dialects: tuple[str, str],
     ) -> None:
         self.network = VirtualNetwork(seed=seed, latency=latency, jitter=jitter, cut=cut, window=window)
         dialect, server_dialect = dialects
-        self.options = heeded(server_dialect, **SERVER_OPTIONS, limits=Limits(backlog=backlog))
+        self.options = heeded(server_dialect, **SERVER_OPTIONS, limits=limits)
         self.serve()
         options = heeded(dialect, **OPTIONS, manual=True, queue_size=queue)
         self.client = self.network.connect("http://server", on_event=self.told, **options)
