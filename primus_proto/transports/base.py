@@ -191,6 +191,9 @@ class PipeHost(Protocol):
     def touch(self) -> Callable[[Pipe], object]:
         """Called to have a pipe flushed at the next poll."""
 
+    def defer(self, call: Callable[[float], None]) -> None:
+        """Have `call(now)` made once the events so far were handed out and the pipes were flushed."""
+
     def opened(self, pipe: Pipe, *, now: float) -> None:
         """Begin a session on `pipe`. This sets `pipe.session`, to which the pipe reports from now on."""
 

@@ -13,16 +13,19 @@ from binascii import a2b_qp
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ..errors import PrimusError
 from ..http.model import Address, Request
 from ..session.messages import MESSAGE_OVERHEAD
 from ..timers import Timer, Timers
 from .base import Exchange, PipeHost, WebSocketCarrier
-from .pipe import Pipe
+from .pipe import Pipe, SessionCore
 
-__all__ = ["Answered", "Inbox", "PollingPipe", "Recent", "Sessions", "discard", "script_form", "stamp", "too_long"]
+__all__ = [
+    "Answered", "Inbox", "PeerEnd", "PollingPipe", "Recent", "Sessions", "discard", "script_form", "stamp",
+    "too_long",
+]  # fmt: skip
 
 A = TypeVar("A")
 P = TypeVar("P")
@@ -164,10 +167,62 @@ def script_form(form: bytes) -> bytes:
     return a2b_qp(value.replace(b"=", b"=3D").replace(b"%", b"=").replace(b"+", b" "))
 
 
+class EndedByPeer(Protocol):
+    """What `PeerEnd` needs of a pipe."""
+
+    session: SessionCore
+
+    @property
+    def paused(self) -> bool:
+        """Whether the session does not read."""
+
+
+class PeerEnd:
+    """The end of a session that a message of its peer asks for, or causes by breaking a rule.
+
+    It comes once what arrived before was handed out and answered, and not while the session is paused or busy with it,
+    for at most `Limits.close`. So it does not depend on how the peer's bytes were cut.
+    """
+
+    __slots__ = ("_end", "_host", "_pipe", "_timer")
+
+    def __init__(self, host: PipeHost, pipe: EndedByPeer, end: Callable[[float], None]) -> None:
+        self._host = host
+        self._pipe = pipe
+        self._end: Callable[[float], None] | None = end
+        self._timer: Timer | None = None
+        self.look()
+
+    def look(self) -> None:
+        """The session may read again."""
+        self._host.defer(self._look)
+
+    def cancel(self) -> None:
+        """The session has ended in another way."""
+        self._end = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self, now: float) -> None:
+        if self._pipe.paused or (self._end is not None and self._pipe.session.connection_closing()):
+            if self._timer is None:
+                self._timer = self._host.timers.new(self.come)
+                self._timer.set(now + self._host.limits.close)
+        else:
+            self.come(now)
+
+    def come(self, now: float) -> None:
+        """Do not wait any longer. To say it again does no harm."""
+        end = self._end
+        self.cancel()
+        if end is not None:
+            end(now)
+
+
 class PollingPipe(Pipe, Generic[P]):
     """A session over requests. What comes is handled in turns, and the end is bounded."""
 
-    __slots__ = ("_host", "_inbox", "_linger", "over")
+    __slots__ = ("_host", "_inbox", "_linger", "_peer_end", "over")
 
     def __init__(self, host: PipeHost, request: Request | None = None) -> None:
         super().__init__(host.touch, request)
@@ -176,6 +231,7 @@ class PollingPipe(Pipe, Generic[P]):
         """Whether nothing is left to be done."""
         self._inbox = Inbox[P](host.timers, self._handle)
         self._linger: Timer | None = None
+        self._peer_end: PeerEnd | None = None
 
     # --- the session's side ---
 
@@ -183,12 +239,19 @@ class PollingPipe(Pipe, Generic[P]):
     def buffered(self) -> int:
         return self._outbox_size + self._unread
 
+    @property
+    def paused(self) -> bool:
+        """Whether the session does not read."""
+        return self._inbox.paused
+
     def pause(self) -> None:
         self._inbox.paused = True
 
     def resume(self) -> None:
         self._inbox.paused = False
         self._touch()
+        if self._peer_end is not None:
+            self._peer_end.look()
 
     # --- the endpoint's side ---
 
@@ -231,6 +294,11 @@ class PollingPipe(Pipe, Generic[P]):
             self.session.drained()
         self._touch()
 
+    def _ended_by_peer(self, code: int, reason: str, error: PrimusError | None) -> None:
+        """A message of the peer ends it, in its turn."""
+        if self._peer_end is None:
+            self._peer_end = PeerEnd(self._host, self, lambda now: self._end(code, reason, error, now))
+
     def _end(self, code: int, reason: str, error: PrimusError | None, now: float) -> None:
         """The peer has ended it, or is gone."""
         if self.over:
@@ -250,8 +318,9 @@ class PollingPipe(Pipe, Generic[P]):
     def _release(self, now: float) -> None:
         """Release requests and timers."""
         self._report_unsent()
-        if self._linger is not None:
-            self._linger.cancel()
+        for waiting in (self._linger, self._peer_end):
+            if waiting is not None:
+                waiting.cancel()
         self._inbox.clear(now=now)
 
 

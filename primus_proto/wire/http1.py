@@ -97,6 +97,7 @@ class HttpServer:
         "_head",
         "_input",
         "_pumping",
+        "_waiting",
         "certificate",
         "channel",
         "host",
@@ -122,6 +123,7 @@ class HttpServer:
         self._input = bytearray()  # what h11 has not been given yet
         self._fed = 0  # what it has been given of the head that is expected
         self._pumping = False
+        self._waiting = False  # for what the request before caused, so that no answer depends on how requests were cut
         host.deadlines.start(self, now)
 
     # --- the channel's user ---
@@ -198,7 +200,7 @@ class HttpServer:
 
     def _wants_input(self) -> bool:
         channel = self.channel
-        if channel.closed or channel.user is not self:
+        if channel.closed or channel.user is not self or self._waiting:
             return False
         if self._exchange is not None:
             return self._exchange.reading
@@ -325,11 +327,17 @@ class HttpServer:
             self._conn.start_next_cycle()
             self._fed = len(self._conn.trailing_data[0])
             self.arm(now)
-            self.pump(now)
+            if self._fed or self._input:  # a request that was pipelined
+                self._waiting = True
+                self.host.defer(self._go_on)
         elif self._input or self._conn.trailing_data[0] or self._conn.their_state in (h11.SEND_BODY, h11.ERROR):
             self.channel.linger(now=now)  # there is input, or will be, that nobody reads
         else:
             self._close()
+
+    def _go_on(self, now: float) -> None:
+        self._waiting = False
+        self.pump(now)
 
     def upgrade(
         self,

@@ -145,7 +145,8 @@ class WebSocket:
             self._send(Ping(payload[:125]))
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
-        if self._end is not None:
+        if self._end is not None:  # this end has not acted on it yet, so its own close comes first
+            self._end = (code, reason, self._end[2])
             self._finish(now, late=True)
         elif self._open:
             self._open = False

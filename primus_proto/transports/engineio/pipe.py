@@ -120,26 +120,26 @@ class EngineIOPipe(PollingPipe[Packet]):
         self._touch()
 
     def _handle(self, packet: Packet, now: float) -> None:
-        if self.ending is not None and packet.kind != CLOSE:
+        if self._peer_end is not None or (self.ending is not None and packet.kind != CLOSE):
             return
         kind, data = packet
         if kind == MESSAGE:
             limit = self._host.limits.message
             if too_long(data, limit):
-                self._fail(f"message larger than {limit} bytes", now, code=1009)
+                self._fail(f"message larger than {limit} bytes", code=1009)
             else:
                 self.session.receive_message(data, now=now)
         elif kind == CLOSE:
-            self._end(1000, "", None, now)
+            self._ended_by_peer(1000, "", None)
         elif kind == BAD:
-            self._fail(str(data), now)
+            self._fail(str(data))
         elif kind == PING:
-            self._pinged(str(data), now)
+            self._pinged(str(data))
         elif kind == OPEN:
-            self._fail("a session opens once", now)
+            self._fail("a session opens once")
 
-    def _pinged(self, data: str, now: float) -> None:
-        self.say(PONG, data[:PING_DATA])
+    def _pinged(self, data: str) -> None:
+        self._host.defer(lambda now: self.say(PONG, data[:PING_DATA]))
 
     def _beat(self, now: float) -> None:
         """A heartbeat is due."""
@@ -157,7 +157,7 @@ class EngineIOPipe(PollingPipe[Packet]):
         self.heard = now
         if self._inbox:
             self._inbox.put([self._decoder.websocket(data)], lambda now: None, now=now)
-        elif type(data) is str and data[:1] == MESSAGE and self.ending is None:
+        elif type(data) is str and data[:1] == MESSAGE and self.ending is None and self._peer_end is None:
             self.session.receive_message(data[1:], now=now)
         else:
             if self.ending is not None and self._discard(len(data), self._host.limits.drain):
@@ -180,16 +180,15 @@ class EngineIOPipe(PollingPipe[Packet]):
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         self.carrier = None
+        if self._peer_end is not None:
+            self._peer_end.come(now)
         self._end(code, reason, error, now)
 
     # --- the end ---
 
-    def _fail(self, why: str, now: float, *, code: int = 1002) -> None:
+    def _fail(self, why: str, *, code: int = 1002) -> None:
         """The peer broke a rule."""
-        if self.carrier is not None:
-            carrier, self.carrier = self.carrier, None
-            discard(carrier, self._host, code, now=now)
-        self._end(code, why, RemoteProtocolError(f"Engine.IO: {why}"), now)
+        self._ended_by_peer(code, why, RemoteProtocolError(f"Engine.IO: {why}"))
 
     def _lost(self, why: str, now: float) -> None:
         self._end(1006, "", ConnectionLost(why), now)
@@ -205,4 +204,5 @@ class EngineIOPipe(PollingPipe[Packet]):
         self._heartbeat.cancel()
         if self.carrier is not None:
             carrier, self.carrier = self.carrier, None
-            discard(carrier, self._host, now=now)
+            code = self.ending[0] if self.ending is not None else 1000
+            discard(carrier, self._host, code if code != 1006 else 1000, now=now)

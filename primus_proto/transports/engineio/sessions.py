@@ -214,11 +214,11 @@ class ServerPipe(EngineIOPipe):
         else:
             self._lost("no answer to a heartbeat came", now)
 
-    def _pinged(self, data: str, now: float) -> None:
+    def _pinged(self, data: str) -> None:
         if self.protocol == 4:
-            self._fail("the server sends the pings", now)
+            self._fail("the server sends the pings")
         else:
-            super()._pinged(data, now)
+            super()._pinged(data)
 
     # --- the end ---
 

@@ -182,14 +182,15 @@ class ClientPipe(SockJSPipe):
                 self._give_up(ConnectError(f"the server does not open a session: {frame.close}"), now)
         elif frame.close is not None:
             code, reason = frame.close
-            self._inbox.put((), lambda now: self._end(code, reason, None, now), now=now)
+            self._inbox.put((), lambda now: self._ended_by_peer(code, reason, None), now=now)
         elif frame.texts is not None:
             self._inbox.put(frame.texts, lambda now: self._touch(), now=now)
 
     def _broken(self, frame: bytes, now: float) -> None:
         error = f"not a frame of SockJS: {frame[:20]!r}"
         if self._opened is None:
-            self._end(3000, "Broken framing.", RemoteProtocolError(error), now)
+            broken = RemoteProtocolError(error)
+            self._inbox.put((), lambda now: self._ended_by_peer(3000, "Broken framing.", broken), now=now)
         else:
             self._give_up(ConnectError(error), now)
 

@@ -15,11 +15,11 @@ class SockJSPipe(PollingPipe[str]):
     __slots__ = ()
 
     def _handle(self, text: str, now: float) -> None:
-        if self.ending is not None:
+        if self.ending is not None or self._peer_end is not None:
             return
         limit = self._host.limits.message
         if too_long(text, limit):
             why = f"message larger than {limit} bytes"
-            self._end(1009, why, RemoteProtocolError(f"SockJS: {why}"), now)
+            self._ended_by_peer(1009, why, RemoteProtocolError(f"SockJS: {why}"))
         else:
             self.session.receive_message(text, now=now)

@@ -7,7 +7,7 @@ from ...http.model import Request
 from ...limits import SLICE
 from ...session.messages import Message
 from ..base import PipeHost
-from ..polling import Inbox, too_long
+from ..polling import Inbox, PeerEnd, too_long
 from ..websockets import WebSocketPipe
 from .frames import OPEN, array_frame, client_array, close_frame, read_frame, strings
 
@@ -68,12 +68,18 @@ class FramedPipe(WebSocketPipe):
     """
 
     transport = "sockjs"
-    __slots__ = ("_inbox", "_paused")
+    __slots__ = ("_inbox", "_paused", "_peer_end")
 
     def __init__(self, host: PipeHost, request: Request | None = None) -> None:
         super().__init__(host, request)
         self._inbox: Inbox[str] | None = None  # made with the first frame that has several messages
+        self._peer_end: PeerEnd | None = None
         self._paused = False  # by the session
+
+    @property
+    def paused(self) -> bool:
+        """Whether something that came waits to be handled."""
+        return self._paused or bool(self._inbox)
 
     def pause(self) -> None:
         self._paused = True
@@ -88,6 +94,8 @@ class FramedPipe(WebSocketPipe):
             self._touch()  # `flush` goes on with what has come
         else:
             super().resume()
+        if self._peer_end is not None:
+            self._peer_end.look()
 
     def flush(self, *, now: float) -> None:
         if self._inbox:
@@ -105,6 +113,8 @@ class FramedPipe(WebSocketPipe):
         return self.ending is None and (bool(self._inbox) or super().closing())
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
+        if self._peer_end is not None:
+            self._peer_end.come(now)
         super().closed(code, reason, error, now=now)
         if self._inbox:
             self._inbox.clear(now=now)
@@ -122,7 +132,9 @@ class FramedPipe(WebSocketPipe):
                 self.carrier.pause()
 
     def _taken_in(self, now: float) -> None:
-        if not (self._inbox or self._paused or self._over):
+        if self._peer_end is not None:
+            self._peer_end.look()
+        elif not (self.paused or self._over):
             self.carrier.resume()
 
     def _handle(self, text: str, now: float) -> None:
@@ -130,16 +142,27 @@ class FramedPipe(WebSocketPipe):
         if self.ending is not None:
             return
         if too_long(text, limit):
-            self.fail(1009, f"message larger than {limit} bytes", now)
+            self.fail(1009, f"message larger than {limit} bytes")
+            if self._inbox:
+                self._inbox.clear(now=now)
         else:
             self.session.receive_message(text, now=now)
 
-    def fail(self, code: int, why: str, now: float) -> None:
+    def fail(self, code: int, why: str) -> None:
         """The peer broke a rule."""
-        if self.ending is None:
-            self.ending = (code, why)
-            self.session.connection_lost(RemoteProtocolError(f"SockJS: {why}"), code=code, reason=why, now=now)
-            self._touch()
+        self.ended_by_peer(code, why, RemoteProtocolError(f"SockJS: {why}"))
+
+    def ended_by_peer(self, code: int, reason: str, error: PrimusError | None) -> None:
+        """A message of the peer ends it, in its turn."""
+
+        def end(now: float) -> None:
+            if self.ending is None:
+                self.ending = (code, reason)
+                self.session.connection_lost(error, code=code, reason=reason, now=now)
+                self._touch()
+
+        if self._peer_end is None:
+            self._peer_end = PeerEnd(self._host, self, end)
 
     def wrapped(self, message: Message) -> Message:
         """The message in its frame."""
@@ -180,6 +203,8 @@ class ServerWebSocketPipe(FramedPipe):
         if self.ending is not None:
             super().received(data, now=now)
             return
+        if self._peer_end is not None:
+            return
         try:
             if isinstance(data, bytes):
                 raise ValueError("bytes")
@@ -187,7 +212,7 @@ class ServerWebSocketPipe(FramedPipe):
             # One string, or none, is an array as well.
             texts = strings(data if data[:1] == "[" else f"[{data}]", self._host.limits)
         except ValueError:
-            self.fail(3000, "Broken framing.", now)
+            self.fail(3000, "Broken framing.")
         else:
             self.take_in(texts, now)
 
@@ -209,16 +234,16 @@ class ClientWebSocketPipe(FramedPipe):
         if self.ending is not None:
             super().received(data, now=now)
             return
+        if self._peer_end is not None:
+            return
         try:
             if isinstance(data, bytes):
                 raise ValueError("bytes")
             frame = read_frame(data, self._host.limits)
         except ValueError:
-            self.fail(3000, "Broken framing.", now)
+            self.fail(3000, "Broken framing.")
             return
         if frame.close is not None:
-            code, reason = self.ending = frame.close
-            self.session.connection_lost(None, code=code, reason=reason, now=now)
-            self._touch()
+            self.ended_by_peer(*frame.close, None)
         elif frame.texts is not None:
             self.take_in(frame.texts, now)

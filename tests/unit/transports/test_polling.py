@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from primus_proto import Limits
 from primus_proto.timers import Timers
@@ -20,6 +20,8 @@ class Host:
         self.rng = random.Random(1)
 
     def touch(self, pipe: Pipe) -> None: ...
+
+    def defer(self, call: Callable[[float], None]) -> None: ...
 
     def opened(self, pipe: Pipe, *, now: float) -> None: ...
 
