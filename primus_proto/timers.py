@@ -1,9 +1,9 @@
 """All timers of an endpoint, in one heap. Timers are exact and cheap to re-arm.
 
-Moving a timer to a later time only changes its `due`. Its heap entry is then stale and is replaced when it reaches the
-top. This happens when timers are *changed*, so `next()` is a pure read and always names a time at which something is
-due. When more than half of the entries are stale, they are removed: an entry keeps its timer and the timer's owner
-alive, and a peer could pile them up otherwise.
+Moving a timer to a later time only changes its `due`. Its heap entry is then stale and is replaced when it is at the
+top and somebody asks what is due. So a heartbeat costs no work on the heap, however many connections there are. When
+many entries are stale, all are replaced at once. When most are of timers that are off, they are removed: an entry keeps
+its timer and the timer's owner alive, and a peer could pile them up otherwise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ __all__ = ["Deadlines", "Expiring", "Timer", "Timers"]
 
 # A heap of up to this many entries is not worth tidying.
 SMALL = 64
+# If one of so many entries was stale and had to be moved, all are replaced, which costs less than to move each.
+MANY = 8
 
 
 class Timer:
@@ -32,15 +34,16 @@ class Timer:
 
     def set(self, due: float) -> None:
         """Arm or re-arm for the absolute time `due`; inf turns the timer off."""
+        if self._queued <= due < math.inf > self.due:
+            self.due = due
+            return
         timers = self._timers
         timers._armed += (due != math.inf) - (self.due != math.inf)
         self.due = due
         if due < self._queued:
             self._queued = due
             timers._push(self)
-        heap = timers._heap
-        if heap and (heap[0][0] != heap[0][2].due or (len(heap) > SMALL and len(heap) > 2 * timers._armed)):
-            timers._settle()
+        timers._settle()
 
     def cancel(self) -> None:
         """Turn the timer off; harmless if it is off already."""
@@ -76,46 +79,57 @@ class Timers:
         return Timer(self, callback)
 
     def next(self) -> float | None:
-        """When the earliest timer is due; None if none is armed. Pure."""
+        """When the earliest timer is due; None if none is armed. Pure, for all that can be seen."""
+        heap = self._heap
+        if heap and heap[0][0] != heap[0][2].due:
+            self._settle()
+        return heap[0][0] if heap else None
+
+    def soonest(self) -> float | None:
+        """A time before which no timer is due; None if none is armed. Costs less than `next`, and is so after `fire`."""
         return self._heap[0][0] if self._heap else None
 
     def fire(self, now: float) -> None:
         """Call every timer that is due at or before `now`, earliest first, until there is none."""
         heap = self._heap
+        self._settle()
         while heap and heap[0][0] <= now:
             timer = heappop(heap)[2]
             timer.due = timer._queued = math.inf
             self._armed -= 1
-            self._settle()
             timer.callback(now)
+            self._settle()
 
     def _push(self, timer: Timer) -> None:
         self._serial += 1
         heappush(self._heap, (timer._queued, self._serial, timer))
 
     def _settle(self) -> None:
+        """Replace stale entries until the one at the top is not."""
         heap = self._heap
         if len(heap) > SMALL and len(heap) > 2 * self._armed:
-            self._tidy()
+            self._replace_all()
+        stale = 0
         while heap:
             queued, _, timer = heap[0]
             if queued == timer.due:
                 return
+            if stale > SMALL and stale > len(heap) // MANY:
+                return self._replace_all()
+            stale += 1
             heappop(heap)
             if queued == timer._queued:  # an earlier entry has not replaced this one
                 timer._queued = timer.due
                 if timer.due != math.inf:
                     self._push(timer)
 
-    def _tidy(self) -> None:
+    def _replace_all(self) -> None:
         kept = []
-        for entry in self._heap:
-            queued, _, timer = entry
+        for queued, serial, timer in self._heap:
             if queued == timer._queued:  # an earlier entry has not replaced this one
+                timer._queued = timer.due
                 if timer.due != math.inf:
-                    kept.append(entry)
-                else:
-                    timer._queued = math.inf
+                    kept.append((timer.due, serial, timer))
         self._heap[:] = kept
         heapify(self._heap)
 

@@ -288,7 +288,7 @@ class Driver(IO, ABC):
                     self._run(item)
         finally:
             self.pumping = False
-        due = endpoint.timers.next()
+        due = endpoint.timers.soonest()
         # A timer that has become too early fires for nothing, which costs less than to set it with each message.
         if due != self._armed and (due is None or self._armed is None or due < self._armed):
             self._armed = due
@@ -296,7 +296,7 @@ class Driver(IO, ABC):
 
     def pump_unless_idle(self) -> None:
         """`run_pump` where it has something to do. It has not for most of the channels that a server accepts."""
-        due = self.endpoint.timers.next()
+        due = self.endpoint.timers.soonest()
         if not self.endpoint.is_idle or self._armed is None or due is None or due < self._armed:
             self.run_pump()
 

@@ -50,8 +50,10 @@ class Watched:
             self.change(*self.reactions[i].pop())
 
     def check(self) -> None:
-        """`next` and `due` are right at any moment, inside a callback too."""
+        """`next` and `due` are right at any moment, inside a callback too, and `soonest` is not late."""
         due = min(self.model.values(), default=None)
+        soonest = self.timers.soonest()
+        assert (soonest, due) == (None, None) or soonest <= due  # type: ignore[operator]
         assert self.timers.next() == due
         assert self.timers.next() == due
         assert [timer.due for timer in self.real] == [self.model.get(i, math.inf) for i in range(COUNT)]
@@ -60,6 +62,7 @@ class Watched:
         self.now += after
         self.timers.fire(self.now)
         assert all(due > self.now for due in self.model.values()), "something due was left"
+        assert self.timers.soonest() == min(self.model.values(), default=None)
         self.check()
 
 
@@ -71,6 +74,7 @@ def test_timers_do_what_the_naive_model_does(
     """Also where the heap is tidied all the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SMALL", small)
+        patch.setattr(module, "MANY", 2)
         watched = Watched(reactions)
         for what, i, after in script:
             if what == "fire":
@@ -114,6 +118,19 @@ def test_a_callback_that_raises_leaves_the_rest_in_order() -> None:
     with pytest.raises(RuntimeError):
         timers.fire(2.0)
     assert timers.next() == 3.0
+
+
+def test_many_timers_that_were_moved_fire_in_order() -> None:
+    timers = Timers()
+    fired: list[int] = []
+    crowd = [timers.new(lambda now, n=n: fired.append(n)) for n in range(1000)]  # type: ignore[misc]
+    for due in (0.0, 2000.0):
+        for n, timer in enumerate(crowd):
+            timer.set(due + (n * 7919) % 1000)
+    timers.fire(1999.0)
+    assert (fired, timers.soonest(), len(timers._heap)) == ([], 2000.0, 1000)
+    timers.fire(3000.0)
+    assert fired == sorted(range(1000), key=lambda n: (n * 7919) % 1000)
 
 
 # --- the heap does not grow ---
