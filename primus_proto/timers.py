@@ -43,7 +43,9 @@ class Timer:
         if due < self._queued:
             self._queued = due
             timers._push(self)
-        timers._settle()
+        heap = timers._heap
+        if heap and (heap[0][0] != heap[0][2].due or (len(heap) > SMALL and len(heap) > 2 * timers._armed)):
+            timers._settle()
 
     def cancel(self) -> None:
         """Turn the timer off; harmless if it is off already."""
@@ -86,7 +88,7 @@ class Timers:
         return heap[0][0] if heap else None
 
     def soonest(self) -> float | None:
-        """A time before which no timer is due; None if none is armed. Costs less than `next`, and is so after `fire`."""
+        """A time before which no timer is due, for less than `next` costs; None if none is armed."""
         return self._heap[0][0] if self._heap else None
 
     def fire(self, now: float) -> None:

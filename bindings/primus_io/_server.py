@@ -86,6 +86,7 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
         earlier, self._core = self._core, endpoint.server
         self._core.context = self
         self._core.present = self._spark_of
+        self._core.tells_heartbeats = SparkHeartbeat in self._listeners
         for direction, step, shared in self._transforms:
             self._core.transform(direction, step, shared=shared)
         self._use_again()
@@ -141,8 +142,6 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
                 spark._deliver_data(event)
             else:
                 spark._announcement.keep(event)
-        elif type(event) is SparkHeartbeat and self._ignores(event):
-            pass
         elif isinstance(event, ev.SparkEvent):
             spark = self._spark_of(event.spark)
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
@@ -169,13 +168,9 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
                 for waiter in self._waiters:
                     waiter.set()
 
-    def _ignores(self, event: ev.SparkHeartbeat[Any]) -> bool:
-        """Whether nobody listens to a heartbeat, as most often. They are most of what idle sparks cause."""
-        spark = event.spark.context
-        heard = (
-            "heartbeat" in spark._listeners or SparkHeartbeat in spark._listeners or SparkHeartbeat in self._listeners
-        )
-        return not heard and spark._announcement is None
+    def _add(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        self._core.tells_heartbeats |= event is SparkHeartbeat
+        super()._add(event, listener)
 
     def _deliver_to(self, spark: S, event: ev.SparkEvent[Any] | ev.PluginEvent) -> None:
         if type(event) is ev.SparkConnected:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 import primus_proto as pp
@@ -103,6 +103,10 @@ class SparkBase(Session):
     def _is_busy(self) -> bool:
         self._end_waits = super()._is_busy() or (self._announcement is not None and bool(self._inbox))
         return self._end_waits
+
+    def _add(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
+        self._core.server.tells_heartbeats |= event in ("heartbeat", ev.SparkHeartbeat)
+        super()._add(event, listener)
 
     def _note(self, event: ev.SparkEvent) -> None:
         """Wake those who wait for what an event says."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from .. import events as ev
@@ -292,8 +291,10 @@ class Client(HasPlugins, Core, Link):
 
     def say(self, name: str, value: str) -> None:
         """Send ``primus::<name>::<value>``; to a server that does not read later, and the last of each kind only."""
-        assert self._pipe is not None
-        self.in_turn(partial(self._say, self._pipe, name, value))
+        pipe: Any = self._pipe
+        if self.queued_events:
+            return self.defer(lambda now: self._say(pipe, name, value))
+        self._say(pipe, name, value)
 
     def heartbeat_lost(self, missed: str, now: float) -> None:
         """The server is taken for dead; `missed` says what did not come."""
@@ -315,8 +316,7 @@ class Client(HasPlugins, Core, Link):
         return self.context if self.context is not None else self
 
     def _steps(self, direction: Direction) -> tuple[Step, ...]:
-        steps: tuple[Step, ...] = () if self.transforms is None else getattr(self.transforms, direction)
-        return steps
+        return () if self.transforms is None else getattr(self.transforms, direction)
 
     def _emit(self, event: ev.Event) -> None:
         self.emit(event)

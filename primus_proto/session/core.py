@@ -131,13 +131,6 @@ class Core:
         """Have `call(now)` made once the events so far have been handed out."""
         self.queued_events.append(Deferred(call))
 
-    def in_turn(self, call: Callable[[], None]) -> None:
-        """Call at once if no event is queued, otherwise in the order of the events."""
-        if self.queued_events:
-            self.defer(lambda now: call())
-        else:
-            call()
-
     def epoch(self, now: float) -> float:
         """Unix time in seconds."""
         return now + self.wall_offset

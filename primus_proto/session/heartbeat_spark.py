@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import events as ev
 from ..http.model import Request
+from ..rate import WINDOW
 from .heartbeat_client import DEFAULT_PING, DEFAULT_PONG
 from .neglect import SILENCE
 
@@ -124,7 +125,9 @@ class SparkHeartbeat:
     def _alive(self) -> None:
         self.skipped = 0
         self._excused = self._paused
-        self._spark.server.emit(ev.SparkHeartbeat(self._spark))
+        spark = self._spark
+        if spark.server.tells_heartbeats:
+            spark.server.emit(ev.SparkHeartbeat(spark))
 
     def _expired(self, now: float) -> None:
         """The timer fired."""
@@ -202,7 +205,11 @@ class HappnHeartbeat(SparkHeartbeat):
     def _pong(self, value: str, now: float) -> None:
         if now - self._last_pong >= self._pong_skip:
             self._last_pong = now
-            self._spark.reply("pong", value, now)
+            # One pong in each `WINDOW` needs no further limit.
+            if self._pong_skip >= WINDOW:
+                self._spark.say("pong", value)
+            else:
+                self._spark.reply("pong", value, now)
 
 
 class IdleHeartbeat(HappnHeartbeat):

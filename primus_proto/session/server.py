@@ -68,6 +68,9 @@ class Server(HasPlugins, Core):
         self.spark_halves: tuple[Callable[[Spark], object], ...] = ()
         """The halves of plugins that are run for each new spark."""
         self._plugins = Plugins(self, "server", self._plugins_changed)
+        self.tells_heartbeats: bool = True
+        """Whether `SparkHeartbeat` events are emitted. They are most of what idle sparks cause, so a binding turns them
+        off until somebody listens."""
         self.present: Callable[[Spark], Any] = lambda spark: spark
         """Returns a spark as its user holds it; set by a binding."""
         self.networks: tuple[Network, ...] = self.config.networks()

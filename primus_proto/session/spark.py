@@ -7,7 +7,6 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from .. import events as ev
@@ -275,7 +274,11 @@ class Spark(Link):
 
     def say(self, name: str, value: str) -> None:
         """Send ``primus::<name>::<value>``; to a peer that does not read later, and the last of each kind only."""
-        self.server.in_turn(partial(self._say, self.pipe, name, value))
+        pipe = self.pipe
+        if self.server.queued_events:
+            self.server.defer(lambda now: self._say(pipe, name, value))
+        else:
+            self._say(pipe, name, value)
 
     def flatline(self, count: int | None) -> None:
         """The client is taken for dead: it may come back. `count` of missed heartbeats, where the dialect counts."""

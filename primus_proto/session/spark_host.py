@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -30,6 +31,8 @@ class SparkHost(Protocol):
     networks: tuple[Network, ...]
     parser: Parser
     present: Callable[[Any], Any]
+    queued_events: deque[Any]
+    tells_heartbeats: bool
     timers: Timers
     transforms: Transforms
 
@@ -46,7 +49,7 @@ class SparkHost(Protocol):
 
     def find_extension(self, kind: type[X]) -> X | None: ...
 
-    def in_turn(self, call: Callable[[], None]) -> None: ...
+    def defer(self, call: Callable[[float], object]) -> None: ...
 
     def epoch_ms(self, now: float) -> int: ...
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from primus_proto import ByteServer
 from primus_proto.testing import VirtualNetwork
 from primus_proto.testing.links import REFUSED
 from primus_proto.testing.nodes import Caller, Listener, Node
@@ -55,6 +56,8 @@ class LoopNode(Node):
 
     def _trace_events(self, driver: Driver) -> None:
         deliver = driver.deliver
+        if isinstance(driver.endpoint, ByteServer):
+            driver.endpoint.server.tells_heartbeats = True
 
         def note_and_deliver(event: object) -> None:
             self.network.note(self.name, str(event))
