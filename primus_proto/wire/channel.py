@@ -232,7 +232,8 @@ class Channel:
             commands.append((PauseReading if self._paused else ResumeReading)(self.number))
         if self._probe:
             self._probe = False
-            commands.append(ProbeChannel(self.number))
+            if self._paused:  # otherwise reading tells
+                commands.append(ProbeChannel(self.number))
         if self._end_writing and not self._chunks:
             self._end_writing = False
             commands.append(EndWriting(self.number))

@@ -216,6 +216,7 @@ def test_pause_and_resume_are_commanded_once(host: Host) -> None:
     channel.resume()
     channel.pause()
     assert host.commands() == []
+    channel.probe()
     channel.resume()
     assert host.commands() == [cmd.ResumeReading(1)]
 
