@@ -272,7 +272,12 @@ def msgpack(data: bytes) -> None:
     _parser("msgpack", data)
 
 
-UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
 
 
 class Host(Driver):
@@ -314,7 +319,8 @@ def engineio(data: bytes) -> None:
     host, how = Host(ENGINEIO), data[:1]
     query = f"EIO={4 if how < b'@' else 3}&transport=polling" + ("&j=0" if how in b"JSONP" else "")
     opened = host.ask("GET", f"/primus/?{query}")
-    (sid,) = set(re.findall(rb'sid\\?":\\?"([0-9a-f]+)', opened.answer))
+    assert opened.answer is not None
+    (sid,) = set(re.findall(rb'sid\\?":\\?"([0-9a-f]+)', opened.answer.body))
     target = f"/primus/?{query}&sid={sid.decode()}"
     kind = "application/octet-stream" if how == b"X" else "text/plain"
     for body in data[1:].split(b"\n--\n")[:10]:

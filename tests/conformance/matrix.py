@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.hosts import Host, selected
+from tests.matrix import Table
 
 __all__ = ["APART", "Matrix"]
 
@@ -21,8 +22,10 @@ HOLE = "HOLE"
 APART = frozenset(("test_asyncio.py", "test_hosts.py"))
 
 
-class Matrix:
-    """Collects what became of each test; a plugin for pytest."""
+class Matrix(Table):
+    """Collects what became of each test."""
+
+    title = "conformance matrix"
 
     def __init__(self, rows: Iterable[type[Host]]) -> None:
         self.rows = {row.name: row for row in rows}
@@ -91,14 +94,3 @@ class Matrix:
         lines += ["n/a, not applicable:"]
         lines += [f"  {self._letter(why)}  {why} ({', '.join(sorted(hosts))})" for why, hosts in self.reasons.items()]
         return lines
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.section("conformance matrix")
-        for line in self.table():
-            terminalreporter.write_line(line)
-        for hole in self.holes():
-            terminalreporter.write_line(f"a hole: {hole}", red=True)
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.holes() and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.interop.peers import HERE
+from tests.matrix import Table
 
 __all__ = ["InteropMatrix"]
 
@@ -92,8 +93,10 @@ def versions(package: str) -> str:
     return ", ".join(f"{name} {found[name]}" for name in names if name in found)
 
 
-class InteropMatrix:
-    """Collects what became of each test; a plugin for pytest."""
+class InteropMatrix(Table):
+    """Collects what became of each test."""
+
+    title = "interop matrix of the transports"
 
     def __init__(self) -> None:
         self.outcomes: dict[tuple[str, str, str], str] = {}
@@ -137,14 +140,3 @@ class InteropMatrix:
             reasons |= dict.fromkeys(group.none.values())
         lines += ["", *(f"{package}: {versions(package)}" for package in PACKAGES), "–: there is none"]
         return lines + [f"   {reason}" for reason in reasons]
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.section("interop matrix of the transports")
-        for line in self.table():
-            terminalreporter.write_line(line)
-        for hole in self.holes():
-            terminalreporter.write_line(f"a hole: {hole}", red=True)
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.holes() and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED

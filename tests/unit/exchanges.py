@@ -21,6 +21,8 @@ def foreign_request(method: str, target: str, headers: dict[str, str] | None = N
 class ForeignExchange:
     """An exchange of the host's. It keeps what it was answered."""
 
+    carrier_type: type[ForeignCarrier]
+
     def __init__(self, request: Request, body: bytes = b"") -> None:
         self.request = request
         self.extra_headers: tuple[tuple[str, str], ...] = ()
@@ -35,24 +37,32 @@ class ForeignExchange:
         self._body = body
 
     def read(self, limit: int, handler: Callable[[bytes, float], None], *, now: float) -> None:
-        handler(self._body, now)
+        if len(self._body) > limit:
+            self.respond(413, now=now)
+        else:
+            handler(self._body, now)
 
     def respond(
         self, status: int, headers: HeaderPairs = (), body: bytes = b"", close: bool = False, *, now: float
     ) -> None:
-        assert self.open
-        self.open = False
-        fields = {name.lower(): value for name, value in (*headers, *self.extra_headers)}
-        self.answer = Reply(status, fields, b"" if self.request.method == "HEAD" else body, b"")
+        self.stream(status, headers, now=now)
+        self.write(b"" if self.request.method == "HEAD" else body, now=now)
+        self.finish(now=now)
 
     def stream(self, status: int, headers: HeaderPairs = (), *, now: float) -> None:
-        raise NotImplementedError
+        assert self.open, "answered once"
+        assert self.answer is None, "answered once"
+        fields = {name.lower(): value for name, value in (*headers, *self.extra_headers)}
+        self.answer = Reply(status, fields, b"", b"")
 
     def write(self, data: bytes, *, now: float) -> None:
-        raise NotImplementedError
+        assert self.open, "nothing behind the answer"
+        assert self.answer is not None
+        self.sent += len(data)
+        self.answer = self.answer._replace(body=self.answer.body + data)
 
     def finish(self, *, now: float) -> None:
-        raise NotImplementedError
+        self.open = False
 
     def abort(self, *, now: float) -> None:
         self.open = False
@@ -71,7 +81,7 @@ class ForeignExchange:
             self.respond(refusal.status, refusal.headers, refusal.body, now=now)
             return None
         self.respond(101, headers, now=now)
-        self.carrier = ForeignCarrier(owner, choose_subprotocol(self.request, subprotocols))
+        self.carrier = self.carrier_type(owner, choose_subprotocol(self.request, subprotocols))
         return self.carrier
 
 
@@ -108,4 +118,7 @@ class ForeignCarrier:
         self.done.append("check peer")
 
     def report_drained(self) -> None:
-        """Nothing asks for it here."""
+        """Nothing waits here."""
+
+
+ForeignExchange.carrier_type = ForeignCarrier
