@@ -266,7 +266,7 @@ class Pipeline:
                 return Outcome(result, headers)
             if isinstance(result, Headers):
                 headers = merge_headers(headers, result.pairs)
-            elif result is HOLD:
+            else:  # it is HOLD
                 return Outcome(None, headers, Place(layers, index))
         return Outcome(None, headers) if headers else PASSED
 

@@ -30,10 +30,8 @@ class Host(NamedTuple):
     """The host in ``Host``: an IPv6 address is in brackets and has no zone (RFC 6874, 1)."""
 
 
-def redacted(url: object) -> str:
+def redacted(url: str) -> str:
     """Return the URL for a message or a log: without user, password, query and fragment."""
-    if not isinstance(url, str):
-        return repr(url)
     text = re.sub(r"(^|//)[^/]*@", r"\1", re.split("[?#]", url, maxsplit=1)[0])
     return repr(re.sub(r"(//[^/:\[]*:)(?!\d*(/|$)).*", r"\1...", text))  # perhaps half of a password
 

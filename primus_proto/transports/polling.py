@@ -23,8 +23,8 @@ from .base import Exchange, PipeHost, WebSocketCarrier
 from .pipe import Pipe, SessionCore
 
 __all__ = [
-    "Answered", "Inbox", "PeerEnd", "PollingPipe", "Recent", "Sessions", "discard", "script_form", "stamp",
-    "too_long",
+    "Answered", "Inbox", "PeerEnd", "PollingPipe", "Recent", "Sessions", "WithoutSession", "discard",
+    "script_form", "stamp", "too_long",
 ]  # fmt: skip
 
 A = TypeVar("A")
@@ -379,6 +379,21 @@ def too_long(data: str | bytes, limit: int) -> bool:
     return isinstance(data, str) and not data.isascii() and len(data.encode(errors="surrogatepass")) > limit
 
 
+class WithoutSession:
+    """Base of the owners of a WebSocket that carries no session, or none yet."""
+
+    __slots__ = ()
+
+    def pinged(self, *, now: float) -> None:
+        """It has been answered, and proves nothing here."""
+
+    def closing(self) -> bool:
+        return False
+
+    def drained(self, *, now: float) -> None:
+        """Nothing waits for that."""
+
+
 def discard(carrier: WebSocketCarrier, host: PipeHost, code: int = 1000, *, now: float) -> None:
     """Close a WebSocket that nobody needs any more. `Limits.close` and `drain` bound what still comes, unheeded."""
     carrier.owner = _Closing(carrier, host, now)
@@ -386,7 +401,7 @@ def discard(carrier: WebSocketCarrier, host: PipeHost, code: int = 1000, *, now:
     carrier.close(code, now=now)
 
 
-class _Closing:
+class _Closing(WithoutSession):
     """The owner of a WebSocket until it is closed."""
 
     __slots__ = ("_carrier", "_left", "_timer")
@@ -404,12 +419,6 @@ class _Closing:
 
     def pinged(self, *, now: float) -> None:
         self.received(b"", now=now)
-
-    def closing(self) -> bool:
-        return False
-
-    def drained(self, *, now: float) -> None:
-        """Nothing waits for that."""
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         self._timer.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from ...errors import ConnectError, PrimusError
 from ...http.model import Answer
 from ..base import ClientHost, HeaderPairs, WebSocketCarrier, refusal_error
+from ..polling import WithoutSession
 from .connection import ClientPipe, Hello, Requests
 from .options import EngineIOOptions
 from .packets import OPEN, Decoder, Packet
@@ -21,7 +22,7 @@ __all__ = ["EngineIOClient"]
 NOT_ENGINE_IO = "the server's answer is none of Engine.IO: is this a Primus server with the same transformer?"
 
 
-class EngineIOClient:
+class EngineIOClient(WithoutSession):
     """One attempt: a poll, or a WebSocket, that brings the packet with which a session opens."""
 
     def __init__(self, host: ClientHost, target: str, headers: HeaderPairs) -> None:
@@ -105,15 +106,6 @@ class EngineIOClient:
         else:
             self.abort(now=now)
             self._failed(ConnectError(NOT_ENGINE_IO), now)
-
-    def pinged(self, *, now: float) -> None:
-        """It has been answered."""
-
-    def closing(self) -> bool:
-        return False
-
-    def drained(self, *, now: float) -> None:
-        """Nothing is sent yet."""
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         if self._carrier is not None:

@@ -14,7 +14,7 @@ from ...http.model import Answer
 from ...limits import Limits
 from ...session.messages import Message
 from ..base import ClientHost, HeaderPairs, HttpPool, WebSocketCarrier, refusal_error
-from ..polling import discard
+from ..polling import WithoutSession, discard
 from .options import EngineIOOptions
 from .packets import BINARY3, PING, PONG, UPGRADE, Packet
 from .pipe import BODY, EngineIOPipe
@@ -265,7 +265,7 @@ class ClientPipe(EngineIOPipe):
         self._requests.pool.abort(now=now)
 
 
-class _Probe:
+class _Probe(WithoutSession):
     """The owner of a WebSocket that a session may move to."""
 
     __slots__ = ("_pipe",)
@@ -275,15 +275,6 @@ class _Probe:
 
     def received(self, data: str | bytes, *, now: float) -> None:
         self._pipe.probe_received(data, now)
-
-    def pinged(self, *, now: float) -> None:
-        """That proves nothing here."""
-
-    def closing(self) -> bool:
-        return False
-
-    def drained(self, *, now: float) -> None:
-        """What is sent here is short."""
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         self._pipe.probe_closed()

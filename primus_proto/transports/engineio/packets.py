@@ -137,6 +137,10 @@ def jsonp_body(form: bytes) -> bytes:
 # --- coming in ---
 
 
+class _Bad(Exception):
+    """The body has no packet here."""
+
+
 class Decoder:
     """Decodes what one peer sends."""
 
@@ -156,10 +160,13 @@ class Decoder:
     def body(self, body: bytes, *, binary: bool = False) -> Iterator[Packet]:
         """The packets of a body, one at a time."""
         packets = self._binary3(body) if binary else self._text4(body) if self.protocol == 4 else self._text3(body)
-        for packet in packets:
-            yield packet
-            if packet.kind == BAD:
-                return
+        try:
+            for packet in packets:
+                yield packet
+                if packet.kind == BAD:
+                    return
+        except _Bad as bad:
+            yield Packet(BAD, str(bad))
 
     def _text4(self, body: bytes) -> Iterator[Packet]:
         start = 0
@@ -169,8 +176,7 @@ class Decoder:
             try:
                 text = body[start:end].decode()
             except UnicodeDecodeError:
-                yield Packet(BAD, "not UTF-8")
-                return
+                raise _Bad("not UTF-8") from None
             yield self._text(text)
             start = end + 1
 
@@ -178,20 +184,17 @@ class Decoder:
         try:
             units = body.decode().encode("utf-16-le")
         except UnicodeDecodeError:
-            yield Packet(BAD, "not UTF-8")
-            return
+            raise _Bad("not UTF-8") from None
         position = 0
         while position < len(units):
             colon = units.find(b":\0", position, position + 2 * DIGITS + 2)
             digits = units[position : max(colon, position)].decode("utf-16-le", "replace")
             if not (digits.isascii() and digits.isdecimal()):
-                yield Packet(BAD, "no length")
-                return
+                raise _Bad("no length")
             start = colon + 2
             position = start + 2 * int(digits)
             if position > len(units):
-                yield Packet(BAD, "cut off")
-                return
+                raise _Bad("cut off")
             yield self._text3_packet(units[start:position].decode("utf-16-le", "replace"))
 
     def _text3_packet(self, text: str) -> Packet:
@@ -209,21 +212,20 @@ class Decoder:
             end = body.find(b"\xff", position, position + DIGITS + 2)
             digits = body[position + 1 : max(end, position)]
             if body[position] > 1 or not digits or max(digits) > 9:
-                yield Packet(BAD, "no length")
-                return
+                raise _Bad("no length")
             start = end + 1
             text, position = body[position] == 0, start + int("".join(map(str, digits)))
             if position > len(body):
-                yield Packet(BAD, "cut off")
-                return
+                raise _Bad("cut off")
             data = body[start:position]
             if not text:
                 yield _typed(data)
                 continue
             try:
-                yield self._text(data.decode())
+                decoded = data.decode()
             except UnicodeDecodeError:
-                yield Packet(BAD, "not UTF-8")
+                raise _Bad("not UTF-8") from None
+            yield self._text(decoded)
 
     def _text(self, text: str) -> Packet:
         kind = text[:1]

@@ -10,7 +10,7 @@ from ...errors import PrimusError
 from ...http.model import Request
 from ...session.messages import Message
 from ..base import Exchange, ServerHost, WebSocketCarrier
-from ..polling import Answered, Recent, Sessions, discard, stamp
+from ..polling import Answered, Recent, Sessions, WithoutSession, discard, stamp
 from .options import EngineIOOptions
 from .packets import NOOP, PING, PONG, TEXT3_ONCE, UPGRADE, Framing
 from .pipe import EngineIOPipe
@@ -240,7 +240,7 @@ class ServerPipe(EngineIOPipe):
             self._probe.stop(now)
 
 
-class Probe:
+class Probe(WithoutSession):
     """A WebSocket that a session may move to, until it does."""
 
     __slots__ = ("_pipe", "_timer", "answered", "carrier")
@@ -269,15 +269,6 @@ class Probe:
             self._pipe.upgraded(self.carrier, now)
         else:
             self.stop(now)
-
-    def pinged(self, *, now: float) -> None:
-        """That proves nothing here."""
-
-    def closing(self) -> bool:
-        return False
-
-    def drained(self, *, now: float) -> None:
-        """What is sent here is short."""
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         self._timer.cancel()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ...errors import ConnectError, PrimusError
 from ...http.model import Answer
 from ..base import ClientHost, HeaderPairs, WebSocketCarrier, refusal_error
-from ..polling import discard
+from ..polling import WithoutSession, discard
 from .connection import ClientPipe, Session
 from .options import SockJSOptions
 from .websocket import ClientWebSocketPipe
@@ -21,7 +21,7 @@ NOT_SOCKJS = "the server's answer is none of SockJS: is this a Primus server wit
 REFUSALS = frozenset((401, 403, 429, 503))
 
 
-class SockJSClient:
+class SockJSClient(WithoutSession):
     """One attempt: it asks what there is, and then for a session, in each way until one works."""
 
     def __init__(self, host: ClientHost, target: str, headers: HeaderPairs) -> None:
@@ -108,15 +108,6 @@ class SockJSClient:
         else:
             discard(carrier, self._host, now=now)
             self._try(ConnectError(NOT_SOCKJS), now)
-
-    def pinged(self, *, now: float) -> None:
-        """It has been answered."""
-
-    def closing(self) -> bool:
-        return False
-
-    def drained(self, *, now: float) -> None:
-        """Nothing is sent yet."""
 
     def closed(self, code: int, reason: str, error: PrimusError | None, *, now: float) -> None:
         if self._carrier is not None:
