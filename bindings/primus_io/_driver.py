@@ -8,6 +8,7 @@ import select
 import socket
 import ssl
 import stat
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import copy_context
@@ -24,6 +25,7 @@ from ._read_budget import MIN_READ, ReadBudget
 from ._target import ConnectTarget, check_context
 
 __all__ = [
+    "INHERITED",
     "Channel",
     "Deliver",
     "Driver",
@@ -168,6 +170,9 @@ def keep_alive(sock: Any) -> None:
     except OSError:
         pass  # the peer has left already, or it is no TCP socket
 
+
+# Whether accepted sockets have the options of the listening one.
+INHERITED = sys.platform == "linux"
 
 GONE = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 

@@ -24,7 +24,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import Deliver, Endpoint, ListenAddress, StopListening, has_settled, is_hung_up, keep_alive
+from ._driver import INHERITED, Deliver, Endpoint, ListenAddress, StopListening, has_settled, is_hung_up, keep_alive
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -38,6 +38,7 @@ from ._functions import (
     make_serve,
 )
 from ._io import AsyncEvent
+from ._plain import accept_from
 from ._racing import connect_socket
 from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, REST_TURNS, TIRING, ReadBudget
 from ._running import BackgroundTask, RunningDriver
@@ -115,9 +116,10 @@ class Channel(asyncio.BufferedProtocol):
         driver.open.add(self)
         tls, peer = transport.get_extra_info("ssl_object"), transport.get_extra_info("peername")
         self._reads_ahead = driver.reads_ahead or tls is not None
-        sock = transport.get_extra_info("socket")
-        if sock is not None:  # not on a virtual network
-            keep_alive(sock)
+        if self.number or not INHERITED:
+            sock = transport.get_extra_info("socket")
+            if sock is not None:  # not on a virtual network
+                keep_alive(sock)
         self.number = driver.channel_up(self, self.number, peer, tls)
         driver.pump_unless_idle()
 
@@ -262,8 +264,10 @@ class Driver(RunningDriver):
 
     async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         accept = partial(Channel, self)
-        # The selector loop accepts `backlog` times a turn, and without a free descriptor logs as many errors a second.
         selects = isinstance(self.loop, asyncio.SelectorEventLoop)
+        if selects and address.tls is None:
+            return await self._listen_plainly(address, sock, accept)
+        # The selector loop accepts `backlog` times a turn, and without a free descriptor logs as many errors a second.
         options = {"start_serving": False, **_tls_options(address.tls, self.endpoint.limits)}
         options["backlog"] = 1 if selects else BACKLOG
         listener = await (
@@ -273,6 +277,8 @@ class Driver(RunningDriver):
         )
         try:
             await listener.start_serving()
+            for each in () if hasattr(self.loop, "primus_environment") else listener.sockets:
+                keep_alive(each)
             for each in listener.sockets if selects else ():
                 with each.dup() as same:
                     same.listen(BACKLOG)
@@ -290,6 +296,27 @@ class Driver(RunningDriver):
             self.loop.call_soon(listener.close)
 
         return listener.sockets[0].getsockname(), stop
+
+    async def _listen_plainly(
+        self, address: ListenAddress, sock: socket.socket | None, accept: Callable[[], Channel]
+    ) -> tuple[Any, StopListening]:
+        """Listen without TLS on a selector loop."""
+        if sock is not None:
+            listeners = [sock]
+        else:
+            server = await self.loop.create_server(accept, address.host, address.port, start_serving=False)
+            listeners = [each.dup() for each in server.sockets]
+            server.close()
+        for each in listeners:
+            each.setblocking(False)
+            each.listen(BACKLOG)
+        stops = [accept_from(self.loop, each, accept) for each in listeners]
+
+        def stop() -> None:
+            for each in stops:
+                each()
+
+        return listeners[0].getsockname(), stop
 
     def rest(self, channel: Channel) -> None:
         """Call `channel.rested` in a later turn of the loop: for one channel at a time."""

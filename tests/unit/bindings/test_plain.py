@@ -1,0 +1,184 @@
+"""Plain sockets on a selector loop: what their transports tell a protocol, as asyncio's would."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from primus_io._plain import HIGH, PlainTransport, accept_from
+
+LARGE = bytes(range(256)) * 20_000  # more than the system buffers
+
+
+class Recorder(asyncio.BufferedProtocol):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.buffer = memoryview(bytearray(1024))
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(PlainTransport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.told.append(bytes(self.buffer[:nbytes]))
+        if self.told[-1] == b"fail":
+            raise RuntimeError("on purpose")
+
+    def eof_received(self) -> None:
+        self.told.append("eof")
+
+    def pause_writing(self) -> None:
+        self.told.append("pause")
+
+    def resume_writing(self) -> None:
+        self.told.append("resume")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.told.append(exc)
+        self.lost.set()
+
+
+class World:
+    """A listener on a selector loop, and one connection to it."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.errors: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda loop, context: self.errors.append(context))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.address = self.listener.getsockname()
+        self.server = Recorder()
+        self.stop = accept_from(self.loop, self.listener, lambda: self.server)
+        self.peer = socket.socket()
+        self.peer.setblocking(False)
+
+    async def connect(self) -> None:
+        await self.loop.sock_connect(self.peer, self.address)
+        await self.loop.sock_sendall(self.peer, b"hello")
+        while self.server.told != [b"hello"]:
+            await asyncio.sleep(0)
+        self.server.told.clear()
+
+    async def drain(self) -> bytes:
+        """Read to the end."""
+        read = bytearray()
+        while data := await self.loop.sock_recv(self.peer, 1 << 20):
+            read += data
+        return bytes(read)
+
+
+def run(scenario: Callable[[World], Any]) -> None:
+    async def main() -> None:
+        world = World()
+        try:
+            await asyncio.wait_for(scenario(world), 20)
+        finally:
+            world.stop()
+            world.stop()  # harmless
+            world.peer.close()
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("verb", ["close", "write_eof"])
+def test_what_is_unsent_leaves_before_the_end(verb: str) -> None:
+    async def scenario(world: World) -> None:
+        await world.connect()
+        transport = world.server.transport
+        transport.write(LARGE)
+        transport.write(b"end")
+        assert world.server.told == ["pause"]
+        assert transport.get_write_buffer_size() > HIGH
+        getattr(transport, verb)()
+        assert await world.drain() == LARGE + b"end"
+        assert transport.get_write_buffer_size() == 0
+        if verb == "write_eof":
+            await world.loop.sock_sendall(world.peer, b"still read")
+            world.peer.shutdown(socket.SHUT_WR)
+        await world.server.lost.wait()
+        assert world.server.told == ["pause", "resume", *([b"still read", "eof"] if verb == "write_eof" else []), None]
+
+    run(scenario)
+
+
+def test_reading_stops_and_goes_on() -> None:
+    async def scenario(world: World) -> None:
+        await world.connect()
+        world.server.transport.pause_reading()
+        await world.loop.sock_sendall(world.peer, b"later")
+        await asyncio.sleep(0.05)
+        assert not world.server.told
+        world.server.transport.resume_reading()
+        world.peer.close()
+        await world.server.lost.wait()
+        assert world.server.told == [b"later", "eof", None]
+
+    run(scenario)
+
+
+def test_a_reset_is_an_error() -> None:
+    async def scenario(world: World) -> None:
+        await world.connect()
+        world.server.transport.write(LARGE)
+        world.server.told.clear()
+        world.peer.close()  # with data that nobody has read
+        await world.server.lost.wait()
+        assert isinstance(world.server.told[-1], ConnectionError)
+        world.server.transport.write(b"ignored")
+        world.server.transport.abort()
+
+    run(scenario)
+
+
+def test_a_protocol_that_raises_loses_its_connection() -> None:
+    async def scenario(world: World) -> None:
+        await world.connect()
+        await world.loop.sock_sendall(world.peer, b"fail")
+        await world.server.lost.wait()
+        assert [str(context["exception"]) for context in world.errors] == ["on purpose"]
+        assert await world.drain() == b""
+
+    run(scenario)
+
+
+def test_without_descriptors_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(world: World) -> None:
+        monkeypatch.setattr("primus_io._plain.PAUSE", 0.05)
+        accept = socket.socket.accept
+        failures = [OSError(errno.EMFILE, "too many open files")]
+
+        def fail(sock: socket.socket) -> Any:
+            if failures:
+                raise failures.pop()
+            return accept(sock)
+
+        monkeypatch.setattr(socket.socket, "accept", fail)
+        await world.connect()
+        assert len(world.errors) == 1
+
+    run(scenario)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems set the options of each connection elsewhere")
+def test_accepted_sockets_send_at_once_and_are_kept_alive() -> None:
+    async def scenario(world: World) -> None:
+        await world.connect()
+        sock = world.server.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 120
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    run(scenario)
