@@ -10,14 +10,18 @@ the bytes that came before it, and the size grows again once the bytes are in pr
 no time, as on a virtual clock, the size only grows.
 
 A channel that has a slow read rests: of all channels that rest, one goes on in each turn of the loop, or in one of a
-few. So however many there are, the others wait for few slow reads at once.
+few. When the reads of a turn have taken long, what others bring waits for the next turns, unless it is little. So
+however many channels are much work, those that are not wait for a few slow reads at once.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
-__all__ = ["FIRST_READ", "MAX_READ", "MIN_READ", "REST_TURNS", "SLOW_READ", "TIRING", "ReadBudget"]
+__all__ = ["FIRST_READ", "MAX_READ", "MIN_READ", "REST_TURNS", "SLOW_READ", "TIRING", "ReadBudget", "TurnWork", "Turns"]
 
 MAX_READ = 32 * 1024
 MIN_READ = 512
@@ -32,6 +36,12 @@ TIRING = SLOW_READ / 2
 
 REST_TURNS = 6
 """Turns of the loop between two channels that end their rest, for what others have to do meanwhile."""
+
+TURN_WORK = 2 * SLOW_READ
+"""Seconds of work in one turn of the loop after which only reads of less than MIN_READ bytes are still handled."""
+
+WORK = 0.0001
+"""Seconds of work of a read that do not count yet."""
 
 BYTE_WORK = SLOW_READ / MAX_READ
 """Seconds of work for each byte below which there is no reason to read less."""
@@ -74,3 +84,72 @@ class ReadBudget:
         elif received >= self.size < MAX_READ and seconds < SLOW_READ / 2 and now >= self._grow_at and self._spare >= 0:
             self.size = min(MAX_READ, self.size * 2)
             self._grow_at = now + self._regrow_delay
+
+
+class TurnWork:
+    """How much work the large reads of one turn of the loop were."""
+
+    def __init__(self, next_turn: Callable[[Callable[[], None]], object]) -> None:
+        """`next_turn` calls a function in the next turn of the loop."""
+        self._next_turn = next_turn
+        self._seconds = 0.0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether other large reads have to wait for a later turn."""
+        return self._seconds > TURN_WORK
+
+    def add(self, seconds: float) -> None:
+        """Count a read of this turn."""
+        if seconds > WORK:
+            if not self._seconds:
+                self._next_turn(self.turn)
+            self._seconds += seconds
+
+    def turn(self) -> None:
+        """The next turn after one with work has come."""
+        self._seconds = 0.0
+
+
+class Reader(Protocol):
+    """A channel of a loop with callbacks."""
+
+    def go_on(self) -> None:
+        """Handle what has waited for this turn."""
+
+    def rested(self) -> None:
+        """Read on."""
+
+
+class Turns(TurnWork):
+    """Who is read in which turn of a loop with callbacks."""
+
+    def __init__(self, next_turn: Callable[[Callable[[], None]], object]) -> None:
+        super().__init__(next_turn)
+        self._waiting: deque[Reader] = deque()
+        self._resting: deque[Reader] = deque()
+        self._turns_left = 0  # until one of those that rest reads on
+
+    def wait(self, channel: Reader) -> None:
+        """Call `channel.go_on` in a turn that has not brought much work yet."""
+        self._waiting.append(channel)
+
+    def turn(self) -> None:
+        super().turn()
+        while self._waiting and not self.is_enough:
+            self._waiting.popleft().go_on()
+
+    def rest(self, channel: Reader) -> None:
+        """Call `channel.rested` in a later turn: for one channel at a time."""
+        self._resting.append(channel)
+        if len(self._resting) == 1:
+            self._turns_left = 1
+            self._next_turn(self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._turns_left -= 1
+        if not self._turns_left:
+            self._resting.popleft().rested()
+            self._turns_left = REST_TURNS
+        if self._resting:
+            self._next_turn(self._end_rest)

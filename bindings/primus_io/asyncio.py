@@ -13,7 +13,6 @@ import ssl
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
@@ -40,7 +39,7 @@ from ._functions import (
 from ._io import AsyncEvent
 from ._plain import accept_from
 from ._racing import connect_socket
-from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, REST_TURNS, TIRING, ReadBudget
+from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, TIRING, ReadBudget, Turns
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._sockets import CreateSocket, SocketFactory, make_create_socket
@@ -92,8 +91,8 @@ RECEIVING = Receiving()
 class Channel(asyncio.BufferedProtocol):
     """One byte stream: asyncio's callbacks, passed on."""
 
-    __slots__ = ("_budget", "_reading", "_reads_ahead", "_resting", "_view", "deadline", "driver", "number",
-                 "transport", "write")  # fmt: skip
+    __slots__ = ("_budget", "_reading", "_reads_ahead", "_resting", "_view", "_waiting", "deadline", "driver",
+                 "number", "transport", "write")  # fmt: skip
 
     transport: asyncio.Transport
     write: Callable[[bytes], None]
@@ -106,7 +105,8 @@ class Channel(asyncio.BufferedProtocol):
         self._view = (RECEIVING if SHARED_BUFFER else Receiving()).view(FIRST_READ)
         self._budget: ReadBudget | None = None  # made with the first read that it is for
         self._reading = True
-        self._resting = False  # until the loop's next turn
+        self._resting = False  # until a later turn of the loop
+        self._waiting = b""  # what came in a turn that had brought much work before
         self._reads_ahead = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -127,21 +127,44 @@ class Channel(asyncio.BufferedProtocol):
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
+        driver = self.driver
+        if nbytes < MIN_READ and not self._waiting:
+            driver.receive(self.number, self._view[:nbytes], self._budget)
+        elif self._waiting:
+            self._rest()
+            self._waiting += self._view[:nbytes]
+        elif driver.turns.is_enough:
+            driver.turns.wait(self)
+            self._waiting = bytes(self._view[:nbytes])
+        else:
+            self._receive(self._view[:nbytes])
+
+    def _receive(self, data: memoryview | bytes) -> None:
         driver, budget = self.driver, self._budget
-        if nbytes < MIN_READ:
-            driver.receive(self.number, self._view[:nbytes], budget)
-            return
         if budget is None:
             budget = self._budget = ReadBudget()
         size = budget.size
-        seconds, full = driver.receive(self.number, self._view[:nbytes], budget), nbytes == size
+        seconds, full = driver.receive(self.number, data, budget), len(data) == size
+        driver.turns.add(seconds)
         if budget.size != size:
             self._view = RECEIVING.view(budget.size) if SHARED_BUFFER else memoryview(self._view.obj)[: budget.size]
         if seconds > TIRING or (full and self._reads_ahead and seconds > QUICK):
+            self._rest()
+            driver.turns.rest(self)
+        elif self._resting:  # because more came while this waited
+            self.rested()
+
+    def go_on(self) -> None:
+        """Handle what has waited for this turn."""
+        if self._waiting:
+            data, self._waiting = self._waiting, b""
+            self._receive(data)
+
+    def _rest(self) -> None:
+        if not self._resting:
             self._resting = True
             if self._reading:
                 self.transport.pause_reading()
-            driver.rest(self)
 
     def rested(self) -> None:
         self._resting = False
@@ -149,14 +172,20 @@ class Channel(asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def eof_received(self) -> None:
-        self.driver.channel_closed(self.number, None)
+        self._closed(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.deadline is not None:
             self.deadline.cancel()
         self.driver.open.discard(self)
         self.driver.wake_waiters()
-        self.driver.channel_closed(self.number, lost_because(exc) if exc is not None else None)
+        self._closed(lost_because(exc) if exc is not None else None)
+
+    def _closed(self, error: str | None) -> None:
+        if self._waiting:
+            data, self._waiting = self._waiting, b""
+            self.driver.receive(self.number, data, None)
+        self.driver.channel_closed(self.number, error)
 
     def pause_writing(self) -> None:
         self.driver.endpoint.channel_blocked(self.number)
@@ -226,7 +255,7 @@ class Driver(RunningDriver):
         # TLS: data from the socket starts another series of reads, one in each turn.
         self.reads_ahead: bool = not isinstance(self.loop, asyncio.BaseEventLoop)
         self._scheduled = self._settling = False
-        self._resting: deque[Channel] = deque()
+        self.turns = Turns(self.loop.call_soon)
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
@@ -317,20 +346,6 @@ class Driver(RunningDriver):
                 each()
 
         return listeners[0].getsockname(), stop
-
-    def rest(self, channel: Channel) -> None:
-        """Call `channel.rested` in a later turn of the loop: for one channel at a time."""
-        self._resting.append(channel)
-        if len(self._resting) == 1:
-            self.loop.call_soon(self._end_rest, 0)
-
-    def _end_rest(self, turns: int) -> None:
-        if turns:
-            self.loop.call_soon(self._end_rest, turns - 1)
-            return
-        self._resting.popleft().rested()
-        if self._resting:
-            self.loop.call_soon(self._end_rest, REST_TURNS - 1)
 
     def _scheduled_pump(self) -> None:
         self._scheduled = False

@@ -35,7 +35,7 @@ from ._functions import (
     make_serve,
 )
 from ._io import OTHER_TASK, AsyncEvent
-from ._read_budget import REST_TURNS, TIRING, ReadBudget
+from ._read_budget import MIN_READ, REST_TURNS, TIRING, ReadBudget, TurnWork
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark
 from ._sockets import CreateSocket, SocketFactory, make_create_socket
@@ -79,6 +79,7 @@ class Channel:
         self._scope = trio.CancelScope()
         self._out: list[bytes] = []
         self._unsent = 0
+        self._waiting: bytes | bytearray = b""  # what came in a turn that had brought much work before
         self._blocked = False
         self._closing = self._eof = False
         self._reading, self._work = trio.Event(), trio.Event()
@@ -145,19 +146,27 @@ class Channel:
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
 
     async def _watched(self, work: Callable[[], Awaitable[None]]) -> None:
-        error = None
+        error, driver = None, self._driver
         try:
             await work()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as failure:
             error = lost_because(failure.__cause__ or failure)
-        self._driver.channel_closed(self.number, error)
+        if self._waiting:
+            driver.receive(self.number, self._waiting, None)
+        driver.channel_closed(self.number, error)
 
     async def _receive(self) -> None:
-        budget = ReadBudget()
+        driver, budget = self._driver, ReadBudget()
         await self._reading.wait()
         while data := await self._stream.receive_some(budget.size):
-            if self._driver.receive(self.number, data, budget) > TIRING:
-                await self._driver.rest()
+            if len(data) >= MIN_READ and driver.turn_work.is_enough:
+                self._waiting = data
+                await driver.wait_for_turn()
+                self._waiting = b""
+            seconds = driver.receive(self.number, data, budget)
+            driver.turn_work.add(seconds)
+            if seconds > TIRING:
+                await driver.rest()
             await self._reading.wait()
 
     async def _send(self) -> None:
@@ -210,7 +219,8 @@ class Driver(RunningDriver):
     def __init__(self, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> None:
         super().__init__(endpoint, deliver, target)
         self.open: set[Channel]
-        self._resting = trio.Lock()
+        self._resting, self._next = trio.Lock(), trio.Lock()
+        self.turn_work = TurnWork(trio.lowlevel.current_trio_token().run_sync_soon)
         self._pump_wanted = trio.Event()
         self._timer_scope = trio.CancelScope()
         self._due = math.inf
@@ -259,6 +269,12 @@ class Driver(RunningDriver):
 
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def wait_for_turn(self) -> None:
+        """Wait for a turn that has not brought much work yet: one channel after another."""
+        async with self._next:
+            while self.turn_work.is_enough:
+                await trio.lowlevel.checkpoint()
 
     async def rest(self) -> None:
         """Wait for a later turn of the loop: one channel at a time."""

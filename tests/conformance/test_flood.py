@@ -124,3 +124,27 @@ async def test_floods_take_turns(host: Host, monkeypatch: pytest.MonkeyPatch) ->
     once = reads.turns[2 * len(peers) :]  # the first read of each may be in the same turn
     assert len(once) > 100
     assert len(set(once)) > 0.9 * len(once)
+
+
+@scenario()
+async def test_what_waits_for_a_turn_is_not_lost_with_its_connection(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Reads(monkeypatch, seconds=1.0)
+    heard: list[Any] = []
+    per_peer = MIN_READ // len(frame(b"1")) + 1
+    async with host.serve(None) as server:
+        server.on("connection", lambda spark: spark.on("data", heard.append))
+        with contextlib.ExitStack() as stack:
+            peers = [stack.enter_context(RawPeer(server.port)) for _ in range(10)]
+            for peer in peers:
+                await host.thread(peer.open)
+            await host.until(lambda: len(server.sparks) == len(peers))
+
+            def send_and_leave() -> None:
+                for peer in peers:
+                    peer.send(frame(b"1") * per_peer)
+                    peer.close()
+
+            await host.thread(send_and_leave)
+            await host.until(lambda: len(heard) == len(peers) * per_peer)

@@ -240,7 +240,8 @@ def main() -> None:
     for name, cost in costs.items():
         title, limit, count, _ = FLOODS[name]
         each = f"{cost.memory * 1000 / count:,.0f} kB" if count > 1 else ""
-        print(f"| {title} | {count or ''} | {each} | {limit} | {cost.row()} |")
+        many = count if count > 1 else "in turn" if count else ""
+        print(f"| {title} | {many} | {each} | {limit} | {cost.row()} |")
     load = os.getloadavg()[1]
     print(f"\n{options.binding}, Python {platform.python_version()}, {os.cpu_count()} CPUs, load average {load:.1f}")
 

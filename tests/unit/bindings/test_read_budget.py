@@ -7,6 +7,7 @@ knows the rule.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -18,8 +19,12 @@ from primus_io._read_budget import (
     MEMORY,
     MIN_READ,
     REGROW_DELAY,
+    REST_TURNS,
     SLOW_READ,
+    TURN_WORK,
+    WORK,
     ReadBudget,
+    Turns,
 )
 
 FRAME = 7  # bytes of the smallest frame that has a value in it
@@ -148,3 +153,63 @@ def test_nothing_changes_where_work_takes_no_time(reader: Reader) -> None:
     for _ in range(4):
         reader.budget.record(reader.budget.size, 0.0, 5000, now=0.0)
     assert reader.budget.size == MAX_READ
+
+
+class Waiting:
+    """A channel that waits, each of whose reads is so much work."""
+
+    def __init__(self, turns: Turns, work: float) -> None:
+        self.turns = turns
+        self.work = work
+        self.gone_on = self.has_rested = False
+
+    def go_on(self) -> None:
+        self.gone_on = True
+        self.turns.add(self.work)
+
+    def rested(self) -> None:
+        self.has_rested = True
+
+
+@pytest.fixture
+def loop() -> list[Callable[[], None]]:
+    """What is to be called in the next turn."""
+    return []
+
+
+def turn(loop: list[Callable[[], None]]) -> None:
+    """Run one turn of the loop."""
+    calls, loop[:] = list(loop), []
+    for call in calls:
+        call()
+
+
+def test_a_turn_has_only_so_much_work(loop: list[Callable[[], None]]) -> None:
+    """What other large reads bring waits until the loop has gone on, in which small ones and all else are served."""
+    turns = Turns(loop.append)
+    for _ in range(100):
+        turns.add(WORK)
+    assert loop == [], "reads that are no work need no turns"
+    waiting = [Waiting(turns, TURN_WORK * 0.75) for _ in range(10)]
+    while not turns.is_enough:
+        turns.add(TURN_WORK / 4)
+    for each in waiting:
+        turns.wait(each)
+    for count in (2, 4, 6, 8, 10, 10):
+        turn(loop)
+        assert sum(each.gone_on for each in waiting) == count
+    assert not loop
+    assert not turns.is_enough
+
+
+def test_of_those_that_rest_one_reads_on_in_a_few_turns(loop: list[Callable[[], None]]) -> None:
+    turns = Turns(loop.append)
+    for _ in range(2):
+        resting = [Waiting(turns, 0.0) for _ in range(3)]
+        for each in resting:
+            turns.rest(each)
+        counts = []
+        while loop:
+            turn(loop)
+            counts.append(sum(each.has_rested for each in resting))
+        assert counts == [1] * REST_TURNS + [2] * REST_TURNS + [3]
