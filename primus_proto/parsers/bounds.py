@@ -20,6 +20,7 @@ _NO_STRUCTURE = bytes(set(_NO_BRACKET) - set(b","))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 _PASSES = 16
+_FEW = 32
 
 
 class Bounded:
@@ -54,8 +55,8 @@ def check_json(text: str, limits: Limits) -> None:
     Valid JSON is measured exactly, with an empty list or object as two values. First come estimates that take almost no
     time and are enough for most texts.
     """
-    opening = text.count("[") + text.count("{")
-    many = len(text) > limits.values and opening + text.count(",") >= limits.values
+    opening = _count(text, "[") + _count(text, "{")
+    many = len(text) > limits.values and opening + _count(text, ",") >= limits.values
     if not many and opening <= limits.nesting:
         return
     skeleton = _skeleton(text, limits, _NO_STRUCTURE if many else _NO_BRACKET)
@@ -65,6 +66,16 @@ def check_json(text: str, limits: Limits) -> None:
         skeleton = skeleton.replace(b",", b"")
     if _deeper_than(limits.nesting, skeleton.translate(_SQUARE)):
         raise too_deep(limits, text)
+
+
+def _count(text: str, char: str) -> int:
+    """`text.count(char)`, which takes 50 times as long as `find` on a long text."""
+    at = text.find(char)
+    for found in range(_FEW):
+        if at < 0:
+            return found
+        at = text.find(char, at + 1)
+    return _FEW + text.count(char, at) if at >= 0 else _FEW
 
 
 def _skeleton(text: str, limits: Limits, others: bytes) -> bytes:
