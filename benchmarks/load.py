@@ -6,6 +6,8 @@ the *server's* process (all threads, from /proc, so Linux only), not the speed o
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import resource
@@ -16,9 +18,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Broken", "Load", "cpu_seconds", "resident_bytes"]
+__all__ = ["Broken", "ClientLoad", "Load", "cpu_seconds", "resident_bytes"]
 
 MASK = b"\x37\xfa\x21\x3d"
+PERIOD = 1.05
 HANDSHAKE = (
     b"GET /primus?ping=600000&pong=600000 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -29,21 +32,58 @@ class Broken(Exception):
     """The server did not do what it should."""
 
 
-def payload(size: int) -> str:
-    """A JSON object of about `size` bytes, as servers send it back: compact."""
-    value = {"seq": 123456, "from": "alice", "to": "bob", "kind": "chat", "text": ""}
-    value["text"] = "x" * (size - len(json.dumps(value, separators=(",", ":"))))
+def dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def payload(size: int) -> str:
+    """A JSON object of `size` bytes, as servers send it back: compact. A large one has many values."""
+    items: list[object] = []
+    value = {"seq": 123456, "from": "alice", "to": "bob", "kind": "chat", **({"items": items} if size > 200 else {})}
+    room = size - len(dump({**value, "text": ""}))
+    while room > 150:
+        number = len(items)
+        fields = {"v": 1000.5 + 7 * number, "n": 131 * number, "ok": number % 2 > 0, "tags": ["a", "bc", None]}
+        items.append({"k": f"item{number:04}", **fields})
+        room -= len(dump(items[-1])) + (number > 0)
+    return dump({**value, "text": "x" * room})
 
 
 def frame(text: str, *, mask: bool) -> bytes:
     """A text frame."""
     data, bit = text.encode(), 0x80 * mask
     length = len(data)
-    head = bytes((0x81, bit | length)) if length < 126 else bytes((0x81, bit | 126)) + length.to_bytes(2, "big")
-    if not mask:
-        return head + data
-    return head + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(data))
+    if length < 126:
+        head = bytes((0x81, bit | length))
+    elif length < 1 << 16:
+        head = bytes((0x81, bit | 126)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((0x81, bit | 127)) + length.to_bytes(8, "big")
+    return head + MASK + xor(data, MASK) if mask else head + data
+
+
+def xor(data: bytes, key: bytes) -> bytes:
+    """Mask or unmask."""
+    mask = (key * (len(data) // 4 + 1))[: len(data)]
+    return (int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")).to_bytes(len(data), "big")
+
+
+def unmasked(frames: bytes, size: int) -> bytes:
+    """Whole frames of a client, of `size` bytes each, as a server would send them."""
+    head = 6 if size < 132 else 8
+    parts = []
+    for start in range(0, len(frames), size):
+        payload = xor(frames[start + head : start + size], frames[start + head - 4 : start + head])
+        parts.append(frame(payload.decode(), mask=False))
+    return b"".join(parts)
+
+
+def handshake_answer(request: bytes) -> bytes:
+    """The answer to a client's handshake."""
+    key = next(line[18:].strip() for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+    return head + accept + b"\r\n\r\n"
 
 
 def cpu_seconds(pid: int) -> float:
@@ -61,6 +101,9 @@ def resident_bytes(pid: int) -> int:
 
 class Load:
     """Connections to one server at 127.0.0.1."""
+
+    masks = True
+    """Whether frames are masked that leave here, or those that come."""
 
     def __init__(self, port: int, pid: int) -> None:
         self.address = ("127.0.0.1", port)
@@ -86,10 +129,10 @@ class Load:
             self.sockets.append(sock)
         return (cpu_seconds(self.pid) - before) / count
 
-    def echo(self, *, window: int, size: int, seconds: float) -> float:
+    def echo(self, window: int, size: int, seconds: float) -> float:
         """Keep `window` messages on their way on each connection. Returns the server's CPU seconds for each."""
         text = payload(size)
-        request, reply = frame(text, mask=True), frame(text, mask=False)
+        request, reply = frame(text, mask=self.masks), frame(text, mask=False)
 
         def answer(sock: socket.socket, received: int) -> int:
             sock.sendall(request * received)  # less than a socket buffer holds
@@ -124,7 +167,8 @@ class Load:
     def pings(self, *, seconds: float) -> float:
         """Have each connection send a Primus ping every second, spread evenly. The server's CPU seconds for each.
 
-        A server without Primus sends it back, as any other value.
+        A server without Primus sends it back, as any other value. The dialect happn answers one in a second. So there
+        is a little more than a second between two, or chance would decide which of them are answered.
         """
         request, count = frame('"primus::ping::1700000000000"', mask=True), len(self.sockets)
         for sock in self.sockets:
@@ -132,9 +176,9 @@ class Load:
         sent, warm, before, began = 0, count, 0.0, time.monotonic()  # every connection has had its first ping
         while True:
             passed = time.monotonic() - began
-            if passed >= 1 + seconds:
+            if passed >= PERIOD + seconds:
                 return (cpu_seconds(self.pid) - before) / (sent - warm)
-            while sent < passed * count:
+            while sent < passed * count / PERIOD:
                 sock = self.sockets[sent % count]
                 with suppress(BlockingIOError):
                     if not sock.recv(1 << 12):  # the answer to its last ping
@@ -145,11 +189,11 @@ class Load:
                     before = cpu_seconds(self.pid)
             time.sleep(0.001)
 
-    def close(self) -> None:
-        """Close all connections."""
-        for sock in self.sockets:
+    def close(self, *, keep: int = 0) -> None:
+        """Close all connections but the first few."""
+        for sock in self.sockets[keep:]:
             sock.close()
-        self.sockets.clear()
+        del self.sockets[keep:]
 
     def _run(self, reply: bytes, answer: Callable[[socket.socket, int], int], seconds: float, expected: int) -> float:
         """Answer what comes for so long, after a fifth of that to warm up; then wait for what is still `expected`.
@@ -160,6 +204,7 @@ class Load:
         for sock in self.sockets:
             selector.register(sock, selectors.EVENT_READ)
         rest: dict[socket.socket, bytes] = {}
+        size = len(reply) + 4 * (not self.masks)
         count, before, cost, began = 0, 0.0, 0.0, time.monotonic()
         warm, end = began + seconds / 5, began + seconds * 6 / 5
         while expected:
@@ -175,8 +220,9 @@ class Load:
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)
                 data = rest.pop(sock, b"") + sock.recv(1 << 18)
-                whole, left = divmod(len(data), len(reply))
-                if data[: whole * len(reply)] != reply * whole or not data:
+                whole, left = divmod(len(data), size)
+                frames = data[: whole * size]
+                if (frames if self.masks else unmasked(frames, size)) != reply * whole or not data:
                     raise Broken(f"not the expected reply: {data[:80]!r}")
                 if left:
                     rest[sock] = data[-left:]
@@ -187,3 +233,24 @@ class Load:
                         expected += answer(sock, whole)
         selector.close()
         return cost
+
+
+class ClientLoad(Load):
+    """The other end of `count` clients in one process, which send back what they get."""
+
+    masks = False
+
+    def __init__(self, listener: socket.socket, pid: int, count: int) -> None:
+        super().__init__(listener.getsockname()[1], pid)
+        listener.settimeout(30)
+        for _ in range(count):
+            sock, _ = listener.accept()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            request = b""
+            while b"\r\n\r\n" not in request:
+                part = sock.recv(4096)
+                if not part:
+                    raise Broken(f"no handshake: {request[:200]!r}")
+                request += part
+            sock.sendall(handshake_answer(request))
+            self.sockets.append(sock)

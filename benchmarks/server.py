@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import gc
 import os
+import socket
 from typing import Any
 
 import primus_proto as pp
@@ -21,8 +22,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mode", choices=["echo", "bcast"], default="echo")
     parser.add_argument("--style", choices=["listener", "iterate"], default="listener")
-    parser.add_argument("--io", choices=["asyncio", "trio", "threads"], default="asyncio")
-    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="for --io asyncio")
+    parser.add_argument("--io", choices=["asyncio", "trio", "threads", "asgi"], default="asyncio")
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="for --io asyncio and asgi")
     parser.add_argument("--parser", default="json")
     parser.add_argument("transformer", nargs="?", default="websockets", help="for --io asyncio and trio")
     parser.add_argument("--json", choices=["orjson", "stdlib"], default="orjson", help="stdlib: as if without orjson")
@@ -56,6 +57,24 @@ async def iterate(spark: Any) -> None:
 async def iterate_and_broadcast(spark: Any) -> None:
     async for value in spark:
         spark.server.write(value)
+
+
+def serve_asgi(options: argparse.Namespace) -> None:
+    """Run under uvicorn."""
+    import uvicorn
+
+    from primus_io.asgi import Primus
+
+    iterates = iterate if options.mode == "echo" else iterate_and_broadcast
+    app = Primus(iterates if options.style == "iterate" else None, parser=options.parser)
+    if options.style == "listener":
+        listen(app, options.mode)
+    listener = socket.create_server(("127.0.0.1", options.port), backlog=1024)
+    ready(listener.getsockname()[1])
+    config = uvicorn.Config(
+        app, loop=options.loop, log_level="critical", ws_per_message_deflate=False, ws_ping_interval=None
+    )
+    uvicorn.Server(config).run([listener])
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -96,6 +115,8 @@ def main() -> None:
     options = parse()
     if options.io == "threads":
         serve_threads(options)
+    elif options.io == "asgi":
+        serve_asgi(options)
     elif options.io == "trio":
         import trio
 
