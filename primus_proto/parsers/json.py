@@ -27,7 +27,7 @@ __all__ = ["FastJSONParser", "JSONParser", "make_json"]
 
 _RESERVED = b'"primus::'
 _MAY_HAVE_FLOATS = {float, dict, list, tuple}
-_NOT_FINITE = re.compile(rb"g.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
+_NOT_FINITE = re.compile(rb"[g\xe7].{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -152,11 +152,11 @@ class FastJSONParser(JSONParser):
 def _seems_finite(value: Any) -> bool:
     """Whether there is certainly neither NaN nor an infinity in a value; False if that is not known.
 
-    In this form a float is "g" and its bytes, of which the last two then have all bits of the exponent. Walking through
-    the value would take four times as long.
+    `marshal` writes a float as "g", marked or not, and its bytes, of which the last two have the bits of the exponent.
+    To walk through the value would take several times as long.
     """
     try:
-        return _NOT_FINITE.search(marshal.dumps(value, 2)) is None
+        return _NOT_FINITE.search(marshal.dumps(value, 4)) is None
     except ValueError:  # it has something that only orjson can write
         return False
 
