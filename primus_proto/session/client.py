@@ -331,8 +331,8 @@ class Client(HasPlugins, Core, Link):
         self.emit(ev.Logged("warning", text))
 
     def check_peer(self) -> None:
-        if self._pipe is not None:
-            self._pipe.check_peer()
+        assert self._pipe is not None  # it is open
+        self._pipe.check_peer()
 
     def _protocol(self, name: str, value: str, now: float) -> bool:
         match name:

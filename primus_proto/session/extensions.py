@@ -168,9 +168,8 @@ class Plugins:
             return False
         plugin = self._plugins.pop(name)
         steps, kinds = self._added.pop(name)
-        pipeline: Any = getattr(self._owner, "pipeline", None)
-        if pipeline is not None:
-            pipeline.remove_plugin(name)
+        owner: Any = self._owner  # a server: only there plugins are removed
+        owner.pipeline.remove_plugin(name)
         for direction, function in steps:
             self._owner.transforms.remove(direction, function)
         if kinds:

@@ -396,11 +396,10 @@ class Spark(Link):
                 return
 
     def _pause(self, by: int) -> None:
-        if self.state is SparkState.OPEN:
-            paused, self._paused = self._paused, self._paused | by
-            if not paused:
-                self.heartbeat.pause()
-                self.pipe.pause()
+        paused, self._paused = self._paused, self._paused | by
+        if not paused:
+            self.heartbeat.pause()
+            self.pipe.pause()
 
     def _resume(self, by: int) -> None:
         paused, self._paused = self._paused, self._paused & ~by

@@ -171,6 +171,7 @@ class EndedByPeer(Protocol):
     """What `PeerEnd` needs of a pipe."""
 
     session: SessionCore
+    ending: tuple[int, str] | None
 
     @property
     def paused(self) -> bool:
@@ -204,12 +205,12 @@ class PeerEnd:
             self._timer.cancel()
 
     def _look(self, now: float) -> None:
-        if self._pipe.paused or (self._end is not None and self._pipe.session.connection_closing()):
-            if self._timer is None:
-                self._timer = self._host.timers.new(self.come)
-                self._timer.set(now + self._host.limits.close)
-        else:
+        pipe = self._pipe
+        if self._end is None or pipe.ending is not None or not (pipe.paused or pipe.session.connection_closing()):
             self.come(now)
+        elif self._timer is None:
+            self._timer = self._host.timers.new(self.come)
+            self._timer.set(now + self._host.limits.close)
 
     def come(self, now: float) -> None:
         """Do not wait any longer. To say it again does no harm."""

@@ -262,7 +262,9 @@ def test_a_configuration_is_plain_data(config: Any) -> None:
 )
 def test_no_text_shows_what_a_url_keeps_secret(url: str) -> None:
     try:
-        text = repr(ClientConfig(url=url, headers={"Authorization": "s3cret"}, cookies={"c": "s3cret"}))
+        text = repr(
+            ClientConfig(url=url, headers={"Authorization": "s3cret"}, cookies={"c": "s3cret"}, first_message="s3cret")
+        )
     except ConfigError as error:
         text = str(error)
     assert "h" in text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ClientConfig, ClientState, ConnectError, SpecQuery
+from primus_proto import ClientConfig, ClientState, ConfigError, ConnectError, SpecQuery
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from tests.unit.wires import TEXT, ClientWire, Wire, frame
@@ -145,3 +145,8 @@ def test_without_a_connection_the_query_fails() -> None:
     assert wire.endpoint.next_timeout() is None
     wire.eof(1, "connection refused")
     assert str(error(wire.outcome())) == "connection refused"
+
+
+def test_a_query_takes_no_functions() -> None:
+    with pytest.raises(ConfigError, match="url: a spec query takes values"):
+        SpecWire(lambda: "http://server")  # type: ignore[arg-type]

@@ -69,6 +69,8 @@ def test_behind_a_trusted_proxy_the_clients_are_counted() -> None:
     assert fourth.closed()
     assert ask(first, "203.0.113.9") == 200, "now it has another client"
     assert ask(accept(wire, "10.0.0.1"), ONE) == 200
+    for _ in range(4):
+        assert ask(first, "127.0.0.1") == 200, "this machine does not count"
 
 
 def test_forwarding_headers_of_others_do_not_count() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from primus_proto import ConfigError, ConnectionLost, EncodeError, LocalProtocolError, RemoteProtocolError, Spark
 from primus_proto import events as ev
-from primus_proto.plugins import Ack, Emitter, EmitterPlugin, ServerEmitter
+from primus_proto.plugins import Ack, Emitter, EmitterPlugin, Extension, Reply, ServerEmitter
 from tests.unit.sessions import ServerHost, opened
 
 
@@ -223,6 +224,53 @@ def test_the_core_does_not_wait_for_a_reply(end: End) -> None:
     end.receive({"type": 1, "id": 1, "data": []})
     reply.add_done_callback(lambda: done.append(2))
     assert done == [1, 2]
+    reply.set_result("again")
+    reply.set_error(ValueError())
+    assert (repr(reply), reply.result()) == ("<Reply done>", None)
+
+
+def taken(reply: Reply[int], results: list[int]) -> Generator[Any, None, None]:
+    """Awaits a reply: what it waits for."""
+    results.append((yield from reply.__await__()))
+
+
+def test_a_reply_is_awaited_or_waits_itself() -> None:
+    class Awaitable:
+        def __await__(self) -> Any:
+            yield "waiting"
+            reply.set_result(5)
+
+    class Binding(Extension):
+        session = SimpleNamespace()
+
+    extension: Any = Binding(None)  # type: ignore[arg-type]
+    extension.session.wait_for_reply = lambda reply: Awaitable()
+    reply = Reply[int](extension)
+    with pytest.raises(LocalProtocolError, match="await the reply"):
+        reply.result()
+    assert repr(reply) == "<Reply pending>"
+    results: list[int] = []
+    assert list(taken(reply, results)) == ["waiting"]
+    assert list(taken(reply, results)) == []
+    assert results == [5, 5]
+    extension.session.wait_for_reply = lambda reply: reply.set_error(TimeoutError())
+    for wait in (lambda reply: next(reply.__await__()), lambda reply: reply.result()):
+        with pytest.raises(TimeoutError):
+            wait(Reply[int](extension))
+
+
+def test_a_listener_may_be_written_in_c_and_answer_with_several_arguments(end: End) -> None:
+    end.emitter.on("max", max)
+    end.receive({"type": 0, "data": ["max", 3, 5], "id": 1})
+    assert end.host.sent() == [{"type": 1, "id": 1, "data": [5]}]
+    assert repr(Ack(None, 2)) == "Ack(None, 2)"
+
+
+def test_a_call_that_ends_while_others_are_ended(end: End) -> None:
+    replies = [end.emitter.call("ask"), end.emitter.call("ask")]
+    replies[0].add_done_callback(lambda: end.emitter.closed(ConnectionLost("again")))
+    end.emitter.closed(ConnectionLost("gone"))
+    assert [str(reply._error) for reply in replies] == ["gone", "again"]
 
 
 def test_a_servers_emitter_hears_all_sparks_and_speaks_to_all() -> None:

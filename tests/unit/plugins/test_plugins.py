@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from primus_proto import ClientConfig, ConfigError, LocalProtocolError, Packet, PluginError, ServerConfig, Spark
 from primus_proto import events as ev
-from primus_proto.plugins import Emitter, EmitterPlugin, Extension, Plugin
-from tests.unit.sessions import ClientHost, ServerHost, opened
+from primus_proto.plugins import Emitter, EmitterPlugin, Extension, Plugin, Rooms, ServerEmitter, ServerRooms
+from tests.unit.sessions import LOST, ClientHost, ServerHost, opened
 
 
 class Counter(Extension):
@@ -83,6 +84,31 @@ def test_a_clients_half_runs_once_and_hears_of_each_loss() -> None:
     host.lose()
     assert host.client.extension(Counter) is counter
     assert counter.ends == ["ConnectionLost"] * 2
+
+
+def test_a_plugin_without_a_half_or_an_end_for_a_client() -> None:
+    plugins = {
+        "mine": SimpleNamespace(client=lambda client: object()),
+        "theirs": SimpleNamespace(server=lambda server: None),
+    }
+    host = opened(plugins=plugins)
+    host.lose()
+    assert host.told() == LOST
+    server = ServerHost().server
+    server.use("events", "emitter")
+    assert server.plugins["events"] is not None
+
+
+def test_a_later_run_of_a_server_takes_over() -> None:
+    earlier = ServerHost(plugins=[Counting(), "emitter", "rooms"]).server
+    later = ServerHost(plugins=["emitter", "rooms"])
+    earlier.extension(ServerEmitter).on("max", max)
+    earlier.before("mine", lambda request: None)
+    later.server.adopt(earlier)
+    assert later.server.layers == (*ServerHost().server.layers, "mine")
+    assert [listener for listener, _ in later.server.extension(ServerEmitter).find("max")] == [max]
+    later.connect().extension(Rooms).join("news")
+    assert earlier.extension(ServerRooms).names == ("news",)
 
 
 def test_use_and_plugout_tell_and_undo() -> None:
@@ -166,13 +192,15 @@ def test_a_sparks_half_that_fails_ends_the_spark_for_its_client_to_come_back() -
 def test_an_extension_that_fails_at_the_end_does_not_disturb_it() -> None:
     class Bad(Counter):
         def closed(self, error: Exception) -> None:
-            raise ZeroDivisionError("oops")
+            raise failure
 
     class Adds(Plugin):
         name = "adds"
 
         def spark(self, spark: Spark) -> Bad:
             return Bad(spark)
+
+    failure: BaseException = ZeroDivisionError("oops")
 
     host = ServerHost(plugins=[Adds(), Counting()])
     spark = host.connect()
@@ -181,6 +209,9 @@ def test_an_extension_that_fails_at_the_end_does_not_disturb_it() -> None:
     assert told[0] == "error"
     assert told[-1] == "end"
     assert spark.extension(Counter).ends == ["ConnectionLost"]
+    failure = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        host.connect().end()
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from primus_proto import DecodeError, EncodeError
+from primus_proto import ConfigError, DecodeError, EncodeError
 from primus_proto import events as ev
 from primus_proto.parsers import JSONParser
 from primus_proto.session.link import encode, encode_protocol
-from tests.unit.sessions import ServerHost
+from tests.unit.sessions import ClientHost, ServerHost
 
 JSON = JSONParser()
 
@@ -122,3 +122,8 @@ def test_what_an_asynchronous_parser_refuses_is_an_error_event() -> None:
     answer(ValueError("nor the pong"))
     assert [type(error) for error in errors()] == [EncodeError]
     assert host.sent() == []
+
+
+def test_a_first_message_needs_a_parser_that_does_not_wait() -> None:
+    with pytest.raises(ConfigError, match="does not wait"):
+        ClientHost(parser=Waiting(), first_message="hello")

@@ -222,6 +222,19 @@ def test_a_spark_that_is_ended_amid_events_gets_no_more_data(host: ServerHost, h
         host.server.close()
     left = [item.spark for item in items if isinstance(item, ev.SparkData)]
     assert left == ([other] if how == "spark" else [])
+    spark.refuse(EncodeError("late"))
+    assert host.told() == []
+
+
+def test_what_a_transform_delivers_is_withheld_after_an_end(host: ServerHost) -> None:
+    spark = host.connect()
+    spark.transform("incoming", lambda packet: packet.deliver(print))
+    for value in (1, 2):
+        spark.receive_message(str(value), now=host.now)
+    items = host.server.poll(now=host.now)
+    assert isinstance(next(items), ev.Delivery)
+    spark.end()
+    assert not [item for item in items if isinstance(item, ev.Delivery)]
 
 
 def test_ending_a_lost_spark_withholds_its_data(host: ServerHost) -> None:

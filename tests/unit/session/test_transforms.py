@@ -20,6 +20,7 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from primus_proto.parsers import JSONParser
 from primus_proto.session.work import Held
 from tests.unit.sessions import ClientHost, Host, ServerHost, ended, needs_drain, opened
 
@@ -104,6 +105,7 @@ def test_a_transform_sees_the_value_the_message_and_the_session(end: End) -> Non
 
     def look(packet: Packet) -> None:
         seen.append((packet.data, packet.raw, packet.session))
+        assert repr(packet).startswith("<Packet incoming" if packet.raw else "<Packet outgoing")
 
     end.core.transform("incoming", look)
     end.core.transform("outgoing", look)
@@ -169,6 +171,24 @@ def test_an_interrupt_in_a_transform_drops_its_message_only(end: End) -> None:
 
 class Reserved(Enum):
     CLOSE = "primus::server::close"
+
+
+@pytest.mark.parametrize("how", ["short", "transformed", "asynchronous"])
+def test_an_interrupt_in_a_parser_goes_through(how: str) -> None:
+    class Interrupted(JSONParser):
+        def decode(self, data: str | bytes) -> Any:
+            raise KeyboardInterrupt
+
+    class Waiting(Interrupted):
+        async def encode(self, value: Any) -> str:  # type: ignore[override]
+            raise AssertionError("the core does not wait")
+
+    host = ServerHost(parser=Waiting() if how == "asynchronous" else Interrupted())
+    spark = host.connect()
+    if how == "transformed":
+        spark.transform("incoming", wrap)
+    with pytest.raises(KeyboardInterrupt):
+        spark.receive_message("1", now=host.now)
 
 
 @pytest.mark.parametrize("made", ["primus::server::close", Reserved.CLOSE, {1}, float("nan")], ids=repr)
@@ -349,6 +369,17 @@ def test_what_arrived_before_the_peers_end_is_given_up_after_a_while(end: End) -
     told = end.host.told()
     assert told[0] == "error"
     assert ("end" if isinstance(end.core, Spark) else "reconnect scheduled") in told
+
+
+def test_an_end_while_what_arrived_before_the_peers_end_is_handled(end: End) -> None:
+    end.core.transform("incoming", later)
+    end.receive(1)
+    step = held(end.host)
+    end.core.connection_lost(now=end.host.now)
+    end.core.end()
+    end.host.told()
+    step.resume(now=end.host.now)
+    assert end.host.told() == []
 
 
 def test_an_end_of_this_end_withholds_what_waits(end: End) -> None:

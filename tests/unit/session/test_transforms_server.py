@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from primus_proto import DROP, EncodeError, LocalProtocolError, Packet, SparkState
+from primus_proto.session.messages import Message
 from tests.unit.session.test_transforms import heard, later, rename, wrap
 from tests.unit.sessions import ServerHost, opened
 
@@ -116,3 +117,38 @@ def test_mistakes_are_named(direction: Any, function: Any) -> None:
         with pytest.raises(LocalProtocolError, match="transform"):
             each.transform(direction, function)
     assert spark.state is SparkState.OPEN
+
+
+def test_a_shared_transform_must_not_be_a_coroutine_function() -> None:
+    async def transform(packet: Packet) -> None:
+        raise AssertionError("the core does not wait")
+
+    host = ServerHost()
+    host.connect()
+    host.server.transform("outgoing", transform, shared=True)
+    assert host.server.write("x") == 0
+
+
+def test_a_broadcast_to_a_spark_that_ended_before_there_were_transforms() -> None:
+    host = ServerHost()
+    spark = host.connect()
+    spark.end()
+    host.server.transform("outgoing", wrap)
+    assert host.server.write("x", to=[spark]) == 0
+
+
+def test_messages_that_were_encoded_elsewhere_keep_their_order() -> None:
+    """Those of a binding with threads, in which a transform may be added meanwhile."""
+    host = opened()
+    assert not host.client.has_outgoing
+    host.client.transform("outgoing", wrap)
+    assert host.client.has_outgoing
+    assert host.client.write(1)
+    assert host.client.write_message(Message("2"))
+    assert host.sent() == [[1], 2]
+    server = ServerHost()
+    spark = server.connect()
+    server.commanded()
+    spark.transform("outgoing", wrap)
+    spark.end_with(Message("2"), reconnect=True)
+    assert server.sent() == [2]

@@ -255,6 +255,7 @@ def test_numbers_are_never_reused_and_stale_ones_ignored() -> None:
     endpoint.channel_closed(first.channel, "again", now=wire.now)
     endpoint.channel_blocked(first.channel)
     endpoint.channel_writable(first.channel, now=wire.now)
+    endpoint.channel_hung_up(first.channel)
     assert polled(endpoint, now=wire.now) == ([], [])
     assert endpoint.channels == 1
 
