@@ -269,8 +269,7 @@ class PollingPipe(Pipe, Generic[P]):
             self.resume()  # the peer's own end must get through
         if self._inbox:
             self._inbox.run(now=now)
-        if not self.over:
-            self._send(now)
+        self._send(now)
 
     # --- each transport's part ---
 

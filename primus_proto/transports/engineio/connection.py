@@ -136,6 +136,10 @@ class ClientPipe(EngineIOPipe):
     def _unread(self) -> int:
         return self._posting
 
+    def pause(self) -> None:
+        super().pause()
+        self._touch()  # for heartbeats that nobody asks for
+
     def flush(self, *, now: float) -> None:
         super().flush(now=now)
         if self._inbox.paused and not self.over:

@@ -115,11 +115,11 @@ class ServerPipe(EngineIOPipe):
 
     def _gone(self, exchange: Exchange, now: float) -> None:
         poll = self._poll
-        if poll is not None and exchange in poll.exchanges:
-            poll.exchanges.remove(exchange)
-            if not poll.exchanges:
-                self._poll = None
-                self._lost("the client's poll was cut off", now)
+        assert poll is not None  # that of the exchange: one that is answered or replaced does not report this
+        poll.exchanges.remove(exchange)
+        if not poll.exchanges:
+            self._poll = None
+            self._lost("the client's poll was cut off", now)
 
     def _flush_polling(self, now: float) -> None:
         poll = self._poll

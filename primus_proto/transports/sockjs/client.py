@@ -97,8 +97,7 @@ class SockJSClient(WithoutSession):
 
     def received(self, data: str | bytes, *, now: float) -> None:
         carrier, self._carrier = self._carrier, None
-        if carrier is None:
-            return
+        assert carrier is not None  # this is its owner
         if data == "o":
             self._late.cancel()
             pipe = ClientWebSocketPipe(self._host)

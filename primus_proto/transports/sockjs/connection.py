@@ -198,11 +198,10 @@ class ClientPipe(SockJSPipe):
 
     def _give_up(self, error: ConnectError, now: float) -> None:
         """The session does not open."""
-        if not self.over:
-            self.over = True
-            if self._receiving:
-                self._pool.abort(now=now)
-            self._failed(error, now)
+        self.over = True
+        if self._receiving:
+            self._pool.abort(now=now)
+        self._failed(error, now)
 
     def _release(self, now: float) -> None:
         super()._release(now)

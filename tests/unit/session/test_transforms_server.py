@@ -140,9 +140,9 @@ def test_a_broadcast_to_a_spark_that_ended_before_there_were_transforms() -> Non
 def test_messages_that_were_encoded_elsewhere_keep_their_order() -> None:
     """Those of a binding with threads, in which a transform may be added meanwhile."""
     host = opened()
-    assert not host.client.has_outgoing
+    passed = [host.client.has_outgoing]
     host.client.transform("outgoing", wrap)
-    assert host.client.has_outgoing
+    assert [*passed, host.client.has_outgoing] == [False, True]
     assert host.client.write(1)
     assert host.client.write_message(Message("2"))
     assert host.sent() == [[1], 2]

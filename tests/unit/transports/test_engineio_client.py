@@ -10,7 +10,7 @@ import pytest
 from primus_proto import ReadyState
 from primus_proto import events as ev
 from tests.unit.transports.far_server import Asked, FarServer, answer
-from tests.unit.wires import CLOSE, TEXT
+from tests.unit.wires import CLOSE, TEXT, close_frame
 
 HELLO = {"sid": "abc", "upgrades": ["websocket"], "pingInterval": 25000, "pingTimeout": 20000, "maxPayload": 100000}
 
@@ -80,16 +80,63 @@ def test_a_refusal_ends_the_attempt() -> None:
     assert server.names()[-1] == "end"
 
 
-@pytest.mark.parametrize("said", ["x", "4hello", None])
-def test_a_websocket_that_opens_no_session(said: str | None) -> None:
+@pytest.mark.parametrize("said", ["x", "4hello", None, b""])
+def test_a_websocket_that_opens_no_session(said: str | bytes | None) -> None:
     server = far("websocket")
     socket = server.one()
-    server.accept(socket, *([] if said is None else [said]))
+    server.accept(socket, *([said] if isinstance(said, str) else []))
     if said is None:
         server.wire.eof(socket.channel)
+    if said == b"":
+        server.give(socket, close_frame(1000, mask=False))
     assert server.names()[-1] == "end"
     assert socket.channel in server.wire.closed or said is None
     assert server.asked() == []
+
+
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_a_client_that_does_not_read_says_that_it_is_there(protocol: int) -> None:
+    server = far("polling", opening=hello() if protocol == 4 else f"{len(hello())}:{hello()}")
+    poll = server.one()
+    server.wire.client.pause()
+    server.asked()
+    for _ in range(4):
+        server.wire.run(10)
+        server.give(post := server.one(), answer(200, "ok"))
+        assert post.body == (b"3" if protocol == 4 else b"\x00\x01\xff2")
+    server.wire.client.resume()
+    server.asked()
+    server.wire.run(100)
+    assert (server.names()[-1], poll.channel in server.wire.closed) == ("end", True)
+
+
+def test_a_client_of_protocol_3_pings() -> None:
+    server = far("polling", opening=f"{len(hello())}:{hello()}")
+    poll = server.one()
+    for _ in range(3):
+        server.wire.run(25)
+        server.give(post := server.one(), answer(200, "ok"))
+        assert post.body == b"\x00\x01\xff2"
+        server.give(poll, answer(200, "1:3"))
+        poll = server.one()
+    server.wire.run(25)
+    server.give(server.one(), answer(200, "ok"))
+    server.wire.run(19.9)
+    assert server.wire.client.ready_state is ReadyState.OPEN
+    server.wire.run(0.2)
+    assert server.names()[-1] == "end"
+
+
+def test_a_poll_that_fails_while_the_client_ends() -> None:
+    server = far("polling", opening=hello())
+    poll = server.one()
+    server.wire.client.end("bye")
+    post = server.one()
+    server.wire.eof(poll.channel, "reset")
+    assert post.channel not in server.wire.closed
+    assert post.body == b'4"bye"\x1e1'
+    server.give(post, answer(200, "ok"))
+    assert post.channel in server.wire.closed
 
 
 # --- a move that fails ---

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ConfigError, Limits, ServerConfig
+from primus_proto import HOLD, ConfigError, Limits, ServerConfig
 from primus_proto import events as ev
 from tests.unit.transports.engines import BAD, HELLO3, HELLO4, METHOD, SESSION, UNKNOWN, VERSION, Engine, engine, values
-from tests.unit.wires import HANDSHAKE, ServerWire, request
+from tests.unit.wires import HANDSHAKE, ServerWire, handshake, request
 
 # --- the beginning ---
 
@@ -308,3 +308,23 @@ def test_drained(lost: bool) -> None:
     else:
         wire.unblock(client.gets.channel)
     assert wire.told() == ["drain"]
+
+
+def test_a_request_whose_session_ends_while_a_layer_holds_it() -> None:
+    wire, client, spark = engine()
+    wire.server.before("slow", lambda request: HOLD)
+    client.poll()
+    spark.pipe.abort()
+    wire.pump()
+    wire.endpoint.resume(wire.all(ev.RequestHeld)[-1].id)
+    wire.pump()
+    assert client.gets.reply().body == SESSION
+
+
+@pytest.mark.parametrize("sid", [True, False])
+def test_a_handshake_that_is_none(sid: bool) -> None:
+    wire, client, _ = engine()
+    client.sid = client.sid if sid else ""
+    peer = wire.accept()
+    peer.send(handshake(client.target("websocket"), sec_websocket_version="12"))
+    assert (peer.statuses(), len(wire.server)) == ([426], 1)

@@ -9,7 +9,7 @@ import pytest
 from primus_proto import ConnectionLost, ReadyState, RemoteProtocolError
 from primus_proto import events as ev
 from tests.unit.transports.far_server import Asked, FarServer, answer
-from tests.unit.wires import TEXT
+from tests.unit.wires import BINARY, TEXT, close_frame, frame
 
 INFO = '{"websocket":true,"origins":["*:*"],"cookie_needed":false,"entropy":1}'
 STREAM = answer(200, "", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
@@ -96,6 +96,21 @@ def test_a_refusal_ends_the_attempt(status: int) -> None:
 @pytest.mark.parametrize("info", ["", "Welcome to SockJS!", "[]", "{}", '{"websocket":1}'])
 def test_an_answer_that_is_none_of_sockjs(info: str) -> None:
     server = far(info=info)
+    assert "none of SockJS" in str(server.error())
+    assert server.names()[-1] == "end"
+
+
+def test_a_server_without_sockjs() -> None:
+    server = far(info=None)
+    server.give(server.one("info"), answer(404))
+    assert (server.error().status, server.names()[-1]) == (404, "end")
+
+
+def test_a_websocket_that_closes_without_a_session() -> None:
+    server = far("websocket")
+    asked = server.one()
+    server.accept(asked)
+    server.give(asked, close_frame(1000, mask=False))
     assert "none of SockJS" in str(server.error())
     assert server.names()[-1] == "end"
 
@@ -207,3 +222,24 @@ def test_a_reason_with_half_a_surrogate_pair() -> None:
     server.accept(asked, "o", r'c[3000,"cut \ud83d"]')
     assert [event.reason.reason for event in server.wire.all(ev.Closed)] == ["cut ?"]
     assert [each.payload for each in server.frames(asked)] == [b"\x0b\xb8cut ?"]
+
+
+@pytest.mark.parametrize("bad", [frame(BINARY, b"x", mask=False), frame(TEXT, "x", mask=False)])
+def test_a_websocket_that_brings_no_frames(bad: bytes) -> None:
+    server = far("websocket")
+    asked = server.one()
+    server.accept(asked, "o")
+    server.give(asked, bad)
+    assert [event.reason.code for event in server.wire.all(ev.Closed)] == [3000]
+
+
+def test_a_client_that_does_not_read_says_that_it_is_there() -> None:
+    server, _ = polled()
+    server.wire.client.pause()
+    server.wire.run(2)
+    post = server.one("xhr_send")
+    server.wire.run(2)
+    assert (post.body, server.asked()) == (b"[]", [])
+    server.give(post, answer(204))
+    server.wire.run(2)
+    assert server.one("xhr_send").body == b"[]"

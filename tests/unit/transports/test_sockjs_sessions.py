@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from primus_proto import Limits
+from primus_proto import HOLD, Limits
 from primus_proto import events as ev
+from primus_proto.limits import SLICE
 from tests.unit.transports.sockjs_peers import (
     H2048,
     ORIGIN,
@@ -20,7 +21,7 @@ from tests.unit.transports.sockjs_peers import (
     texts,
     values,
 )
-from tests.unit.wires import CLOSE, PING, TEXT, Peer, close_frame, frame, request
+from tests.unit.wires import CLOSE, PING, PONG, TEXT, Peer, close_frame, frame, handshake, request
 
 # --- a session over requests ---
 
@@ -217,6 +218,10 @@ def test_heartbeats() -> None:
     assert streamed(peer) == b"h\n"
     wire.run(25)
     assert streamed(peer) == b"h\n"
+    wire.block(peer.channel)
+    wire.run(50)
+    wire.unblock(peer.channel)
+    assert streamed(peer) == b"h\n"  # one is enough for a client that did not read
     wire = server()
     peer, _ = opened(wire)
     receive(wire, path("xhr?ping=false"), peer)
@@ -253,6 +258,44 @@ def test_sessions_that_nobody_comes_back_for_are_bounded() -> None:
     assert receive(wire, path("xhr", "c")).statuses() == [503]
     assert wire.accept().ask("POST", path("xhr_send", "a"), body=b"[]").status == 204
     assert receive(wire, path("xhr", "c")).statuses() == [200]
+
+
+def test_sessions_that_have_ended_are_remembered_up_to_a_number() -> None:
+    wire = server(limits=Limits(unclaimed=1))
+    for key in ("a", "b"):
+        receive(wire, path("xhr", key))
+        next(iter(wire.server)).end(reconnect=True)
+        wire.pump()
+    replies = [receive(wire, path("xhr", key)).reply().body for key in ("b", "a")]
+    assert replies == [b'c[1000,"Normal closure"]\n', b"o\n"]
+
+
+def test_a_session_that_is_dropped_drops_its_answer() -> None:
+    wire = server()
+    peer, spark = opened(wire, "xhr_streaming")
+    spark.cut("too slow")
+    wire.pump()
+    assert peer.aborted()
+
+
+def test_a_request_whose_session_ends_while_a_layer_holds_it() -> None:
+    wire = server()
+    _, spark = opened(wire)
+    wire.server.before("slow", lambda request: HOLD)
+    poll = receive(wire, path("xhr"))
+    spark.end(reconnect=True)
+    wire.run(6)
+    wire.endpoint.resume(wire.all(ev.RequestHeld)[-1].id)
+    wire.pump()
+    assert poll.statuses() == [404]
+
+
+@pytest.mark.parametrize("target", [path("websocket"), "/primus/websocket"])
+def test_a_handshake_that_is_none(target: str) -> None:
+    wire = server()
+    peer = wire.accept()
+    peer.send(handshake(target, sec_websocket_version="12"))
+    assert (peer.statuses(), len(wire.server)) == ([426], 0)
 
 
 def test_authorization_comes_before_the_session() -> None:
@@ -362,6 +405,16 @@ def test_a_message_too_large_on_a_websocket() -> None:
     assert str(spark.close_reason).startswith("lost (1009)")
 
 
+def test_more_than_a_slice_leaves_in_parts() -> None:
+    wire = server()
+    peer, spark = connected(wire)
+    texts(peer)
+    for value in ("x" * SLICE, "y"):
+        spark.write(value)
+    wire.pump()
+    assert [len(text) for text in texts(peer)] == [SLICE + 9, 10]
+
+
 def test_a_raw_websocket() -> None:
     wire = server()
     peer, spark = connected(wire, "/primus/websocket")
@@ -369,6 +422,8 @@ def test_a_raw_websocket() -> None:
     spark.write(2)
     wire.pump()
     assert (values(wire), texts(peer)) == ([1], ["2"])
+    peer.send(frame(PING))
+    assert [each.opcode for each in peer.frames()] == [PONG]
     spark.end()
     wire.pump()
     assert [each.opcode for each in peer.frames()] == [TEXT, CLOSE]

@@ -208,6 +208,7 @@ def test_lingering_ends_with_the_peer(host: Host) -> None:
 
 def test_pause_and_resume_are_commanded_once(host: Host) -> None:
     channel, _ = host.channel()
+    channel.probe()  # while it is read, reading tells
     channel.pause()
     channel.pause()
     assert host.commands() == [cmd.PauseReading(1)]
