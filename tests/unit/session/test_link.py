@@ -127,3 +127,23 @@ def test_what_an_asynchronous_parser_refuses_is_an_error_event() -> None:
 def test_a_first_message_needs_a_parser_that_does_not_wait() -> None:
     with pytest.raises(ConfigError, match="does not wait"):
         ClientHost(parser=Waiting(), first_message="hello")
+
+
+class Interrupted(JSONParser):
+    def decode(self, data: str | bytes) -> Any:
+        raise KeyboardInterrupt
+
+
+class InterruptedLater(Waiting):
+    decode = Interrupted.decode
+
+
+@pytest.mark.parametrize("parser", [Interrupted(), InterruptedLater()])
+@pytest.mark.parametrize("transformed", [False, True])
+def test_an_interrupt_in_a_parser_goes_through(parser: JSONParser, transformed: bool) -> None:
+    host = ServerHost(parser=parser)
+    spark = host.connect()
+    if transformed:
+        spark.transform("incoming", lambda packet: None)
+    with pytest.raises(KeyboardInterrupt):
+        spark.receive_message("1", now=host.now)

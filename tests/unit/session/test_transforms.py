@@ -20,7 +20,6 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.parsers import JSONParser
 from primus_proto.session.work import Held
 from tests.unit.sessions import ClientHost, Host, ServerHost, ended, needs_drain, opened
 
@@ -171,24 +170,6 @@ def test_an_interrupt_in_a_transform_drops_its_message_only(end: End) -> None:
 
 class Reserved(Enum):
     CLOSE = "primus::server::close"
-
-
-@pytest.mark.parametrize("how", ["short", "transformed", "asynchronous"])
-def test_an_interrupt_in_a_parser_goes_through(how: str) -> None:
-    class Interrupted(JSONParser):
-        def decode(self, data: str | bytes) -> Any:
-            raise KeyboardInterrupt
-
-    class Waiting(Interrupted):
-        async def encode(self, value: Any) -> str:  # type: ignore[override]
-            raise AssertionError("the core does not wait")
-
-    host = ServerHost(parser=Waiting() if how == "asynchronous" else Interrupted())
-    spark = host.connect()
-    if how == "transformed":
-        spark.transform("incoming", wrap)
-    with pytest.raises(KeyboardInterrupt):
-        spark.receive_message("1", now=host.now)
 
 
 @pytest.mark.parametrize("made", ["primus::server::close", Reserved.CLOSE, {1}, float("nan")], ids=repr)

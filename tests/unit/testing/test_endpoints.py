@@ -11,6 +11,7 @@ import pytest
 from primus_proto import LocalProtocolError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from primus_proto.plugins import Emitter, RoomJoined, Rooms, ServerEmitter
 from primus_proto.testing import VirtualNetwork, VirtualServer, VirtualSpark
 from primus_proto.testing.endpoints import VirtualEndpoint
 from tests.unit.sessions import polled
@@ -48,6 +49,19 @@ def test_an_application_written_with_listeners() -> None:
     spark.write("x")
     network.run(1.0)
     assert len(heard) == 4
+
+
+def test_plugins_deliver_and_emit() -> None:
+    network = VirtualNetwork()
+    server = network.serve(plugins=["emitter", "rooms"])
+    client = network.connect("http://server", plugins=["emitter"])
+    told: list[Any] = []
+    server.on(RoomJoined, told.append)
+    server.server.extension(ServerEmitter).on("join", lambda spark, room: spark.extension(Rooms).join(room))
+    network.run(1.0)
+    client.client.extension(Emitter).send("join", "news")
+    network.run(1.0)
+    assert [event.room for event in told] == ["news"]
 
 
 def test_events_of_a_server_come_with_their_sparks() -> None:

@@ -106,6 +106,13 @@ def test_bad_101s(wire: ClientWire, change: dict[str, str | None]) -> None:
 # --- it does not ---
 
 
+def test_a_server_that_resets_a_tls_connection_before_it_has_said_anything() -> None:
+    wire = ClientWire("https://server", strategy=False)
+    wire.up()
+    wire.eof(wire.channel, "reset")
+    assert str(failure(wire)) == "reset; perhaps the server wants a certificate of this client"
+
+
 def test_not_opened_and_no_reason(wire: ClientWire) -> None:
     wire.eof(wire.channel)
     assert str(failure(wire)) == "the connection could not be opened"

@@ -13,8 +13,9 @@ from primus_proto import Compression, ConfigError, ServerConfig
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.limits import Limits
+from primus_proto.session.messages import Message
 from primus_proto.wire.deflate import Deflate, _Inflater, agreed, choose, offer
-from tests.unit.wires import BINARY, TEXT, ClientWire, Peer, ServerWire, frame, handshake
+from tests.unit.wires import BINARY, CLOSE, TEXT, ClientWire, Frame, Peer, ServerWire, close_frame, frame, handshake
 
 NODE = "permessage-deflate; client_max_window_bits"  # what `ws` and browsers offer
 LONG = f"{random.Random(1).getrandbits(24000):x}"  # half of it is information
@@ -241,3 +242,11 @@ def test_mistakes_are_named(compression: Any, message: str) -> None:
 def test_settings_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"compression.{next(iter(options))} must be"):
         Compression(**options)
+
+
+def test_after_its_close_nothing_is_sent() -> None:
+    wire, peer, _ = connect()
+    (spark,) = wire.server
+    peer.send(frame(TEXT, deflated("1"), rsv=4) + close_frame(1000))
+    spark.pipe.carrier.send([Message("x")], now=wire.now)  # type: ignore[attr-defined]
+    assert peer.frames() == [Frame(CLOSE, b"\x03\xe8")]

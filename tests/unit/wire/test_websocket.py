@@ -294,6 +294,7 @@ def test_fragments_are_counted_and_cuts_are_not(size: int) -> None:
         (close_frame(1005), 1002),
         (frame(CLOSE, b"\x03\xe8\xff"), 1007),
         (frame(TEXT, b"\xff"), 1007),
+        (frame(TEXT, b"x" * 200 + b"\xff"), 1007),
         (frame(TEXT, "€".encode()[:2]), 1007),
         (frame(TEXT, "€".encode()[:2], fin=False) + frame(0, "x"), 1007),
         (struct.pack("!BBH", 0x81, 0xFE, 5), 1002),
