@@ -4,10 +4,11 @@
 has WebSockets already. Bindings that do the IO are in `primus_io`.
 """
 
+from typing import TYPE_CHECKING
+
 from . import commands, events
 from .compression import Compression
 from .config import ClientConfig, ServerConfig
-from .endpoint import ByteClient, ByteServer, SpecQuery
 from .errors import (
     BacklogExceeded,
     ConfigError,
@@ -35,6 +36,22 @@ from .session.spark import Spark
 from .session.states import ClientState, CloseReason, ReadyState, SparkState
 from .session.transforms import DROP, Packet
 from .session.work import Held
+
+if TYPE_CHECKING:
+    from .endpoint import ByteClient, ByteServer, SpecQuery
+else:
+
+    def __getattr__(name: str) -> type:
+        """Import the endpoints when one is used first, because they bring h11 and wsproto (PEP 562)."""
+        if name not in ("ByteClient", "ByteServer", "SpecQuery"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import endpoint
+
+        found = globals()[name] = getattr(endpoint, name)
+        return found
+
+
+del TYPE_CHECKING
 
 __version__ = "0.1.0"
 

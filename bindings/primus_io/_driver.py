@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from threading import get_ident
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 
 import primus_proto as pp
 from primus_proto import commands as cmd
@@ -45,7 +45,7 @@ LONG_TURNS, PATIENCE = 8, 0.5
 """After so many turns the timer is believed, or after fewer that took `PATIENCE` seconds: peers that never stop sending
 must not put it off. In a few turns every socket is read at least once."""
 
-Endpoint = pp.ByteClient | pp.ByteServer | pp.SpecQuery
+Endpoint: TypeAlias = "pp.ByteClient | pp.ByteServer | pp.SpecQuery"
 Deliver = Callable[[Any], None]
 StopListening = Callable[[], object]
 

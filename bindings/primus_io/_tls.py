@@ -9,7 +9,6 @@ import re
 import ssl
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 
 import primus_proto as pp
 
@@ -64,6 +63,8 @@ def _read(name: str, value: object, root: object) -> bytes:
         raise pp.ConfigError(f"{name} must be the path of a file, or PEM; got a {type(value).__name__}")
     if isinstance(value, str) and value.lstrip().startswith("-----BEGIN "):
         return value.encode()
+    from pathlib import Path  # here, because it takes a while to import
+
     path = Path(value) if root is None else Path(os.fspath(root)) / value  # type: ignore[call-overload]
     try:
         return path.read_bytes()

@@ -9,13 +9,18 @@ from ..errors import ConfigError
 from ..limits import Limits
 from .base import AsyncParser, LimitedParser, Parser
 from .binary import BinaryParser
-from .ejson import EJSONParser
 from .json import make_json
 
 __all__ = ["BUILT_IN", "ENTRY_POINTS", "get_parser", "limited", "parser_names", "register_parser", "spec_name"]
 
 ENTRY_POINTS = "primus_proto.parsers"
 """The group of entry points in which packages offer parsers."""
+
+
+def _ejson() -> Parser:
+    from .ejson import EJSONParser
+
+    return EJSONParser()
 
 
 def _msgpack() -> Parser:
@@ -30,7 +35,7 @@ def _msgpack() -> Parser:
 
 _makers: dict[str, Callable[[], Parser | AsyncParser]] = {
     "json": make_json,
-    "ejson": EJSONParser,
+    "ejson": _ejson,
     "binary": BinaryParser,
     "msgpack": _msgpack,
 }

@@ -10,7 +10,6 @@ import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Protocol
 
 from ..errors import ConnectError, PrimusError
@@ -322,6 +321,8 @@ def _own_words(body: bytes) -> str:
 
 
 def _explain(status: int, location: str, opened: bool) -> str:
+    from http import HTTPStatus  # here, because it takes a while to import
+
     try:
         phrase = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
