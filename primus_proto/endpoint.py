@@ -51,6 +51,7 @@ class _Endpoint(ABC):
         self._last_channel = 0
         self._dirty_channels: list[Channel] = []
         self._dirty_pipes: list[Pipe] = []
+        self._dirty = (self._dirty_pipes, self._dirty_channels)
         self._commands: deque[Command] = deque()
         self.channel_dirty: Callable[[Channel], object] = self._dirty_channels.append
         """See `ChannelHost`."""
@@ -110,9 +111,11 @@ class _Endpoint(ABC):
         The next item depends on what was done about the one before: after `end()` in an event, no data of that session
         follows. Costs next to nothing when there is nothing.
         """
-        self._session.check_clock(now)
-        dirty = (self._dirty_pipes, self._dirty_channels)
-        return poll(self._session.queued_events, self._commands, self._work, now, dirty)
+        session = self._session
+        if not now >= session.polled:
+            session.check_clock(now)
+        session.polled = now
+        return poll(session.queued_events, self._commands, self._work, now, self._dirty)
 
     @property
     def is_idle(self) -> bool:

@@ -215,7 +215,6 @@ class Client(HasPlugins, Core, Link):
         self.drained()
 
     def receive_message(self, data: str | bytes, *, now: float) -> None:
-        """A WebSocket message came: str for a text message, bytes for a binary one."""
         if self._pipe is not None:
             self._receive(data, now)
 

@@ -81,7 +81,8 @@ class Core:
         self.limits = limits
         self.rng = rng
         self.wall_offset = wall_offset
-        self._now = -math.inf  # when it was last polled
+        self.polled: float = -math.inf
+        """When it was last polled."""
         self.timers: Timers = Timers()
         self.queued_events: deque[ev.Event | Deferred] = deque()
         """Events that `poll` has not handed out yet."""
@@ -102,9 +103,9 @@ class Core:
 
     def check_clock(self, now: float) -> None:
         """Raise LocalProtocolError if the driver's clock went backwards, or is not a number."""
-        if not now >= self._now:
-            raise LocalProtocolError(f"now={now!r} is before {self._now!r}, the time of the last poll: use one clock")
-        self._now = now
+        if not now >= self.polled:
+            raise LocalProtocolError(f"now={now!r} is before {self.polled!r}, the time of the last poll: use one clock")
+        self.polled = now
 
     # --- inside the core ---
 

@@ -8,7 +8,7 @@ read costs at most one pending reply of each kind.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..errors import STOPPING, EncodeError, PluginError, PrimusError
@@ -21,7 +21,7 @@ from ..timers import Timer
 from ..transports.pipe import Pipe
 from .extensions import Extensible
 from .flow import Incoming, Outgoing, check_value, decode_error, encode_error, message_of
-from .messages import NOTHING, PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
+from .messages import PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
 from .neglect import Neglect
 from .states import ClientState, SparkState
 from .transforms import Direction, Step, Transform, Transforms, copied
@@ -279,27 +279,30 @@ class Link(Extensible, ABC):
 
     # --- incoming ---
 
-    def _decode(self, data: str | bytes, now: float) -> Any:
-        """Decode a message, and act on it if it is of the protocol. Returns what is for the application, or NOTHING."""
+    def receive_messages(self, messages: Sequence[str | bytes], *, now: float) -> None:
+        """`receive_message` for several that came at once."""
+        for data in messages:
+            self.receive_message(data, now=now)
+
+    @abstractmethod
+    def receive_message(self, data: str | bytes, *, now: float) -> None:
+        """A WebSocket message came: str for a text message, bytes for a binary one."""
+
+    def _receive(self, data: str | bytes, now: float) -> None:
+        """Decode a message, and report it or act on it."""
         if self._incoming is not None:
             self._incoming.receive(data, now)
-            return NOTHING
+            return
         try:
             value = self.parser.decode(data)
         except STOPPING:
             raise
         except BaseException as error:
             self._error(decode_error(error, data))
-            return NOTHING
-        if type(value) is not str or not value.startswith(PREFIX):
-            return value
-        self._receive_protocol(value, now)
-        return NOTHING
-
-    def _receive(self, data: str | bytes, now: float) -> None:
-        """Decode a message, and report it or act on it."""
-        value = self._decode(data, now)
-        if value is not NOTHING:
+            return
+        if type(value) is str and value.startswith(PREFIX):
+            self._receive_protocol(value, now)
+        else:
             self._data(value, len(data))
 
     def _receive_protocol(self, text: str, now: float) -> None:

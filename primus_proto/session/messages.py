@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "SERVER_CLOSE",
     "Message",
     "ProtocolMessage",
-    "framed_all",
     "parse_protocol_message",
     "protocol_message",
 ]
@@ -69,12 +68,12 @@ class Message:
         self.payload = payload
         # What counts against limits. ASCII text, the usual case, is as long as its UTF-8 form.
         if isinstance(payload, str):
-            size = len(payload) if payload.isascii() else len(payload.encode())
+            size = len(payload if payload.isascii() else payload.encode()) + MESSAGE_OVERHEAD
         elif isinstance(payload, bytes):
-            size = len(payload)
+            size = len(payload) + MESSAGE_OVERHEAD
         else:
             raise TypeError(f"a parser must make str or bytes, not {type(payload).__name__}")
-        self.size: int = size + MESSAGE_OVERHEAD
+        self.size: int = size
         self.framing: str | None = None
         """The first framing, which most often is the only one. Then `frame` is this message in it."""
         self._others: tuple[dict[str, bytes], dict[str, Message]] | None = None  # other framings, and wrappings
@@ -107,18 +106,6 @@ class Message:
         if frame is None:
             frame = frames[kind] = make(self.payload)
         return frame
-
-
-def framed_all(messages: Sequence[Message], kind: str, make: Callable[[str | bytes], bytes]) -> list[bytes]:
-    """`Message.framed` for each message. Most are framed for the first time, and need no call of it."""
-    frames = []
-    for message in messages:
-        if message.framing is None:
-            message.framing, message.frame = kind, make(message.payload)
-            frames.append(message.frame)
-        else:
-            frames.append(message.framed(kind, make))
-    return frames
 
 
 class ProtocolMessage(Message):

@@ -6,35 +6,28 @@ what the peer sends never raises. A spark knows its pipe, and nothing of what ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import events as ev
-from ..errors import STOPPING, BacklogExceeded, ConnectionLost, LocalProtocolError, PluginError, PrimusError
+from ..errors import STOPPING, BacklogExceeded, ConnectionLost, PluginError, PrimusError
 from ..http.model import Address, Headers, Request
 from ..limits import Limits, check_flag
 from ..timers import Timer
 from ..transports.pipe import Pipe
 from .backlog import Backlog
+from .flow import decode_error
 from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
 from .link import Link, encode
-from .messages import MAX_VALUE, NOTHING, SERVER_CLOSE, Message
+from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message
 from .names import SPARK_EVENTS
 from .spark_host import SparkHost
-from .states import SPARK, CloseKind, CloseReason, ReadyState, SparkState, SparkTrigger, step
+from .states import SPARK, CloseKind, CloseReason, ReadyState, SparkState, SparkTrigger, check_close, step
 from .transforms import Direction, Step, Transform
 
 __all__ = ["Spark"]
 
-
-def check_close(code: object, reason: str) -> None:
-    """LocalProtocolError for what a WebSocket close frame must not carry (RFC 6455, 7.4)."""
-    if not isinstance(code, int) or not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
-        raise LocalProtocolError(f"code must be a close code that may be sent, 3000 to 4999 for your own; got {code!r}")
-    try:
-        reason.encode()
-    except UnicodeEncodeError as error:
-        raise LocalProtocolError(f"reason cannot be sent: {error}") from None
+SparkData, new = ev.SparkData, object.__new__  # looked up for every message
 
 
 class Spark(Link):
@@ -43,20 +36,9 @@ class Spark(Link):
     EVENTS = SPARK_EVENTS
 
     __slots__ = (
-        "__weakref__",
-        "_backlog",
-        "_paused",
-        "address",
-        "close_reason",
-        "context",
-        "heartbeat",
-        "id",
-        "pipe",
-        "plugin_error",
-        "request",
-        "server",
-        "state",
-    )
+        "__weakref__", "_backlog", "_paused", "address", "close_reason", "context", "heartbeat", "id", "pipe",
+        "plugin_error", "request", "server", "state",
+    )  # fmt: skip
 
     def __init__(self, server: SparkHost, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
         super().__init__(server.parser, server.limits.backlog, server.asynchronous, server.config.receive)
@@ -217,15 +199,36 @@ class Spark(Link):
     # --- the message seam: what the host of the WebSocket reports ---
 
     def receive_message(self, data: str | bytes, *, now: float) -> None:
-        """A WebSocket message came: str for a text message, bytes for a binary one."""
-        if self.state is SparkState.OPEN:
-            if self.heartbeat.hears_all:
-                self.heartbeat.heard(now)
-            if (value := self._decode(data, now)) is not NOTHING:
-                if self.receives:
-                    self.server.emit(ev.SparkData(self, value, len(data)))
-                else:
-                    self.discarded += 1
+        self.receive_messages((data,), now=now)
+
+    def receive_messages(self, messages: Sequence[str | bytes], *, now: float) -> None:
+        # This is `_receive` for each of them, with less work for one.
+        if self.state is not SparkState.OPEN:
+            return
+        if self.heartbeat.hears_all:
+            self.heartbeat.heard(now)
+        if self._incoming is not None:
+            for data in messages:
+                if self.state is SparkState.OPEN:  # otherwise a transform has ended it
+                    self._incoming.receive(data, now)
+            return
+        decode, receives, emit = self.parser.decode, self.receives, self.server.emit
+        for data in messages:
+            try:
+                value = decode(data)
+            except STOPPING:
+                raise
+            except BaseException as error:
+                self._error(decode_error(error, data))
+                continue
+            if type(value) is str and value.startswith(PREFIX):
+                self._receive_protocol(value, now)
+            elif receives:
+                event = new(SparkData)  # as SparkData(…) does, in a third of the time
+                event.spark, event.data, event.size = self, value, len(data)
+                emit(event)
+            else:
+                self.discarded += 1
 
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came; it counts as a heartbeat and has had its WebSocket pong (protocol 3.2)."""

@@ -22,6 +22,7 @@ __all__ = [
     "ReadyState",
     "SparkState",
     "SparkTrigger",
+    "check_close",
     "step",
 ]
 
@@ -169,3 +170,13 @@ def step(table: Mapping[tuple[S, T], S], state: S, trigger: T) -> S:
         return table[state, trigger]
     except KeyError:
         raise LocalProtocolError(f"cannot do '{trigger.value}' while {state.value}") from None
+
+
+def check_close(code: object, reason: str) -> None:
+    """LocalProtocolError for what a WebSocket close frame must not carry (RFC 6455, 7.4)."""
+    if not isinstance(code, int) or not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
+        raise LocalProtocolError(f"code must be a close code that may be sent, 3000 to 4999 for your own; got {code!r}")
+    try:
+        reason.encode()
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"reason cannot be sent: {error}") from None

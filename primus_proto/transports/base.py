@@ -121,7 +121,10 @@ class CarrierOwner(Protocol):
         """
 
     def received(self, data: str | bytes, *, now: float) -> None:
-        """A whole message came."""
+        """A whole message came.
+
+        Of an owner that has ``received_all(messages, now=)`` too, that is called for several of one read.
+        """
 
     def pinged(self, *, now: float) -> None:
         """A WebSocket ping came, and was answered; after `close`, any ping or pong."""

@@ -28,6 +28,9 @@ class SessionCore(Protocol):
     def receive_message(self, data: str | bytes, *, now: float) -> None:
         """A message came."""
 
+    def receive_messages(self, messages: Sequence[str | bytes], *, now: float) -> None:
+        """Several messages came in one read."""
+
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came (the `websockets` transport only)."""
 
@@ -170,12 +173,12 @@ class Pipe(ABC):
         self._outbox_size = 0
         return tuple(message.payload for message in outbox if type(message) is not ProtocolMessage)
 
-    def _discard(self, size: int, limit: int) -> bool:
-        """Count a message that came after the session closed. Returns whether they were too many.
+    def _discard(self, size: int, limit: int, count: int = 1) -> bool:
+        """Count messages that came after the session closed. Returns whether they were too many.
 
         The peer has not taken notice of the close yet, and may never. A tiny message costs more than its bytes.
         """
-        self._discarded += size + MESSAGE_OVERHEAD
+        self._discarded += size + count * MESSAGE_OVERHEAD
         return self._discarded > limit
 
     def _report_unsent(self) -> None:

@@ -13,7 +13,7 @@ from ..timers import Timer
 from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
 from .pipe import Pipe
 
-__all__ = ["WebSocketPipe", "WebSocketsClient", "WebSocketsServer"]
+__all__ = ["PlainPipe", "WebSocketPipe", "WebSocketsClient", "WebSocketsServer"]
 
 
 class WebSocketPipe(Pipe):
@@ -115,6 +115,19 @@ class WebSocketPipe(Pipe):
         self.carrier.abort(now=now)
 
 
+class PlainPipe(WebSocketPipe):
+    """A pipe whose WebSocket messages are those of the session."""
+
+    __slots__ = ()
+
+    def received_all(self, messages: list[str | bytes], *, now: float) -> None:
+        """`received` for what one read brought."""
+        if self.ending is None:
+            self.session.receive_messages(messages, now=now)
+        elif self._discard(sum(map(len, messages)), self._host.limits.drain, len(messages)):
+            self.carrier.abort(now=now)
+
+
 SESSION = Route(opens=True)
 
 
@@ -137,7 +150,7 @@ class WebSocketsServer:
         return SESSION
 
     def handle(self, exchange: Exchange, route: Route, body: bytes, *, now: float) -> None:
-        pipe = WebSocketPipe(self._host, exchange.request)
+        pipe = PlainPipe(self._host, exchange.request)
         carrier = exchange.accept_websocket(pipe, self._host.limits.message, now=now)
         if carrier is not None:
             pipe.carrier = carrier
@@ -162,7 +175,7 @@ class WebSocketsClient:
         """All there is of an attempt is its connection."""
 
     def _opened(self, carrier: WebSocketCarrier, now: float) -> None:
-        pipe = WebSocketPipe(self._host)
+        pipe = PlainPipe(self._host)
         carrier.owner = pipe
         pipe.carrier = carrier
         self._host.opened(pipe, now=now)

@@ -263,6 +263,11 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
         channel = dirty[0]
         if not (channel.closed or channel.on_written or channel._probe) and channel._want_pause is channel._paused:
             channel._dirty = False
+            chunks = channel._chunks
+            if len(chunks) == 1 and channel.buffered <= SLICE and not channel.blocked:
+                channel.buffered = 0  # as `take` does, without the call
+                commands.append(Write((channel.number,), chunks.pop()))  # type: ignore[arg-type]
+                return ()
             data = channel.take()
             if data is not None:
                 commands.append(Write((channel.number,), data))

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
-__all__ = ["REPEATED", "client_frame", "frame_extent", "server_frame", "xor"]
+from ..session.messages import Message
+
+__all__ = [
+    "BITS",
+    "REPEATED",
+    "WEBSOCKET",
+    "client_frame",
+    "frame_extent",
+    "server_frame",
+    "server_frames",
+    "short_headers",
+    "xor",
+]
 
 # Up to here one large integer is the quickest way to XOR; above it a table for each byte of the key is.
 SMALL = 2048
@@ -12,8 +25,23 @@ SMALL = 2048
 SHORT_TEXT = [bytes((0x81, length)) for length in range(126)]
 """The headers of unmasked text frames, by length."""
 
-REPEATED = [sum(1 << 32 * word for word in range(length + 7 >> 2)) for length in range(126)]
-"""Factors that repeat a key of four bytes over itself and a payload, by the length of the payload."""
+REPEATED = [sum(1 << 32 * word for word in range(length + 3 >> 2)) for length in range(126)]
+"""Factors that repeat a key of four bytes over a payload, by the length of the payload."""
+
+BITS = [(1 << 8 * length) - 1 for length in range(126)]
+"""The bits of a payload, by its length: what of a repeated key is on it."""
+
+
+def short_headers(mask_bit: int) -> dict[int, int]:
+    """The lengths of short payloads, by the two bytes of the header as a little-endian number.
+
+    Only whole, final text and binary frames without extensions are there.
+    """
+    return {first | (mask_bit | length) << 8: length for first in (0x81, 0x82) for length in range(126)}
+
+
+WEBSOCKET = "websocket"
+"""The framing of `Message.framed`."""
 
 _tables: dict[int, bytes] = {}
 
@@ -27,6 +55,24 @@ def server_frame(payload: str | bytes) -> bytes:
     else:
         data, first = payload, 0x82
     return _header(first, len(data), 0) + data
+
+
+def server_frames(messages: Sequence[Message]) -> list[bytes]:
+    """`server_frame` for each message, made once for each. Most are framed for the first time, in this kind."""
+    frames = []
+    for message in messages:
+        if message.framing is None:
+            payload = message.payload
+            message.framing = WEBSOCKET
+            if type(payload) is str and len(data := payload.encode()) < 126:  # as `server_frame`, without the call
+                frame = message.frame = SHORT_TEXT[len(data)] + data
+            else:
+                frame = message.frame = server_frame(payload)
+            frames.append(frame)
+        else:
+            again = message.framing == WEBSOCKET
+            frames.append(message.frame if again else message.framed(WEBSOCKET, server_frame))
+    return frames
 
 
 def client_frame(payload: str | bytes, key: bytes) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 from collections.abc import Sequence
 from operator import attrgetter
 
@@ -19,13 +20,28 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from ..limits import SLICE, Limits
 from ..rate import WINDOW, Rate
-from ..session.messages import Message, framed_all
+from ..session.messages import Message
 from ..timers import Timer
 from ..transports.base import CarrierOwner
 from .channel import Channel
-from .frames import REPEATED, client_frame, frame_extent, server_frame, xor
+from .frames import (
+    BITS,
+    REPEATED,
+    client_frame,
+    frame_extent,
+    server_frames,
+    short_headers,
+    xor,
+)
 
 __all__ = ["WebSocket"]
+
+# The header of a short frame: its two bytes, and the masking key.
+MASKED, UNMASKED = struct.Struct("<HI"), struct.Struct("<H")
+FAR = 1 << 63  # a length that no frame has
+SHORT_MASKED, SHORT_UNMASKED = short_headers(0x80), short_headers(0)
+
+from_bytes = int.from_bytes  # looked up for every message
 
 NO_RSV = RsvBits(False, False, False)
 
@@ -72,9 +88,9 @@ class WebSocket:
     """
 
     __slots__ = (
-        "_bytes", "_channel", "_end", "_fragmented", "_fragments", "_held", "_in_lane", "_late_pong", "_limit",
-        "_limits", "_mask_bit", "_open", "_over", "_paused", "_rate", "_rest", "_rng", "_short", "_short_limit",
-        "_text", "_timer", "_told", "_wsproto", "owner", "subprotocol",
+        "_bytes", "_channel", "_end", "_fragmented", "_fragments", "_held", "_in_lane", "_late_pong", "_lengths",
+        "_limit", "_limits", "_open", "_over", "_paused", "_rate", "_rest", "_rng", "_text", "_timer", "_told",
+        "_wsproto", "owner", "subprotocol",
     )  # fmt: skip
 
     owner: CarrierOwner
@@ -94,9 +110,10 @@ class WebSocket:
         self._limits = limits
         self._limit = limit
         self._rng = client_rng
-        self._mask_bit = 0x80 if client_rng is None else 0  # of the frames that come
-        self._short = 6 if client_rng is None else 2  # their shortest header
-        self._short_limit = min(125, limit)  # of payloads whose length is in the short header
+        # The short frames that may come, and their lengths.
+        self._lengths = SHORT_MASKED if client_rng is None else SHORT_UNMASKED
+        if limit < 125:
+            self._lengths = {head: length for head, length in self._lengths.items() if length <= limit}
         self._late_pong: bytes | None = None  # the answer to a ping that is not answered at once
         self._rate: Rate | None = None  # of pongs
         self._open = True  # no close was sent or received
@@ -128,17 +145,12 @@ class WebSocket:
         if not self._open:
             return
         rng = self._rng
-        if rng is None and len(messages) == 1:
-            # The frame stays the same object, so that a broadcast is written as one.
-            (message,) = messages
-            again = message.framing == "websocket"
-            self._channel.write(message.frame if again else message.framed("websocket", server_frame))
-            return
         if rng is None:
-            frames = framed_all(messages, "websocket", server_frame)
+            frames = server_frames(messages)
         else:
             frames = [client_frame(message.payload, rng.getrandbits(32).to_bytes(4, "big")) for message in messages]
-        self._channel.write(b"".join(frames))
+        # One frame stays the same object, so that a broadcast is written as one.
+        self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         if self._open and self._end is None:
@@ -179,30 +191,40 @@ class WebSocket:
         received = self._held + data if self._held else bytes(data)
         self._held = b""
         position, end = 0, len(received)
-        short, mask_bit, short_limit = self._short, self._mask_bit, self._short_limit
+        masked, lengths = self._rng is None, self._lengths
+        last = end - (6 if masked else 2)  # where a header can begin that is complete
+        key = 0
         while position < end and not self._over:
-            start = position + short
-            if start <= end and self._in_lane:
-                first = received[position]
-                length = received[position + 1] ^ mask_bit
-                stop = start + length
-                if length <= short_limit and stop <= end and (first == 0x81 or first == 0x82):
-                    if mask_bit:
-                        # As one little-endian number, of which the key is the lowest four bytes: times the right
-                        # 0x…00000001_00000001 it is the mask.
-                        number = int.from_bytes(received[start - 4 : stop], "little")
-                        number ^= (number & 0xFFFFFFFF) * REPEATED[length]
-                        payload = number.to_bytes(length + 7 & ~3, "little")[4 : length + 4]
+            if self._in_lane:
+                messages: list[str | bytes] = []
+                while position <= last:
+                    if masked:
+                        head, key = MASKED.unpack_from(received, position)
+                        start = position + 6
                     else:
-                        payload = received[start:stop]
+                        (head,) = UNMASKED.unpack_from(received, position)
+                        start = position + 2
+                    length = lengths.get(head, FAR)
+                    stop = start + length
+                    if stop > end:
+                        break
+                    payload = received[start:stop]
+                    if masked:
+                        number = from_bytes(payload, "little") ^ key * REPEATED[length] & BITS[length]
+                        payload = number.to_bytes(length, "little")
                     try:
-                        message = payload if first == 0x82 else payload.decode()
+                        messages.append(payload.decode() if head & 1 else payload)
                     except UnicodeDecodeError:
-                        pass  # for wsproto to say
+                        break  # for wsproto to say
+                    position = stop
+                if messages:
+                    take_all = getattr(self.owner, "received_all", None)
+                    if take_all is not None:
+                        take_all(messages, now=now)
                     else:
-                        self.owner.received(message, now=now)
-                        position = stop
-                        continue
+                        self._hand_over(messages, now)
+                if position == end or self._over:
+                    return
             position = self._receive_other(received, position, now)
 
     def channel_closed(self, error: ConnectError | str | None, *, now: float) -> None:
@@ -210,6 +232,12 @@ class WebSocket:
         self._tell(*(self._end or (1006, "", lost)), now)
 
     # --- inside ---
+
+    def _hand_over(self, messages: list[str | bytes], now: float) -> None:
+        """Give what one read brought to the owner, of which each message may make another."""
+        for message in messages:
+            if not self._over:
+                self.owner.received(message, now=now)
 
     def _receive_other(self, received: bytes, position: int, now: float) -> int:
         """Read what is at `position`: a longer frame, or something for wsproto. Returns the position behind it."""
@@ -257,7 +285,7 @@ class WebSocket:
 
     def _minimal(self, header: int, length: int) -> bool:
         """Whether the header is of the right kind and the length in it needs so many bytes."""
-        size = header - self._short
+        size = header - (6 if self._rng is None else 2)
         return (size == 2 and length > 125) or (size == 8 and 0xFFFF < length < 1 << 63)
 
     def _judge(self, data: bytes, now: float) -> None:
