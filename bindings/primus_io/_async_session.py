@@ -42,7 +42,7 @@ class AsyncSession(Session, Pumping):
         return await self._receive()
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        self._iterating = True
+        self._begin_iterating()
         return self
 
     async def __anext__(self) -> Any:

@@ -50,7 +50,7 @@ Deliver = Callable[[Any], None]
 StopListening = Callable[[], object]
 
 # Looked up for every message.
-Write, Event = cmd.Write, pp.events.Event
+Write, Event, SparkData = cmd.Write, pp.events.Event, pp.events.SparkData
 
 
 def has_settled(quiet: int, turns: int, seconds: float) -> bool:
@@ -280,19 +280,21 @@ class Driver(IO, ABC):
         if self.pumping:
             return
         self.pumping = True
-        endpoint, channels = self.endpoint, self.channels
+        endpoint, channels, deliver = self.endpoint, self.channels, self.deliver
+        events = 0
         try:
             for item in endpoint.poll(now=self.now() if now is None else now):
                 if type(item) is Write:
                     for number in item.channels:
                         channels[number].write(item.data)
-                elif isinstance(item, Event):
-                    self._event_count += 1
-                    self.deliver(item)
+                elif type(item) is SparkData or isinstance(item, Event):
+                    events += 1
+                    deliver(item)
                 else:
                     self._run(item)
         finally:
             self.pumping = False
+            self._event_count += events
         due = endpoint.timers.soonest()
         # A timer that has become too early fires for nothing, which costs less than to set it with each message.
         if due != self._armed and (due is None or self._armed is None or due < self._armed):

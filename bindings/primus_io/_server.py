@@ -100,6 +100,11 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
         if event is SparkData and not self._core.config.receive:
             raise pp.LocalProtocolError(DROPPED)
 
+    def _listener_added(self, event: str | type[ev.Event]) -> None:
+        if event is SparkData:
+            for core in self._core.sparks.values():
+                core.direct = None
+
     def spark(self, id: str) -> S | None:
         """The open spark with this id, or None."""
         return self.sparks.get(id)
@@ -135,7 +140,11 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
         self._do(lambda: self._core.transform(direction, step, shared=shared))
 
     def _deliver(self, event: ev.Event) -> None:
-        if type(event) is SparkData and SparkData not in self._listeners:
+        if type(event) is SparkData and (listener := event.spark.direct) is not None:
+            spark = event.spark.context
+            event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
+            spark._deliver_direct(listener, event)
+        elif type(event) is SparkData and SparkData not in self._listeners:
             spark = event.spark.context
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
             if spark._announcement is None:
@@ -181,6 +190,7 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
         elif type(event) is ev.SparkData:
             heard = self._emit(event, (), event.size + MESSAGE_OVERHEAD, spark)
             spark._deliver_data(event, heard and self._handler is None)
+            spark._core.direct = None
         else:
             self._tell(spark, event)
         if isinstance(event, ev.SparkEvent):

@@ -137,7 +137,7 @@ class Session(Answering, Transforming, Extended, Emitter):
     async def _take(self) -> ev.DataReceived | ev.SparkData | None:
         """Wait for the next message. Returns None once the session has ended and all messages were taken."""
         self._check_taker()
-        self._iterating = True
+        self._begin_iterating()
         if self._io.should_yield():
             await self._io.checkpoint()
         while not self._inbox:
@@ -145,6 +145,11 @@ class Session(Answering, Transforming, Extended, Emitter):
                 return None
             await self._wait_for_change()
         return self._take_first()
+
+    def _begin_iterating(self) -> None:
+        """From now on values are taken, instead of going to listeners."""
+        self._iterating = True
+        self._core.direct = None
 
     def _check_event(self, event: object) -> None:
         super()._check_event(event)
@@ -183,12 +188,14 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     def _listener_added(self, event: str | type[ev.Event]) -> None:
         """Give the messages that were not taken yet to the first `data` listener, soon."""
+        self._core.direct = None
         if event in DATA_EVENTS and self._inbox and not self._iterating:
             self._io.start(self._emit_inbox())
 
     def _remove(self, event: str | type[ev.Event], listener: Callable[..., Any]) -> None:
         """Remove a listener. What waits for it goes to those that remain or, if there are none, back to the inbox."""
         super()._remove(event, listener)
+        self._core.direct = None
         kept = [each for kind in DATA_EVENTS for each in self._listeners.get(kind, ())]
         if event not in DATA_EVENTS or self._turns is None or listener in kept:
             return
@@ -208,24 +215,30 @@ class Session(Answering, Transforming, Extended, Emitter):
         """Give a message to the listeners; keep it for iteration, or where nobody `heard` it."""
         listeners = self._listeners
         idle = not self._iterating and not self._inbox
-        if idle and "data" in listeners and type(event) not in listeners:
-            for listener in tuple(listeners["data"]):  # the ordinary case, without another call
-                try:
-                    result = listener(event.data)
-                except (KeyboardInterrupt, SystemExit):
-                    raise
-                except BaseException as error:  # also a CancelledError: the pump must go on
-                    self._handle_failure(error)
-                else:
-                    if type(result) is CoroutineType:
-                        self._message = None if heard else event
-                        self._start_listener(result, listener, "data", event.size + MESSAGE_OVERHEAD)
-                        self._message = None
-            if self._iterating:  # since one of these listeners
-                self._keep(event)
+        if idle and not heard and type(event) not in listeners and len(listeners.get("data", ())) == 1:
+            (listener,) = listeners["data"]
+            self._core.direct = listener  # until anything that was asked here changes
+            self._deliver_direct(listener, event)
             return
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
         if behind or not (self._emit_data(event, not heard and not self._iterating) or heard) or self._iterating:
+            self._keep(event)
+
+    def _deliver_direct(self, listener: Callable[[Any], object], event: ev.DataReceived | ev.SparkData) -> None:
+        """Give a message to the one listener there is."""
+        try:
+            result = listener(event.data)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # also a CancelledError: the pump must go on
+            self._handle_failure(error)
+        else:
+            if type(result) is CoroutineType:
+                self._message = event
+                self._start_listener(result, listener, "data", event.size + MESSAGE_OVERHEAD)
+                self._message = None
+                self._core.direct = None  # the next may have to wait for it
+        if self._iterating:  # since the listener
             self._keep(event)
 
     def _emit_data(self, event: ev.DataReceived | ev.SparkData, alone: bool) -> bool:
@@ -243,6 +256,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(event)
+        self._core.direct = None
         self._add_unhandled(event.size + MESSAGE_OVERHEAD)
         if self._waiters:
             self._wake_waiters()

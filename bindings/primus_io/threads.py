@@ -171,7 +171,7 @@ class ThreadSession(ThreadSafe, Session):
             self._received.append(self._take_first().data)
 
     def __iter__(self) -> Iterator[Any]:
-        self._do(lambda: setattr(self, "_iterating", True))
+        self._do(self._begin_iterating)
         return self
 
     def __next__(self) -> Any:
@@ -348,6 +348,7 @@ class Server(ThreadSafe, ServerBase[Spark]):
 
     def _listener_added(self, event: str | type[ev.Event]) -> None:
         """Call a new listener for what it has missed: the ready server, or the open sparks without a listener."""
+        super()._listener_added(event)
         call = self._listeners[event][-1]
         if event in ("initialised", ev.Initialised):
             self._call(call, (ev.Initialised(),) if event is ev.Initialised else (), "initialised", 0)

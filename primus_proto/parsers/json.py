@@ -25,7 +25,7 @@ else:
 
 __all__ = ["FastJSONParser", "JSONParser", "make_json"]
 
-_RESERVED = b'"primus::'
+_RESERVED = '"primus::'
 _MAY_HAVE_FLOATS = {float, dict, list, tuple}
 _NOT_FINITE = re.compile(rb"[g\xe7].{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -130,11 +130,11 @@ class FastJSONParser(JSONParser):
             data = orjson.dumps(value, option=self._options)
         except TypeError:  # of orjson.JSONEncodeError too: what it cannot write, such as a lone surrogate
             return super().encode(value)
-        if b"null" in data and not (_seems_finite(value) or _is_finite(value)):  # it writes NaN so
-            return super().encode(value)
-        if data.startswith(_RESERVED) and type(value) is not str:  # an enum, which nobody has checked
-            raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value!r:.80}")
         text = data.decode()
+        if "null" in text and not (_seems_finite(value) or _is_finite(value)):  # it writes NaN so
+            return super().encode(value)
+        if type(value) is not str and text.startswith(_RESERVED):  # an enum, which nobody has checked
+            raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value!r:.80}")
         return text if text.isascii() else _escaped(text)
 
     def decode(self, data: str | bytes) -> Any:

@@ -74,6 +74,7 @@ class Link(Extensible, ABC):
         "_pending",
         "_rate",
         "_telling",
+        "direct",
         "discarded",
         "extensions",
         "is_busy",
@@ -95,6 +96,8 @@ class Link(Extensible, ABC):
         Asked when the peer has closed, or has broken a rule. If it is busy the end waits for `settle()`, for at most
         `Limits.close`. None: messages are answered, if at all, before the next event is handed out.
         """
+        self.direct: Callable[[Any], object] | None = None
+        """A binding's to use: the one listener that values go to, while nothing else has to be looked at."""
         self.receives: bool = receives
         """Whether values that arrive are handed out. Otherwise they are dropped and counted."""
         self.discarded: int = 0

@@ -67,7 +67,7 @@ class Message:
     def __init__(self, payload: str | bytes) -> None:
         self.payload = payload
         # What counts against limits. ASCII text, the usual case, is as long as its UTF-8 form.
-        if isinstance(payload, str):
+        if type(payload) is str or isinstance(payload, str):
             size = len(payload if payload.isascii() else payload.encode()) + MESSAGE_OVERHEAD
         elif isinstance(payload, bytes):
             size = len(payload) + MESSAGE_OVERHEAD
