@@ -65,10 +65,7 @@ class _Endpoint(ABC):
         known = self._channels.get(channel) or self._find(channel)
         if known is None:
             return
-        if known.unread or known.closed:
-            known.receive_data(data, now=now)
-        else:
-            known.user.receive_data(data, now=now)
+        (known if known.unread or known.closed else known.user).receive_data(data, now=now)
 
     def channel_closed(self, channel: int, error: ConnectError | str | None = None, *, now: float) -> None:
         """The channel is at EOF, lost, or could not be opened (`error` says why).
@@ -112,7 +109,7 @@ class _Endpoint(ABC):
         follows. Costs next to nothing when there is nothing.
         """
         session = self._session
-        if not now >= session.polled:
+        if not now >= session.polled:  # otherwise without the call
             session.check_clock(now)
         session.polled = now
         return poll(session.queued_events, self._commands, self._work, now, self._dirty)

@@ -246,9 +246,8 @@ class ThreadSession(ThreadSafe, Session):
 
     def _end_with(self, end: Callable[[], object]) -> None:
         super()._end_with(end)
-        if self._is_listened_to():
-            while self._inbox:
-                self._take_first()
+        while self._inbox and self._is_listened_to():
+            self._take_first()
 
     def _is_inside(self, turn: Turn) -> bool:
         return True  # a thread that a listener has started does not know of it

@@ -96,8 +96,7 @@ class Link(Extensible, ABC):
         Asked when the peer has closed, or has broken a rule. If it is busy the end waits for `settle()`, for at most
         `Limits.close`. None: messages are answered, if at all, before the next event is handed out.
         """
-        self.direct: Callable[[Any], object] | None = None
-        """A binding's to use: the one listener that values go to, while nothing else has to be looked at."""
+        self.direct: Callable[[Any], object] | None = None  # its binding's: the one listener, while there is no more
         self.receives: bool = receives
         """Whether values that arrive are handed out. Otherwise they are dropped and counted."""
         self.discarded: int = 0

@@ -27,7 +27,9 @@ from .transforms import Direction, Step, Transform
 
 __all__ = ["Spark"]
 
-SparkData, new = ev.SparkData, object.__new__  # looked up for every message
+# Looked up for every message.
+SparkData = ev.SparkData
+new: Any = object.__new__
 
 
 class Spark(Link):
@@ -224,7 +226,7 @@ class Spark(Link):
             if type(value) is str and value.startswith(PREFIX):
                 self._receive_protocol(value, now)
             elif receives:
-                event = new(SparkData)  # as SparkData(…) does, in a third of the time
+                event = new(SparkData)  # what SparkData(self, value, len(data)) does, in a third of the time
                 event.spark, event.data, event.size = self, value, len(data)
                 emit(event)
             else:

@@ -70,8 +70,7 @@ def server_frames(messages: Sequence[Message]) -> list[bytes]:
                 frame = message.frame = server_frame(payload)
             frames.append(frame)
         else:
-            again = message.framing == WEBSOCKET
-            frames.append(message.frame if again else message.framed(WEBSOCKET, server_frame))
+            frames.append(message.framed(WEBSOCKET, server_frame))
     return frames
 
 

@@ -27,6 +27,7 @@ from .channel import Channel
 from .frames import (
     BITS,
     REPEATED,
+    WEBSOCKET,
     client_frame,
     frame_extent,
     server_frames,
@@ -145,10 +146,12 @@ class WebSocket:
         if not self._open:
             return
         rng = self._rng
-        if rng is None:
-            frames = server_frames(messages)
-        else:
+        if rng is not None:
             frames = [client_frame(message.payload, rng.getrandbits(32).to_bytes(4, "big")) for message in messages]
+        elif len(messages) == 1 and messages[0].framing == WEBSOCKET:
+            frames = [messages[0].frame]
+        else:
+            frames = server_frames(messages)
         # One frame stays the same object, so that a broadcast is written as one.
         self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
