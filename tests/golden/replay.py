@@ -7,6 +7,7 @@ The law kept here: the only things looked at are public events, and the only thi
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from primus_proto import ConnectError, DecodeError, Limits, ReadyState, Spark
@@ -53,6 +54,10 @@ class DeafSession:
     def receive_message(self, data: str | bytes, *, now: float) -> None:
         if not (self.replay.muted == "pings" and str(data).startswith('"primus::ping::')):
             self.spark.receive_message(data, now=now)
+
+    def receive_messages(self, messages: Sequence[str | bytes], *, now: float) -> None:
+        for data in messages:
+            self.receive_message(data, now=now)
 
 
 class MutePipe:
