@@ -158,10 +158,10 @@ class ServerPipe(EngineIOPipe):
 
     def probe(self, exchange: Exchange, now: float) -> None:
         """A client asks for a WebSocket to move to."""
-        probe = Probe(self, now + self._options.upgrade_timeout)
+        probe = Probe(self)
         carrier = exchange.accept_websocket(probe, self.frame_limit, now=now)
         if carrier is not None:
-            probe.carrier = carrier
+            probe.start(carrier, now + self._options.upgrade_timeout)
             self._probe = probe
 
     def probed(self, now: float) -> None:
@@ -247,11 +247,15 @@ class Probe(WithoutSession):
 
     carrier: WebSocketCarrier
 
-    def __init__(self, pipe: ServerPipe, due: float) -> None:
+    def __init__(self, pipe: ServerPipe) -> None:
         self._pipe = pipe
         self.answered = False
         """Whether the WebSocket is known to work."""
         self._timer = pipe._host.timers.new(self.stop)
+
+    def start(self, carrier: WebSocketCarrier, due: float) -> None:
+        """The WebSocket is there. It has to prove itself in time."""
+        self.carrier = carrier
         self._timer.set(due)
 
     def stop(self, now: float) -> None:

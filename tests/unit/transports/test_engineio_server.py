@@ -328,3 +328,5 @@ def test_a_handshake_that_is_none(sid: bool) -> None:
     peer = wire.accept()
     peer.send(handshake(client.target("websocket"), sec_websocket_version="12"))
     assert (peer.statuses(), len(wire.server)) == ([426], 1)
+    wire.run(100)
+    assert wire.endpoint.next_timeout() is None
