@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..base import Exchange
-from .packets import Framing, jsonp_answer
+from .packets import BINARY3, Framing, jsonp_answer
 
 __all__ = ["Poll", "answer_poll"]
 
@@ -18,7 +18,7 @@ def answer_poll(exchange: Exchange, framing: Framing, body: bytes, *, now: float
     content_type = framing.content_type
     headers = [NO_STORE]
     number = exchange.request.query.get("j")
-    if number is not None:
+    if number is not None and framing is not BINARY3:  # a session that began without it takes bytes
         body = jsonp_answer(re.sub(r"[^0-9]", "", number)[:20], body)
         content_type = "text/javascript; charset=UTF-8"
         headers.append(("X-Content-Type-Options", "nosniff"))

@@ -330,3 +330,11 @@ def test_a_handshake_that_is_none(sid: bool) -> None:
     assert (peer.statuses(), len(wire.server)) == ([426], 1)
     wire.run(100)
     assert wire.endpoint.next_timeout() is None
+
+
+def test_a_script_that_polls_for_a_session_of_bytes() -> None:
+    wire, client, spark = engine(3)
+    spark.write("x")
+    wire.pump()
+    reply = client.gets.ask("GET", client.target() + "&j=0")
+    assert (reply.headers["content-type"], reply.body) == ("application/octet-stream", b'\x00\x04\xff4"x"')
