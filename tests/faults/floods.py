@@ -122,9 +122,14 @@ def unread(port: int) -> Iterator[None]:
     yield from pour(peers(port, 20), frame(b"1") * 1000)
 
 
-@flood("tiny messages, read", "the size of reads", 5)
+@flood("tiny messages, read", "the size of reads, turns", 5)
 def tiny(port: int) -> Iterator[None]:
     yield from pour(peers(port, 5), frame(b"1") * 1000, read=True)
+
+
+@flood("the same by many", "the size of reads, turns", 100)
+def crowd(port: int) -> Iterator[None]:
+    yield from pour(peers(port, 100), frame(b"1") * 1000, read=True)
 
 
 @flood("WebSocket pings", "`replies`", 5)
