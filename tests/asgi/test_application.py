@@ -248,6 +248,18 @@ async def test_a_send_that_cannot_be_cancelled_holds_nobody_up() -> None:
         await caller.end()
 
 
+@on_both
+async def test_a_host_that_never_waits_may_say_that_the_peer_has_gone() -> None:
+    async def write_much(spark: Any) -> None:
+        for number in range(1000):
+            spark.write(number)
+
+    async with Primus(write_much) as primus, calling(primus, websocket()) as caller:
+        await caller.hear("websocket.send")
+        caller.give("websocket.disconnect", code=1006)
+        assert len([words for words in await caller.end() if words["type"] == "websocket.send"]) < 200
+
+
 def test_mistakes_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match="the handler must be an async function"):
         Primus(print)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """What floods cost a server: memory for each connection, and the latency of an honest echo beside them.
 
-    python -m tests.faults.floods [--binding asyncio] [--floods ping,tiny] [--rounds 3] [--seconds 2]
+    python -m tests.faults.floods [--binding asyncio] [--floods ping,tiny] [--rounds 3] [--seconds 3]
 
 Prints a table. Each flood runs in a process of its own, against a server in another. They run in turn, several times,
 so that a machine that is busy for a while is so for all of them. The CPU time that a server uses until its echo comes
@@ -215,7 +215,7 @@ def measure(binding: str, name: str, seconds: float, cost: Cost) -> None:
             try:
                 assert process.stdout is not None
                 assert process.stdout.readline() == b"ready\n"
-                time.sleep(1)
+                time.sleep(2)  # in which the server learns who is much work
                 echoes(server, honest, seconds, cost)
             finally:
                 process.kill()
@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--binding", choices=BINDINGS, default="asyncio")
     parser.add_argument("--floods", default=",".join(FLOODS), help="which; `none` is measured in any case")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each flood, in each round")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each flood, in each round")
     parser.add_argument("--port", type=int, help="flood a server there")
     options = parser.parse_args()
     if options.port:

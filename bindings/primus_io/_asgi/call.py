@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import anyio
+import anyio.lowlevel
 
 import primus_proto as pp
 from primus_proto.http.model import Address, Headers, Request, owns
@@ -32,6 +33,10 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Characters that a path may have besides letters and digits (RFC 3986, 3.3).
 PATH = "/~!$&'()*+,;=:@-._"
+
+# Messages that are sent before the host gets a turn, which it may use to say that the peer has gone. Until it does,
+# asyncio logs a line for each.
+SENDS = 32
 
 
 def read_scope(scope: Scope) -> Request:
@@ -193,7 +198,12 @@ class Call(ABC):
                 await self._filled.wait()
 
     async def _send_outbox(self) -> None:
+        left = SENDS
         while self._outbox:
+            if not left:
+                left = SENDS
+                await anyio.lowlevel.checkpoint()
+            left -= 1
             message, size = self._outbox.popleft()
             try:
                 await self._send(message)
