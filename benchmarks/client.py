@@ -1,4 +1,4 @@
-"""Clients that send back what they get: `python benchmarks/client.py PORT COUNT [--loop uvloop] [--json stdlib]`."""
+"""Clients that send back what they get: `python benchmarks/client.py PORT COUNT [--loop uvloop] [--base]`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from contextlib import AsyncExitStack
 
 from primus_io.asyncio import connect
 from primus_proto.parsers import JSONParser
+from primus_proto.wire import frames, websocket
 
 
 async def main(options: argparse.Namespace) -> None:
-    parser = JSONParser() if options.json == "stdlib" else "json"
+    parser = "json"
+    if options.base:
+        frames.mask = websocket.mask = None
+        parser = JSONParser()
     async with AsyncExitStack() as stack:
         for _ in range(options.count):
             primus = await stack.enter_async_context(
@@ -26,7 +30,7 @@ if __name__ == "__main__":
     arguments.add_argument("port", type=int)
     arguments.add_argument("count", type=int)
     arguments.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
-    arguments.add_argument("--json", choices=["orjson", "stdlib"], default="orjson")
+    arguments.add_argument("--base", action="store_true", help="as if without the extra speedups")
     given = arguments.parse_args()
     if given.loop == "uvloop":
         import uvloop

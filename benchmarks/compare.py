@@ -61,11 +61,11 @@ def contenders() -> Iterator[Contender]:
         if node and (folder / "node_modules" / package).is_dir():
             commands = [[node, str(PEERS / f"primus_{end}.js"), package] for end in ("server", "client")]
             yield Contender(name, *commands, folder)
-    base, fast = ["--json", "stdlib"], ["--loop", "uvloop"]
+    base, fast = ["--base"], ["--loop", "uvloop"]
     iterate = ["--style", "iterate"]
     yield Contender("primus-proto", [*OURS, *base, "--mode"], [sys.executable, str(HERE / "client.py"), *base])
     yield Contender("primus-proto (async for)", [*OURS, *base, *iterate, "--mode"])
-    if importlib.util.find_spec("uvloop") and importlib.util.find_spec("orjson"):
+    if all(map(importlib.util.find_spec, ("uvloop", "orjson", "tornado"))):
         client = [sys.executable, str(HERE / "client.py"), *fast]
         yield Contender("primus-proto (speedups)", [*OURS, *fast, "--mode"], client)
         yield Contender("primus-proto (speedups; async for)", [*OURS, *fast, *iterate, "--mode"])

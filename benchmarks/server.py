@@ -16,6 +16,7 @@ from typing import Any
 
 import primus_proto as pp
 from primus_proto.parsers import JSONParser
+from primus_proto.wire import frames, websocket
 
 
 def parse() -> argparse.Namespace:
@@ -26,11 +27,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="for --io asyncio and asgi")
     parser.add_argument("--parser", default="json")
     parser.add_argument("transformer", nargs="?", default="websockets", help="for --io asyncio and trio")
-    parser.add_argument("--json", choices=["orjson", "stdlib"], default="orjson", help="stdlib: as if without orjson")
+    parser.add_argument("--base", action="store_true", help="as if without the extra speedups")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    if options.parser == "json" and options.json == "stdlib":
-        options.parser = JSONParser()
+    if options.base:
+        frames.mask = websocket.mask = None
+        options.parser = JSONParser() if options.parser == "json" else options.parser
     return options
 
 

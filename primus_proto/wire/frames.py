@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..session.messages import Message
+
+mask: Callable[[bytes, bytes], bytes] | None = None
+"""XORs data, the second argument, with a key of four bytes. None where the extra ``speedups`` is not installed."""
+with contextlib.suppress(ImportError):
+    from tornado.speedups import websocket_mask as mask
 
 __all__ = [
     "BITS",
@@ -13,10 +19,12 @@ __all__ = [
     "WEBSOCKET",
     "client_frame",
     "frame_extent",
+    "mask",
     "server_frame",
     "server_frames",
     "short_headers",
     "xor",
+    "xor_in_python",
 ]
 
 # Up to here one large integer is the quickest way to XOR; above it a table for each byte of the key is.
@@ -111,10 +119,15 @@ def frame_extent(data: bytes, start: int) -> tuple[int, int] | None:
 
 def xor(data: bytes, key: bytes) -> bytes:
     """Mask or unmask: XOR `data` with the four bytes of `key`, over and over."""
+    return xor_in_python(data, key) if mask is None else mask(key, data)
+
+
+def xor_in_python(data: bytes, key: bytes) -> bytes:
+    """`xor` without the extra `speedups`."""
     length = len(data)
     if length <= SMALL:
-        mask = (key * (length // 4 + 1))[:length]
-        return (int.from_bytes(data, "little") ^ int.from_bytes(mask, "little")).to_bytes(length, "little")
+        repeated = (key * (length // 4 + 1))[:length]
+        return (int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")).to_bytes(length, "little")
     result = bytearray(length)
     for offset, byte in enumerate(key):
         result[offset::4] = data[offset::4].translate(_table(byte))

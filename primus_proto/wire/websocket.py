@@ -30,6 +30,7 @@ from .frames import (
     WEBSOCKET,
     client_frame,
     frame_extent,
+    mask,
     server_frames,
     short_headers,
     xor,
@@ -212,7 +213,9 @@ class WebSocket:
                     if stop > end:
                         break
                     payload = received[start:stop]
-                    if masked:
+                    if masked and mask is not None:
+                        payload = mask(received[start - 4 : start], payload)
+                    elif masked:
                         number = from_bytes(payload, "little") ^ key * REPEATED[length] & BITS[length]
                         payload = number.to_bytes(length, "little")
                     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -14,12 +14,23 @@ from wsproto.events import BytesMessage, TextMessage
 
 from primus_proto import Limits, PrimusError
 from primus_proto.timers import Timers
+from primus_proto.wire import frames, websocket
 from primus_proto.wire.channel import Channel
 from primus_proto.wire.frames import client_frame, server_frame, xor
 from primus_proto.wire.websocket import WebSocket
 
 KEY = b"\x01\x02\x03\x04"
 LIMIT = 70_000
+
+
+@pytest.fixture(autouse=True, scope="module", params=["in C", "in Python"] if frames.mask else ["in Python"])
+def masking(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Mask with the extra `speedups`, and without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "in Python":
+            patch.setattr(frames, "mask", None)
+            patch.setattr(websocket, "mask", None)
+        yield
 
 
 class Slow(WebSocket):
