@@ -43,9 +43,8 @@ class Timer:
         if due < self._queued:
             self._queued = due
             timers._push(self)
-        heap = timers._heap
-        if heap and (heap[0][0] != heap[0][2].due or (len(heap) > SMALL and len(heap) > 2 * timers._armed)):
-            timers._settle()
+        if len(timers._heap) > SMALL and len(timers._heap) > 2 * timers._armed:
+            timers._replace_all()
 
     def cancel(self) -> None:
         """Turn the timer off; harmless if it is off already."""
@@ -88,7 +87,7 @@ class Timers:
         return heap[0][0] if heap else None
 
     def soonest(self) -> float | None:
-        """A time before which no timer is due, for less than `next` costs; None if none is armed."""
+        """A time before which no timer is due, for less than `next` costs; None only if none is armed."""
         return self._heap[0][0] if self._heap else None
 
     def fire(self, now: float) -> None:

@@ -34,10 +34,11 @@ def _given(request: Request) -> dict[str, str]:
     """The parameters that concern the heartbeat. A repeated one is empty."""
     query = request.query_string
     plain = "%" not in query and "+" not in query  # nothing to decode, as most often
-    given: dict[str, str] = {}
-    for key, value in _PAIR.findall(query) if plain else request.query_pairs:
-        if key == "ping" or key == "pong":
-            given[key] = "" if key in given else value
+    pairs = _PAIR.findall(query) if plain else [pair for pair in request.query_pairs if pair[0] in ("ping", "pong")]
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        names = [name for name, _ in pairs]
+        given = {name: "" if names.count(name) > 1 else value for name, value in pairs}
     return given
 
 

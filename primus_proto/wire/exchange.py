@@ -140,7 +140,7 @@ class HttpExchange:
             return None
         self.open = False
         fields = [*headers, *self.extra_headers]
-        subprotocol = choose_subprotocol(self.request, subprotocols)
+        subprotocol = choose_subprotocol(self.request, subprotocols) if subprotocols else None
         if subprotocol is not None:
             fields.append(("Sec-WebSocket-Protocol", subprotocol))
         settings = self._server.host.compression

@@ -45,8 +45,6 @@ def check_handshake(request: Request, *, body: bool = False) -> Response | None:
 
 def choose_subprotocol(request: Request, supported: Iterable[str]) -> str | None:
     """The first supported subprotocol that the client offers; None where there is none (RFC 6455, 4.2.2)."""
-    if not supported:
-        return None
     offered = [name.strip() for name in ",".join(request.headers.get_all("sec-websocket-protocol")).split(",")]
     return next((name for name in supported if name in offered), None)
 

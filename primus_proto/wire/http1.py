@@ -134,7 +134,8 @@ class HttpServer:
             ordinary = read_upgrade(head)
             if ordinary is not None:
                 self._head = head
-                self._begin(Request("GET", *ordinary, self.peer), False, 0, now)
+                target, headers = ordinary
+                self._begin(Request("GET", target, headers, self.peer), False, 0, now)
                 return
         self._input += data
         self.pump(now)

@@ -85,4 +85,4 @@ def test_a_message_calls_few_functions(connections: int, batch: int, everyone: b
 
 
 def test_a_handshake_calls_few_functions() -> None:
-    assert calls(Echo(1, False).connect) <= 87
+    assert calls(Echo(1, False).connect) <= 84

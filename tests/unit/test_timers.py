@@ -53,7 +53,7 @@ class Watched:
         """`next` and `due` are right at any moment, inside a callback too, and `soonest` is not late."""
         due = min(self.model.values(), default=None)
         soonest = self.timers.soonest()
-        assert (soonest, due) == (None, None) or soonest <= due  # type: ignore[operator]
+        assert due is None or (soonest is not None and soonest <= due)
         assert self.timers.next() == due
         assert self.timers.next() == due
         assert [timer.due for timer in self.real] == [self.model.get(i, math.inf) for i in range(COUNT)]
