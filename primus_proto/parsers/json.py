@@ -83,8 +83,10 @@ class JSONParser(Bounded):
     def encode(self, value: Any) -> str:
         """Encode as compact JSON. Raises EncodeError for bytes, sets, NaN, infinities and loops."""
         try:
-            fast = self._fast if type(value) is not str else None
-            text = "".join(fast(value, 0)) if fast is not None else self._slow(value)
+            if type(value) is str:
+                text = encode_basestring(value)
+            else:
+                text = "".join(self._fast(value, 0)) if self._fast is not None else self._slow(value)
         except (TypeError, ValueError, RecursionError) as error:
             hint = "; JSON has no bytes" if isinstance(value, bytes | bytearray | memoryview) else ""
             raise EncodeError(f"cannot encode as JSON: {error}{hint}") from error

@@ -21,7 +21,7 @@ from ..timers import Timer
 from ..transports.pipe import Pipe
 from .extensions import Extensible
 from .flow import Incoming, Outgoing, check_value, decode_error, encode_error, message_of
-from .messages import PREFIX, Message, ProtocolMessage, parse_protocol_message, protocol_message
+from .messages import PREFIX, Message, ProtocolMessage, protocol_message
 from .neglect import Neglect
 from .states import ClientState, SparkState
 from .transforms import Direction, Step, Transform, Transforms, copied
@@ -46,7 +46,8 @@ def encode(parser: Parser, value: Any) -> Message:
 def encode_protocol(parser: Parser, text: str) -> ProtocolMessage:
     """Encode one of the protocol's own strings; EncodeError where the parser refuses it."""
     try:
-        return message_of(ProtocolMessage, parser.encode(text), parser)
+        payload = parser.encode(text)
+        return ProtocolMessage(payload) if type(payload) is str else message_of(ProtocolMessage, payload, parser)
     except (EncodeError, *STOPPING):
         raise
     except BaseException as error:
@@ -309,8 +310,8 @@ class Link(Extensible, ABC):
 
     def _receive_protocol(self, text: str, now: float) -> None:
         """Act on a protocol message, or tell that it was ignored."""
-        parsed = parse_protocol_message(text)
-        if parsed is None or not self._protocol(*parsed, now):
+        name, separator, value = text[len(PREFIX) :].partition("::")  # the value may have colons
+        if not separator or not self._protocol(name, value, now):
             self._ignored(text)
 
     def connection_closing(self) -> bool:
@@ -417,8 +418,8 @@ class Link(Extensible, ABC):
             return
         if pipe.buffered > self._limit:
             self._pending = {**(self._pending or {}), name: message}
-        else:
-            self._send(pipe, message)
+        elif pipe.send(message) > self._limit // 2:  # as `_send` does, without the call
+            self.needs_drain = pipe.high = True
 
     def _protocol_message(self, text: str) -> Message | None:
         """Encode one of the protocol's own strings; None, and an error told, where the parser refuses it."""
@@ -445,6 +446,5 @@ class Link(Extensible, ABC):
         self._report_dropped(payloads, "the connection ended before they could be sent")
 
     def _report_dropped(self, payloads: Iterable[str | bytes], why: str) -> None:
-        dropped = tuple(payloads)
-        if dropped:
+        if dropped := tuple(payloads):
             self._dropped(dropped, why)

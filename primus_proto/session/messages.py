@@ -12,7 +12,6 @@ __all__ = [
     "SERVER_CLOSE",
     "Message",
     "ProtocolMessage",
-    "parse_protocol_message",
     "protocol_message",
 ]
 
@@ -42,15 +41,6 @@ NOTHING: Final = _Nothing()
 def protocol_message(name: str, value: str) -> str:
     """The string ``primus::<name>::<value>``."""
     return f"{PREFIX}{name}::{value}"
-
-
-def parse_protocol_message(text: str) -> tuple[str, str] | None:
-    """Split ``primus::<name>::<value>`` into (name, value); None if it has no second ``::``.
-
-    The value is everything after the second ``::``, and may contain colons.
-    """
-    name, separator, value = text[len(PREFIX) :].partition("::")
-    return (name, value) if separator else None
 
 
 class Message:

@@ -4,31 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from primus_proto.session.messages import (
-    MESSAGE_OVERHEAD,
-    SERVER_CLOSE,
-    Message,
-    parse_protocol_message,
-    protocol_message,
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "parsed"),
-    [
-        (SERVER_CLOSE, ("server", "close")),
-        ("primus::ping::", ("ping", "")),
-        ("primus::pong::a::b:c", ("pong", "a::b:c")),
-        ("primus::::", ("", "")),
-        ("primus::ping", None),
-        ("primus::ping:1", None),
-        ("primus::", None),
-    ],
-)
-def test_a_protocol_message_has_a_name_and_a_value(text: str, parsed: tuple[str, str] | None) -> None:
-    assert parse_protocol_message(text) == parsed
-    if parsed is not None:
-        assert protocol_message(*parsed) == text
+from primus_proto.session.messages import MESSAGE_OVERHEAD, Message
 
 
 @pytest.mark.parametrize(("payload", "size"), [("", 0), ("abc", 3), ("é\U0001f600", 6), (b"\x00\xff", 2)])
