@@ -135,7 +135,7 @@ class FastJSONParser(JSONParser):
         text = data.decode()
         if "null" in text and not (_seems_finite(value) or _is_finite(value)):  # it writes NaN so
             return super().encode(value)
-        if type(value) is not str and text.startswith(_RESERVED):  # an enum, which nobody has checked
+        if text[0] == '"' and type(value) is not str and text.startswith(_RESERVED):  # an enum, not checked
             raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value!r:.80}")
         return text if text.isascii() else _escaped(text)
 

@@ -65,21 +65,17 @@ def server_frame(payload: str | bytes) -> bytes:
     return _header(first, len(data), 0) + data
 
 
-def server_frames(messages: Sequence[Message]) -> list[bytes]:
-    """`server_frame` for each message, made once for each. Most are framed for the first time, in this kind."""
-    frames = []
+def server_frames(messages: Sequence[Message]) -> bytes:
+    """`server_frame` for each message, joined. A frame that was made before is used again, but none is kept."""
+    parts = []
     for message in messages:
-        if message.framing is None:
-            payload = message.payload
-            message.framing = WEBSOCKET
-            if type(payload) is str and len(data := payload.encode()) < 126:  # as `server_frame`, without the call
-                frame = message.frame = SHORT_TEXT[len(data)] + data
-            else:
-                frame = message.frame = server_frame(payload)
-            frames.append(frame)
+        payload = message.payload
+        if message.framing is None and type(payload) is str and len(data := payload.encode()) < 126:
+            parts.append(SHORT_TEXT[len(data)])  # as `server_frame`, without the call
+            parts.append(data)
         else:
-            frames.append(message.framed(WEBSOCKET, server_frame))
-    return frames
+            parts.append(message.framed(WEBSOCKET, server_frame))
+    return b"".join(parts)
 
 
 def client_frame(payload: str | bytes, key: bytes) -> bytes:

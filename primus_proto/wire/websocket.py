@@ -31,6 +31,7 @@ from .frames import (
     client_frame,
     frame_extent,
     mask,
+    server_frame,
     server_frames,
     short_headers,
     xor,
@@ -149,12 +150,16 @@ class WebSocket:
         rng = self._rng
         if rng is not None:
             frames = [client_frame(message.payload, rng.getrandbits(32).to_bytes(4, "big")) for message in messages]
-        elif len(messages) == 1 and messages[0].framing == WEBSOCKET:
-            frames = [messages[0].frame]
+            data = b"".join(frames)
+        elif len(messages) == 1:
+            # The frame stays the same object, so that a broadcast is written as one.
+            (message,) = messages
+            if message.framing is None:  # as `framed`, without the call
+                message.framing, message.frame = WEBSOCKET, server_frame(message.payload)
+            data = message.frame if message.framing == WEBSOCKET else message.framed(WEBSOCKET, server_frame)
         else:
-            frames = server_frames(messages)
-        # One frame stays the same object, so that a broadcast is written as one.
-        self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
+            data = server_frames(messages)
+        self._channel.write(data)
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         if self._open and self._end is None:
