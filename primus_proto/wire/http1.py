@@ -170,6 +170,7 @@ class HttpServer:
         if self._pumping:
             return
         self._pumping = True
+        bodiless = False
         try:
             while self._wants_input():
                 conn = self._conn
@@ -177,14 +178,16 @@ class HttpServer:
                 event = conn.next_event()
                 if event is not h11.NEED_DATA:
                     if type(event) is h11.Request:
+                        bodiless = event.method == b"HEAD"
                         _check_head(before[: len(before) - len(conn.trailing_data[0])])
+                        bodiless = False  # from here on its exchange takes care of that
                     self._event(event, now)
                 elif self._input:
                     self._feed()
                 else:
                     break
         except h11.RemoteProtocolError as error:
-            self._bad_request(error, now)
+            self._bad_request(error, not bodiless, now)
         finally:
             self._pumping = False
         self._flow()
@@ -259,7 +262,7 @@ class HttpServer:
         else:
             self.host.request(exchange, now=now)
 
-    def _bad_request(self, error: h11.RemoteProtocolError, now: float) -> None:
+    def _bad_request(self, error: h11.RemoteProtocolError, with_body: bool, now: float) -> None:
         exchange = self._exchange
         text = str(error)[:_QUOTE]
         if exchange is None and self._conn.trailing_data[0][:1] == b"\x16":  # a TLS record with a handshake in it
@@ -271,7 +274,7 @@ class HttpServer:
         if exchange is not None:
             exchange._error(status, words, now)
         else:
-            self._answer(status, words, now)
+            self._answer(status, words, now, with_body=with_body)
 
     def expired(self, now: float) -> None:
         """The head (or the next one on a kept-alive connection), or the body, did not come in time."""
@@ -371,10 +374,11 @@ class HttpServer:
         self._exchange = None
         self.channel.abort()
 
-    def _answer(self, status: int, message: str, now: float) -> None:
+    def _answer(self, status: int, message: str, now: float, *, with_body: bool = True) -> None:
         """A last answer, to what has not become an exchange."""
         self.disarm()
         headers, body = error_parts(status, message)
         self.head(status, [*headers, ("Content-Length", str(len(body))), ("Connection", "close")], now)
-        self.data(body)
+        if with_body:
+            self.data(body)
         self.channel.linger(now=now)

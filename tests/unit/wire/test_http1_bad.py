@@ -6,7 +6,7 @@ import pytest
 
 from primus_proto.transports.base import Exchange
 from tests.unit.wire.http_bench import Bench, hold, reading
-from tests.unit.wires import HANDSHAKE, request
+from tests.unit.wires import HANDSHAKE, ServerWire, request
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
@@ -329,3 +329,10 @@ def test_reading_goes_on_after_an_upgrade() -> None:
     bench.pump()
     assert bench.commands == ["PauseReading", "ResumeReading"]
     assert bench.channel.unread == b"x" * 11
+
+
+def test_a_head_that_others_read_in_another_way_is_refused_to_head_too() -> None:
+    peer = ServerWire().accept()
+    peer.send(b"HEAD /primus/spec HTTP/1.1\r\nHost: server\n\r\n")
+    reply = peer.reply(head=True)
+    assert (reply.status, reply.headers["connection"]) == (400, "close")
