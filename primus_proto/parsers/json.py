@@ -27,7 +27,8 @@ __all__ = ["FastJSONParser", "JSONParser", "make_json"]
 
 _RESERVED = '"primus::'
 _MAY_HAVE_FLOATS = {float, dict, list, tuple}
-_NOT_FINITE = re.compile(rb"[g\xe7].{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
+# Two, because a search for one first byte is several times as fast as one for a set.
+_NOT_FINITE = [re.compile(first + rb".{6}[\xf0-\xff][\x7f\xff]", re.DOTALL) for first in (b"g", b"\xe7")]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -158,7 +159,8 @@ def _seems_finite(value: Any) -> bool:
     To walk through the value would take several times as long.
     """
     try:
-        return _NOT_FINITE.search(marshal.dumps(value, 4)) is None
+        data = marshal.dumps(value, 4)
+        return not any(pattern.search(data) for pattern in _NOT_FINITE)
     except ValueError:  # it has something that only orjson can write
         return False
 
