@@ -224,7 +224,10 @@ class Spark(Link):
                 self._error(decode_error(error, data))
                 continue
             if type(value) is str and value.startswith(PREFIX):
+                heartbeat = self.heartbeat
                 self._receive_protocol(value, now)
+                if self.heartbeat is not heartbeat and data is not messages[-1]:  # it has shown the dialect
+                    self.heartbeat.heard(now)
             elif receives:
                 event = new(SparkData)  # what SparkData(self, value, len(data)) does, in a third of the time
                 event.spark, event.data, event.size = self, value, len(data)
