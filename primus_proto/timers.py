@@ -16,9 +16,10 @@ from typing import Protocol
 __all__ = ["Deadlines", "Expiring", "Timer", "Timers"]
 
 # A heap of up to this many entries is not worth tidying.
-SMALL = 64
-# If one of so many entries was stale and had to be moved, all are replaced, which costs less than to move each.
-MANY = 8
+SMALL = 8
+# If more than MOVED entries, and one of MANY, were stale and had to be moved, all are replaced. That costs less than to
+# move each.
+MOVED, MANY = 64, 8
 
 
 class Timer:
@@ -115,7 +116,7 @@ class Timers:
             queued, _, timer = heap[0]
             if queued == timer.due:
                 return
-            if stale > SMALL and stale > len(heap) // MANY:
+            if stale > MOVED and stale > len(heap) // MANY:
                 return self._replace_all()
             stale += 1
             heappop(heap)
