@@ -20,7 +20,7 @@ _NO_STRUCTURE = bytes(set(_NO_BRACKET) - set(b","))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 _PASSES = 16
-_FEW = 32
+_FEW = 4
 
 
 class Bounded:
@@ -69,7 +69,7 @@ def check_json(text: str, limits: Limits) -> None:
 
 
 def _count(text: str, char: str) -> int:
-    """`text.count(char)`, which takes 50 times as long as `find` on a long text."""
+    """`text.count(char)`. On a long text without the character, `find` takes a fiftieth of that."""
     at = text.find(char)
     for found in range(_FEW):
         if at < 0:
