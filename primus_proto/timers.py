@@ -88,8 +88,8 @@ class Timers:
         return heap[0][0] if heap else None
 
     def soonest(self) -> float | None:
-        """A time before which no timer is due, for less than `next` costs; None only if none is armed."""
-        return self._heap[0][0] if self._heap else None
+        """A time before which no timer is due, for less than `next` costs; None if none is armed."""
+        return self._heap[0][0] if self._armed else None
 
     def fire(self, now: float) -> None:
         """Call every timer that is due at or before `now`, earliest first, until there is none."""

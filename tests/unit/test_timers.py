@@ -164,3 +164,12 @@ def test_timers_fire_in_order_after_most_were_cancelled() -> None:
     crowd[1].set(1000.0)  # one that was off, and let go
     timers.fire(1000.0)
     assert fired == [*sorted(range(0, 1000, 10), key=lambda n: (n * 7919) % 1000), 1]
+
+
+def test_a_loop_has_nothing_to_wait_for_when_the_last_timer_is_off() -> None:
+    timers = Timers()
+    timer = timers.new(lambda now: None)
+    timer.set(5.0)
+    assert timers.soonest() == 5.0
+    timer.cancel()
+    assert timers.soonest() is None
