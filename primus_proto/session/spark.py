@@ -207,15 +207,17 @@ class Spark(Link):
         # This is `_receive` for each of them, with less work for one.
         if self.state is not SparkState.OPEN:
             return
-        if self.heartbeat.hears_all:
-            self.heartbeat.heard(now)
+        hears_all = self.heartbeat.hears_all
         if self._incoming is not None:
             for data in messages:
                 if self.state is SparkState.OPEN:  # otherwise a transform has ended it
+                    self.heartbeat.heard(now)
                     self._incoming.receive(data, now)
             return
         decode, receives, emit = self.parser.decode, self.receives, self.server.emit
         for data in messages:
+            if hears_all:
+                self.heartbeat.heard(now)
             try:
                 value = decode(data)
             except STOPPING:
@@ -224,10 +226,8 @@ class Spark(Link):
                 self._error(decode_error(error, data))
                 continue
             if type(value) is str and value.startswith(PREFIX):
-                heartbeat = self.heartbeat
                 self._receive_protocol(value, now)
-                if self.heartbeat is not heartbeat and data is not messages[-1]:  # it has shown the dialect
-                    self.heartbeat.heard(now)
+                hears_all = self.heartbeat.hears_all  # it may have shown the dialect
             elif receives:
                 event = new(SparkData)  # what SparkData(self, value, len(data)) does, in a third of the time
                 event.spark, event.data, event.size = self, value, len(data)

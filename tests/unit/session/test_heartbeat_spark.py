@@ -323,11 +323,14 @@ def test_auto_a_ping_means_primus6() -> None:
     host.receive(spark, "primus::pong::1")
     assert host.told() == ["data", "heartbeat", "message ignored"]
     host.run(34.0)
-    host.ping(spark, "1")
+    spark.receive_messages(['"primus::ping::1"', "1", "2"], now=host.now)
     assert (spark.dialect, spark.heartbeat_timeout) == ("primus6", 35.0)
     assert host.sent() == ["primus::pong::1"]
-    assert host.told() == ["heartbeat"]
+    assert host.told() == ["heartbeat", "heartbeat", "data", "heartbeat", "data"]
     assert host.server.next_timeout() == host.now + 35.0
+    host.server.tells_heartbeats = False  # nobody listens
+    host.receive(spark, 3)
+    assert host.told() == ["data"]
 
 
 @pytest.mark.parametrize("interval", [10.0, False])
