@@ -221,21 +221,57 @@ def test_answers_do_not_depend_on_the_cuts(name: str, data: st.DataObject, cuts:
     ("name", "opening", "bad"),
     [("engine.io", 1, "9"), ("sockjs", 0, "["), ("sockjs", 0, '["' + "x" * 2000 + '"]')],
 )
-def test_a_violation_waits_for_a_session_that_does_not_read(name: str, opening: int, bad: str) -> None:
-    """It paused at the message before, and resumes, or takes too long."""
+@pytest.mark.parametrize("how", ["resumes", "takes too long", "ends", "is gone"])
+def test_a_violation_waits_for_a_session_that_does_not_read(name: str, opening: int, bad: str, how: str) -> None:
+    """It paused at the message before."""
     way = WAYS[name]
     first = frame(TEXT, '4"x"' if name == "engine.io" else r'["\"x\""]')
-    for resumes in (True, False):
-        wire = ServerWire(limits=Limits(message=1000), **way.options)
-        wire.on_data = lambda event: event.spark.pause()
-        peer = wire.accept()
-        peer.send(way.opening[opening] + first + frame(TEXT, bad))
-        (spark,) = wire.server
-        wire.run(4.9)
-        assert wire.all(ev.SparkEnded) == []
-        spark.write("answer")
-        if resumes:
-            spark.resume()
-        wire.run(0.2)
-        assert len(wire.all(ev.SparkEnded)) == len(wire.all(ev.SparkError)) == 1
-        assert b"answer" in wire.take(peer.channel)
+    wire = ServerWire(limits=Limits(message=1000), **way.options)
+    wire.on_data = lambda event: event.spark.pause()
+    peer = wire.accept()
+    peer.send(way.opening[opening] + first + frame(TEXT, bad))
+    (spark,) = wire.server
+    wire.run(3.0)
+    spark.resume()
+    spark.pause()  # before the violation could be looked at
+    wire.run(1.9)
+    assert wire.all(ev.SparkEnded) == []
+    spark.write("answer")
+    if how == "resumes":
+        spark.resume()
+    elif how == "ends":
+        spark.end()
+    elif how == "is gone":
+        peer.eof()
+    wire.run(0.2)
+    assert len(wire.all(ev.SparkEnded)) == 1
+    assert len(wire.all(ev.SparkError)) == (how != "ends")
+    assert (b"answer" in wire.take(peer.channel)) == (how != "is gone")
+
+
+class Later:
+    """An awaitable that a test answers."""
+
+    def __await__(self) -> Any:
+        raise AssertionError("the core does not wait")
+
+
+@pytest.mark.parametrize("bad", ["[", '["' + "x" * 2000 + '"]'])
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_first_of_two_violations_counts(bad: str, cut: bool) -> None:
+    """The one behind it comes while what is before it waits for a transform."""
+    way = WAYS["sockjs"]
+    wire = ServerWire(limits=Limits(message=1000, held=0), **way.options)
+    peer = wire.accept()
+    peer.send(way.opening[0])
+    (spark,) = wire.server
+    spark.transform("incoming", lambda packet: Later())
+    first = frame(TEXT, '["1","' + "x" * 2000 + '","2"]')
+    for piece in (first, frame(TEXT, bad)) if cut else (first + frame(TEXT, bad),):
+        if not peer.paused():
+            peer.send(piece)
+    [step] = [event.held for event in wire.all(ev.StepHeld)]
+    step.resume(now=wire.now)
+    wire.run(0.1)
+    assert [event.reason.code for event in wire.all(ev.SparkEnded)] == [1009]
+    assert [event.data for event in wire.all(ev.SparkData)] == [1]

@@ -110,7 +110,7 @@ class ServerPipe(SockJSPipe):
         writer, waiting = FrameWriter(exchange, self.receiver), self._writer
         if waiting is not None and writer.stamp and writer.stamp == waiting.stamp:
             waiting.exchanges.append(exchange)
-            exchange.on_gone = lambda now: self._cut_off(exchange, now)
+            exchange.on_gone = lambda now: self._cut_off(waiting, exchange, now)
         elif waiting is not None:
             writer.whole(STILL_OPEN, now=now)
         elif self._answered is not None and self._answered.repeated_by(exchange):
@@ -136,22 +136,20 @@ class ServerPipe(SockJSPipe):
         self._writer = writer
         self._answered = None
         exchange = writer.exchange
-        exchange.on_gone = lambda now: self._cut_off(exchange, now)
+        exchange.on_gone = lambda now: self._cut_off(writer, exchange, now)
         exchange.on_drained = self._left
         self._heartbeat.set(now + self._options.heartbeat)
         writer.start(now=now)
         if writer.streams:
             self._sessions.claim(self.key)
 
-    def _cut_off(self, exchange: Exchange, now: float) -> None:
+    def _cut_off(self, writer: FrameWriter, exchange: Exchange, now: float) -> None:
         """The client has given up its request. That is how it ends a session, too."""
-        if self._writer is not None:
-            self._writer.exchanges.remove(exchange)
-            if self._writer.exchanges:
-                return
+        writer.exchanges.remove(exchange)
+        if not writer.exchanges:
             self._writer = None
-        self._last_words = INTERRUPTED
-        self._end(1000, "", None, now)
+            self._last_words = INTERRUPTED
+            self._end(1000, "", None, now)
 
     def _missed(self, now: float) -> None:
         """The client does not come back."""

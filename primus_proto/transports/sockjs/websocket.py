@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ...errors import PrimusError, RemoteProtocolError
 from ...http.model import Request
-from ...limits import SLICE
 from ...session.messages import Message
 from ..base import PipeHost
 from ..polling import Inbox, PeerEnd, too_long
@@ -161,8 +160,9 @@ class FramedPipe(WebSocketPipe):
                 self.session.connection_lost(error, code=code, reason=reason, now=now)
                 self._touch()
 
-        if self._peer_end is None:
-            self._peer_end = PeerEnd(self._host, self, end)
+        if self._peer_end is not None:  # of what came behind this, which had to wait
+            self._peer_end.cancel()
+        self._peer_end = PeerEnd(self._host, self, end)
 
     def wrapped(self, message: Message) -> Message:
         """The message in its frame."""
@@ -171,9 +171,7 @@ class FramedPipe(WebSocketPipe):
     def take_all(self) -> list[Message]:
         return [self.wrapped(message) for message in super().take_all()]
 
-    def take_slice(self) -> list[Message]:
-        if self._outbox_size <= SLICE:
-            return self.take_all()
+    def take_slice(self) -> list[Message]:  # there is more than a slice, otherwise `take_all` is called
         return [self.wrapped(message) for message in super().take_slice()]
 
 

@@ -110,6 +110,18 @@ def test_a_client_that_does_not_read_says_that_it_is_there(protocol: int) -> Non
     assert (server.names()[-1], poll.channel in server.wire.closed) == ("end", True)
 
 
+def test_a_client_of_protocol_3_waits_longer_than_it_pings() -> None:
+    opening = hello().replace("25000", "10000")
+    server = far("polling", opening=f"{len(opening)}:{opening}")
+    server.one()
+    server.wire.run(10)
+    server.give(server.one(), answer(200, "ok"))
+    server.wire.run(19.9)
+    assert (server.asked(), server.wire.client.ready_state) == ([], ReadyState.OPEN)
+    server.wire.run(0.2)
+    assert server.names()[-1] == "end"
+
+
 def test_a_client_of_protocol_3_pings() -> None:
     server = far("polling", opening=f"{len(hello())}:{hello()}")
     poll = server.one()

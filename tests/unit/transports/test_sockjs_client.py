@@ -189,6 +189,10 @@ def test_an_end_that_the_server_does_not_answer_is_bounded() -> None:
         (answer(200, "c" + "[" * 998 + "\n"), 3000, RemoteProtocolError),
         (answer(200, 'a["1"]'), 1006, ConnectionLost),  # it does not end
         (answer(200, 'c[2010,"Another connection still open"]\n'), 2010, ConnectionLost),
+        (answer(200, 'c[2010,"Another connection still open"]\nx\n'), 2010, ConnectionLost),
+        (answer(200, "c[2010]\n"), 3000, RemoteProtocolError),
+        (answer(200, 'a"1"\n'), 3000, RemoteProtocolError),
+        (answer(200, "a[" + '"1",' * 2000 + "2]\n"), 3000, RemoteProtocolError),
     ],
 )
 def test_what_ends_a_session(given: bytes, code: int, error: type[Exception]) -> None:
@@ -229,7 +233,7 @@ def test_a_websocket_that_brings_no_frames(bad: bytes) -> None:
     server = far("websocket")
     asked = server.one()
     server.accept(asked, "o")
-    server.give(asked, bad)
+    server.give(asked, bad + frame(TEXT, 'c[1000,"too late"]', mask=False))
     assert [event.reason.code for event in server.wire.all(ev.Closed)] == [3000]
 
 

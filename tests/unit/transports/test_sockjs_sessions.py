@@ -195,6 +195,17 @@ def test_an_answer_that_is_not_taken_holds_back_the_next() -> None:
     assert other.reply().body == b'a["2"]\n'
 
 
+def test_a_client_that_does_not_come_for_much_is_cut() -> None:
+    wire = server(limits=Limits(backlog=900, stall=1.0))
+    _, spark = opened(wire)
+    spark.write("x" * 1000)
+    wire.run(1.0)
+    assert spark.close_reason is not None
+    assert spark.close_reason.kind == "backlog"
+    wire.run(10.0)
+    assert wire.endpoint.next_timeout() is None
+
+
 @pytest.mark.parametrize("what", ["xhr", "xhr_streaming"])
 def test_drained(what: str) -> None:
     wire = server(limits=Limits(backlog=900))
@@ -369,13 +380,19 @@ def test_many_messages_in_one_frame_take_turns() -> None:
     assert not spark.is_open
 
 
-@pytest.mark.parametrize("end", ["close", "gone"])
+@pytest.mark.parametrize("end", ["close", "gone", "by a transform"])
 def test_a_session_that_ends_among_many_messages_gets_no_more(end: str) -> None:
     wire = server()
     peer, spark = connected(wire)
+    if end == "by a transform":
+        seen: list[object] = []
+        spark.transform("incoming", lambda packet: spark.end() if len(seen) == 500 else seen.append(packet.data))
     peer.send(frame(TEXT, json.dumps(["1"] * 600)))
     assert peer.paused()
-    wire.eof(peer.channel) if end == "gone" else spark.end()
+    if end == "by a transform":
+        wire.run(0.1)
+    else:
+        wire.eof(peer.channel) if end == "gone" else spark.end()
     wire.pump()
     assert end == "gone" or not peer.paused()
     wire.run(10.0)
