@@ -133,11 +133,11 @@ class Client(HasPlugins, Core, Link):
                 self._outgoing.write(data, last=True)
             else:
                 self.write(data)
-        self._withhold_data()
         if self.state is _S.OFFLINE:
             self.move(_T.END)
         elif not self.state.over:
             self._end_by(_T.END)
+        self._withhold_data()
 
     def destroy(self) -> None:
         """`end`, and never to be opened again."""
@@ -154,8 +154,8 @@ class Client(HasPlugins, Core, Link):
             self.online = False
             self.emit(ev.WentOffline())
         if self.state is not _S.IDLE and not self.state.over:
-            self._withhold_data()
             self._end_by(_T.OFFLINE if "online" in self.config.strategies else _T.END)
+            self._withhold_data()
 
     def network_online(self) -> None:
         """The host's word that the network is back: reconnects if the strategy has ``online``."""
@@ -446,4 +446,4 @@ class Client(HasPlugins, Core, Link):
         """What arrived before this end ended the session is not handed out after it (protocol 4.5)."""
         self.withhold(ev.DataReceived, ev.Delivery)
         if self._incoming is not None:
-            self._incoming.queue.discard(then=False)
+            self._incoming.queue.discard()

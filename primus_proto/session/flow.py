@@ -142,9 +142,9 @@ class Incoming:
 
     def give_up(self) -> None:
         """Drop the messages that wait, and report them."""
-        if dropped := len(self.queue):
-            text = f"{dropped} messages that had arrived were dropped: a transform or parser had not finished with them"
-            self._link._error(TransformError(text, "incoming", None))
+        dropped = len(self.queue)
+        text = f"{dropped} messages that had arrived were dropped: a transform or parser had not finished with them"
+        self._link._error(TransformError(text, "incoming", None))
         self.queue.discard()
 
     def _changed(self) -> None:

@@ -97,10 +97,8 @@ class WorkQueue:
         self._then = then
         self._done()
 
-    def discard(self, *, then: bool = True) -> None:
-        """Drop everything that waits. Without `then`, the function given to `finish` is dropped too."""
-        if not then:
-            self._then = None
+    def discard(self) -> None:
+        """Drop everything that waits."""
         works = [self._current] if self._current is not None else []
         works += self._waiting
         self._waiting.clear()

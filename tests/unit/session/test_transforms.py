@@ -22,6 +22,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.session.work import Held
 from tests.unit.sessions import ClientHost, Host, ServerHost, ended, needs_drain, opened
+from tests.unit.wires import ServerWire, close_frame
 
 VALUES: list[Any] = [None, False, 0, "", [], {}, "x", {"a": [None]}]
 DATA = (ev.SparkData, ev.DataReceived)
@@ -294,6 +295,19 @@ def test_the_last_value_is_sent_before_the_close(end: End) -> None:
     assert sent[2:] == ['"primus::server::close"'] * isinstance(end.core, Spark)
 
 
+def test_what_waits_when_the_peer_leaves_an_ended_session_is_reported() -> None:
+    wire = ServerWire()
+    peer, spark = wire.connect()
+    spark.transform("outgoing", later)
+    spark.write("first")
+    spark.end(reconnect=True)
+    peer.send(close_frame(1000))
+    [step] = [event.held for event in wire.all(ev.StepHeld)]
+    step.resume(now=wire.now)
+    wire.pump()
+    assert "1 written values were not sent: the connection is gone" in wire.all(ev.Logged)[-1].text
+
+
 def test_a_step_that_never_returns_holds_up_the_close_for_a_while_only(end: End) -> None:
     end.core.transform("outgoing", later)
     end.core.write("stuck")
@@ -325,18 +339,36 @@ def test_what_arrived_before_the_peers_end_is_handled_before_it_is_told(end: End
     assert ("end" if isinstance(end.core, Spark) else "close") in told
 
 
-def test_what_a_new_connection_brings_is_not_given_up_for_an_earlier_one() -> None:
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_a_new_connection_brings_is_not_given_up_for_an_earlier_one(ends: bool) -> None:
     client = End("client")
     client.core.transform("incoming", later)
     client.receive("one")
     client.core.connection_lost(ConnectionLost("gone"), now=client.host.now)
-    held(client.host).resume(now=client.host.now)
+    if ends:
+        client.core.end()
+        client.core.open()
+    else:
+        held(client.host).resume(now=client.host.now)
     client.host.run(3)
     client.core.opened(now=client.host.now)
     client.receive("two")
     client.host.run(4)
     held(client.host).resume(now=client.host.now)
-    assert heard(client.host) == ["one", "two"]
+    assert heard(client.host) == ["two"] if ends else ["one", "two"]
+
+
+def test_a_value_that_has_no_room_after_its_wait_is_reported() -> None:
+    host = ServerHost(limits=Limits(backlog=4096, burst=4096))
+    spark = host.connect()
+    spark.connection_blocked()
+    spark.transform("outgoing", later)
+    for _ in range(2):
+        assert spark.write("x" * 5000)
+    for _ in range(2):
+        held(host).resume(now=host.now)
+    [dropped] = [event for event in host.fresh() if isinstance(event, ev.SparkMessagesDropped)]
+    assert dropped.payloads == (f'"{"x" * 5000}"',)
 
 
 def test_what_arrived_before_the_peers_end_is_given_up_after_a_while(end: End) -> None:
@@ -363,8 +395,23 @@ def test_an_end_while_what_arrived_before_the_peers_end_is_handled(end: End) -> 
     assert end.host.told() == []
 
 
-def test_an_end_of_this_end_withholds_what_waits(end: End) -> None:
+def test_each_of_several_asynchronous_transforms_is_waited_for(end: End) -> None:
     end.core.transform("incoming", later)
+    end.core.transform("incoming", lambda packet: Later())
+    end.receive(1)
+    for _ in range(2):
+        assert heard(end.host) == []
+        held(end.host).resume(now=end.host.now)
+    assert heard(end.host) == [1]
+
+
+async def slowly(packet: Packet) -> None:
+    """An asynchronous transform that nobody awaits."""
+
+
+@pytest.mark.parametrize("transform", [later, slowly])
+def test_an_end_of_this_end_withholds_what_waits(end: End, transform: Any) -> None:
+    end.core.transform("incoming", transform)
     end.receive("one")
     end.receive("two")
     step = held(end.host)
