@@ -109,8 +109,6 @@ class Timers:
     def _settle(self) -> None:
         """Replace stale entries until the one at the top is not."""
         heap = self._heap
-        if len(heap) > SMALL and len(heap) > 2 * self._armed:
-            self._replace_all()
         stale = 0
         while heap:
             queued, _, timer = heap[0]

@@ -351,8 +351,5 @@ def owns(pathname: str, path: str) -> bool:
 
 def is_clean(pathname: str, path: str) -> bool:
     """Whether a path under the pathname has no dot segments and no ``//``, percent-encoded ones included."""
-    rest = path[len(pathname.removesuffix("/")) :]
-    if rest in ("", "/"):
-        return True
-    rest = unquote(rest)
+    rest = unquote(path[len(pathname.removesuffix("/")) :])
     return rest in ("", "/") or {"", ".", ".."}.isdisjoint(rest[1:].removesuffix("/").split("/"))

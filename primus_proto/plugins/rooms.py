@@ -270,7 +270,4 @@ class RoomsPlugin(Plugin):
         return ServerRooms(server)
 
     def spark(self, spark: Spark) -> Rooms:
-        server = spark.server.find_extension(ServerRooms)
-        if server is None:
-            raise LocalProtocolError("the plugin's server half has not run")
-        return Rooms(spark, server, self.limit)
+        return Rooms(spark, spark.server.extension(ServerRooms), self.limit)

@@ -304,8 +304,6 @@ class WebSocket:
         ws, _ = self._judges()
         ws.receive_data(data)
         for event in ws.events():
-            if self._over:
-                return  # what came behind the end is discarded
             if type(event) is TextMessage or type(event) is BytesMessage:
                 if event.message_finished and self._text is None and self._bytes is None:
                     self.owner.received(_plain(event), now=now)

@@ -145,6 +145,7 @@ def test_a_url_names_host_port_and_security(url: str, secure: bool, host: str, p
         ("http://h/?a\tb", "ASCII without spaces"),
         ("http://h/?ü", "ASCII without spaces"),
         ("http://straße.test", "ASCII form"),
+        (f"http://{'ü' * 64}.test", "ASCII form"),
         ("http://\xa0a\xa0b", "no host has ' ' in its name"),
         ("http://a%20b", "no host has '%' in its name"),
         ("http://h/chat", "pathname='/chat'"),

@@ -77,6 +77,7 @@ UNIX = Address("", 0)
     [
         ("192.0.2.7", ["1.2.3.4"], ("192.0.2.7", 5000)),  # not a proxy of ours: believed in nothing
         ("10.0.0.1", [], ("10.0.0.1", 5000)),
+        ("testclient", ["1.2.3.4"], ("testclient", 5000)),  # a host of ASGI may give a name
         ("10.0.0.1", ["1.2.3.4"], ("1.2.3.4", 0)),
         ("10.0.0.1", ["6.6.6.6, 1.2.3.4"], ("1.2.3.4", 0)),  # the left end is the client's to forge
         ("10.0.0.1", ["6.6.6.6", "1.2.3.4, 10.9.9.9"], ("1.2.3.4", 0)),
@@ -106,6 +107,7 @@ def test_address_behind_proxies(peer: str, forwarded: list[str], expected: tuple
         ("forwarded", 'for=6.6.6.6, FOR="1.2.3.4:47011";proto=https', ("1.2.3.4", 47011)),
         ("forwarded", 'by=10.0.0.1; for="[2001:db8::7]:1"', ("2001:db8::7", 1)),
         ("forwarded", "for=1.2.3.4, for=10.0.0.9", ("1.2.3.4", 0)),
+        ("forwarded", "for=10.0.0.9", UNIX),
         ("forwarded", 'for=1.2.3.4;host="a;for=6.6.6.6,for=6.6.6.6"', ("1.2.3.4", 0)),
         ("forwarded", "for=1.2.3.4;for=6.6.6.6", UNIX),
         ("forwarded", "for=1.2.3.4, for=unknown", UNIX),

@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -241,11 +242,17 @@ def test_both_read_the_same_of_what_parsers_differ_in(text: str) -> None:
     assert one == other
 
 
+class Null(Enum):
+    NULL = "null"
+
+
 def test_the_documented_exceptions() -> None:
     """What only orjson does: nothing that a peer can tell from the other."""
     assert plain.decode(str(2**64)) == 2**64
     assert fast.decode(str(2**64)) == float(2**64)
     assert fast.encode(UUID(int=1)) == '"00000000-0000-0000-0000-000000000001"'
+    assert fast.encode(Null.NULL) == '"null"'
+    assert fast.encode([Null.NULL, None, 1.5]) == '["null",null,1.5]'
     with pytest.raises(EncodeError):
         plain.encode(UUID(int=1))
 

@@ -92,6 +92,7 @@ def test_a_room_is_gone_with_its_last_member(world: World) -> None:
     world.of("b").join("news")
     world.of("a").leave("news", "never joined")
     assert world.rooms.names == ("news", "n*")
+    assert repr(world.rooms.room("news")) == "Room('news')"
     world.sparks["a"].end()
     world.sparks["b"].connection_lost(now=world.host.now)
     for left in (world.rooms.names, world.of("a").names, world.rooms._patterns):

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ConfigError, DecodeError, EncodeError
+from primus_proto import Client, ConfigError, DecodeError, EncodeError, Spark
 from primus_proto import events as ev
 from primus_proto.parsers import JSONParser
 from primus_proto.session.link import encode, encode_protocol
-from tests.unit.sessions import ClientHost, ServerHost
+from tests.unit.sessions import ClientHost, ServerHost, opened
 
 JSON = JSONParser()
 
@@ -124,6 +124,16 @@ def test_what_an_asynchronous_parser_refuses_is_an_error_event() -> None:
     assert host.sent() == []
 
 
+class WaitingToEncode(Waiting):
+    decode = JSONParser.decode
+
+
+def test_a_parser_that_waits_in_one_direction_only() -> None:
+    host = ServerHost(parser=WaitingToEncode())
+    host.receive(host.connect(), 1)
+    assert [event.data for event in host.fresh() if isinstance(event, ev.SparkData)] == [1]
+
+
 def test_a_first_message_needs_a_parser_that_does_not_wait() -> None:
     with pytest.raises(ConfigError, match="does not wait"):
         ClientHost(parser=Waiting(), first_message="hello")
@@ -137,13 +147,20 @@ class Interrupted(JSONParser):
 class InterruptedLater(Waiting):
     decode = Interrupted.decode
 
+    def encode(self, value: Any) -> Any:
+        raise KeyboardInterrupt
+
 
 @pytest.mark.parametrize("parser", [Interrupted(), InterruptedLater()])
 @pytest.mark.parametrize("transformed", [False, True])
 def test_an_interrupt_in_a_parser_goes_through(parser: JSONParser, transformed: bool) -> None:
-    host = ServerHost(parser=parser)
-    spark = host.connect()
-    if transformed:
-        spark.transform("incoming", lambda packet: None)
-    with pytest.raises(KeyboardInterrupt):
-        spark.receive_message("1", now=host.now)
+    server, client = ServerHost(parser=parser), opened(parser=parser)
+    end: Spark | Client
+    for host, end in ((server, server.connect()), (client, client.client)):
+        if transformed:
+            end.transform("incoming", lambda packet: None)
+        with pytest.raises(KeyboardInterrupt):
+            end.receive_message("1", now=host.now)
+        if isinstance(parser, InterruptedLater):
+            with pytest.raises(KeyboardInterrupt):
+                end.say("ping", "1")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from primus_proto import Client, ClientConfig, Limits, LocalProtocolError, Server, Spark
+from primus_proto import ByteServer, Client, ClientConfig, Limits, LocalProtocolError, Server, Spark
 from primus_proto import commands as cmd
 from primus_proto import events as ev
+from primus_proto.limits import SLICE
 from primus_proto.session.messages import MESSAGE_OVERHEAD
 from tests.unit.sessions import ServerHost, needs_drain, opened, reason
 from tests.unit.wires import ServerWire
@@ -125,6 +126,19 @@ def test_a_lost_sparks_messages_are_withdrawn_and_reported_in_order(host: Server
     assert [command.spark for command in host.commanded() if isinstance(command, cmd.SendMessage)] == [second] * 3
 
 
+def test_much_is_handed_over_in_slices() -> None:
+    host = ServerHost()
+    spark = host.connect()
+    spark.connection_writable(now=host.now)  # it was not blocked
+    for number in range(3):
+        spark.write(str(number) * SLICE)
+    polls = [
+        [command.data[1] for command in host.server.poll(now=host.now) if isinstance(command, cmd.SendMessage)]
+        for _ in range(2)
+    ]
+    assert polls == [["0", "1", "2"], []]
+
+
 # --- reading no more ---
 
 
@@ -154,7 +168,7 @@ def test_a_paused_client_tells_its_host_for_each_connection() -> None:
 @pytest.mark.parametrize("now", [9.0, math.nan])
 def test_a_clock_that_goes_backwards_is_refused(now: float) -> None:
     client, server = Client(ClientConfig(url="http://h"), rng=random.Random(1)), Server(rng=random.Random(1))
-    for poll in (client.poll, server.poll):
+    for poll in (client.poll, server.poll, ByteServer(rng=random.Random(1)).poll):
         list(poll(now=10.0))
         with pytest.raises(LocalProtocolError, match=r"is before 10\.0, the time of the last poll"):
             poll(now=now)

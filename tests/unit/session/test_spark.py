@@ -20,6 +20,7 @@ from primus_proto import (
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.session.link import encode
+from primus_proto.session.transforms import Packet
 from tests.unit.sessions import PEER, SPARK_OVER, Fussy, ServerHost, SlowPipe, reason, request, story
 from tests.unit.wires import TEXT, Frame, ServerWire, frame
 
@@ -235,6 +236,19 @@ def test_what_a_transform_delivers_is_withheld_after_an_end(host: ServerHost) ->
     assert isinstance(next(items), ev.Delivery)
     spark.end()
     assert not [item for item in items if isinstance(item, ev.Delivery)]
+
+
+def test_a_transform_that_ends_a_spark_gets_nothing_more(host: ServerHost) -> None:
+    spark = host.connect()
+    got = []
+
+    def last(packet: Packet) -> None:
+        got.append(packet.data)
+        spark.end()
+
+    spark.transform("incoming", last)
+    spark.receive_messages(["1", "2"], now=host.now)
+    assert got == [1]
 
 
 def test_ending_a_lost_spark_withholds_its_data(host: ServerHost) -> None:

@@ -166,6 +166,13 @@ def test_what_came_before_the_end_is_answered_before_it(wire: ServerWire, last: 
     assert spark.close_reason.code == code
 
 
+def test_what_came_behind_the_message_that_ended_a_spark_is_not_answered(wire: ServerWire) -> None:
+    peer, _ = wire.connect()
+    wire.on_data = lambda event: event.spark.end(reconnect=True)
+    peer.send(frame(TEXT, "1") + frame(PING) + frame(TEXT, '"primus::id::"') + frame(TEXT, '"primus::ping::1"'))
+    assert [each.opcode for each in peer.frames()] == [CLOSE]
+
+
 @pytest.mark.parametrize("last", [close_frame(4000), frame(3)])
 @pytest.mark.parametrize("how", ["resumes", "takes too long", "ends", "is gone"])
 def test_an_end_waits_for_an_application_that_is_busy(wire: ServerWire, last: bytes, how: str) -> None:
