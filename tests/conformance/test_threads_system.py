@@ -16,8 +16,8 @@ def python(source: str, *, interrupt_at: str | None = None) -> str:
     """Run a program; returns what it said. It has to end by itself, and with 0."""
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join([str(root), str(root / "bindings")])
-    program = subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", textwrap.dedent(source)],
+    program = subprocess.Popen(  # not with -X dev: on a busy machine asyncio would report that callbacks are slow
+        [sys.executable, "-W", "default", "-X", "faulthandler", "-c", textwrap.dedent(source)],
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -104,8 +104,11 @@ def test_the_end_is_noticed_all_the_same(which: str) -> None:
 
 
 @WHICH
-def test_without_receive_values_are_dropped_and_reading_goes_on(which: str) -> None:
+@pytest.mark.parametrize("transformed", [False, True])
+def test_without_receive_values_are_dropped_and_reading_goes_on(which: str, transformed: bool) -> None:
     ends = Ends(which, receive=False)
+    if transformed:
+        ends.paused.transform("incoming", lambda packet: None)
     ends.paused.resume()
     ends.network.run(LONG)
     assert (ends.heard, ends.paused.discarded, ends.warnings) == (0, VALUES, [])

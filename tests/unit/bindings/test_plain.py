@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import select
 import socket
 import sys
 from collections.abc import Callable
@@ -119,7 +120,9 @@ def test_reading_stops_and_goes_on() -> None:
         await world.connect()
         world.server.transport.pause_reading()
         await world.loop.sock_sendall(world.peer, b"later")
-        await asyncio.sleep(0.05)
+        assert select.select([world.server.transport.get_extra_info("socket")], [], [], 10)[0]
+        for _ in range(3):
+            await asyncio.sleep(0)
         assert not world.server.told
         world.server.transport.resume_reading()
         world.peer.close()

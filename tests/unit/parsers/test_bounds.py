@@ -6,6 +6,7 @@ import json
 import tracemalloc
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +102,13 @@ HOSTILE: list[Any] = [
     ("msgpack", b"\xdd\x00\x00\x13\x88" + (b"\xc8\x03\xe8\x01\x81\xa1a" + b"\x91" * 996 + b"\x01") * 5000),
     ("msgpack", b"\xdd\x00\x03\x00\x00" + (b"\xc7\x16\x01\x87" + b"\xa1%c\x01" * 7 % (*b"abcdefg",)) * 0x30000),
 ]
+
+
+def test_bytes_in_a_long_message_of_msgpack_are_one_value() -> None:
+    value = [b"x" * 10, b"y" * 10]
+    data = msgpack.packb([msgpack.ExtType(0x1B, each) for each in value])
+    assert MsgpackParser(Limits(values=3)).decode(data) == value
+    assert not accepts(MsgpackParser(Limits(values=2)), data)
 
 
 @pytest.mark.parametrize(("name", "data"), HOSTILE, ids=range(len(HOSTILE)))

@@ -52,6 +52,15 @@ class Counting(Plugin):
         return self.spark(client)
 
 
+class Stateful(Plugin):
+    """Has nothing to take over from an earlier run."""
+
+    name = "stateful"
+
+    def server(self, server: Any) -> ServerCounter:
+        return ServerCounter()
+
+
 def wrap(packet: Packet) -> None:
     packet.data = [packet.data]
 
@@ -101,11 +110,11 @@ def test_a_plugin_without_a_half_or_an_end_for_a_client() -> None:
 
 def test_a_later_run_of_a_server_takes_over() -> None:
     earlier = ServerHost(plugins=[Counting(), "emitter", "rooms"]).server
-    later = ServerHost(plugins=[Counting(), "emitter", "rooms"])  # the first has nothing to take over
+    later = ServerHost(plugins=["emitter", "rooms", Stateful()])
     earlier.extension(ServerEmitter).on("max", max)
     earlier.before("mine", lambda request: None)
     later.server.adopt(earlier)
-    assert later.server.layers == (*ServerHost(plugins=[Counting()]).server.layers, "mine")
+    assert later.server.layers == (*ServerHost().server.layers, "mine")
     assert [listener for listener, _ in later.server.extension(ServerEmitter).find("max")] == [max]
     later.connect().extension(Rooms).join("news")
     assert earlier.extension(ServerRooms).names == ("news",)
@@ -155,10 +164,11 @@ class Broken(Plugin):
 
 class BrokenSpark(Plugin):
     name = "broken spark"
+    failure: type[BaseException] = ZeroDivisionError
 
     def spark(self, spark: Spark) -> None:
         spark.transform("outgoing", wrap)
-        raise ZeroDivisionError("half-way")
+        raise self.failure("half-way")
 
 
 def test_a_servers_half_that_fails_is_undone_and_its_error_raised() -> None:
@@ -187,6 +197,10 @@ def test_a_sparks_half_that_fails_ends_the_spark_for_its_client_to_come_back() -
     assert spark.close_reason.code == 1011
     assert spark.transforms is not None
     assert spark.transforms.outgoing == ()
+    interrupted = BrokenSpark()
+    interrupted.failure = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        ServerHost(plugins=[interrupted]).connect()
 
 
 def test_an_extension_that_fails_at_the_end_does_not_disturb_it() -> None:

@@ -126,6 +126,20 @@ def test_a_lost_sparks_messages_are_withdrawn_and_reported_in_order(host: Server
     assert [command.spark for command in host.commanded() if isinstance(command, cmd.SendMessage)] == [second] * 3
 
 
+def test_a_host_may_find_out_while_it_sends_that_a_spark_is_lost(host: ServerHost, spark: Spark) -> None:
+    other = host.connect()
+    host.commanded()
+    for value in (1, 2):
+        spark.write(value)
+        other.write(value)
+    items = host.server.poll(now=host.now)
+    assert next(items) == cmd.SendMessage("1", spark)
+    spark.connection_lost(now=host.now)
+    left = list(items)
+    assert [item.data for item in left if isinstance(item, cmd.SendMessage)] == ["1", "2"]
+    assert [item.payloads for item in left if isinstance(item, ev.SparkMessagesDropped)] == [("2",)]
+
+
 def test_much_is_handed_over_in_slices() -> None:
     host = ServerHost()
     spark = host.connect()
