@@ -35,7 +35,7 @@ from .references import RawParser, close_code, read_by_websockets, read_by_wspro
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 
 # All answers to the largest input have room: how many values are refused depends on how many are handed out at once.
-LIMITS = Limits(head=2048, message=4096, fragments=8, body=4096, backlog=8192, burst=1 << 20, queue=16384)
+LIMITS = Limits(idle=600.0, head=2048, message=4096, fragments=8, body=4096, backlog=8192, burst=1 << 20, queue=16384)
 HANDSHAKE = (
     b"GET /primus?ping=25000&pong=10000 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

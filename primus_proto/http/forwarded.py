@@ -88,7 +88,7 @@ FORWARDED_BY: dict[ForwardedBy, Callable[[Headers], Iterator[str]]] = {
 def _parse_hop(text: str) -> Address | None:
     """Parse ``ip``, ``ip:port`` or ``[ip]:port``; None if it is something else, such as a name."""
     match = re.fullmatch(r"\[([^\[\]]*)\](?::(\d{1,5}))?|([\d.]+)(?::(\d{1,5}))?", text.strip())
-    ip = text.strip() if match is None else match[1] or match[3]
+    ip = text.strip() if match is None else match[1] or match[3] or ""
     port = int(match[2] or match[4] or 0) if match is not None else 0
     # A zone of IPv6 may be any text, and means something on the machine that names it only.
     address = None if "%" in ip or len(ip) > LONGEST else parse_ip(ip)
