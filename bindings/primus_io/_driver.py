@@ -216,12 +216,13 @@ class Driver(IO, ABC):
         self.endpoint = endpoint
         self.deliver = deliver
         self.channels: dict[int, Channel] = {}
+        self._server = endpoint.server if isinstance(endpoint, pp.ByteServer) else None
         self._target = target
         self.thread = get_ident()
         self.pumping = False
         self.has_read = False  # set to True by each read
         self._context = copy_context()  # user code runs in it, whichever task pumps
-        self._event_count = 0  # events delivered since it was set to 0
+        self._event_count = 0  # events delivered so far
         self._armed: float | None = None
         environment = self.environment()
         self.now: Callable[[], float] = environment.now
@@ -277,13 +278,25 @@ class Driver(IO, ABC):
 
         Delivers events and runs commands until there are none, then re-arms the timer.
         """
-        if self.pumping:
-            return
+        if not self.pumping:
+            self.pumping = True
+            self._pump(self.now() if now is None else now)
+
+    def pump_after(self, feed: Callable[[], object]) -> None:
+        """Pump after `feed`, which gives the core what has arrived. It may call listeners already."""
         self.pumping = True
+        try:
+            feed()
+        finally:
+            self._pump(self.now())
+
+    def _pump(self, now: float) -> None:
         endpoint, channels, deliver = self.endpoint, self.channels, self.deliver
         events = 0
         try:
-            for item in endpoint.poll(now=self.now() if now is None else now):
+            if self.interruption is not None:
+                self._interrupt()
+            for item in endpoint.poll(now=now):
                 if type(item) is Write:
                     for number in item.channels:
                         channels[number].write(item.data)
@@ -292,6 +305,8 @@ class Driver(IO, ABC):
                     deliver(item)
                 else:
                     self._run(item)
+            if self.interruption is not None:
+                self._interrupt()
         finally:
             self.pumping = False
             self._event_count += events
@@ -300,6 +315,11 @@ class Driver(IO, ABC):
         if due != self._armed and (due is None or self._armed is None or due < self._armed):
             self._armed = due
             self._arm(due)
+
+    def _interrupt(self) -> None:
+        error, self.interruption = self.interruption, None
+        assert error is not None
+        raise error
 
     def pump_unless_idle(self) -> None:
         """`run_pump` where it has something to do. It has not for most of the channels that a server accepts."""
@@ -313,18 +333,26 @@ class Driver(IO, ABC):
         Returns the seconds of work that they were. Less than MIN_READ bytes need no `budget`.
         """
         self.has_read = True
-        if budget is None or len(data) < MIN_READ:  # too little to tell anything
-            now = self.now()
-            self.endpoint.receive_data(number, data, now=now)
-            self.run_pump(now)
+        endpoint, now = self.endpoint, self.now()
+        if self.pumping:  # for what it has closed
+            endpoint.receive_data(number, data, now=now)
             return 0.0
-        now, began = self.now(), self._work_time()
-        self._event_count = 0
-        self.endpoint.receive_data(number, data, now=now)
-        self.run_pump()
+        if budget is None or len(data) < MIN_READ:  # too little to tell anything
+            self.pumping = True  # as in `pump_after`, without the call
+            try:
+                endpoint.receive_data(number, data, now=now)
+            finally:
+                self._pump(now)
+            return 0.0
+        began, before = self._work_time(), self._count()
+        self.pump_after(lambda: endpoint.receive_data(number, data, now=now))
         seconds = self._work_time() - began
-        budget.record(len(data), seconds, self._event_count, now=now)
+        budget.record(len(data), seconds, self._count() - before, now=now)
         return seconds
+
+    def _count(self) -> int:
+        """How many events were delivered and how many messages received so far. Some count twice."""
+        return self._event_count + (self._server.received if self._server is not None else 0)
 
     def timeout(self) -> None:
         """Called when the timer has fired, and after that nothing was read for `QUIET_TURNS` turns of the loop."""

@@ -44,6 +44,8 @@ class IO(ABC):
     """The thread that it runs in, as `threading.get_ident` names it."""
     pumping = False
     """Whether the core is being pumped, so that what is written now leaves by itself."""
+    interruption: BaseException | None = None
+    """A KeyboardInterrupt or SystemExit of a listener, to be raised when the core has done what it is doing."""
 
     def check_thread(self) -> None:
         """Raise LocalProtocolError in any thread but its own."""

@@ -140,11 +140,7 @@ class ServerBase(LayeredServer, Transforming, ServerPlugins, WithSocket, ServerL
         self._do(lambda: self._core.transform(direction, step, shared=shared))
 
     def _deliver(self, event: ev.Event) -> None:
-        if type(event) is SparkData and (listener := event.spark.direct) is not None:
-            spark = event.spark.context
-            event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
-            spark._deliver_direct(listener, event)
-        elif type(event) is SparkData and SparkData not in self._listeners:
+        if type(event) is SparkData and SparkData not in self._listeners:
             spark = event.spark.context
             event.spark = spark  # type: ignore[misc]  # frozen for users, who have not got it yet
             if spark._announcement is None:

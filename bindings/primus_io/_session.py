@@ -50,6 +50,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         super().__init__()
         self._core = core
         self._ended = self._iterating = self._paused = False
+        self._listener: Callable[[Any], object] = bool  # that `_call_direct` calls
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
         self._turns: Turns | None = None  # made with the first coroutine of a listener
         self._message: ev.DataReceived | ev.SparkData | None = None  # that only the listeners get that are called now
@@ -217,29 +218,34 @@ class Session(Answering, Transforming, Extended, Emitter):
         idle = not self._iterating and not self._inbox
         if idle and not heard and type(event) not in listeners and len(listeners.get("data", ())) == 1:
             (listener,) = listeners["data"]
-            self._core.direct = listener  # until anything that was asked here changes
-            self._deliver_direct(listener, event)
-            return
+            self._listener = listener
+            self._core.direct = self._call_direct  # until anything that was asked here changes
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
         if behind or not (self._emit_data(event, not heard and not self._iterating) or heard) or self._iterating:
             self._keep(event)
 
-    def _deliver_direct(self, listener: Callable[[Any], object], event: ev.DataReceived | ev.SparkData) -> None:
-        """Give a message to the one listener there is."""
+    def _call_direct(self, value: Any, message: str | bytes) -> None:
+        """Give a value to the one listener there is, from inside the core."""
+        listener = self._listener
         try:
-            result = listener(event.data)
-        except (KeyboardInterrupt, SystemExit):
-            raise
+            result = listener(value)
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._core.direct = None
+            self._io.interruption = error
         except BaseException as error:  # also a CancelledError: the pump must go on
             self._handle_failure(error)
         else:
             if type(result) is CoroutineType:
-                self._message = event
-                self._start_listener(result, listener, "data", event.size + MESSAGE_OVERHEAD)
-                self._message = None
                 self._core.direct = None  # the next may have to wait for it
+                self._message = self._data_event(value, len(message))
+                self._start_listener(result, listener, "data", self._message.size + MESSAGE_OVERHEAD)
+                self._message = None
         if self._iterating:  # since the listener
-            self._keep(event)
+            self._keep(self._data_event(value, len(message)))
+
+    def _data_event(self, value: Any, size: int) -> ev.DataReceived | ev.SparkData:
+        """The event of a value that came without one."""
+        raise NotImplementedError
 
     def _emit_data(self, event: ev.DataReceived | ev.SparkData, alone: bool) -> bool:
         """Call the listeners. `alone`: nobody else gets the message."""

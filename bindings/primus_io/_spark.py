@@ -108,6 +108,9 @@ class SparkBase(Session):
         self._core.server.tells_heartbeats |= event in ("heartbeat", ev.SparkHeartbeat)
         super()._add(event, listener)
 
+    def _data_event(self, value: Any, size: int) -> ev.SparkData:
+        return ev.SparkData(self, value, size)
+
     def _note(self, event: ev.SparkEvent) -> None:
         """Wake those who wait for what an event says."""
         if type(event) is ev.SparkEnded:

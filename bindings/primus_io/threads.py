@@ -21,7 +21,7 @@ from primus_proto import events as ev
 from primus_proto.config import ASKED
 from primus_proto.options import ClientOptions, URLSource
 from primus_proto.plugins import Reply
-from primus_proto.session.link import encode
+from primus_proto.session.encoding import encode
 from primus_proto.session.messages import Message
 from primus_proto.session.transforms import Transform
 

@@ -17,8 +17,7 @@ from ..errors import ConfigError, ConnectError, LocalProtocolError, PrimusError
 from ..parsers import get_parser
 from ..timers import Timers
 from .backoff import Backoff
-from .flow import is_asynchronous
-from .link import encode
+from .encoding import encode, is_asynchronous
 from .messages import NOTHING, Message
 from .states import ClientState, ClientTrigger, CloseKind, CloseReason, ReadyState
 from .url import ConnectURL, connect_headers

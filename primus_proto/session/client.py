@@ -19,10 +19,10 @@ from ..plugins.registry import load_plugins
 from ..transports.pipe import MessagePipe, Pipe, flush_pipes
 from .attempts import Attempts
 from .core import Core, poll
+from .encoding import encode, encode_protocol, is_asynchronous
 from .extensions import HasPlugins, Plugins
-from .flow import is_asynchronous
 from .heartbeat_client import ClientHeartbeat, client_heartbeat
-from .link import CLOSING, Link, encode, encode_protocol
+from .link import CLOSING, Link
 from .messages import MAX_VALUE, NOTHING, Message, protocol_message
 from .names import CLIENT_EVENTS
 from .queue import WriteQueue

@@ -88,6 +88,8 @@ class Core:
         """Events that `poll` has not handed out yet."""
         self.emit: Callable[[ev.Event], None] = self.queued_events.append
         """Queue an event."""
+        self.received: int = 0
+        """How many messages the sparks of a server have got."""
         self.queued_commands: deque[MessageCommand[Any]] = deque()
         """Commands of the message seam that `poll` has not handed out yet."""
         self.dirty_pipes: list[Pipe] = []

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ..errors import STOPPING, DecodeError, EncodeError, PrimusError, RemoteProtocolError, TransformError
-from ..parsers import Parser
+from ..errors import STOPPING, EncodeError, PrimusError, RemoteProtocolError, TransformError
+from .encoding import check_value, decode_error, encode_error, message_of
 from .messages import PREFIX, Message, ProtocolMessage
 from .transforms import DROP, Direction, Packet, Step
 from .work import Work, WorkQueue
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Incoming",
     "Outgoing",
-    "check_value",
-    "decode_error",
-    "encode_error",
-    "is_asynchronous",
-    "message_of",
     "run_steps",
     "step_of",
 ]
@@ -36,44 +31,7 @@ __all__ = [
 MESSAGE_SIZE = 64  # what an incoming message counts for beside its bytes
 VALUE_SIZE = 1024  # what a written value counts for while it is not encoded
 
-M = TypeVar("M", bound=Message)
 Waiting = Generator[Any, Any, Any]
-
-
-def is_asynchronous(parser: Parser) -> bool:
-    """Whether a parser has to be awaited."""
-    return inspect.iscoroutinefunction(parser.encode) or inspect.iscoroutinefunction(parser.decode)
-
-
-def check_value(value: object) -> None:
-    """Raise EncodeError for a string that is reserved for the protocol (protocol 1)."""
-    if isinstance(value, str) and str.startswith(value, PREFIX):
-        raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value[:80]!r}")
-
-
-def encode_error(error: BaseException) -> EncodeError:
-    """What a parser raised, as an EncodeError."""
-    if isinstance(error, EncodeError):
-        return error
-    failed = EncodeError(f"the parser failed: {error!r}")
-    failed.__cause__ = error
-    return failed
-
-
-def decode_error(error: BaseException, data: str | bytes) -> DecodeError:
-    """What a parser raised, as a DecodeError."""
-    if isinstance(error, DecodeError):
-        return error
-    failed = DecodeError(f"the parser failed: {error!r}", data)
-    failed.__cause__ = error
-    return failed
-
-
-def message_of(kind: type[M], payload: str | bytes, parser: Parser) -> M:
-    """Make a message of what a parser made. Raises TypeError for bytes of a parser that is not for binary messages."""
-    if type(payload) is bytes and not parser.binary:
-        raise TypeError("it made bytes, and is not `binary`")
-    return kind(payload)
 
 
 def run_steps(packet: Packet, steps: Iterable[Step], direction: Direction) -> Generator[Any, Any, bool]:

@@ -19,40 +19,16 @@ from ..plugin_events import Delivery, PluginEvent, StepHeld
 from ..rate import WINDOW, Rate
 from ..timers import Timer
 from ..transports.pipe import Pipe
+from .encoding import decode_error, encode, encode_protocol
 from .extensions import Extensible
-from .flow import Incoming, Outgoing, check_value, decode_error, encode_error, message_of
-from .messages import PREFIX, Message, ProtocolMessage, protocol_message
+from .flow import Incoming, Outgoing
+from .messages import PREFIX, Message, protocol_message
 from .neglect import Neglect
 from .states import ClientState, SparkState
 from .transforms import Direction, Step, Transform, Transforms, copied
 from .work import Held
 
-__all__ = ["CLOSING", "Link", "encode", "encode_protocol"]
-
-
-def encode(parser: Parser, value: Any) -> Message:
-    """Encode an application's value; EncodeError for a reserved string or what the parser refuses (protocol 1)."""
-    if isinstance(value, str):
-        check_value(value)
-    try:
-        payload = parser.encode(value)
-        return Message(payload) if type(payload) is str else message_of(Message, payload, parser)
-    except (EncodeError, *STOPPING):
-        raise
-    except BaseException as error:
-        raise encode_error(error) from error
-
-
-def encode_protocol(parser: Parser, text: str) -> ProtocolMessage:
-    """Encode one of the protocol's own strings; EncodeError where the parser refuses it."""
-    try:
-        payload = parser.encode(text)
-        return ProtocolMessage(payload) if type(payload) is str else message_of(ProtocolMessage, payload, parser)
-    except (EncodeError, *STOPPING):
-        raise
-    except BaseException as error:
-        raise encode_error(error) from error
-
+__all__ = ["CLOSING", "Link"]
 
 # The reasons not to read are bits: 1 the application's, 2 of messages that wait for a transform, and this one: the peer
 # has closed, and the application is busy.
@@ -97,7 +73,12 @@ class Link(Extensible, ABC):
         Asked when the peer has closed, or has broken a rule. If it is busy the end waits for `settle()`, for at most
         `Limits.close`. None: messages are answered, if at all, before the next event is handed out.
         """
-        self.direct: Callable[[Any], object] | None = None  # its binding's: the one listener, while there is no more
+        self.direct: Callable[[Any, str | bytes], object] | None = None
+        """Set by a binding whose one listener does not wait: called with a value and the message it came in.
+
+        A spark then gives it values at once, without an event, unless earlier events wait to be handed out. The data of
+        a spark that it ends is withheld, as by `poll`. It must not raise.
+        """
         self.receives: bool = receives
         """Whether values that arrive are handed out. Otherwise they are dropped and counted."""
         self.discarded: int = 0

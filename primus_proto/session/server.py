@@ -37,9 +37,9 @@ from ..plugins.registry import load_plugins
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe, flush_pipes
 from .core import Core, poll
+from .encoding import encode, is_asynchronous
 from .extensions import HasPlugins, Plugins
-from .flow import is_asynchronous, run_steps, step_of
-from .link import encode
+from .flow import run_steps, step_of
 from .messages import NOTHING, Message
 from .names import SERVER_EVENTS
 from .spark import Spark

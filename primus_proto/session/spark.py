@@ -16,20 +16,19 @@ from ..limits import Limits, check_flag
 from ..timers import Timer
 from ..transports.pipe import Pipe
 from .backlog import Backlog
-from .flow import decode_error
+from .encoding import decode_error, encode, new
 from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
-from .link import Link, encode
-from .messages import MAX_VALUE, NOTHING, PREFIX, SERVER_CLOSE, Message
+from .link import Link
+from .messages import MAX_VALUE, NOTHING, PREFIX, PREFIX_END, SERVER_CLOSE, Message
 from .names import SPARK_EVENTS
 from .spark_host import SparkHost
-from .states import SPARK, CloseKind, CloseReason, ReadyState, SparkState, SparkTrigger, check_close, step
+from .states import SPARK, CloseReason, ReadyState, SparkState, SparkTrigger, check_close, step
 from .transforms import Direction, Step, Transform
 
 __all__ = ["Spark"]
 
 # Looked up for every message.
-SparkData = ev.SparkData
-new: Any = object.__new__
+SparkData, OPEN, ENDED = ev.SparkData, SparkState.OPEN, SparkState.ENDED
 
 
 class Spark(Link):
@@ -45,7 +44,7 @@ class Spark(Link):
     def __init__(self, server: SparkHost, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
         super().__init__(server.parser, server.limits.backlog, server.asynchronous, server.config.receive)
         self.server: SparkHost = server
-        self.state: SparkState = SparkState.OPEN
+        self.state: SparkState = OPEN
         self._paused = 0  # by whom: 1 the application, 2 the messages that wait for a transform
         self._backlog: Backlog | None = None  # while more than the high-water mark waits unsent
         self.pipe: Pipe = pipe
@@ -78,7 +77,7 @@ class Spark(Link):
     @property
     def is_open(self) -> bool:
         """Whether the session is not over."""
-        return self.state is SparkState.OPEN
+        return self.state is OPEN
 
     @property
     def dialect(self) -> str:
@@ -98,7 +97,7 @@ class Spark(Link):
     @property
     def ready_state(self) -> ReadyState:
         """OPEN, then CLOSED."""
-        return ReadyState.OPEN if self.state is SparkState.OPEN else ReadyState.CLOSED
+        return ReadyState.OPEN if self.state is OPEN else ReadyState.CLOSED
 
     @property
     def query(self) -> dict[str, str]:
@@ -121,14 +120,14 @@ class Spark(Link):
         Also False when more than `Limits.burst` bytes wait unsent (protocol 7). Raises EncodeError where the value
         cannot be sent.
         """
-        if self.state is not SparkState.OPEN:
+        if self.state is not OPEN:
             return False
         if self._outgoing is not None:
             return self._outgoing.write(data)
         message = encode(self.parser, data)
         if self.needs_drain:
             return self.write_message(message)
-        if self.pipe.send(message) > self._limit // 2:  # as `write_message` does, without the call
+        if self.pipe.send(message) > self._limit // 2:  # as `_send` does, without the call
             self.needs_drain = self.pipe.high = True
         return True
 
@@ -139,29 +138,27 @@ class Spark(Link):
         that arrived before and was not handed out yet is withheld. Raises EncodeError where `data` cannot be sent,
         LocalProtocolError for an invalid close; neither closes.
         """
-        if self.state is SparkState.OPEN:
+        if self.state is OPEN:
             check_close(code, reason)
             check_flag("reconnect", reconnect)
             message = None
-            if data is not NOTHING:
-                if self._outgoing is not None:
-                    self._outgoing.write(data, last=True)
-                else:
-                    message = encode(self.parser, data)
+            if data is not NOTHING and self._outgoing is not None:
+                self._outgoing.write(data, last=True)
+            elif data is not NOTHING:
+                message = encode(self.parser, data)
             self.end_with(message, reconnect=reconnect, code=code, reason=reason)
         if self.state is SparkState.CLOSED:
             self.state = step(SPARK, self.state, SparkTrigger.END)
 
     def end_with(self, message: Message | None = None, *, reconnect: bool, code: int = 1000, reason: str = "") -> None:
         """`end` with a last message that is encoded already, such as one that goes to many sparks."""
-        if self.state is not SparkState.OPEN:
+        if self.state is not OPEN:
             return
-        if message is not None:
-            if self._outgoing is not None:
-                self._outgoing.write_message(message)
-            else:
-                self.pipe.send(message)
         outgoing = self._outgoing
+        if message is not None and outgoing is not None:
+            outgoing.write_message(message)
+        elif message is not None:
+            self.pipe.send(message)
         if outgoing is not None and self._asynchronous and not reconnect:
             outgoing.say(SERVER_CLOSE)
         self._after_outgoing(self.pipe, lambda: self._close_pipe(reconnect or self._asynchronous, code, reason))
@@ -176,21 +173,20 @@ class Spark(Link):
 
     def refuse(self, error: PrimusError) -> None:
         """Close the session for good, as `end` does, after an `error` event with the reason."""
-        if self.state is SparkState.OPEN:
+        if self.state is OPEN:
             self._error(error)
             self.end()
 
     def write_message(self, message: Message) -> bool:
         """`write` for a message that is encoded already, such as one that goes to many sparks."""
-        if self.state is not SparkState.OPEN:
+        if self.state is not OPEN:
             return False
         if self._outgoing is not None and not self._outgoing.delivering:
             return self._outgoing.write_message(message)
-        pipe = self.pipe
         if self.needs_drain and not self._backlog_of().take(message):
             return False
-        if pipe.send(message) > self._limit // 2:
-            self.needs_drain = pipe.high = True
+        if self.pipe.send(message) > self._limit // 2:  # as `_send` does, without the call
+            self.needs_drain = self.pipe.high = True
         return True
 
     def transform(self, direction: Direction, function: Transform, *, shared: bool = False) -> None:
@@ -205,18 +201,19 @@ class Spark(Link):
 
     def receive_messages(self, messages: Sequence[str | bytes], *, now: float) -> None:
         # This is `_receive` for each of them, with less work for one.
-        if self.state is not SparkState.OPEN:
+        if self.state is not OPEN:
             return
         hears_all = self.heartbeat.hears_all
         if self._incoming is not None:
             for data in messages:
-                if self.state is SparkState.OPEN:  # otherwise a transform has ended it
+                if self.state is OPEN:  # otherwise a transform has ended it
                     self.heartbeat.heard(now)
                     self._incoming.receive(data, now)
             return
-        decode, receives, emit = self.parser.decode, self.receives, self.server.emit
+        self.server.received += len(messages)
+        decode, receives, queued = self.parser.decode, self.receives, self.server.queued_events
         for data in messages:
-            if hears_all:
+            if hears_all and self.state is OPEN:  # not closed by a listener
                 self.heartbeat.heard(now)
             try:
                 value = decode(data)
@@ -225,32 +222,36 @@ class Spark(Link):
             except BaseException as error:
                 self._error(decode_error(error, data))
                 continue
-            if type(value) is str and value.startswith(PREFIX):
-                self._receive_protocol(value, now)
-                hears_all = self.heartbeat.hears_all  # it may have shown the dialect
-            elif receives:
+            if type(value) is str and PREFIX <= value < PREFIX_END:
+                if self.state is OPEN:
+                    self._receive_protocol(value, now)
+                    hears_all = self.heartbeat.hears_all  # it may have shown the dialect
+            elif not receives:
+                self.discarded += 1
+            elif (direct := self.direct) is not None and not queued:
+                direct(value, data)
+                if self.state is ENDED:
+                    return
+            else:
                 event = new(SparkData)  # what SparkData(self, value, len(data)) does, in a third of the time
                 event.spark, event.data, event.size = self, value, len(data)
-                emit(event)
-            else:
-                self.discarded += 1
+                queued.append(event)
 
     def receive_ping(self, *, now: float) -> None:
         """A WebSocket ping came; it counts as a heartbeat and has had its WebSocket pong (protocol 3.2)."""
-        if self.state is SparkState.OPEN:
+        if self.state is OPEN:
             self.heartbeat.beat(now)
 
     def connection_lost(
         self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
     ) -> None:
         """The WebSocket is closed or gone."""
-        if self.state is SparkState.OPEN:
+        if self.state is OPEN:
             if isinstance(error, str):
                 error = ConnectionLost(error, code=code)
             if error is not None and not isinstance(error, ConnectionLost):
                 self._error(error)
-            kind: CloseKind = "lost" if error is not None or code == 1006 else "client"
-            closed = CloseReason(kind, code, reason, error)
+            closed = CloseReason("lost" if error is not None or code == 1006 else "client", code, reason, error)
             if self._after_incoming(lambda now: self._lost(closed), now):
                 self._report_dropped(self.pipe.withdraw(), "the connection is gone")
                 self._pause(2)
@@ -270,12 +271,12 @@ class Spark(Link):
 
     def drained(self) -> None:
         """The pipe's unsent bytes have fallen."""
-        if self.state is SparkState.OPEN:
+        if self.state is OPEN:
             self._drained(self.pipe)
 
     def flushed(self, *, now: float) -> None:
         """What could leave has left the pipe, and it was above the high-water mark: look at what is still there."""
-        if self.state is SparkState.OPEN:
+        if self.state is OPEN:
             self._backlog_of().flushed(now)
 
     # --- for its heartbeat and its backlog ---
@@ -358,7 +359,7 @@ class Spark(Link):
     def _error(self, error: PrimusError) -> None:
         """Something went wrong: the spark's `error`, and the server's `log` in case nothing listens to that."""
         if self._is_gone:
-            self.server.emit(ev.Logged("warning", f"spark {self.id}, after its end: {error}"))
+            self.warn(f"after its end: {error}")
             return
         self.server.emit(ev.SparkError(self, error))
         self.server.emit(ev.Logged("error", f"spark {self.id}: {error}"))
@@ -371,8 +372,7 @@ class Spark(Link):
 
     def _dropped(self, payloads: tuple[str | bytes, ...], why: str) -> None:
         if self._is_gone:
-            text = f"spark {self.id}, after its end: {len(payloads)} written values were not sent: {why}"
-            self.server.emit(ev.Logged("warning", text))
+            self.warn(f"after its end: {len(payloads)} written values were not sent: {why}")
         else:
             self.server.emit(ev.SparkMessagesDropped(self, payloads, why))
 
@@ -413,11 +413,11 @@ class Spark(Link):
         paused, self._paused = self._paused, self._paused & ~by
         if paused and not self._paused:
             self.heartbeat.resume()
-            if self.state is SparkState.OPEN:
+            if self.state is OPEN:
                 self.pipe.resume()
 
     def _lost(self, reason: CloseReason) -> None:
-        if self.state is SparkState.OPEN:
+        if self.state is OPEN:
             self._close(SparkTrigger.LOST, reason)
 
     def _backlog_of(self) -> Backlog:

@@ -32,6 +32,7 @@ class SparkHost(Protocol):
     parser: Parser
     present: Callable[[Any], Any]
     queued_events: deque[Any]
+    received: int
     tells_heartbeats: bool
     timers: Timers
     transforms: Transforms

@@ -11,6 +11,7 @@ import random
 import struct
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -39,12 +40,12 @@ from .frames import (
 
 __all__ = ["WebSocket"]
 
-# The header of a short frame: its two bytes, and the masking key.
-MASKED, UNMASKED = struct.Struct("<HI"), struct.Struct("<H")
-FAR = 1 << 63  # a length that no frame has
 SHORT_MASKED, SHORT_UNMASKED = short_headers(0x80), short_headers(0)
 
-from_bytes = int.from_bytes  # looked up for every message
+# Looked up for every message. They read the header of a short frame: its two bytes, and the masking key.
+from_bytes = int.from_bytes
+unpack_masked = struct.Struct("<HI" if mask is None else "<H4s").unpack_from
+unpack_unmasked = struct.Struct("<H").unpack_from
 
 NO_RSV = RsvBits(False, False, False)
 
@@ -202,32 +203,32 @@ class WebSocket:
         position, end = 0, len(received)
         masked, lengths = self._rng is None, self._lengths
         last = end - (6 if masked else 2)  # where a header can begin that is complete
-        key = 0
+        key: Any = None
         while position < end and not self._over:
             if self._in_lane:
                 messages: list[str | bytes] = []
-                while position <= last:
-                    if masked:
-                        head, key = MASKED.unpack_from(received, position)
-                        start = position + 6
-                    else:
-                        (head,) = UNMASKED.unpack_from(received, position)
-                        start = position + 2
-                    length = lengths.get(head, FAR)
-                    stop = start + length
-                    if stop > end:
-                        break
-                    payload = received[start:stop]
-                    if masked and mask is not None:
-                        payload = mask(received[start - 4 : start], payload)
-                    elif masked:
-                        number = from_bytes(payload, "little") ^ key * REPEATED[length] & BITS[length]
-                        payload = number.to_bytes(length, "little")
-                    try:
+                try:
+                    while position <= last:
+                        if masked:
+                            head, key = unpack_masked(received, position)
+                            start = position + 6
+                        else:
+                            (head,) = unpack_unmasked(received, position)
+                            start = position + 2
+                        length = lengths[head]
+                        stop = start + length
+                        if stop > end:
+                            break
+                        payload = received[start:stop]
+                        if masked and mask is not None:
+                            payload = mask(key, payload)
+                        elif masked:
+                            number = from_bytes(payload, "little") ^ key * REPEATED[length] & BITS[length]
+                            payload = number.to_bytes(length, "little")
                         messages.append(payload.decode() if head & 1 else payload)
-                    except UnicodeDecodeError:
-                        break  # for wsproto to say
-                    position = stop
+                        position = stop
+                except (KeyError, UnicodeDecodeError):
+                    pass  # a frame of another kind, or one that wsproto has to judge
                 if messages:
                     take_all = getattr(self.owner, "received_all", None)
                     if take_all is not None:

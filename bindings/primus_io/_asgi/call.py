@@ -81,6 +81,8 @@ class CallHost(Protocol):
 
     def run_pump(self) -> None: ...
 
+    def pump_after(self, feed: Callable[[], object]) -> None: ...
+
     def event(self) -> AsyncEvent: ...
 
 
@@ -179,9 +181,9 @@ class Call(ABC):
             host.has_read = True
         except Exception as error:
             self._fail(error)
+            host.run_pump()
         else:
-            self._receive_message(message, host.now())
-        host.run_pump()
+            host.pump_after(lambda: self._receive_message(message, host.now()))
 
     async def _run_sender(self) -> None:
         host = self._host

@@ -10,7 +10,7 @@ import pytest
 from primus_proto import Client, ConfigError, DecodeError, EncodeError, Spark
 from primus_proto import events as ev
 from primus_proto.parsers import JSONParser
-from primus_proto.session.link import encode, encode_protocol
+from primus_proto.session.encoding import encode, encode_protocol
 from tests.unit.sessions import ClientHost, ServerHost, opened
 
 JSON = JSONParser()

@@ -19,7 +19,7 @@ from primus_proto import (
 )
 from primus_proto import commands as cmd
 from primus_proto import events as ev
-from primus_proto.session.link import encode
+from primus_proto.session.encoding import encode
 from primus_proto.session.transforms import Packet
 from tests.unit.sessions import PEER, SPARK_OVER, Fussy, ServerHost, SlowPipe, reason, request, story
 from tests.unit.wires import TEXT, Frame, ServerWire, frame
@@ -225,6 +225,25 @@ def test_a_spark_that_is_ended_amid_events_gets_no_more_data(host: ServerHost, h
     assert left == ([other] if how == "spark" else [])
     spark.refuse(EncodeError("late"))
     assert host.told() == []
+
+
+def test_values_are_given_directly_unless_events_wait_and_until_the_end(host: ServerHost) -> None:
+    spark = host.connect()
+    given: list[Any] = []
+
+    def take(value: Any, message: str | bytes) -> None:
+        given.append((value, message))
+        if value == 2:
+            spark.end()
+
+    spark.receive_message("0", now=host.now)
+    spark.direct = take
+    spark.receive_message("1", now=host.now)
+    assert not given
+    assert host.told() == ["data", "data"]
+    spark.receive_messages(['"one"', '"primus::id::"', "2", "3", '"primus::what::"'], now=host.now)
+    assert given == [("one", '"one"'), (2, "2")]
+    assert host.told() == SPARK_OVER
 
 
 def test_what_a_transform_delivers_is_withheld_after_an_end(host: ServerHost) -> None:
