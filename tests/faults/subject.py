@@ -112,11 +112,11 @@ def connect_in_threads(port: str) -> None:
     from primus_io import threads
 
     options = {**OPTIONS, "min": 0.05, "max": 0.2, "retries": 1000, "ping": 0.5, "pong": 0.5}
-    with threads.connect(f"http://127.0.0.1:{port}", wait=False, **options) as primus:
-        primus.on("open", partial(say, "open"))
+    with threads.connect(f"http://127.0.0.1:{port}", manual=True, **options) as primus:
+        for name in ("open", "close", "reconnected"):
+            primus.on(name, partial(announce, name))
         primus.on("open", lambda: primus.write("hello"))
-        primus.on("close", partial(announce, "close"))
-        primus.on("reconnected", partial(announce, "reconnected"))
+        primus.open()
         for value in primus:
             say(f"data {value}")
 
