@@ -117,6 +117,8 @@ class Announcement:
                     spark._deliver_call(event)
             else:
                 server._tell(spark, event)
+        if spark._iterating:
+            spark._take_undecoded()
         spark._check_end()
 
     def _size_of(self, event: ev.Event) -> int:

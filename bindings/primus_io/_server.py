@@ -46,6 +46,10 @@ class Spark(SparkListeners["Spark"], SparkBase, AsyncSession):
         self.server: Server = server
         """The server that it belongs to."""
 
+    def _take_undecoded(self) -> None:
+        if self._announcement is None:  # it keeps values for the listener that runs
+            self._core.takes_text = self._take_text
+
 
 Handler = Callable[[Spark], Awaitable[object]]
 

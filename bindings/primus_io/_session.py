@@ -26,7 +26,7 @@ from ._plugins import Extended
 from ._transforming import F, Transforming
 from ._turns import RUNNING, Turn, Turns
 
-__all__ = ["DATA_EVENTS", "DROPPED", "MESSAGE_OVERHEAD", "Session"]
+__all__ = ["DATA_EVENTS", "DROPPED", "MESSAGE_OVERHEAD", "Session", "Undecoded"]
 
 # A session stops reading from its peer while more than PAUSE_ABOVE bytes wait to be handled, until RESUME_BELOW.
 PAUSE_ABOVE = 256 * 1024
@@ -38,6 +38,12 @@ DROPPED = "values are dropped here, because of the option receive=False"
 DATA_EVENTS = ("data", ev.DataReceived, ev.SparkData)
 
 T = TypeVar("T")
+
+
+class Undecoded(ev.SparkData[Any]):
+    """A message whose `data` is a text, until it is taken."""
+
+    __slots__ = ()
 
 
 class Session(Answering, Transforming, Extended, Emitter):
@@ -141,16 +147,28 @@ class Session(Answering, Transforming, Extended, Emitter):
         self._begin_iterating()
         if self._io.should_yield():
             await self._io.checkpoint()
-        while not self._inbox:
-            if self._ended:
-                return None
-            await self._wait_for_change()
-        return self._take_first()
+        while True:
+            while not self._inbox:
+                if self._ended:
+                    return None
+                await self._wait_for_change()
+            event = self._take_first()
+            if type(event) is not Undecoded or self._decode(event):
+                return event
 
     def _begin_iterating(self) -> None:
         """From now on values are taken, instead of going to listeners."""
-        self._iterating = True
+        if not self._iterating:
+            self._iterating = True
+            self._take_undecoded()
         self._core.direct = None
+
+    def _take_undecoded(self) -> None:
+        """Have the core deliver long texts undecoded, if it can."""
+
+    def _decode(self, event: Undecoded) -> bool:
+        """Decode what was delivered undecoded. Returns False after an error, of which an event tells."""
+        raise NotImplementedError
 
     def _check_event(self, event: object) -> None:
         super()._check_event(event)

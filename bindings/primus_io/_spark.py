@@ -7,13 +7,15 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 
 import primus_proto as pp
 from primus_proto import events as ev
+from primus_proto.events import SparkData
 from primus_proto.options import Dialect
+from primus_proto.session.late import decode_late
 from primus_proto.timers import Timers
 
 from ._advice import SPARK_ADVICE
 from ._emitter import is_goodbye, log
 from ._peer_log import PeerLog
-from ._session import Session
+from ._session import DATA_EVENTS, Session, Undecoded
 
 __all__ = ["SparkBase"]
 
@@ -96,6 +98,21 @@ class SparkBase(Session):
     def _peer_log(self) -> PeerLog:
         log: PeerLog = self.server._peer_log
         return log
+
+    def _take_text(self, text: str) -> None:
+        """A text came that is decoded when it is taken, or now if anything listens."""
+        event = Undecoded(self, text, len(text))
+        if SparkData not in self.server._listeners and not any(self._listeners.get(kind) for kind in DATA_EVENTS):
+            self._keep(event)
+        elif self._decode(event):
+            self.server._deliver(SparkData(self._core, event.data, event.size))
+
+    def _decode(self, event: Undecoded) -> bool:
+        event.data = decode_late(self._core, event.data)  # type: ignore[misc]  # frozen for users, who never get it
+        if event.data is not pp.NOTHING:
+            return True
+        self._io.schedule()  # of the error
+        return False
 
     def _is_inbox_due(self) -> bool:
         return self._announcement is None and super()._is_inbox_due()

@@ -292,10 +292,25 @@ async def test_what_a_clients_listener_raises_comes_out_on_leaving(host: Host, a
         await host.until(lambda: not server.sparks)
 
 
+@scenario(needs=["clients"])
+async def test_a_listener_beside_a_loop_gets_long_values_too(host: Host) -> None:
+    async with host.serve(echo) as server, host.connect(server.url) as primus:
+        primus.write(["x" * 600, 1])
+        assert await primus.receive() == ["x" * 600, 1]
+        [spark] = server.sparks.values()
+        diary = Diary(host, spark, "data")
+        primus.write(["y" * 600, 2])
+        primus.write(3)
+        assert [await primus.receive(), await primus.receive()] == [["y" * 600, 2], 3]
+        await host.told(lambda: diary.all("data") == [["y" * 600, 2], 3])
+
+
+@pytest.mark.parametrize("padding", ["", " " * 600])  # a long text is decoded when it is taken
 @scenario(needs=["sockets"])
 async def test_an_undecodable_message_is_an_error_and_the_connection_lives_on(
-    host: Host, caplog: pytest.LogCaptureFixture
+    host: Host, padding: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    wrong = f"[{padding}1e999]"
     async with host.serve(echo) as server:
         with RawPeer(server.port) as peer:
             await host.thread(peer.open)
@@ -304,12 +319,12 @@ async def test_an_undecodable_message_is_an_error_and_the_connection_lives_on(
             peer.send(frame(b"nonsense"))
             await host.until(lambda: "not JSON" in caplog.text)
             diary, log = Diary(host, spark, "error", "message ignored"), Diary(host, server, "log")
-            peer.send(frame(b"[1e999]") + frame(b'"primus::what::ever"') + frame(b"1"))
+            peer.send(frame(wrong.encode()) + frame(b'"primus::what::ever"') + frame(b"1"))
             assert await host.thread(peer.frame) == (1, b"1")
             await host.told(lambda: len(diary.entries) == 2)
             [error] = diary.all("error")
             assert isinstance(error, DecodeError)
-            assert error.payload == "[1e999]"
+            assert error.payload == wrong
             await host.told(lambda: log.entries)
             assert log.entries == [("log", ("error", f"spark {spark.id}: {error}"))]
             assert diary.all("message ignored") == ["primus::what::ever"]
