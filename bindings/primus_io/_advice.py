@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 import primus_proto as pp
 from primus_proto.suggestions import suggestion
@@ -18,7 +19,7 @@ __all__ = [
     "CLIENT_ADVICE",
     "SERVER_ADVICE",
     "SPARK_ADVICE",
-    "missing_member",
+    "Advising",
     "running_environment",
     "unknown_option",
 ]
@@ -93,15 +94,44 @@ def unknown_option(name: str, known: Iterable[str]) -> pp.ConfigError:
     return pp.ConfigError(f"there is no option {name!r}{advice}")
 
 
-def missing_member(held: object, name: str, advice: Mapping[str, str]) -> AttributeError:
-    """Return the error for an attribute that an object does not have."""
-    cls = type(held)
-    text = f"{cls.__name__!r} object has no attribute {name!r}"
-    if name in advice:
-        text += f"; {advice[name]}"
-    elif not name.startswith("_"):
-        text += suggestion(name, [member for member in dir(cls) if not member.startswith("_")])
-    return AttributeError(text, name=name, obj=held)
+class Missing:
+    """A member that a class does not have: looking it up raises AttributeError with what to do instead."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        self._name = name
+        self._advice = advice
+
+    def __get__(self, held: object, cls: type) -> NoReturn:
+        text = f"{cls.__name__!r} object has no attribute {self._name!r}{self._advice}"
+        raise AttributeError(text, name=self._name, obj=held)
+
+
+class Advising(type):
+    """The type of classes with advice for members that users of the JavaScript package look for.
+
+    `dir` and `help` do not show them. A `__getattr__` would do the same, and slow down each look-up of a member.
+    """
+
+    _missing: set[str]
+
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> None:
+        super().__init__(name, bases, namespace, **options)
+        cls._missing = set().union(*(getattr(base, "_missing", ()) for base in bases))
+        public = [member for member in dir(cls) if not member.startswith("_")]
+        advice = {camel_case(member): f"; did you mean {member}?" for member in public}
+        advice |= {member: f"; {text}" for member, text in cls.__dict__.get("_ADVICE", {}).items()}
+        for member in advice.keys() - set(public) - cls._missing:
+            setattr(cls, member, Missing(member, advice[member]))
+            cls._missing.add(member)
+
+    def __dir__(cls) -> list[str]:
+        return sorted(set(super().__dir__()) - cls._missing)
+
+
+def camel_case(name: str) -> str:
+    """The name as JavaScript would have it."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def running_environment(module: str, find: Callable[[], Environment]) -> Environment:

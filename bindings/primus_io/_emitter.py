@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.event_base import check_event
 
-from ._advice import missing_member
+from ._advice import Advising
 from ._io import IO
 from ._once import Once
 
@@ -29,7 +29,7 @@ def is_goodbye(error: BaseException) -> bool:
     return isinstance(error, pp.ConnectionLost)
 
 
-class Emitter:
+class Emitter(metaclass=Advising):
     """Keeps listeners, by event name or by event class."""
 
     NAMES: ClassVar[frozenset[str]] = frozenset()
@@ -41,10 +41,8 @@ class Emitter:
     def __init__(self) -> None:
         self._listeners: dict[str | type[ev.Event], list[Callable[..., Any]]] = {}
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise missing_member(self, name, self._ADVICE)
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()) - type(self)._missing)
 
     def _do(self, function: Callable[[], T]) -> T:
         """Call a function in the thread of the core, which is this one unless a binding says otherwise."""

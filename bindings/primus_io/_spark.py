@@ -9,7 +9,6 @@ import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.events import SparkData
 from primus_proto.options import Dialect
-from primus_proto.session.late import decode_late
 from primus_proto.timers import Timers
 
 from ._advice import SPARK_ADVICE
@@ -108,7 +107,7 @@ class SparkBase(Session):
             self.server._deliver(SparkData(self._core, event.data, event.size))
 
     def _decode(self, event: Undecoded) -> bool:
-        event.data = decode_late(self._core, event.data)  # type: ignore[misc]  # frozen for users, who never get it
+        event.data = self._core.decode_late(event.data)  # type: ignore[misc]  # frozen for users, who never get it
         if event.data is not pp.NOTHING:
             return True
         self._io.schedule()  # of the error

@@ -18,8 +18,7 @@ from ..transports.pipe import Pipe
 from .backlog import Backlog
 from .encoding import decode_error, encode, new
 from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
-from .late import receive_late
-from .link import Link
+from .late import LateLink
 from .messages import MAX_VALUE, NOTHING, PREFIX, PREFIX_END, SERVER_CLOSE, Message
 from .names import SPARK_EVENTS
 from .spark_host import SparkHost
@@ -32,14 +31,14 @@ __all__ = ["Spark"]
 SparkData, OPEN, ENDED = ev.SparkData, SparkState.OPEN, SparkState.ENDED
 
 
-class Spark(Link):
+class Spark(LateLink):
     """One session of a server. Compares by identity; `context` is its binding's to use."""
 
     EVENTS = SPARK_EVENTS
 
     __slots__ = (
         "__weakref__", "_backlog", "_paused", "address", "close_reason", "context", "heartbeat", "id", "pipe",
-        "plugin_error", "request", "server", "state", "takes_text",
+        "plugin_error", "request", "server", "state",
     )  # fmt: skip
 
     def __init__(self, server: SparkHost, pipe: Pipe, request: Request, id: str, *, now: float) -> None:
@@ -56,7 +55,7 @@ class Spark(Link):
         self.address: Address = request.peer if not server.networks else server.address_of(request)
         """The client's `ip` and `port`."""
         self.context: Any = None
-        self.takes_text: Callable[[str], None] | None = None  # its binding's, while it only takes values: see `late`
+        self.takes_text = None
         self.plugin_error: PluginError | None = None
         """Why a plugin could not join it; then it ends at once."""
         self.close_reason: CloseReason | None = None
@@ -197,10 +196,6 @@ class Spark(Link):
             self.server.individual = True
 
     # --- the message seam: what the host of the WebSocket reports ---
-
-    def receive_message(self, data: str | bytes, *, now: float) -> None:
-        if self.takes_text is None or not receive_late(self, data, now):
-            self.receive_messages((data,), now=now)
 
     def receive_messages(self, messages: Sequence[str | bytes], *, now: float) -> None:
         # This is `_receive` for each of them, with less work for one.
