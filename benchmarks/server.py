@@ -12,6 +12,7 @@ import asyncio
 import gc
 import os
 import socket
+import struct
 from typing import Any
 
 import primus_proto as pp
@@ -32,6 +33,7 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if options.base:
         frames.mask = websocket.mask = None
+        websocket.unpack_masked = struct.Struct("<HI").unpack_from
         options.parser = JSONParser() if options.parser == "json" else options.parser
     return options
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -30,6 +31,7 @@ def masking(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.param == "in Python":
             patch.setattr(frames, "mask", None)
             patch.setattr(websocket, "mask", None)
+            patch.setattr(websocket, "unpack_masked", struct.Struct("<HI").unpack_from)
         yield
 
 
