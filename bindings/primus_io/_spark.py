@@ -14,7 +14,7 @@ from primus_proto.timers import Timers
 from ._advice import SPARK_ADVICE
 from ._emitter import is_goodbye, log
 from ._peer_log import PeerLog
-from ._session import DATA_EVENTS, Session, Undecoded
+from ._session import Session, Undecoded
 
 __all__ = ["SparkBase"]
 
@@ -100,8 +100,8 @@ class SparkBase(Session):
 
     def _take_text(self, text: str) -> None:
         """A text came that is decoded when it is taken, or now if anything listens."""
-        event = Undecoded(self, text, len(text))
-        if SparkData not in self.server._listeners and not any(self._listeners.get(kind) for kind in DATA_EVENTS):
+        event, listeners = Undecoded(self, text, len(text)), self._listeners
+        if not ("data" in listeners or SparkData in listeners or SparkData in self.server._listeners):
             self._keep(event)
         elif self._decode(event):
             self.server._deliver(SparkData(self._core, event.data, event.size))

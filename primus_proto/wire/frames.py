@@ -107,10 +107,9 @@ def frame_extent(data: bytes, start: int) -> tuple[int, int] | None:
     header, length = (6 if second & 0x80 else 2), second & 0x7F
     if length < 126:
         return header, length
-    size = 2 if length == 126 else 8
-    if left < 2 + size:
-        return None
-    return header + size, int.from_bytes(data[start + 2 : start + 2 + size], "big")
+    if length == 126:
+        return (header + 2, data[start + 2] << 8 | data[start + 3]) if left >= 4 else None
+    return (header + 8, int.from_bytes(data[start + 2 : start + 10], "big")) if left >= 10 else None
 
 
 def xor(data: bytes, key: bytes) -> bytes:

@@ -266,12 +266,14 @@ class WebSocket:
             return end
         header, length = extent
         stop = position + header + length
+        medium = 8 if self._rng is None else 4
         if (
             stop <= end
             and self._in_lane
             and (first == 0x81 or first == 0x82)
             and length <= self._limit
-            and self._minimal(header, length)
+            # The header is of the right kind, and the length in it needs so many bytes.
+            and ((header == medium and length > 125) or (header == medium + 6 and 0xFFFF < length < 1 << 63))
         ):
             payload = received[stop - length : stop]
             if self._rng is None:
@@ -294,11 +296,6 @@ class WebSocket:
         self._in_lane = not (self._rest or self._fragmented)
         self._judge(part, now)
         return position + len(part)
-
-    def _minimal(self, header: int, length: int) -> bool:
-        """Whether the header is of the right kind and the length in it needs so many bytes."""
-        size = header - (6 if self._rng is None else 2)
-        return (size == 2 and length > 125) or (size == 8 and 0xFFFF < length < 1 << 63)
 
     def _judge(self, data: bytes, now: float) -> None:
         """Give wsproto its part."""
