@@ -143,10 +143,12 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     async def _take(self) -> ev.DataReceived | ev.SparkData | None:
         """Wait for the next message. Returns None once the session has ended and all messages were taken."""
-        self._check_taker()
-        self._begin_iterating()
-        if self._io.should_yield():
-            await self._io.checkpoint()
+        io = self._io
+        if not self._iterating:
+            self._check_taker()
+            self._begin_iterating()
+        if io.should_yield():
+            await io.checkpoint()
         while True:
             while not self._inbox:
                 if self._ended:
@@ -157,8 +159,9 @@ class Session(Answering, Transforming, Extended, Emitter):
                 return event
 
     def _begin_iterating(self) -> None:
-        """From now on values are taken, instead of going to listeners."""
+        """From now on values are taken, instead of going to listeners. Raises LocalProtocolError where none come."""
         if not self._iterating:
+            self._check_receives()
             self._iterating = True
             self._take_undecoded()
         self._core.direct = None
@@ -239,7 +242,10 @@ class Session(Answering, Transforming, Extended, Emitter):
             self._listener = listener
             self._core.direct = self._call_direct  # until anything that was asked here changes
         behind = bool(self._inbox) and not self._iterating and not heard  # a listener gets what is kept first
-        if behind or not (self._emit_data(event, not heard and not self._iterating) or heard) or self._iterating:
+        told = not behind and (self._emit_data(event, not heard and not self._iterating) or heard)
+        if self._iterating and not told:
+            self._core.direct = self._keep_direct  # until then too
+        if self._iterating or not told:
             self._keep(event)
 
     def _call_direct(self, value: Any, message: str | bytes) -> None:
@@ -276,11 +282,14 @@ class Session(Answering, Transforming, Extended, Emitter):
         """Call the function that a transform delivers a message to, as a listener is called."""
         self._call(event.function, event.arguments, event.topic, event.size + MESSAGE_OVERHEAD)
 
+    def _keep_direct(self, value: Any, message: str | bytes) -> None:
+        """Keep a value for iteration, from inside the core."""
+        self._keep(self._data_event(value, len(message)))
+
     def _keep(self, event: ev.DataReceived | ev.SparkData) -> None:
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(event)
-        self._core.direct = None
         self._add_unhandled(event.size + MESSAGE_OVERHEAD)
         if self._waiters:
             self._wake_waiters()
