@@ -8,7 +8,7 @@ the end off; `CloseChannel` is given once, and last.
 from __future__ import annotations
 
 from collections.abc import Callable, MutableSequence, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..commands import CloseChannel, Command, EndWriting, PauseReading, ProbeChannel, ResumeReading, Write
 from ..errors import ConnectError
@@ -19,6 +19,8 @@ __all__ = ["Channel", "ChannelHost", "ChannelUser", "collect"]
 
 # Seconds that a peer has to close a connection whose other half is closed.
 LINGER = 1.0
+
+new: Any = object.__new__
 
 
 class ChannelUser(Protocol):
@@ -266,7 +268,9 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
             chunks = channel._chunks
             if len(chunks) == 1 and channel.buffered <= SLICE and not channel.blocked:
                 channel.buffered = 0  # as `take` does, without the call
-                commands.append(Write((channel.number,), chunks.pop()))  # type: ignore[arg-type]
+                write = new(Write)  # what Write(…) does, in less time
+                write.channels, write.data = (channel.number,), chunks.pop()
+                commands.append(write)
                 return ()
             data = channel.take()
             if data is not None:

@@ -198,8 +198,10 @@ class WebSocket:
     # --- the channel's user ---
 
     def receive_data(self, data: bytes | bytearray | memoryview, *, now: float) -> None:
-        received = self._held + data if self._held else bytes(data)
-        self._held = b""
+        if self._held:
+            received, self._held = self._held + data, b""
+        else:
+            received = bytes(data)
         position, end = 0, len(received)
         masked, lengths = self._rng is None, self._lengths
         last = end - (6 if masked else 2)  # where a header can begin that is complete
