@@ -63,11 +63,13 @@ def accept_from(
             raise
 
     def stop() -> None:
+        nonlocal readers
         if again is not None:
             again.cancel()
         if listener.fileno() >= 0:  # it was not stopped before
             loop.remove_reader(listener)
             listener.close()
+        readers = loop  # so that the descriptor of the epoll closes with the last connection
 
     loop.add_reader(listener, accept)
     return stop

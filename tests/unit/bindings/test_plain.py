@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
+import os
 import select
 import socket
 import sys
@@ -155,6 +157,28 @@ def test_a_protocol_that_raises_loses_its_connection() -> None:
         assert await world.drain() == b""
 
     run(scenario)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_nothing_stays_open_when_the_last_connection_is_gone() -> None:
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async def scenario(world: World) -> None:
+        before = opened()
+        await world.connect()
+        world.stop()
+        world.server.transport.abort()
+        await world.server.lost.wait()
+        await asyncio.sleep(0)
+        world.server.__dict__.clear()  # which holds the transport
+        assert opened() == before - 2, "the listener and the epoll"
+
+    gc.disable()
+    try:
+        run(scenario)
+    finally:
+        gc.enable()
 
 
 def test_without_descriptors_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
