@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import pkgutil
 import tracemalloc
 from collections.abc import Callable
 from typing import Any, Self
 
+import primus_proto
 from tests.conformance.hosts import Host
 
 __all__ = ["Diary", "Gate", "Memory", "echo", "mebibytes", "take", "why"]
@@ -77,6 +80,8 @@ class Memory:
     """Measures what all of this process keeps in Python's memory, both ends and their transports included."""
 
     def __enter__(self) -> Self:
+        for module in pkgutil.walk_packages(primus_proto.__path__, "primus_proto."):
+            importlib.import_module(module.name)  # what is imported at its first use is kept too
         tracemalloc.start()
         self._base = self._now()
         return self
