@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..errors import STOPPING
+from ..errors import DecodeError
 from ..parsers.json import FastJSONParser, JSONParser
 from ..plugin_events import Delivery
-from .encoding import decode_error
 from .link import Link
 from .messages import NOTHING
 
@@ -41,15 +40,13 @@ class LateLink(Link):
     """Set by a binding while values are only taken: gets long texts, which `decode_late` decodes."""
 
     def receive_message(self, data: str | bytes, *, now: float) -> None:
-        if self.takes_text is None or not self._receive_late(data, now):
+        if (takes := self.takes_text) is None or not self._receive_late(data, takes, now):
             self.receive_messages((data,), now=now)
 
-    def _receive_late(self, text: str | bytes, now: float) -> bool:
+    def _receive_late(self, text: str | bytes, takes: Callable[[str], None], now: float) -> bool:
         """Deliver a text undecoded. Returns False if it has to be decoded at once."""
-        takes = self.takes_text
         if (
-            takes is None
-            or not (type(text) is str and LEAST <= len(text) <= MOST)
+            not (type(text) is str and LEAST <= len(text) <= MOST)
             or text[0] not in "{["  # a string may be a message of the protocol
             or self.state.over
             or not self.receives
@@ -66,8 +63,6 @@ class LateLink(Link):
         """Decode a text that was delivered undecoded. Returns `NOTHING` after an error, of which an event tells."""
         try:
             return self.parser.decode(text)
-        except STOPPING:
-            raise
-        except BaseException as error:
-            self._error(decode_error(error, text))
+        except DecodeError as error:
+            self._error(error)
             return NOTHING

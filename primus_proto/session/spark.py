@@ -28,7 +28,7 @@ from .transforms import Direction, Step, Transform
 __all__ = ["Spark"]
 
 # Looked up for every message.
-SparkData, OPEN, ENDED = ev.SparkData, SparkState.OPEN, SparkState.ENDED
+SparkData, OPEN = ev.SparkData, SparkState.OPEN
 
 
 class Spark(LateLink):
@@ -211,7 +211,7 @@ class Spark(LateLink):
         self.server.received += len(messages)
         decode, receives, queued = self.parser.decode, self.receives, self.server.queued_events
         for data in messages:
-            if hears_all and self.state is OPEN:  # not closed by a listener
+            if hears_all:
                 self.heartbeat.heard(now)
             try:
                 value = decode(data)
@@ -221,14 +221,13 @@ class Spark(LateLink):
                 self._error(decode_error(error, data))
                 continue
             if type(value) is str and PREFIX <= value < PREFIX_END:
-                if self.state is OPEN:
-                    self._receive_protocol(value, now)
-                    hears_all = self.heartbeat.hears_all  # it may have shown the dialect
+                self._receive_protocol(value, now)
+                hears_all = self.heartbeat.hears_all  # it may have shown the dialect
             elif not receives:
                 self.discarded += 1
             elif (direct := self.direct) is not None and not queued:
                 direct(value, data)
-                if self.state is ENDED:
+                if self.state is not OPEN:  # the application has ended it
                     return
             else:
                 event = new(SparkData)  # what SparkData(self, value, len(data)) does, in a third of the time

@@ -42,6 +42,15 @@ def test_reserved_strings_are_refused_to_applications(text: str) -> None:
     assert encode_protocol(JSON, text).payload == f'"{text}"'
 
 
+def test_a_string_of_a_class_of_its_own_is_checked_as_well() -> None:
+    class Name(str):
+        pass
+
+    assert encode(JSON, Name("ada")).payload == '"ada"'
+    with pytest.raises(EncodeError, match="reserved"):
+        encode(JSON, Name("primus::ada"))
+
+
 @pytest.mark.parametrize(
     "outcome",
     [
