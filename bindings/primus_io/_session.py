@@ -51,12 +51,12 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     _core: pp.Spark | pp.Client
     _handed_over = 0  # bytes of messages on the way from other threads
+    _listener: Callable[[Any], object]  # that `_call_direct` calls
 
     def __init__(self, core: pp.Spark | pp.Client) -> None:
         super().__init__()
         self._core = core
         self._ended = self._iterating = self._paused = False
-        self._listener: Callable[[Any], object] = bool  # that `_call_direct` calls
         self._inbox: deque[ev.DataReceived | ev.SparkData] | None = None
         self._turns: Turns | None = None  # made with the first coroutine of a listener
         self._message: ev.DataReceived | ev.SparkData | None = None  # that only the listeners get that are called now
