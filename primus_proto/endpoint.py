@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 
 from . import events as ev
 from .commands import Command, Connect, OpenChannel
@@ -53,6 +53,11 @@ class _Endpoint(ABC):
         self._dirty_pipes: list[Pipe] = []
         self._dirty = (self._dirty_pipes, self._dirty_channels)
         self._commands: deque[Command] = deque()
+        # What must be empty if a pipe's output may leave in a single step. See `poll`.
+        self._agenda: tuple[Sized, ...] = (
+            *(session.queued_events, session.queued_commands, session.timers.delays),
+            *(self._commands, self._dirty_channels),
+        )
         self.channel_dirty: Callable[[Channel], object] = self._dirty_channels.append
         """See `ChannelHost`."""
         self.touch: Callable[[Pipe], object] = self._dirty_pipes.append
@@ -108,10 +113,16 @@ class _Endpoint(ABC):
         The next item depends on what was done about the one before: after `end()` in an event, no data of that session
         follows. Costs next to nothing when there is nothing.
         """
-        session = self._session
+        session, pipes = self._session, self._dirty_pipes
         if not now >= session.polled:  # otherwise without the call
             session.check_clock(now)
         session.polled = now
+        if len(pipes) == 1 and not any(self._agenda) and not session.closing:
+            # Most often there is nothing but an answer to what came: a Write, found in fewer steps.
+            write = pipes[0].take_write()
+            if write is not None:
+                pipes.clear()
+                return iter((write,))
         return poll(session.queued_events, self._commands, self._work, now, self._dirty)
 
     @property
@@ -144,8 +155,12 @@ class _Endpoint(ABC):
             for channel in self._dirty_channels.copy():
                 if channel.unread:
                     channel.feed_unread(now=now)
-        if self._dirty_pipes:
-            flush_pipes(self._dirty_pipes, now=now)
+        pipes = self._dirty_pipes
+        if len(pipes) == 1 and not self._dirty_channels and (write := pipes[0].take_write()) is not None:
+            pipes.clear()
+            self._commands.append(write)
+        elif pipes:
+            flush_pipes(pipes, now=now)
         if self._dirty_channels:
             dirty = self._dirty_channels.copy()
             self._dirty_channels.clear()
@@ -189,6 +204,7 @@ class ByteServer(_Endpoint):
         self._transport = TRANSPORTS[self.server.config.transformer].server(self)
         self._connections = Connections(self.limits, self.server.networks, self.bad_peer)
         self._requests = Requests(self.server, self.server.pipeline, self._transport)
+        self._agenda += (self._requests.resumed,)
         self._closing = self._closed_idle = False
         self._host_busy: Callable[[], bool] = lambda: False
         self.server.watch_busy(lambda: bool(self._channels) or self._host_busy() or self._transport.busy)

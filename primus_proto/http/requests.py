@@ -86,7 +86,8 @@ class Requests:
 
     def run(self, *, now: float) -> None:
         """Walk on with the requests that were resumed."""
-        resumed, self.resumed = self.resumed, []
+        resumed = self.resumed.copy()
+        self.resumed.clear()
         for held, answer in resumed:
             exchange = held.exchange
             if not exchange.open:

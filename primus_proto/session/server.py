@@ -78,8 +78,6 @@ class Server(HasPlugins, Core):
         """The open sparks by id; read it, do not change it."""
         self.pipeline: Pipeline = Pipeline(self)
         """The layers that every request walks."""
-        self.closing = False
-        """Whether `close` was called."""
         self.closes_channels = False
         """Whether it was called for the connections too."""
         self.individual: bool = False

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..commands import Write
 from ..errors import ConnectError, PrimusError
 from ..http.model import Answer, Request, Response
 from ..limits import Limits
@@ -156,6 +157,9 @@ class WebSocketCarrier(Protocol):
 
     def send(self, messages: Sequence[Message], *, now: float) -> None:
         """Send messages, each in a WebSocket message of its own; after a close nothing is sent."""
+
+    def make_write(self, messages: Sequence[Message]) -> Write | None:
+        """Make the `Write` that `send` would lead to. None, and nothing is sent, if there would be more to do."""
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         """Send a WebSocket ping of at most 125 bytes."""

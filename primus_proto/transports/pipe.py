@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ..commands import Abort, Close, MessageCommand, Pause, Resume, SendMessage
+from ..commands import Abort, Close, MessageCommand, Pause, Resume, SendMessage, Write
 from ..errors import LocalProtocolError, PrimusError
 from ..http.model import Request
 from ..limits import SLICE
@@ -130,6 +130,10 @@ class Pipe(ABC):
     @abstractmethod
     def flush(self, *, now: float) -> None:
         """The endpoint's side: hand over what can be handed over."""
+
+    def take_write(self) -> Write | None:
+        """Take all there is to do as one `Write`, if that is possible; otherwise None, and `flush` does it."""
+        return None
 
     def block(self) -> None:
         """The host of the message seam takes no more for now. Raises LocalProtocolError where there is none."""

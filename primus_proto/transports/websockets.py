@@ -5,6 +5,7 @@ A pipe's carrier lives from the handshake to the end; closing it politely is bou
 
 from __future__ import annotations
 
+from ..commands import Write
 from ..errors import ConnectError, PrimusError
 from ..http.model import Request, Response
 from ..limits import SLICE
@@ -119,6 +120,17 @@ class PlainPipe(WebSocketPipe):
     """A pipe whose WebSocket messages are those of the session."""
 
     __slots__ = ()
+
+    def take_write(self) -> Write | None:
+        outbox = self._outbox
+        if outbox is None or self._outbox_size > SLICE or self.ending is not None or self.high:
+            return None
+        write = self.carrier.make_write(outbox)
+        if write is not None:
+            self._outbox = None
+            self._outbox_size = 0
+            self.dirty = False
+        return write
 
     def received_all(self, messages: list[str | bytes], *, now: float) -> None:
         """`received` for what one read brought."""

@@ -8,7 +8,7 @@ the end off; `CloseChannel` is given once, and last.
 from __future__ import annotations
 
 from collections.abc import Callable, MutableSequence, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..commands import CloseChannel, Command, EndWriting, PauseReading, ProbeChannel, ResumeReading, Write
 from ..errors import ConnectError
@@ -19,8 +19,6 @@ __all__ = ["Channel", "ChannelHost", "ChannelUser", "collect"]
 
 # Seconds that a peer has to close a connection whose other half is closed.
 LINGER = 1.0
-
-new: Any = object.__new__
 
 
 class ChannelUser(Protocol):
@@ -261,23 +259,6 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
     Channels whose only output is the same object, as a broadcast makes it, share one `Write`.
     """
     data: bytes | None
-    if len(dirty) == 1:  # most often it is one answer
-        channel = dirty[0]
-        if not (channel.closed or channel.on_written or channel._probe) and channel._want_pause is channel._paused:
-            channel._dirty = False
-            chunks = channel._chunks
-            if len(chunks) == 1 and channel.buffered <= SLICE and not channel.blocked:
-                channel.buffered = 0  # as `take` does, without the call
-                write = new(Write)  # what Write(…) does, in less time
-                write.channels, write.data = (channel.number,), chunks.pop()
-                commands.append(write)
-                return ()
-            data = channel.take()
-            if data is not None:
-                commands.append(Write((channel.number,), data))
-            if channel._chunks and not channel.blocked:
-                channel.touch()
-            return ()
     shared: dict[int, tuple[bytes, list[int]]] = {}
     last: bytes | None = None  # the channels of a broadcast come in a row
     numbers: list[int] = []

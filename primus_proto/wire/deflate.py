@@ -18,6 +18,7 @@ from wsproto.connection import Connection
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
+from ..commands import Write
 from ..compression import Compression
 from ..limits import Limits
 from ..session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
@@ -231,6 +232,9 @@ class CompressedWebSocket(WebSocket):
                 self._channel.write(self._frame(message))
         else:
             self._channel.write(b"".join([self._frame(message) for message in messages]))
+
+    def make_write(self, messages: Sequence[Message]) -> Write | None:
+        return None
 
     def _frame(self, message: Message) -> bytes:
         deflate, rng = self._deflate, self._rng

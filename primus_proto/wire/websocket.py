@@ -11,13 +11,14 @@ import random
 import struct
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
+from ..commands import Write
 from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from ..limits import SLICE, Limits
 from ..rate import WINDOW, Rate
@@ -44,6 +45,7 @@ SHORT_MASKED, SHORT_UNMASKED = short_headers(0x80), short_headers(0)
 
 # Looked up for every message. They read the header of a short frame: its two bytes, and the masking key.
 from_bytes = int.from_bytes
+new: Any = object.__new__
 unpack_masked = struct.Struct("<HI" if mask is None else "<H4s").unpack_from
 unpack_unmasked = struct.Struct("<H").unpack_from
 
@@ -148,10 +150,8 @@ class WebSocket:
     def send(self, messages: Sequence[Message], *, now: float) -> None:
         if not self._open:
             return
-        rng = self._rng
-        if rng is not None:
-            frames = [client_frame(message.payload, rng.getrandbits(32).to_bytes(4, "big")) for message in messages]
-            data = b"".join(frames)
+        if self._rng is not None:
+            data = self._masked(messages)
         elif len(messages) == 1:
             # The frame stays the same object, so that a broadcast is written as one.
             (message,) = messages
@@ -161,6 +161,20 @@ class WebSocket:
         else:
             data = server_frames(messages)
         self._channel.write(data)
+
+    def make_write(self, messages: Sequence[Message]) -> Write | None:
+        channel = self._channel
+        if channel.buffered or channel.blocked or not self._open:
+            return None
+        write = new(Write)  # what Write(…) does, in less time
+        write.channels = (channel.number,)
+        if self._rng is not None:
+            write.data = self._masked(messages)
+        elif len(messages) == 1:
+            write.data = server_frame(messages[0].payload)
+        else:
+            write.data = server_frames(messages)
+        return cast(Write, write)
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         if self._open and self._end is None:
@@ -325,6 +339,11 @@ class WebSocket:
         kind = ConnectionType.SERVER if self._rng is None else ConnectionType.CLIENT
         length = _DeclaredLength(self._limit)
         return Connection(kind, [length, *extensions]), length
+
+    def _masked(self, messages: Sequence[Message]) -> bytes:
+        assert self._rng is not None
+        bits = self._rng.getrandbits
+        return b"".join([client_frame(message.payload, bits(32).to_bytes(4, "big")) for message in messages])
 
     def _send(self, event: Ping | CloseConnection) -> None:
         self._channel.write(bytes(self._judges()[0].send(event)))

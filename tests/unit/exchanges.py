@@ -117,6 +117,9 @@ class ForeignCarrier:
     def check_peer(self) -> None:
         self.done.append("check peer")
 
+    def make_write(self, messages: Sequence[Message]) -> None:
+        return None
+
     def report_drained(self) -> None:
         """Nothing waits here."""
 

@@ -308,6 +308,9 @@ class WebSocket:
     def check_peer(self) -> None:
         """ASGI does not tell."""
 
+    def make_write(self, messages: Sequence[Message]) -> None:
+        return None
+
     def report_drained(self) -> None:
         """Do nothing: it always reports that."""
 
