@@ -21,7 +21,7 @@ from primus_proto import commands as cmd
 
 from ._environment import Environment
 from ._io import IO
-from ._read_budget import MIN_READ, ReadBudget
+from ._read_budget import ReadBudget
 from ._target import ConnectTarget, check_context
 
 __all__ = [
@@ -291,8 +291,7 @@ class Driver(IO, ABC):
             self._pump(self.now())
 
     def _pump(self, now: float) -> None:
-        endpoint, channels, deliver = self.endpoint, self.channels, self.deliver
-        events = 0
+        endpoint, channels = self.endpoint, self.channels
         try:
             if self.interruption is not None:
                 self._interrupt()
@@ -301,15 +300,14 @@ class Driver(IO, ABC):
                     for number in item.channels:
                         channels[number].write(item.data)
                 elif type(item) is SparkData or isinstance(item, Event):
-                    events += 1
-                    deliver(item)
+                    self._event_count += 1
+                    self.deliver(item)
                 else:
                     self._run(item)
             if self.interruption is not None:
                 self._interrupt()
         finally:
             self.pumping = False
-            self._event_count += events
         due = endpoint.timers.soonest()
         # A timer that has become too early fires for nothing, which costs less than to set it with each message.
         if due != self._armed and (due is None or self._armed is None or due < self._armed):
@@ -327,27 +325,28 @@ class Driver(IO, ABC):
         if not self.endpoint.is_idle or self._armed is None or due is None or due < self._armed:
             self.run_pump()
 
-    def receive(self, number: int, data: bytes | bytearray | memoryview, budget: ReadBudget | None) -> float:
-        """Bytes came on a channel: do all that follows from them, and adapt how much its next read may bring.
-
-        Returns the seconds of work that they were. Less than MIN_READ bytes need no `budget`.
-        """
+    def receive(self, number: int, data: bytes | bytearray | memoryview) -> None:
+        """Bytes came on a channel: do all that follows from them."""
         self.has_read = True
-        endpoint, now = self.endpoint, self.now()
+        now = self.now()
         if self.pumping:  # for what it has closed
-            endpoint.receive_data(number, data, now=now)
-            return 0.0
-        if budget is None or len(data) < MIN_READ:  # too little to tell anything
-            self.pumping = True  # as in `pump_after`, without the call
-            try:
-                endpoint.receive_data(number, data, now=now)
-            finally:
-                self._pump(now)
-            return 0.0
+            self.endpoint.receive_data(number, data, now=now)
+            return
+        self.pumping = True  # as in `pump_after`, without the call
+        try:
+            self.endpoint.receive_data(number, data, now=now)
+        finally:
+            self._pump(now)
+
+    def receive_measured(self, number: int, data: bytes | bytearray | memoryview, budget: ReadBudget) -> float:
+        """`receive`, and adapt how much the next read may bring. Returns the seconds of work that this one was.
+
+        For reads of at least `MIN_READ` bytes: less is too little to tell anything.
+        """
         began, before = self._work_time(), self._count()
-        self.pump_after(lambda: endpoint.receive_data(number, data, now=now))
+        self.receive(number, data)
         seconds = self._work_time() - began
-        budget.record(len(data), seconds, self._count() - before, now=now)
+        budget.record(len(data), seconds, self._count() - before, now=self.now())
         return seconds
 
     def _count(self) -> int:

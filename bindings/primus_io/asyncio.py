@@ -129,7 +129,7 @@ class Channel(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         driver = self.driver
         if nbytes < MIN_READ and not self._waiting:
-            driver.receive(self.number, self._view[:nbytes], self._budget)
+            driver.receive(self.number, self._view[:nbytes])
         elif self._waiting:
             self._rest()
             self._waiting += self._view[:nbytes]
@@ -144,7 +144,7 @@ class Channel(asyncio.BufferedProtocol):
         if budget is None:
             budget = self._budget = ReadBudget()
         size = budget.size
-        seconds, full = driver.receive(self.number, data, budget), len(data) == size
+        seconds, full = driver.receive_measured(self.number, data, budget), len(data) == size
         driver.turns.add(seconds)
         if budget.size != size:
             self._view = RECEIVING.view(budget.size) if SHARED_BUFFER else memoryview(self._view.obj)[: budget.size]
@@ -184,7 +184,7 @@ class Channel(asyncio.BufferedProtocol):
     def _closed(self, error: str | None) -> None:
         if self._waiting:
             data, self._waiting = self._waiting, b""
-            self.driver.receive(self.number, data, None)
+            self.driver.receive(self.number, data)
         self.driver.channel_closed(self.number, error)
 
     def pause_writing(self) -> None:

@@ -152,22 +152,29 @@ class Channel:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as failure:
             error = lost_because(failure.__cause__ or failure)
         if self._waiting:
-            driver.receive(self.number, self._waiting, None)
+            driver.receive(self.number, self._waiting)
         driver.channel_closed(self.number, error)
 
     async def _receive(self) -> None:
         driver, budget = self._driver, ReadBudget()
         await self._reading.wait()
         while data := await self._stream.receive_some(budget.size):
-            if len(data) >= MIN_READ and driver.turn_work.is_enough:
-                self._waiting = data
-                await driver.wait_for_turn()
-                self._waiting = b""
-            seconds = driver.receive(self.number, data, budget)
-            driver.turn_work.add(seconds)
-            if seconds > TIRING:
-                await driver.rest()
+            if len(data) < MIN_READ:
+                driver.receive(self.number, data)
+            else:
+                await self._receive_much(data, budget)
             await self._reading.wait()
+
+    async def _receive_much(self, data: bytes | bytearray, budget: ReadBudget) -> None:
+        driver = self._driver
+        if driver.turn_work.is_enough:
+            self._waiting = data
+            await driver.wait_for_turn()
+            self._waiting = b""
+        seconds = driver.receive_measured(self.number, data, budget)
+        driver.turn_work.add(seconds)
+        if seconds > TIRING:
+            await driver.rest()
 
     async def _send(self) -> None:
         driver = self._driver

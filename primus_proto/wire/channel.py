@@ -281,8 +281,9 @@ def collect(dirty: list[Channel], commands: MutableSequence[Command], *, now: fl
             changed.append(channel)
         else:
             channel._dirty = False
-    commands.extend([Write(tuple(numbers), data) for data, numbers in shared.values()])
-    gone = [channel for channel in changed if channel.finish(commands, now)]
+    for data, numbers in shared.values():
+        commands.append(Write(tuple(numbers), data))
+    gone = [channel for channel in changed if channel.finish(commands, now)] if changed else ()
     for channel in written:
         callback = channel.on_written
         if callback is not None and not channel.buffered:

@@ -218,33 +218,32 @@ class WebSocket:
             received = bytes(data)
         position, end = 0, len(received)
         masked, lengths = self._rng is None, self._lengths
-        last = end - (6 if masked else 2)  # where a header can begin that is complete
-        key: Any = None
         while position < end and not self._over:
             if self._in_lane:
                 messages: list[str | bytes] = []
                 try:
-                    while position <= last:
+                    while position < end:
                         if masked:
                             head, key = unpack_masked(received, position)
-                            start = position + 6
+                            stop = position + 6 + (length := lengths[head])
+                            if stop > end:
+                                break
+                            payload = received[position + 6 : stop]
+                            if mask is not None:
+                                payload = mask(key, payload)
+                            else:
+                                number = from_bytes(payload, "little") ^ key * REPEATED[length] & BITS[length]
+                                payload = number.to_bytes(length, "little")
                         else:
                             (head,) = unpack_unmasked(received, position)
-                            start = position + 2
-                        length = lengths[head]
-                        stop = start + length
-                        if stop > end:
-                            break
-                        payload = received[start:stop]
-                        if masked and mask is not None:
-                            payload = mask(key, payload)
-                        elif masked:
-                            number = from_bytes(payload, "little") ^ key * REPEATED[length] & BITS[length]
-                            payload = number.to_bytes(length, "little")
+                            stop = position + 2 + lengths[head]
+                            if stop > end:
+                                break
+                            payload = received[position + 2 : stop]
                         messages.append(payload.decode() if head & 1 else payload)
                         position = stop
-                except (KeyError, UnicodeDecodeError):
-                    pass  # a frame of another kind, or one that wsproto has to judge
+                except (struct.error, KeyError, UnicodeDecodeError):
+                    pass  # a header that is cut short, a frame of another kind, or one that wsproto has to judge
                 if messages:
                     take_all = getattr(self.owner, "received_all", None)
                     if take_all is not None:

@@ -13,7 +13,7 @@ import pytest
 
 from primus_io._driver import Driver
 from primus_io._environment import Environment
-from primus_io._read_budget import FIRST_READ, MAX_READ, MIN_READ, ReadBudget
+from primus_io._read_budget import FIRST_READ, MAX_READ, MIN_READ
 from primus_proto import ByteServer
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, needing, scenario
@@ -38,12 +38,12 @@ class Reads:
         work = itertools.count()
         receive = Driver.receive
 
-        def noted(driver: Driver, number: int, data: Any, budget: ReadBudget) -> float:
+        def noted(driver: Driver, number: int, data: Any) -> None:
             if isinstance(driver.endpoint, ByteServer):
                 self.sizes.append(len(data))
                 if len(data) >= MIN_READ:
                     self.turns.append(self.turn)
-            return receive(driver, number, data, budget)
+            receive(driver, number, data)
 
         patch.setattr(Driver, "receive", noted)
         patch.setattr(Environment, "work_time", staticmethod(lambda: next(work) * seconds))
