@@ -23,8 +23,9 @@ from ..compression import Compression
 from ..limits import Limits
 from ..session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
 from .channel import Channel
+from .declared_length import NO_RSV, DeclaredLength
 from .frames import client_frame, server_frame, xor
-from .websocket import NO_RSV, WebSocket, _DeclaredLength
+from .websocket import WebSocket
 
 __all__ = ["CompressedWebSocket", "Deflate", "agreed", "choose", "offer"]
 
@@ -267,7 +268,7 @@ class CompressedWebSocket(WebSocket):
             head = struct.pack("!BBQ", first, mask | 127, length)
         return head + small if key is None else b"%b%b%b" % (head, key, xor(small, key))
 
-    def _judges(self) -> tuple[Connection, _DeclaredLength]:
+    def _judges(self) -> tuple[Connection, DeclaredLength]:
         if self._wsproto is None:
             self._wsproto = self._make_judges([_Inflater(self._deflate, self._limit)])
         return self._wsproto

@@ -16,7 +16,7 @@ from typing import Any, cast
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+from wsproto.frame_protocol import CloseReason
 
 from ..commands import Write
 from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
@@ -26,6 +26,7 @@ from ..session.messages import Message
 from ..timers import Timer
 from ..transports.base import CarrierOwner
 from .channel import Channel
+from .declared_length import DeclaredLength
 from .frames import (
     BITS,
     REPEATED,
@@ -49,41 +50,9 @@ new: Any = object.__new__
 unpack_masked = struct.Struct("<HI" if mask is None else "<H4s").unpack_from
 unpack_unmasked = struct.Struct("<H").unpack_from
 
-NO_RSV = RsvBits(False, False, False)
-
 
 def _plain(event: TextMessage | BytesMessage) -> str | bytes:
     return event.data  # type: ignore[return-value]  # annotated as if a bytearray could be; wsproto makes bytes
-
-
-class _DeclaredLength(Extension):
-    """Refuses a frame by its header, before any of its payload is stored."""
-
-    name = "x-declared-length"
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._frame = 0
-        self.message = 0  # bytes in the finished frames of the message that is under way
-
-    def enabled(self) -> bool:
-        return True
-
-    def offer(self) -> bool:
-        return False
-
-    def frame_inbound_header(
-        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
-    ) -> CloseReason | RsvBits:
-        # May be called again for the same header when that was cut short, so it must only set, never add.
-        if not opcode.iscontrol():
-            self._frame = payload_length
-            if self.message + payload_length > self._limit:
-                return CloseReason.MESSAGE_TOO_BIG
-        return NO_RSV
-
-    def frame_finished(self, message_finished: bool) -> None:
-        self.message = 0 if message_finished else self.message + self._frame
 
 
 class WebSocket:
@@ -133,7 +102,7 @@ class WebSocket:
         self._in_lane = True  # at the beginning of a frame, and of a message
         self._fragmented = False  # amid a message of several frames
         self._fragments = 0
-        self._wsproto: tuple[Connection, _DeclaredLength] | None = None  # made when it is needed first
+        self._wsproto: tuple[Connection, DeclaredLength] | None = None  # made when it is needed first
         self._text: io.StringIO | None = None  # parts of an unfinished message; lists of tiny parts would bloat
         self._bytes: bytearray | None = None
         channel.on_writable = self._written
@@ -329,14 +298,14 @@ class WebSocket:
             elif type(event) is Ping:
                 self._pong(event, now)
 
-    def _judges(self) -> tuple[Connection, _DeclaredLength]:
+    def _judges(self) -> tuple[Connection, DeclaredLength]:
         if self._wsproto is None:
             self._wsproto = self._make_judges([])
         return self._wsproto
 
-    def _make_judges(self, extensions: list[Extension]) -> tuple[Connection, _DeclaredLength]:
+    def _make_judges(self, extensions: list[Extension]) -> tuple[Connection, DeclaredLength]:
         kind = ConnectionType.SERVER if self._rng is None else ConnectionType.CLIENT
-        length = _DeclaredLength(self._limit)
+        length = DeclaredLength(self._limit)
         return Connection(kind, [length, *extensions]), length
 
     def _masked(self, messages: Sequence[Message]) -> bytes:

@@ -16,7 +16,8 @@ from primus_proto.errors import PrimusError
 from primus_proto.session.messages import Message
 from primus_proto.timers import Timers
 from primus_proto.wire.channel import Channel, collect
-from primus_proto.wire.websocket import WebSocket, _DeclaredLength
+from primus_proto.wire.declared_length import DeclaredLength
+from primus_proto.wire.websocket import WebSocket
 from tests.unit.wires import CLOSE, PING, PONG, TEXT, ClientWire, Frame, ServerWire, close_frame, frame, frames
 
 OVER = ["readyStateChange", "disconnection", "end"]
@@ -352,7 +353,7 @@ def test_a_carrier_is_closed_once() -> None:
 
 
 def test_the_limit_by_declared_length_is_nothing_to_negotiate() -> None:
-    limit = _DeclaredLength(100)
+    limit = DeclaredLength(100)
     assert limit.enabled()
     assert not limit.offer()
 
