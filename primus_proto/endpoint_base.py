@@ -137,12 +137,11 @@ class Endpoint(ABC):
             for channel in self._dirty_channels.copy():
                 if channel.unread:
                     channel.feed_unread(now=now)
-        pipes = self._dirty_pipes
-        if len(pipes) == 1 and not self._dirty_channels and (write := pipes[0].take_write()) is not None:
-            pipes.clear()
-            self._commands.append(write)
-        elif pipes:
-            flush_pipes(pipes, now=now)
+        if self._dirty_pipes:
+            for pipe in self._dirty_pipes:
+                if pipe.texts is not None and (write := pipe.take_texts()) is not None:
+                    self._commands.append(write)
+            flush_pipes(self._dirty_pipes, now=now)
         if self._dirty_channels:
             dirty = self._dirty_channels.copy()
             self._dirty_channels.clear()

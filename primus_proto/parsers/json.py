@@ -25,7 +25,7 @@ else:
 
 __all__ = ["FastJSONParser", "JSONParser", "make_json"]
 
-_RESERVED = '"primus::'
+_RESERVED = b'"primus::'
 _MAY_HAVE_FLOATS = {float, dict, list, tuple}
 _NOT_FINITE = re.compile(rb"[g\xe7].{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -44,6 +44,10 @@ def _finite(text: str) -> float:
 
 def _unknown(value: object) -> NoReturn:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _reserved(value: object) -> EncodeError:
+    return EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value!r:.80}")
 
 
 def _unchecked(limits: Limits) -> int:
@@ -92,6 +96,13 @@ class JSONParser(Bounded):
             raise EncodeError(f"cannot encode as JSON: {error}{hint}") from error
         return text if text.isascii() else _escaped(text)
 
+    def encode_text(self, value: Any) -> bytes:
+        """Encode a value of an application in UTF-8. Raises EncodeError as `encode` does, and for reserved strings."""
+        data = JSONParser.encode(self, value).encode()
+        if data[0] == 34 and data.startswith(_RESERVED):
+            raise _reserved(value)
+        return data
+
     def decode(self, data: str | bytes) -> Any:
         """Decode a text message; return the bytes of a binary one.
 
@@ -128,16 +139,22 @@ class FastJSONParser(JSONParser):
 
     def encode(self, value: Any) -> str:
         """See `JSONParser.encode`."""
+        if type(value) is str:  # it may be one of the protocol's own
+            return super().encode(value)
+        return self.encode_text(value).decode()
+
+    def encode_text(self, value: Any) -> bytes:
+        """See `JSONParser.encode_text`."""
         try:
             data = orjson.dumps(value, option=self._options)
         except TypeError:  # of orjson.JSONEncodeError too: what it cannot write, such as a lone surrogate
-            return super().encode(value)
-        text = data.decode()
-        if "null" in text and not (_seems_finite(value) or _is_finite(value)):  # it writes NaN so
-            return super().encode(value)
-        if text[0] == '"' and type(value) is not str and text.startswith(_RESERVED):  # an enum, not checked
-            raise EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value!r:.80}")
-        return text if text.isascii() else _escaped(text)
+            return super().encode_text(value)
+        # It writes NaN as null. (`in` would be slower: it tries bytes as a number first.)
+        if data.find(b"null") >= 0 and not (_seems_finite(value) or _is_finite(value)):
+            return super().encode_text(value)
+        if data[0] == 34 and data.startswith(_RESERVED):
+            raise _reserved(value)
+        return data if data.isascii() else _escaped(data.decode()).encode()
 
     def decode(self, data: str | bytes) -> Any:
         """See `JSONParser.decode`."""

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..errors import STOPPING, DecodeError, EncodeError
 from ..parsers import Parser
+from ..parsers.json import FastJSONParser, JSONParser
 from .messages import MESSAGE_OVERHEAD, PREFIX, PREFIX_END, Message, ProtocolMessage
 
-__all__ = ["check_value", "decode_error", "encode", "encode_error", "encode_protocol", "is_asynchronous", "message_of"]
+__all__ = [
+    "check_value",
+    "decode_error",
+    "encode",
+    "encode_error",
+    "encode_protocol",
+    "is_asynchronous",
+    "message_of",
+    "text_encoder",
+]
 
 M = TypeVar("M", bound=Message)
 new: Any = object.__new__
@@ -18,6 +29,12 @@ new: Any = object.__new__
 def is_asynchronous(parser: Parser) -> bool:
     """Whether a parser has to be awaited."""
     return inspect.iscoroutinefunction(parser.encode) or inspect.iscoroutinefunction(parser.decode)
+
+
+def text_encoder(parser: Parser) -> Callable[[Any], bytes] | None:
+    """The function of one of our parsers that encodes a value of the application as a text in UTF-8."""
+    # A subclass may have another way to encode.
+    return parser.encode_text if type(parser) in (JSONParser, FastJSONParser) else None  # type: ignore[attr-defined]
 
 
 def encode(parser: Parser, value: Any) -> Message:

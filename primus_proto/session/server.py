@@ -37,7 +37,7 @@ from ..plugins.registry import load_plugins
 from ..timers import Timer
 from ..transports.pipe import MessagePipe, Pipe, flush_pipes
 from .core import Core, poll
-from .encoding import encode, is_asynchronous
+from .encoding import encode, is_asynchronous, text_encoder
 from .extensions import HasPlugins, Plugins
 from .flow import run_steps, step_of
 from .messages import NOTHING, Message
@@ -60,6 +60,8 @@ class Server(HasPlugins, Core):
         self.parser: Parser = limited(get_parser(self.config.parser), self.config.limits)
         self.asynchronous: bool = is_asynchronous(self.parser)
         """Whether the parser has to be awaited."""
+        self.encode_text: Callable[[Any], bytes] | None = text_encoder(self.parser)
+        """Encodes a value as a text in UTF-8; None: the parser has no such function."""
         self.transforms: Transforms = Transforms()
         """The transforms of all its sparks."""
         self.extensions: dict[type, Any] | None = None

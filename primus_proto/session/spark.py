@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import events as ev
-from ..errors import STOPPING, BacklogExceeded, ConnectionLost, PluginError, PrimusError
+from ..errors import STOPPING, BacklogExceeded, ConnectionLost, EncodeError, PluginError, PrimusError
 from ..http.model import Address, Headers, Request
 from ..limits import Limits, check_flag
 from ..timers import Timer
 from ..transports.pipe import Pipe
 from .backlog import Backlog
-from .encoding import decode_error, encode, new
+from .encoding import decode_error, encode, encode_error, new
 from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
 from .late import LateLink
 from .messages import MAX_VALUE, NOTHING, PREFIX, PREFIX_END, SERVER_CLOSE, Message
@@ -125,10 +125,16 @@ class Spark(LateLink):
             return False
         if self._outgoing is not None:
             return self._outgoing.write(data)
-        message = encode(self.parser, data)
-        if self.needs_drain:
-            return self.write_message(message)
-        if self.pipe.send(message) > self._limit // 2:  # as `_send` does, without the call
+        encode_text = self.server.encode_text
+        if encode_text is None or self.needs_drain:
+            return self.write_message(encode(self.parser, data))
+        try:
+            text = encode_text(data)
+        except (EncodeError, *STOPPING):
+            raise
+        except BaseException as error:
+            raise encode_error(error) from error
+        if self.pipe.send_text(text) > self._limit // 2:
             self.needs_drain = self.pipe.high = True
         return True
 
@@ -166,10 +172,8 @@ class Spark(LateLink):
         self._close(SparkTrigger.END, CloseReason("local", code, reason))
 
     def _close_pipe(self, reconnect: bool, code: int, reason: str) -> None:
-        if not reconnect:
-            closing = self._protocol_message(SERVER_CLOSE)
-            if closing is not None:
-                self.pipe.send(closing)
+        if not reconnect and (closing := self._protocol_message(SERVER_CLOSE)) is not None:
+            self.pipe.send(closing)
         self.pipe.close(code, reason)
 
     def refuse(self, error: PrimusError) -> None:
@@ -357,9 +361,9 @@ class Spark(LateLink):
         """Something went wrong: the spark's `error`, and the server's `log` in case nothing listens to that."""
         if self._is_gone:
             self.warn(f"after its end: {error}")
-            return
-        self.server.emit(ev.SparkError(self, error))
-        self.server.emit(ev.Logged("error", f"spark {self.id}: {error}"))
+        else:
+            self.server.emit(ev.SparkError(self, error))
+            self.server.emit(ev.Logged("error", f"spark {self.id}: {error}"))
 
     def _drain(self) -> None:
         if self._backlog is not None:
@@ -438,10 +442,9 @@ class Spark(LateLink):
             self._backlog.stop()
         if self._neglect is not None:
             self._neglect.stop()
-        server = self.server
-        server.emit(ev.SparkReadyStateChanged(self))
-        server.emit(ev.SparkDisconnected(self, reason))
+        self.server.emit(ev.SparkReadyStateChanged(self))
+        self.server.emit(ev.SparkDisconnected(self, reason))
         if trigger is not SparkTrigger.END:
             self._report_dropped(self.pipe.withdraw(), "the connection is gone")
-        server.emit(ev.SparkEnded(self, reason))
-        server.release(self)
+        self.server.emit(ev.SparkEnded(self, reason))
+        self.server.release(self)

@@ -26,6 +26,7 @@ class SparkHost(Protocol):
     asynchronous: bool
     config: ServerConfig
     emit: Callable[[ev.Event], None]
+    encode_text: Callable[[Any], bytes] | None
     individual: bool
     limits: Limits
     networks: tuple[Network, ...]

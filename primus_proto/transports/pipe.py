@@ -57,6 +57,8 @@ class Pipe(ABC):
 
     transport = ""
     """The transport's name, as a registry knows it."""
+    texts: list[bytes] | None = None
+    """What `send_text` has queued, where a pipe keeps it as it is."""
     __slots__ = (
         "_discarded",
         "_on_dirty",
@@ -103,6 +105,10 @@ class Pipe(ABC):
         self._touch()
         return self.buffered
 
+    def send_text(self, text: bytes) -> int:
+        """`send` for a value of the application that was encoded as a text, in UTF-8."""
+        return self.send(Message(text.decode()))
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close politely once everything queued has been sent."""
         if self.ending is None:
@@ -133,6 +139,10 @@ class Pipe(ABC):
 
     def take_write(self) -> Write | None:
         """Take all there is to do as one `Write`, if that is possible; otherwise None, and `flush` does it."""
+        return None
+
+    def take_texts(self) -> Write | None:
+        """`take_write` for `texts`."""
         return None
 
     def block(self) -> None:
@@ -283,7 +293,8 @@ def flush_pipes(pipes: list[Pipe], *, now: float) -> None:
     dirty = pipes.copy()
     pipes.clear()
     for pipe in dirty:
-        pipe.dirty = False
-        pipe.flush(now=now)
-        if pipe.high:
-            pipe.session.flushed(now=now)
+        if pipe.dirty:  # otherwise its texts were all there was
+            pipe.dirty = False
+            pipe.flush(now=now)
+            if pipe.high:
+                pipe.session.flushed(now=now)

@@ -9,7 +9,7 @@ from ..commands import Write
 from ..errors import ConnectError, PrimusError
 from ..http.model import Request, Response
 from ..limits import SLICE
-from ..session.messages import Message
+from ..session.messages import MESSAGE_OVERHEAD, Message
 from ..timers import Timer
 from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
 from .pipe import Pipe
@@ -21,7 +21,7 @@ class WebSocketPipe(Pipe):
     """A pipe over one WebSocket carrier, of which it is the owner."""
 
     transport = "websockets"
-    __slots__ = ("_host", "_linger", "_over", "carrier")
+    __slots__ = ("_host", "_linger", "_over", "carrier", "texts")
 
     carrier: WebSocketCarrier
 
@@ -30,12 +30,15 @@ class WebSocketPipe(Pipe):
         self._host = host
         self._linger: Timer | None = None
         self._over = False  # the carrier is closed
+        self.texts = None
 
     @property
     def buffered(self) -> int:
         return self._outbox_size + self.carrier.buffered
 
     def send(self, message: Message) -> int:
+        if self.texts is not None:
+            self._settle()
         outbox = self._outbox
         if outbox is None:
             outbox = self._outbox = []
@@ -58,6 +61,8 @@ class WebSocketPipe(Pipe):
     def flush(self, *, now: float) -> None:
         if self._over:
             return
+        if self.texts is not None:
+            self._settle()
         carrier = self.carrier
         if self.aborted:
             carrier.abort(now=now)
@@ -98,7 +103,7 @@ class WebSocketPipe(Pipe):
             self.carrier.abort(now=now)
 
     def drained(self, *, now: float) -> None:
-        if self._outbox:
+        if self._outbox or self.texts:
             self._touch()
         if self.high and self.ending is None:
             self.session.drained()
@@ -112,18 +117,55 @@ class WebSocketPipe(Pipe):
             self.session.connection_lost(error, code=code, reason=reason, now=now)
         self._report_unsent()
 
+    def withdraw(self) -> tuple[str | bytes, ...]:
+        self._settle()
+        return super().withdraw()
+
+    def _settle(self) -> None:
+        """Make messages of the texts."""
+        if self.texts is not None:
+            self._outbox, self.texts = [Message(text.decode()) for text in self.texts], None
+
     def _expired(self, now: float) -> None:
         self.carrier.abort(now=now)
 
 
 class PlainPipe(WebSocketPipe):
-    """A pipe whose WebSocket messages are those of the session."""
+    """A pipe whose WebSocket messages are those of the session.
+
+    While only texts wait, they are in `texts`; with anything else, all are in the outbox.
+    """
 
     __slots__ = ()
 
+    def send_text(self, text: bytes) -> int:
+        if self._outbox is not None:
+            return self.send(Message(text.decode()))
+        if self.texts is None:
+            self.texts = [text]
+        else:
+            self.texts.append(text)
+        size = self._outbox_size = self._outbox_size + len(text) + MESSAGE_OVERHEAD
+        if not self.dirty:
+            self.dirty = True
+            self._on_dirty(self)
+        return size + self.carrier.buffered
+
+    def take_texts(self) -> Write | None:
+        if self.texts is None or self._outbox_size > SLICE or self.ending is not None or self.high:
+            return None
+        write = self.carrier.make_text_write(self.texts)
+        if write is not None:
+            self.texts = None
+            self._outbox_size = 0
+            self.dirty = False
+        return write
+
     def take_write(self) -> Write | None:
         outbox = self._outbox
-        if outbox is None or self._outbox_size > SLICE or self.ending is not None or self.high:
+        if outbox is None:
+            return self.take_texts()
+        if self._outbox_size > SLICE or self.ending is not None or self.high:
             return None
         write = self.carrier.make_write(outbox)
         if write is not None:

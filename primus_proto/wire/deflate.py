@@ -237,6 +237,9 @@ class CompressedWebSocket(WebSocket):
     def make_write(self, messages: Sequence[Message]) -> Write | None:
         return None
 
+    def make_text_write(self, texts: Sequence[bytes]) -> Write | None:
+        return super().make_text_write(texts) if len(max(texts, key=len)) + MESSAGE_OVERHEAD < self._threshold else None
+
     def _frame(self, message: Message) -> bytes:
         deflate, rng = self._deflate, self._rng
         if message.size < self._threshold or type(message) is ProtocolMessage:

@@ -16,6 +16,7 @@ with contextlib.suppress(ImportError):
 __all__ = [
     "BITS",
     "REPEATED",
+    "SHORT_TEXT",
     "WEBSOCKET",
     "client_frame",
     "frame_extent",
@@ -23,6 +24,7 @@ __all__ = [
     "server_frame",
     "server_frames",
     "short_headers",
+    "text_frames",
     "xor",
     "xor_in_python",
 ]
@@ -66,15 +68,17 @@ def server_frame(payload: str | bytes) -> bytes:
 
 
 def server_frames(messages: Sequence[Message]) -> bytes:
-    """`server_frame` for each message, joined. A frame that was made before is used again, but none is kept."""
+    """`server_frame` for each message, joined."""
+    return b"".join([message.framed(WEBSOCKET, server_frame) for message in messages])
+
+
+def text_frames(texts: Sequence[bytes]) -> bytes:
+    """Texts in UTF-8, each in an unmasked frame, joined."""
     parts = []
-    for message in messages:
-        payload = message.payload
-        if message.framing is None and type(payload) is str and len(data := payload.encode()) < 126:
-            parts.append(SHORT_TEXT[len(data)])  # as `server_frame`, without the call
-            parts.append(data)
-        else:
-            parts.append(message.framed(WEBSOCKET, server_frame))
+    for text in texts:
+        length = len(text)
+        parts.append(SHORT_TEXT[length] if length < 126 else _header(0x81, length, 0))
+        parts.append(text)
     return b"".join(parts)
 
 

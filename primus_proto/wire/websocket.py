@@ -30,6 +30,7 @@ from .declared_length import DeclaredLength
 from .frames import (
     BITS,
     REPEATED,
+    SHORT_TEXT,
     WEBSOCKET,
     client_frame,
     frame_extent,
@@ -37,6 +38,7 @@ from .frames import (
     server_frame,
     server_frames,
     short_headers,
+    text_frames,
     xor,
 )
 
@@ -135,14 +137,18 @@ class WebSocket:
         channel = self._channel
         if channel.buffered or channel.blocked or not self._open:
             return None
+        return Write((channel.number,), server_frames(messages) if self._rng is None else self._masked(messages))
+
+    def make_text_write(self, texts: Sequence[bytes]) -> Write | None:
+        channel = self._channel
+        if channel.buffered or channel.blocked or not self._open or self._rng is not None:
+            return None
         write = new(Write)  # what Write(…) does, in less time
         write.channels = (channel.number,)
-        if self._rng is not None:
-            write.data = self._masked(messages)
-        elif len(messages) == 1:
-            write.data = server_frame(messages[0].payload)
+        if len(texts) == 1 and len(text := texts[0]) < 126:
+            write.data = SHORT_TEXT[len(text)] + text
         else:
-            write.data = server_frames(messages)
+            write.data = text_frames(texts)
         return cast(Write, write)
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:

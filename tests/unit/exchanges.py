@@ -120,6 +120,9 @@ class ForeignCarrier:
     def make_write(self, messages: Sequence[Message]) -> None:
         return None
 
+    def make_text_write(self, texts: Sequence[bytes]) -> None:
+        return None
+
     def report_drained(self) -> None:
         """Nothing waits here."""
 

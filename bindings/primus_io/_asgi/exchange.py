@@ -311,6 +311,9 @@ class WebSocket:
     def make_write(self, messages: Sequence[Message]) -> None:
         return None
 
+    def make_text_write(self, texts: Sequence[bytes]) -> None:
+        return None
+
     def report_drained(self) -> None:
         """Do nothing: it always reports that."""
 
