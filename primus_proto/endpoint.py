@@ -140,11 +140,6 @@ class ByteServer(Endpoint):
             self._close(now)
             self.server.work(now)
 
-    @property
-    def is_idle(self) -> bool:
-        work = self._requests.resumed or self.server.timers.delays or self.server.closing or self._commands
-        return not (work or self.server.queued_events or self._dirty_channels or self._dirty_pipes)
-
     def _close(self, now: float) -> None:
         """Close what carries no session; the rest closes with its answer, or its session."""
         if not self._closing:

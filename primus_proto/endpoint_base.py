@@ -35,7 +35,7 @@ class Endpoint(ABC):
         self._dirty_pipes: list[Pipe] = []
         self._dirty = (self._dirty_pipes, self._dirty_channels)
         self._commands: deque[Command] = deque()
-        # What must be empty if a pipe's output may leave in a single step. See `poll`.
+        # Where all that `poll` has to do shows, but for dirty pipes and `Core.is_unsettled`.
         self._agenda: tuple[Sized, ...] = (
             *(session.queued_events, session.queued_commands, session.timers.delays),
             *(self._commands, self._dirty_channels),
@@ -99,18 +99,22 @@ class Endpoint(ABC):
         if not now >= session.polled:  # otherwise without the call
             session.check_clock(now)
         session.polled = now
-        if len(pipes) == 1 and not any(self._agenda) and not session.closing:
-            # Most often there is nothing but an answer to what came: a Write, found in fewer steps.
-            write = pipes[0].take_write()
-            if write is not None:
-                pipes.clear()
-                return iter((write,))
+        if not (session.is_unsettled or any(self._agenda)):
+            # Most often there is nothing, or an answer to what came, which takes fewer steps.
+            if not pipes:
+                return iter(())
+            if len(pipes) == 1:
+                (pipe,) = pipes
+                write = pipe.take_write() if pipe.texts is None else pipe.take_texts()
+                if write is not None:
+                    pipes.clear()
+                    return iter((write,))
         return poll(session.queued_events, self._commands, self._work, now, self._dirty)
 
     @property
     def is_idle(self) -> bool:
         """Whether `poll` would hand out nothing. May be False even so."""
-        return False
+        return not (self._session.is_unsettled or self._dirty_pipes or any(self._agenda))
 
     @property
     def channels(self) -> int:

@@ -272,6 +272,7 @@ class Client(HasPlugins, Core, Link):
     def move(self, trigger: ClientTrigger) -> None:
         """Take a step in the state table; LocalProtocolError where there is none."""
         self.state = step(CLIENT, self.state, trigger)
+        self.is_unsettled = self.state is not _S.OPEN
 
     def set_ready_state(self, state: ReadyState) -> None:
         """Set `ready_state`, and report a change."""

@@ -81,8 +81,8 @@ class Core:
         self.limits = limits
         self.rng = rng
         self.wall_offset = wall_offset
-        self.closing = False
-        """Whether a server's `close` was called."""
+        self.is_unsettled: bool = True
+        """Whether the next `poll` may have something to do that shows in no queue."""
         self.polled: float = -math.inf
         """When it was last polled."""
         self.timers: Timers = Timers()

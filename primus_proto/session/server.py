@@ -80,6 +80,8 @@ class Server(HasPlugins, Core):
         """The open sparks by id; read it, do not change it."""
         self.pipeline: Pipeline = Pipeline(self)
         """The layers that every request walks."""
+        self.closing = self.is_unsettled = False
+        """Whether `close` was called."""
         self.closes_channels = False
         """Whether it was called for the connections too."""
         self.individual: bool = False
@@ -180,7 +182,7 @@ class Server(HasPlugins, Core):
         message = encode(self.parser, data) if plain and data is not NOTHING else None
         if self._farewell is None:
             self._farewell = _Farewell(message, NOTHING if plain else data, reconnect, timeout)
-            self.closing = True
+            self.closing = self.is_unsettled = True
             if timeout == 0:
                 self._end_all()
         self.closes_channels = self.closes_channels or close

@@ -138,7 +138,7 @@ class Pipe(ABC):
         """The endpoint's side: hand over what can be handed over."""
 
     def take_write(self) -> Write | None:
-        """Take all there is to do as one `Write`, if that is possible; otherwise None, and `flush` does it."""
+        """Take all messages as one `Write`, if there is nothing else to do; otherwise None, and `flush` does it."""
         return None
 
     def take_texts(self) -> Write | None:

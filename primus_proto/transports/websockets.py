@@ -163,9 +163,7 @@ class PlainPipe(WebSocketPipe):
 
     def take_write(self) -> Write | None:
         outbox = self._outbox
-        if outbox is None:
-            return self.take_texts()
-        if self._outbox_size > SLICE or self.ending is not None or self.high:
+        if outbox is None or self._outbox_size > SLICE or self.ending is not None or self.high:
             return None
         write = self.carrier.make_write(outbox)
         if write is not None:
