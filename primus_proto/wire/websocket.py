@@ -137,7 +137,13 @@ class WebSocket:
         channel = self._channel
         if channel.buffered or channel.blocked or not self._open:
             return None
-        return Write((channel.number,), server_frames(messages) if self._rng is None else self._masked(messages))
+        if self._rng is not None:
+            data = self._masked(messages)
+        elif len(messages) == 1:
+            data = server_frame(messages[0].payload)
+        else:
+            data = server_frames(messages)
+        return Write((channel.number,), data)
 
     def make_text_write(self, texts: Sequence[bytes]) -> Write | None:
         channel = self._channel

@@ -212,6 +212,13 @@ def test_both_write_the_same(value: Any) -> None:
     assert one == other or one == exactly(as_doubles(value)) or other == exactly(as_doubles(json.loads(one)))
 
 
+@given(more_values | st.sampled_from(["primus:", "\u2028", "é\ud800"]))
+def test_a_text_is_what_is_encoded_in_utf_8(value: Any) -> None:
+    for parser in (plain, fast):
+        text = outcome(lambda each=parser: each.encode_text(value).decode(), EncodeError)  # type: ignore[misc]
+        assert text == outcome(lambda each=parser: each.encode(value), EncodeError)  # type: ignore[misc]
+
+
 pieces = st.sampled_from(
     [*'[]{}:,"-+.0123456789eE \\', '"a"', "true", "null", "NaN", "\\ud800", "\\u0041", "1e400", "é"]
 )
