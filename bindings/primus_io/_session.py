@@ -150,13 +150,20 @@ class Session(Answering, Transforming, Extended, Emitter):
         if io.should_yield():
             await io.checkpoint()
         while True:
-            while not self._inbox:
-                if self._ended:
-                    return None
-                await self._wait_for_change()
-            event = self._take_first()
-            if type(event) is not Undecoded or self._decode(event):
-                return event
+            if inbox := self._inbox:
+                event = inbox.popleft()
+                self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
+                if type(event) is not Undecoded or self._decode(event):
+                    return event
+            elif self._ended:
+                return None
+            else:  # as `_wait_for_change`, without another coroutine
+                waiter = self._new_waiter()
+                try:
+                    await waiter.wait()
+                except BaseException:
+                    self._forget_waiter(waiter)
+                    raise
 
     def _begin_iterating(self) -> None:
         """From now on values are taken, instead of going to listeners. Raises LocalProtocolError where none come."""
@@ -332,14 +339,25 @@ class Session(Answering, Transforming, Extended, Emitter):
             await self._wait_for_change()
 
     async def _wait_for_change(self) -> None:
-        waiter = self._io.wakeup()
-        self._waiters.append(waiter)
-        self._check_end()
+        waiter = self._new_waiter()
         try:
             await waiter.wait()
-        finally:
-            if waiter in self._waiters:  # cancelled
-                self._waiters.remove(waiter)
+        except BaseException:
+            self._forget_waiter(waiter)
+            raise
+
+    def _new_waiter(self) -> AsyncEvent:
+        """A waiter that is woken, and forgotten, when something changes."""
+        waiter = self._io.wakeup()
+        self._waiters.append(waiter)
+        if self._end_waits:
+            self._check_end()
+        return waiter
+
+    def _forget_waiter(self, waiter: AsyncEvent) -> None:
+        """The task that waited was cancelled, perhaps after it was woken."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
 
     async def _until_drained(self) -> None:
         await self._until(lambda: not self._core.needs_drain or self._ended)

@@ -16,6 +16,8 @@ from ._emitter import is_goodbye, log
 from ._peer_log import PeerLog
 from ._session import Session, Undecoded
 
+new: Any = object.__new__
+
 __all__ = ["SparkBase"]
 
 
@@ -125,7 +127,9 @@ class SparkBase(Session):
         super()._add(event, listener)
 
     def _data_event(self, value: Any, size: int) -> ev.SparkData:
-        return ev.SparkData(self, value, size)
+        event = new(SparkData)  # what SparkData(self, value, size) does, in less time
+        event.spark, event.data, event.size = self, value, size
+        return event  # type: ignore[no-any-return]  # see `new`
 
     def _note(self, event: ev.SparkEvent) -> None:
         """Wake those who wait for what an event says."""
