@@ -12,7 +12,7 @@ import re
 from json.encoder import encode_basestring
 from typing import Any, NoReturn, Self
 
-from ..errors import DecodeError, EncodeError
+from ..errors import STOPPING, DecodeError, EncodeError
 from ..limits import Limits
 from .bounds import Bounded, check_json
 
@@ -97,8 +97,13 @@ class JSONParser(Bounded):
         return text if text.isascii() else _escaped(text)
 
     def encode_text(self, value: Any) -> bytes:
-        """Encode a value of an application in UTF-8. Raises EncodeError as `encode` does, and for reserved strings."""
-        data = JSONParser.encode(self, value).encode()
+        """Encode a value of an application in UTF-8. Raises EncodeError whatever fails, and for reserved strings."""
+        try:
+            data = JSONParser.encode(self, value).encode()
+        except (EncodeError, *STOPPING):
+            raise
+        except BaseException as error:  # of the value's own methods
+            raise EncodeError(f"the parser failed: {error!r}") from error
         if data[0] == 34 and data.startswith(_RESERVED):
             raise _reserved(value)
         return data

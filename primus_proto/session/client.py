@@ -128,11 +128,10 @@ class Client(HasPlugins, Core, Link):
 
         Data that was not handed out yet is withheld. Raises EncodeError, and does not end, if `data` cannot be sent.
         """
-        if data is not NOTHING:
-            if self._outgoing is not None and not self.state.over:
-                self._outgoing.write(data, last=True)
-            else:
-                self.write(data)
+        if data is not NOTHING and self._outgoing is not None and not self.state.over:
+            self._outgoing.write(data, last=True)
+        elif data is not NOTHING:
+            self.write(data)
         if self.state is _S.OFFLINE:
             self.move(_T.END)
         elif not self.state.over:
@@ -233,6 +232,7 @@ class Client(HasPlugins, Core, Link):
 
     def flushed(self, *, now: float) -> None:
         """What could leave has left the pipe. A client waits for its server as long as the heartbeat allows."""
+        self._slow = self._pipe is not None and self._pipe.buffered > self._limit
 
     def connection_lost(
         self, error: PrimusError | str | None = None, *, code: int = 1006, reason: str = "", now: float
@@ -433,7 +433,7 @@ class Client(HasPlugins, Core, Link):
     def _let_go(self, error: PrimusError | None) -> None:
         if self._pipe is not None and self.extensions is not None:
             self._told_extensions(error or ConnectionLost("the session has ended"))
-        self._pipe = self._pending = self._late = None
+        self._pipe, self._pending, self._late, self._slow = None, None, None, False
         self.heartbeat = self.heartbeat.stop()
         self.attempts.stop()
         self._paused &= ~CLOSING

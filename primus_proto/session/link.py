@@ -50,6 +50,7 @@ class Link(Extensible, ABC):
         "_outgoing",
         "_pending",
         "_rate",
+        "_slow",
         "_telling",
         "direct",
         "discarded",
@@ -87,6 +88,7 @@ class Link(Extensible, ABC):
         self._limit = limit  # of unsent bytes; half of it is the high-water mark
         self.needs_drain = False
         """Whether unsent bytes passed half of their limit: wait for the `drain` event before you write more."""
+        self._slow = False  # more than the limit was unsent after the last flush
         self._pending: dict[str, Message] | None = None  # replies that wait for the backlog to fall, by name
         self._rate: Rate | None = None  # of replies
         self._late: dict[str, str] | None = None  # replies for which there were too many, by name
@@ -385,8 +387,9 @@ class Link(Extensible, ABC):
     def _say(self, pipe: Pipe, name: str, value: str) -> None:
         """Send ``primus::<name>::<value>``.
 
-        A peer with much on its way to it is slow, not dead, so it is answered later. Of each kind only the last reply
-        is kept for that. A pipe that was closed before this message's turn came gets none.
+        A peer that much is still on its way to is slow, not dead, so it is answered later. Of each kind only the last
+        reply is kept for that. While an application writes nothing can leave, so only a flush tells who is slow. A pipe
+        that was closed before this message's turn came gets none.
         """
         if pipe.ending is not None:
             return
@@ -397,7 +400,7 @@ class Link(Extensible, ABC):
         message = self._protocol_message(protocol_message(name, value))
         if message is None:
             return
-        if pipe.buffered > self._limit:
+        if self._slow:
             self._pending = {**(self._pending or {}), name: message}
         elif pipe.send(message) > self._limit // 2:  # as `_send` does, without the call
             self.needs_drain = pipe.high = True
@@ -414,7 +417,7 @@ class Link(Extensible, ABC):
         """Unsent bytes have fallen: tell so once they are at the high-water mark, and send the pending replies."""
         if not self.needs_drain or self.buffered > self._limit // 2:
             return
-        self.needs_drain = False
+        self.needs_drain = self._slow = False
         self._drain()
         if pipe is not None:
             pipe.high = False

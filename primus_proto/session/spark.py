@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import events as ev
-from ..errors import STOPPING, BacklogExceeded, ConnectionLost, EncodeError, PluginError, PrimusError
+from ..errors import STOPPING, BacklogExceeded, ConnectionLost, PluginError, PrimusError
 from ..http.model import Address, Headers, Request
 from ..limits import Limits, check_flag
 from ..timers import Timer
 from ..transports.pipe import Pipe
 from .backlog import Backlog
-from .encoding import decode_error, encode, encode_error, new
+from .encoding import decode_error, encode, new
 from .heartbeat_spark import SparkHeartbeat, spark_heartbeat
 from .late import LateLink
 from .messages import MAX_VALUE, NOTHING, PREFIX, PREFIX_END, SERVER_CLOSE, Message
@@ -128,13 +128,7 @@ class Spark(LateLink):
         encode_text = self.server.encode_text
         if encode_text is None or self.needs_drain:
             return self.write_message(encode(self.parser, data))
-        try:
-            text = encode_text(data)
-        except (EncodeError, *STOPPING):
-            raise
-        except BaseException as error:
-            raise encode_error(error) from error
-        if self.pipe.send_text(text) > self._limit // 2:
+        if self.pipe.send_text(encode_text(data)) > self._limit // 2:
             self.needs_drain = self.pipe.high = True
         return True
 
@@ -278,6 +272,7 @@ class Spark(LateLink):
     def flushed(self, *, now: float) -> None:
         """What could leave has left the pipe, and it was above the high-water mark: look at what is still there."""
         if self.state is OPEN:
+            self._slow = self.pipe.buffered > self._limit
             self._backlog_of().flushed(now)
 
     # --- for its heartbeat and its backlog ---

@@ -21,7 +21,7 @@ class WebSocketPipe(Pipe):
     """A pipe over one WebSocket carrier, of which it is the owner."""
 
     transport = "websockets"
-    __slots__ = ("_host", "_linger", "_over", "carrier", "texts")
+    __slots__ = ("_carrier_holds", "_host", "_linger", "_over", "carrier", "texts")
 
     carrier: WebSocketCarrier
 
@@ -30,6 +30,7 @@ class WebSocketPipe(Pipe):
         self._host = host
         self._linger: Timer | None = None
         self._over = False  # the carrier is closed
+        self._carrier_holds = False  # it may hold output, so that it has to be asked
         self.texts = None
 
     @property
@@ -67,6 +68,7 @@ class WebSocketPipe(Pipe):
         if self.aborted:
             carrier.abort(now=now)
             return
+        self._carrier_holds = True
         if self._outbox:
             if not carrier.blocked:
                 carrier.send(self.take_all() if self._outbox_size <= SLICE else self.take_slice(), now=now)
@@ -149,16 +151,16 @@ class PlainPipe(WebSocketPipe):
         if not self.dirty:
             self.dirty = True
             self._on_dirty(self)
-        return size + self.carrier.buffered
+        return size + self.carrier.buffered if self._carrier_holds else size
 
     def take_texts(self) -> Write | None:
         if self.texts is None or self._outbox_size > SLICE or self.ending is not None or self.high:
             return None
         write = self.carrier.make_text_write(self.texts)
-        if write is not None:
+        if write is not None:  # so the carrier holds nothing
             self.texts = None
             self._outbox_size = 0
-            self.dirty = False
+            self.dirty = self._carrier_holds = False
         return write
 
     def take_write(self) -> Write | None:

@@ -197,11 +197,21 @@ def test_an_end_sends_what_was_written_and_cuts_nobody(
     assert (host.told(), host.server.next_timeout()) == ([], None)
 
 
+def test_an_answer_keeps_its_place_behind_what_only_waits_for_a_flush() -> None:
+    host, pipe = ServerHost(limits=LIMITS), SlowPipe()
+    spark = host.connect(pipe=pipe)
+    spark.write("x" * 1000)
+    host.receive(spark, "primus::ping::1")
+    spark.write("y")
+    assert pipe.payloads()[1:] == ['"primus::pong::1"', '"y"']
+
+
 def test_answers_wait_for_the_backlog_to_fall_one_of_each_kind() -> None:
     """A client that is slow to receive still lives: it is not cut, and its ping counts."""
     host, pipe = ServerHost(limits=LIMITS), SlowPipe()
     spark = host.connect(pipe=pipe)
     spark.write("x" * 2000)
+    spark.flushed(now=host.now)
     for message in ("primus::ping::1", "primus::id::", "primus::id::"):
         host.receive(spark, message)
     assert host.told() == ["heartbeat"]

@@ -94,6 +94,7 @@ def test_a_server_that_does_not_read_makes_write_refuse() -> None:
 def test_a_ping_is_sent_up_to_the_limit_and_waits_above_it(size: int, sent: int) -> None:
     host, pipe = slow(limits=AT)
     host.client.write("x" * (size - MESSAGE_OVERHEAD - 2))
+    host.client.flushed(now=host.now)
     host.run(25.0)
     assert len(pipe.payloads()) == sent
 
@@ -101,6 +102,7 @@ def test_a_ping_is_sent_up_to_the_limit_and_waits_above_it(size: int, sent: int)
 def test_a_request_and_a_ping_that_wait_are_sent_once_there_is_room() -> None:
     host, pipe = slow(limits=Limits(queue=10))
     host.client.write("x" * 20)
+    host.client.flushed(now=host.now)
     host.client.request_id()
     host.run(25.0)
     assert len(pipe.payloads()) == 2
@@ -111,6 +113,7 @@ def test_a_request_and_a_ping_that_wait_are_sent_once_there_is_room() -> None:
 def test_of_many_pings_only_the_last_is_answered_once_there_is_room() -> None:
     host, pipe = slow(limits=Limits(queue=10), dialect="primus")
     host.client.write("x" * 20)
+    host.client.flushed(now=host.now)
     for number in range(100):
         host.receive(f"primus::ping::{number}")
     assert len(pipe.payloads()) == 1
@@ -121,6 +124,7 @@ def test_of_many_pings_only_the_last_is_answered_once_there_is_room() -> None:
 def test_a_pending_pong_is_not_sent_on_the_next_connection() -> None:
     host, _ = slow(limits=Limits(queue=10), dialect="primus")
     host.client.write("x" * 20)
+    host.client.flushed(now=host.now)
     host.receive("primus::ping::1")
     host.lose()
     host.run(0.5)
