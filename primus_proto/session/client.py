@@ -104,7 +104,7 @@ class Client(HasPlugins, Core, Link):
             return self._outgoing.write_message(message)
         if self._pipe is None:
             dropped = self._queue.put(message)
-            self.needs_drain = self.needs_drain or self._queue.size > self._limit // 2
+            self.needs_drain = self.needs_drain or self._queue.size > self._high_water
             self._report_dropped([each.payload for each in dropped], "the queue is full")
             return message not in dropped
         if self._pipe.buffered > self._limit:

@@ -207,7 +207,7 @@ class Outgoing:
         if attempt.error is not None:
             raise attempt.error
         link = self._link
-        if self.queue.size > link._limit // 2:
+        if self.queue.size > link._high_water:
             link.needs_drain = True
         return attempt.taken
 

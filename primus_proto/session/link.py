@@ -43,6 +43,7 @@ class Link(Extensible, ABC):
 
     __slots__ = (
         "_asynchronous",
+        "_high_water",
         "_incoming",
         "_late",
         "_limit",
@@ -85,7 +86,8 @@ class Link(Extensible, ABC):
         self.discarded: int = 0
         """How many values were dropped because of the option ``receive=False``, or because nobody took any."""
         self._neglect: Neglect | None = None
-        self._limit = limit  # of unsent bytes; half of it is the high-water mark
+        self._limit = limit  # of unsent bytes
+        self._high_water = limit // 2
         self.needs_drain = False
         """Whether unsent bytes passed half of their limit: wait for the `drain` event before you write more."""
         self._slow = False  # more than the limit was unsent after the last flush
@@ -360,7 +362,7 @@ class Link(Extensible, ABC):
 
     def _send(self, pipe: Pipe, message: Message) -> None:
         """Send a message, and note whether there is room for more."""
-        if pipe.send(message) > self._limit // 2:
+        if pipe.send(message) > self._high_water:
             self.needs_drain = pipe.high = True
 
     @abstractmethod
@@ -402,7 +404,7 @@ class Link(Extensible, ABC):
             return
         if self._slow:
             self._pending = {**(self._pending or {}), name: message}
-        elif pipe.send(message) > self._limit // 2:  # as `_send` does, without the call
+        elif pipe.send(message) > self._high_water:  # as `_send` does, without the call
             self.needs_drain = pipe.high = True
 
     def _protocol_message(self, text: str) -> Message | None:
@@ -415,7 +417,7 @@ class Link(Extensible, ABC):
 
     def _drained(self, pipe: Pipe | None) -> None:
         """Unsent bytes have fallen: tell so once they are at the high-water mark, and send the pending replies."""
-        if not self.needs_drain or self.buffered > self._limit // 2:
+        if not self.needs_drain or self.buffered > self._high_water:
             return
         self.needs_drain = self._slow = False
         self._drain()

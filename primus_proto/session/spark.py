@@ -128,7 +128,7 @@ class Spark(LateLink):
         encode_text = self.server.encode_text
         if encode_text is None or self.needs_drain:
             return self.write_message(encode(self.parser, data))
-        if self.pipe.send_text(encode_text(data)) > self._limit // 2:
+        if self.pipe.send_text(encode_text(data)) > self._high_water:
             self.needs_drain = self.pipe.high = True
         return True
 
@@ -184,7 +184,7 @@ class Spark(LateLink):
             return self._outgoing.write_message(message)
         if self.needs_drain and not self._backlog_of().take(message):
             return False
-        if self.pipe.send(message) > self._limit // 2:  # as `_send` does, without the call
+        if self.pipe.send(message) > self._high_water:  # as `_send` does, without the call
             self.needs_drain = self.pipe.high = True
         return True
 
