@@ -31,7 +31,7 @@ FIRST_READ = 4 * 1024
 SLOW_READ = 0.004
 """Seconds of work above which a read was too large."""
 
-TIRING = SLOW_READ / 2
+TIRING = SLOW_READ / 3
 """Seconds of work above which a channel rests after a read."""
 
 REST_TURNS = 6
