@@ -22,7 +22,7 @@ Data = bytes | bytearray | memoryview
 
 
 class Endpoint(ABC):
-    """Base of the endpoints."""
+    """Base of the endpoints. A subclass adds every queue of its own to `_agenda`, or `poll` may overlook it."""
 
     def __init__(self, session: Core) -> None:
         self._session = session
@@ -93,7 +93,7 @@ class Endpoint(ABC):
         """Hand out what to know and to do, one item at a time: events, then the commands they caused.
 
         The next item depends on what was done about the one before: after `end()` in an event, no data of that session
-        follows. Go through all of them, or output may be lost. Costs next to nothing when there is nothing.
+        follows. A caller that breaks off loses nothing. Costs next to nothing when there is nothing.
         """
         session, pipes = self._session, self._dirty_pipes
         if not now >= session.polled:  # otherwise without the call
@@ -104,12 +104,19 @@ class Endpoint(ABC):
             if not pipes:
                 return iter(())
             if len(pipes) == 1:
-                (pipe,) = pipes
-                write = pipe.take_write() if pipe.texts is None else pipe.take_texts()
-                if write is not None:
-                    pipes.clear()
-                    return iter((write,))
+                return self._poll_one(pipes[0], now)
         return poll(session.queued_events, self._commands, self._work, now, self._dirty)
+
+    def _poll_one(self, pipe: Pipe, now: float) -> Iterator[ev.Event | Command]:
+        """`poll` where one pipe has something, and nothing else."""
+        pipes = self._dirty_pipes
+        write = pipe.take_write()
+        if write is not None:
+            pipes.remove(pipe)
+            yield write
+            if not (pipes or any(self._agenda)):  # nothing was fed in meanwhile
+                return
+        yield from poll(self._session.queued_events, self._commands, self._work, now, self._dirty)
 
     @property
     def is_idle(self) -> bool:
@@ -143,7 +150,7 @@ class Endpoint(ABC):
                     channel.feed_unread(now=now)
         if self._dirty_pipes:
             for pipe in self._dirty_pipes:
-                if pipe.texts is not None and (write := pipe.take_texts()) is not None:
+                if pipe.texts is not None and (write := pipe.take_write()) is not None:
                     self._commands.append(write)
             flush_pipes(self._dirty_pipes, now=now)
         if self._dirty_channels:

@@ -16,9 +16,9 @@ from ._emitter import is_goodbye, log
 from ._peer_log import PeerLog
 from ._session import Session, Undecoded
 
-new: Any = object.__new__
-
 __all__ = ["SparkBase"]
+
+new: Any = object.__new__
 
 
 class Keeping(Protocol):

@@ -46,8 +46,9 @@ def _unknown(value: object) -> NoReturn:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def _reserved(value: object) -> EncodeError:
-    return EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {value!r:.80}")
+def _reserved(data: bytes) -> EncodeError:
+    text = data[:80].decode(errors="replace")
+    return EncodeError(f"strings that start with 'primus::' are reserved for the protocol: {text}")
 
 
 def _unchecked(limits: Limits) -> int:
@@ -105,7 +106,7 @@ class JSONParser(Bounded):
         except BaseException as error:  # of the value's own methods
             raise EncodeError(f"the parser failed: {error!r}") from error
         if data[0] == 34 and data.startswith(_RESERVED):
-            raise _reserved(value)
+            raise _reserved(data)
         return data
 
     def decode(self, data: str | bytes) -> Any:
@@ -158,7 +159,7 @@ class FastJSONParser(JSONParser):
         if data.find(b"null") >= 0 and not (_seems_finite(value) or _is_finite(value)):
             return super().encode_text(value)
         if data[0] == 34 and data.startswith(_RESERVED):
-            raise _reserved(value)
+            raise _reserved(data)
         return data if data.isascii() else _escaped(data.decode()).encode()
 
     def decode(self, data: str | bytes) -> Any:

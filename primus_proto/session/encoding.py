@@ -33,8 +33,10 @@ def is_asynchronous(parser: Parser) -> bool:
 
 def text_encoder(parser: Parser) -> Callable[[Any], bytes] | None:
     """The function of one of our parsers that encodes a value of the application as a text in UTF-8."""
-    # A subclass may have another way to encode.
-    return parser.encode_text if type(parser) in (JSONParser, FastJSONParser) else None  # type: ignore[attr-defined]
+    # A subclass, or an object with a function of its own, may have another way to encode.
+    if type(parser) in (JSONParser, FastJSONParser) and "encode" not in vars(parser):
+        return parser.encode_text  # type: ignore[attr-defined,no-any-return]
+    return None
 
 
 def encode(parser: Parser, value: Any) -> Message:

@@ -90,7 +90,7 @@ class Link(Extensible, ABC):
         self._high_water = limit // 2
         self.needs_drain = False
         """Whether unsent bytes passed half of their limit: wait for the `drain` event before you write more."""
-        self._slow = False  # more than the limit was unsent after the last flush
+        self._slow = False  # more than the limit was unsent after a flush, and it has not drained since
         self._pending: dict[str, Message] | None = None  # replies that wait for the backlog to fall, by name
         self._rate: Rate | None = None  # of replies
         self._late: dict[str, str] | None = None  # replies for which there were too many, by name
@@ -402,7 +402,7 @@ class Link(Extensible, ABC):
         message = self._protocol_message(protocol_message(name, value))
         if message is None:
             return
-        if self._slow:
+        if self._slow and pipe.buffered > self._limit:
             self._pending = {**(self._pending or {}), name: message}
         elif pipe.send(message) > self._high_water:  # as `_send` does, without the call
             self.needs_drain = pipe.high = True

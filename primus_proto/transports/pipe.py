@@ -141,10 +141,6 @@ class Pipe(ABC):
         """Take all messages as one `Write`, if there is nothing else to do; otherwise None, and `flush` does it."""
         return None
 
-    def take_texts(self) -> Write | None:
-        """`take_write` for `texts`."""
-        return None
-
     def block(self) -> None:
         """The host of the message seam takes no more for now. Raises LocalProtocolError where there is none."""
         raise LocalProtocolError("this session has no WebSocket of the host's; of a channel say channel_blocked")

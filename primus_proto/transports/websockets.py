@@ -30,7 +30,7 @@ class WebSocketPipe(Pipe):
         self._host = host
         self._linger: Timer | None = None
         self._over = False  # the carrier is closed
-        self._carrier_holds = False  # it may hold output, so that it has to be asked
+        self._carrier_holds = False  # it may hold messages, so that it has to be asked
         self.texts = None
 
     @property
@@ -153,25 +153,19 @@ class PlainPipe(WebSocketPipe):
             self._on_dirty(self)
         return size + self.carrier.buffered if self._carrier_holds else size
 
-    def take_texts(self) -> Write | None:
-        if self.texts is None or self._outbox_size > SLICE or self.ending is not None or self.high:
+    def take_write(self) -> Write | None:
+        if self._outbox_size > SLICE or self.ending is not None or self.high:
             return None
-        write = self.carrier.make_text_write(self.texts)
+        if self.texts is not None:
+            write = self.carrier.make_text_write(self.texts)
+        elif self._outbox:
+            write = self.carrier.make_write(self._outbox)
+        else:
+            return None
         if write is not None:  # so the carrier holds nothing
-            self.texts = None
+            self._outbox = self.texts = None
             self._outbox_size = 0
             self.dirty = self._carrier_holds = False
-        return write
-
-    def take_write(self) -> Write | None:
-        outbox = self._outbox
-        if outbox is None or self._outbox_size > SLICE or self.ending is not None or self.high:
-            return None
-        write = self.carrier.make_write(outbox)
-        if write is not None:
-            self._outbox = None
-            self._outbox_size = 0
-            self.dirty = False
         return write
 
     def received_all(self, messages: list[str | bytes], *, now: float) -> None:

@@ -140,7 +140,7 @@ class WebSocket:
         if self._rng is not None:
             data = self._masked(messages)
         elif len(messages) == 1:
-            data = server_frame(messages[0].payload)
+            data = messages[0].framed(WEBSOCKET, server_frame)
         else:
             data = server_frames(messages)
         return Write((channel.number,), data)

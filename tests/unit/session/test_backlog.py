@@ -13,6 +13,12 @@ GONE = "the connection is gone"
 SPARK_LOSS = ["readyStateChange", "disconnection", "messages dropped", "end"]
 UNIT = MESSAGE_OVERHEAD + 100
 LIMITS = Limits(backlog=4 * UNIT, burst=8 * UNIT, stall=10.0)
+
+
+async def late(packet: object) -> None:
+    """A transform that waits."""
+
+
 VALUE = "x" * 98  # 100 bytes with the quotes
 
 
@@ -204,6 +210,21 @@ def test_an_answer_keeps_its_place_behind_what_only_waits_for_a_flush() -> None:
     host.receive(spark, "primus::ping::1")
     spark.write("y")
     assert pipe.payloads()[1:] == ['"primus::pong::1"', '"y"']
+
+
+def test_a_client_that_has_read_everything_is_answered_whatever_waits_for_a_transform() -> None:
+    host, pipe = ServerHost(limits=LIMITS), SlowPipe()
+    spark = host.connect(pipe=pipe)
+    spark.write("x" * 1000)
+    spark.flushed(now=host.now)
+    pipe.take()
+    spark.transform("outgoing", late)
+    for number in range(10):
+        spark.write(number)
+    spark.drained()
+    host.receive(spark, "primus::ping::1")
+    assert pipe.payloads() == ['"primus::pong::1"']
+    spark.connection_lost("reset", now=host.now)  # which gives the transform up
 
 
 def test_answers_wait_for_the_backlog_to_fall_one_of_each_kind() -> None:

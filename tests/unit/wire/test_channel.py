@@ -325,3 +325,22 @@ def test_writing_in_the_turn_in_which_the_peer_goes_leaves_nothing_behind() -> N
         cmd.CloseChannel(1, True)
     ]
     assert spark.buffered == 0
+
+
+def test_what_a_driver_reports_while_it_writes_is_handed_out_by_the_same_poll() -> None:
+    wire = ServerWire()
+    peer, spark = wire.connect()
+    spark.write("x")
+    items = wire.endpoint.poll(now=wire.now)
+    assert type(next(items)) is cmd.Write
+    wire.endpoint.channel_closed(peer.channel, "reset", now=wire.now)
+    assert [type(item) for item in items][-2:] == [ev.SparkEnded, cmd.CloseChannel]
+
+
+def test_a_poll_that_nobody_goes_through_loses_nothing() -> None:
+    wire = ServerWire()
+    peer, spark = wire.connect()
+    spark.write("x")
+    wire.endpoint.poll(now=wire.now)
+    wire.pump()
+    assert peer.frames() == [Frame(TEXT, b'"x"')]
