@@ -45,25 +45,6 @@ class Stage:
         return spark
 
 
-def test_end_at_every_stage_of_a_reconnect() -> None:
-    for pause, before, after in (
-        (0.1, LOST, ["end"]),
-        (0.51, [*LOST, "reconnect", "rsc(opening)"], OVER),
-        (0.55, [*LOST, "reconnect", "rsc(opening)"], OVER),
-    ):
-        stage = Stage()
-        stage.told()
-        stage.network.drop(stage.node)
-        stage.run(pause)
-        assert stage.told() == before
-        stage.client.end()
-        assert stage.told() == after
-        stage.run(3600)
-        assert stage.told() == []
-        assert len(stage.server.server) == 0
-        assert stage.server.endpoint.channels == stage.node.endpoint.channels == 0
-
-
 @pytest.mark.parametrize("name", ["readyStateChange", "close", "reconnect scheduled"])
 def test_an_end_in_a_listener_of_a_loss_is_the_end(name: str) -> None:
     stage = Stage()
@@ -97,31 +78,3 @@ def test_what_a_listener_of_the_open_state_writes_comes_after_what_was_queued() 
     stage.client.open()
     stage.run(1.0)
     assert [event.data for event in stage.server.all(ev.SparkData)] == ["queued", "behind"]
-
-
-def test_end_at_the_very_moment_of_opening() -> None:
-    """Between the answer's arrival and the application's word there is no pump: nothing may be left behind."""
-    network = VirtualNetwork(latency=LATENCY)
-    server = network.serve()
-    node = network.connect("http://server")
-    answers: list[bytes] = []
-    endpoint = node.endpoint
-    receive = endpoint.receive_data
-
-    def end_just_before(channel: int, data: Any, *, now: float) -> None:
-        if not answers:
-            node.client.end()
-            node.client.open()
-        answers.append(bytes(data))
-        receive(channel, data, now=now)
-
-    endpoint.receive_data = end_just_before  # type: ignore[method-assign]
-    network.run(1.0)
-    assert answers[0].startswith(b"HTTP/1.1 101 ")
-    assert node.client.ready_state is ReadyState.OPEN
-    assert len(server.server) == 1
-    assert endpoint.channels == server.endpoint.channels == 1
-    for spark in server.server:
-        spark.write("once")
-    network.run(1.0)
-    assert [event.data for event in node.all(ev.DataReceived)] == ["once"]

@@ -83,18 +83,3 @@ def test_a_client_that_reads_again_drains() -> None:
 
 
 # --- the server closes ---
-
-
-@pytest.mark.parametrize(("reconnect", "last"), [(False, "end"), (True, "reconnect scheduled")])
-def test_the_server_closes(reconnect: bool, last: str) -> None:
-    network = VirtualNetwork(latency=0.01)
-    server = network.serve()
-    nodes = [network.connect("http://server") for _ in range(3)]
-    network.run(1.0)
-    server.server.close("bye", reconnect=reconnect)
-    network.run(0.1)
-    assert [data(node) for node in nodes] == [["bye"]] * 3
-    assert [node.names[-1] for node in nodes] == [last] * 3
-    assert server.names[-10:] == [*SPARK_OVER * 3, "close"]
-    assert server.endpoint.channels == 0
-    assert server.endpoint.next_timeout() is None

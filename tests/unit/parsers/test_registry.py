@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ConfigError, Limits, Parser, ReadyState, ServerConfig
+from primus_proto import ConfigError, Limits, Parser, ServerConfig
 from primus_proto import events as ev
 from primus_proto.http.spec import spec_response
 from primus_proto.parsers import JSONParser, get_parser, parser_names, register_parser, registry
@@ -164,31 +164,6 @@ def test_the_check_finds_a_decoder_that_exhausts_the_memory() -> None:
 
     with pytest.raises(AssertionError, match="raised MemoryError"):
         check_parser(Hungry())
-
-
-@pytest.mark.parametrize("name", ["json", "ejson", "binary", "msgpack"])
-@pytest.mark.parametrize("dialect", ["happn", "primus"])
-def test_a_whole_session_goes_through_the_parser(name: str, dialect: Any) -> None:
-    network = VirtualNetwork()
-    server = network.serve(parser=name, dialect=dialect)
-    server.on("connection", lambda spark: spark.on("data", spark.write))
-    client = network.connect("http://server", parser=name, dialect=dialect)
-    client.client.write({"a": [1, "é"]})
-    network.run(1)
-    client.client.request_id()
-    network.run(300)
-    assert [event.data for event in client.all(ev.DataReceived)] == [{"a": [1, "é"]}]
-    assert client.all(ev.IdReceived)[0].id == next(iter(server.server.sparks))
-    assert client.client.ready_state is ReadyState.OPEN
-    (spark,) = server.server
-    spark.end(reconnect=True)
-    network.run(5)
-    (spark,) = server.server
-    spark.end()
-    network.run(5)
-    assert client.client.close_reason is not None
-    assert client.client.close_reason.kind == "server"
-    assert not [name for name in client.names if name in ("error", "message ignored", "offline")]
 
 
 @pytest.mark.parametrize("limits", [Limits(values=5), Limits(nesting=2)])

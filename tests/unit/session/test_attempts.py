@@ -135,9 +135,12 @@ def test_reconnect_timeout_bounds_reconnect_attempts() -> None:
     assert host.told() == ["reconnect timeout", "reconnect scheduled"]
 
 
-@pytest.mark.parametrize(("lasted", "attempt"), [(0.0, 2), (4.9, 2), (5.0, 1)])
-def test_the_count_starts_over_after_a_stable_connection(lasted: float, attempt: int) -> None:
-    host = attempting()
+@pytest.mark.parametrize(
+    ("least", "lasted", "attempt"), [(0.5, 0.0, 2), (0.5, 4.999, 2), (0.5, 5.0, 1), (8.0, 7.999, 2), (8.0, 8.0, 1)]
+)
+def test_the_count_starts_over_after_a_stable_connection(least: float, lasted: float, attempt: int) -> None:
+    host = waiting(min=least)
+    host.run(least)
     host.open()
     host.run(lasted)
     host.lose()

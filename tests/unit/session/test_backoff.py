@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import ClientConfig, ConnectionLost
+from primus_proto import ClientConfig
 from primus_proto.session.backoff import LONGEST_DELAY, Backoff, reconnect_delay
 
 
@@ -64,24 +64,3 @@ def test_attempts_are_counted_up_to_retries(retries: int | None, delays: list[An
     backoff = begun(retries=retries, max=5.0)
     assert [backoff.next() for _ in delays] == delays
     assert backoff.progress(12.5) == progress
-
-
-@pytest.mark.parametrize(
-    ("least", "lasted", "attempt"), [(0.5, 0.0, 2), (0.5, 4.999, 2), (0.5, 5.0, 1), (8.0, 7.999, 2), (8.0, 8.0, 1)]
-)
-def test_the_count_starts_over_after_a_stable_connection(least: float, lasted: float, attempt: int) -> None:
-    backoff = begun(min=least)
-    backoff.next()
-    backoff.begin(None, now=100.0, lasted=lasted)
-    backoff.next()
-    assert backoff.progress(101.0)[0] == attempt
-    assert backoff.progress(101.0)[3:] == (100.0, 1.0)
-
-
-def test_reset_forgets_attempts_and_error() -> None:
-    backoff = begun()
-    backoff.begin(ConnectionLost("gone"), now=10.0, lasted=0.0)
-    backoff.next()
-    backoff.reset()
-    assert backoff.error is None
-    assert backoff.progress(20.0)[:3] == (0, 10, 0.0)

@@ -74,8 +74,7 @@ def test_data_of_every_kind_is_told_with_its_size() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "primus::unknown::x",
-        "primus::",
+        *("primus::unknown::x", "primus::unknown", "primus::", "primus::ping", "primus::server::open"),
         "primus::ping::1",  # a client of happn is not pinged
         "primus::id::",
         "primus::id::0123",  # an answer to no question

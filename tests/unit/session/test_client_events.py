@@ -159,18 +159,6 @@ def test_an_attempt_that_is_given_up_is_aborted(
     assert host.commanded()[0] == cmd.Abort()
 
 
-def test_the_ready_state_follows_the_events() -> None:
-    host = ClientHost()
-    assert host.told() == ["rsc(opening)"]
-    assert ready(host.client) is ReadyState.OPENING
-    host.open()
-    assert host.told() == ["rsc(open)", "open"]
-    assert (ready(host.client), host.client.close_reason) == (ReadyState.OPEN, None)
-    host.client.end()
-    assert (ready(host.client), reason(host.client)) == (ReadyState.CLOSED, CloseReason("local"))
-    assert host.client.next_timeout() is None
-
-
 def test_end_closes_the_connection_after_the_last_value() -> None:
     host = opened()
     host.client.end({"bye": None})
@@ -228,10 +216,7 @@ def test_a_silent_server_is_aborted_and_the_error_says_what_was_missed(dialect: 
     assert str(reason(host.client).error) == text
 
 
-def test_a_successful_attempt_opens_the_client_again() -> None:
-    host = attempting()
-    host.open()
-    assert host.told() == REOPENED[2:]
+def test_an_attempt_that_succeeds_after_one_that_took_too_long_opens_the_client_again() -> None:
     host = timed_out_retrying()
     assert ready(host.client) is ReadyState.OPENING
     host.run(2.0)

@@ -34,6 +34,8 @@ DEFAULT = (25.0, 10.0)
         ("ping=abc&pong=x", DEFAULT),
         ("ping=-1&pong=-1", DEFAULT),
         ("ping=1e3&pong=1e3", DEFAULT),
+        ("ping=Infinity&pong=1e309", DEFAULT),
+        ("ping=0x10&pong=NaN", DEFAULT),
         ("ping=%D9%A1%D9%A2", DEFAULT),  # Arabic digits
         ("pong=false", DEFAULT),
         ("ping=1000&ping=1000", DEFAULT),
@@ -53,6 +55,7 @@ def test_ping_and_pong_are_read_from_the_connect_url(query: str, learned: tuple[
         ("ping=599000&pong=1000", Limits(), 599.5),
         ("ping=2000000000", Limits(), 600.0),
         ("ping=" + "9" * 500, Limits(), 600.0),
+        ("ping=1000&pong=" + "9" * 400, Limits(), 600.0),
         ("ping=false", Limits(), None),
         ("ping=100&pong=100", Limits(heartbeat_min=2.0), 2.0),
         ("ping=100000", Limits(heartbeat_max=20.0), 20.0),

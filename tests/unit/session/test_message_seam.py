@@ -157,26 +157,15 @@ def test_much_is_handed_over_in_slices() -> None:
 
 
 def test_a_paused_spark_tells_its_host_and_reads_on_for_the_close(host: ServerHost, spark: Spark) -> None:
-    for verb in (spark.pause, spark.pause, spark.resume, spark.resume):
+    for verb in (spark.resume, spark.pause, spark.pause, spark.resume, spark.resume):
         verb()
     assert host.commanded() == [cmd.Pause(spark), cmd.Resume(spark)]
     spark.pause()
     spark.end(reconnect=True)
     assert host.commanded() == [cmd.Pause(spark), cmd.Resume(spark), cmd.Close(1000, "", spark)]
-
-
-def test_a_paused_client_tells_its_host_for_each_connection() -> None:
-    host = opened()
-    host.client.pause()
-    host.client.pause()
-    assert host.commanded() == [cmd.Pause()]
-    host.lose()
-    host.run(1.0)
-    host.open()
-    assert host.commanded()[1:] == [cmd.Pause()]
-    host.client.resume()
-    host.client.resume()
-    assert host.commanded() == [cmd.Resume()]
+    spark.resume()
+    spark.pause()
+    assert host.commanded() == []
 
 
 @pytest.mark.parametrize("now", [9.0, math.nan])

@@ -25,7 +25,6 @@ from primus_proto import events as ev
 from primus_proto.http.spec import spec_response
 from primus_proto.parsers import JSONParser
 from tests.unit.sessions import PEER, SPARK_OVER, START, ServerHost, SlowPipe, commanded, polled, request
-from tests.unit.wires import ServerWire
 
 SERVER_CLOSE = '"primus::server::close"'
 
@@ -244,36 +243,10 @@ def head(target: str, *headers: tuple[str, str], method: str = "GET") -> Request
 def test_a_handshake_under_the_pathname_asks_for_a_session(host: ServerHost, target: str) -> None:
     for _ in range(2):
         assert host.server.answer(head(target, UPGRADE)) == Headers()
+    refused = host.server.answer(head(target, UPGRADE, method="POST"))
+    assert isinstance(refused, Response)
+    assert refused.status == 426
     assert (host.told(), host.commanded(), host.server.next_timeout()) == ([], [], None)
-
-
-@pytest.mark.parametrize(
-    ("request_", "status"),
-    [
-        (head("/primus"), 426),
-        (head("/primus", UPGRADE, method="POST"), 426),
-        (head("/primus/spec"), 200),
-        (head("/primus/spec", method="HEAD"), 200),
-        (head("/primus/spec", method="POST"), 405),
-        (head("/primus/primus.js"), 404),
-        (head("/primusX", UPGRADE), 404),
-        (head("/primus/../primus", UPGRADE), 400),
-    ],
-)
-def test_any_other_request_is_answered_as_at_the_byte_seam(host: ServerHost, request_: Request, status: int) -> None:
-    answer = host.server.answer(request_)
-    assert isinstance(answer, Response)
-    assert answer.status == status
-    reply = ServerWire().accept().ask(request_.method, request_.target, headers=request_.headers.pairs)
-    assert (reply.status, reply.body) == (status, b"" if request_.method == "HEAD" else answer.body)
-
-
-def test_a_refusal_has_the_form_of_protocol_6(host: ServerHost) -> None:
-    answer = host.server.refusal("no entry", authenticate="Basic")
-    assert (answer.status, json.loads(answer.body)) == (401, {"error": "no entry"})
-    assert answer.headers == (("Content-Type", "application/json"), ("WWW-Authenticate", "Basic"))
-    with pytest.raises(ConfigError):
-        host.server.refusal("no", status=200)
 
 
 @pytest.mark.parametrize(

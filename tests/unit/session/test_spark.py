@@ -21,7 +21,7 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.session.encoding import encode
 from primus_proto.session.transforms import Packet
-from tests.unit.sessions import PEER, SPARK_OVER, Fussy, ServerHost, SlowPipe, reason, request, story
+from tests.unit.sessions import PEER, SPARK_OVER, Fussy, ServerHost, reason, request, story
 from tests.unit.wires import TEXT, Frame, ServerWire, frame
 
 SERVER_CLOSE = '"primus::server::close"'
@@ -300,18 +300,6 @@ def test_a_loss_reports_exactly_what_the_driver_was_not_given() -> None:
 
 
 # --- pausing, and a parser that fails ---
-
-
-def test_pause_and_resume_reach_the_pipe_when_they_change_something(host: ServerHost) -> None:
-    pipe = SlowPipe()
-    spark = host.connect(pipe=pipe)
-    for verb in (spark.resume, spark.pause, spark.pause, spark.resume, spark.pause):
-        verb()
-    assert pipe.heard == ["pause", "resume", "pause"]
-    spark.end()
-    spark.resume()
-    spark.pause()
-    assert pipe.heard == ["pause", "resume", "pause"]
 
 
 def test_a_failing_parser_is_an_error_event_and_nothing_else_fails() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from primus_proto import ClientState, ConnectError, Limits, LocalProtocolError, ReadyState, Spark, SparkState
 from primus_proto import events as ev
 from primus_proto.session.states import CLIENT, SPARK, ClientTrigger, SparkTrigger, step
-from tests.unit.sessions import SPARK_OVER, ClientHost, ServerHost, SlowPipe, opened, ready
+from tests.unit.sessions import SPARK_OVER, ClientHost, ServerHost, SlowPipe, ready
 
 S, T = ClientState, ClientTrigger
 
@@ -109,7 +109,8 @@ ACTS: dict[ClientTrigger, Callable[[ClientHost], None]] = {
     T.ONLINE: lambda host: host.client.network_online(),
     T.DESTROY: lambda host: host.client.destroy(),
 }
-# Steps that a poll takes, and those of an open client whose strategy has no `disconnect`, have tests of their own.
+# Steps that a poll takes, and those of an open client whose strategy has no `disconnect`: see test_attempts.py and
+# test_client_events.py.
 OTHERWISE = {
     *((state, T.START) for state in S),
     *((S.RESUMING, trigger) for trigger in (T.RETRY, T.GIVE_UP)),
@@ -135,21 +136,6 @@ def test_a_client_does_what_its_table_says(state: ClientState, trigger: ClientTr
         told = host.client.queued_events
         assert len(told) == events or {type(event) for event in told} <= {ev.WentOffline}
         assert host.client.next_timeout() == due
-
-
-@pytest.mark.parametrize(
-    ("state", "retries", "trigger"), [(S.STARTING, 3, T.START), (S.RESUMING, 3, T.RETRY), (S.RESUMING, 0, T.GIVE_UP)]
-)
-def test_a_poll_takes_the_steps_that_need_the_time(state: ClientState, retries: int, trigger: ClientTrigger) -> None:
-    host = reach(state, retries)
-    host.pump()
-    assert host.client.state is CLIENT[state, trigger]
-
-
-def test_an_open_client_without_the_disconnect_strategy_gives_up() -> None:
-    host = opened(strategy=["timeout"])
-    host.lose()
-    assert host.client.state is CLIENT[S.OPEN, T.GIVE_UP]
 
 
 # --- the spark ---

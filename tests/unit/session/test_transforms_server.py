@@ -10,6 +10,7 @@ import pytest
 from primus_proto import DROP, EncodeError, LocalProtocolError, Packet, SparkState
 from primus_proto.session.messages import Message
 from tests.unit.session.test_transforms import heard, later, rename, wrap
+from tests.unit.session.test_transforms_end import slowly
 from tests.unit.sessions import ServerHost, opened
 
 
@@ -69,8 +70,8 @@ def test_a_shared_transform_is_called_once_for_a_broadcast_and_the_value_encoded
 
 @pytest.mark.parametrize(
     ("transform", "count"),
-    [(lambda packet: DROP, 2), (lambda packet: 1 / 0, 0), (later, 0)],
-    ids=["drop", "fail", "async"],
+    [(lambda packet: DROP, 2), (lambda packet: 1 / 0, 0), (later, 0), (slowly, 0)],
+    ids=["drop", "fail", "async", "coroutine function"],
 )
 def test_a_shared_transform_that_drops_or_fails_drops_the_broadcast(transform: Callable[..., Any], count: int) -> None:
     host = ServerHost()
@@ -117,16 +118,6 @@ def test_mistakes_are_named(direction: Any, function: Any) -> None:
         with pytest.raises(LocalProtocolError, match="transform"):
             each.transform(direction, function)
     assert spark.state is SparkState.OPEN
-
-
-def test_a_shared_transform_must_not_be_a_coroutine_function() -> None:
-    async def transform(packet: Packet) -> None:
-        raise AssertionError("the core does not wait")
-
-    host = ServerHost()
-    host.connect()
-    host.server.transform("outgoing", transform, shared=True)
-    assert host.server.write("x") == 0
 
 
 def test_a_broadcast_to_a_spark_that_ended_before_there_were_transforms() -> None:

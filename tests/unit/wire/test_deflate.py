@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import Compression, ConfigError, ServerConfig
+from primus_proto import Compression, ConfigError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.limits import Limits
@@ -219,19 +219,6 @@ def test_fragments_with_a_ping_between_them() -> None:
     peer.send(frame(BINARY, b'"plain"') + frame(TEXT, '"plain"'))
     assert wire.all(ev.SparkData)[0].data == LONG
     assert wire.all(ev.SparkData)[-1].data == "plain"
-
-
-@pytest.mark.parametrize(
-    ("compression", "message"),
-    [
-        (1, "compression must be True, False or a Compression"),
-        (None, "compression must be True, False or a Compression"),
-        ({"level": 1}, "compression must be True, False or a Compression"),
-    ],
-)
-def test_mistakes_are_named(compression: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        ServerConfig(compression=compression)
 
 
 @pytest.mark.parametrize(
