@@ -149,14 +149,6 @@ class Pipe(ABC):
         """It takes messages again. Raises LocalProtocolError where there is none."""
         raise LocalProtocolError("this session has no WebSocket of the host's; of a channel say channel_writable")
 
-    def take(self) -> Message | None:
-        """The next queued message, None when there is none. For `flush`."""
-        if not self._outbox:
-            return None
-        message = self._outbox.pop(0)
-        self._outbox_size -= message.size
-        return message
-
     def take_all(self) -> list[Message]:
         """All queued messages, in order. For `flush`."""
         outbox, self._outbox = self._outbox or [], None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from primus_proto import (
@@ -104,8 +104,8 @@ def commanded(core: Polls, *, now: float) -> list[Any]:
 class SlowPipe(Pipe):
     """A pipe whose peer does not read: messages stay in it until `take` or `flush`."""
 
-    def __init__(self) -> None:
-        super().__init__(lambda pipe: None)
+    def __init__(self, on_dirty: Callable[[Pipe], object] = lambda pipe: None) -> None:
+        super().__init__(on_dirty)
         self.heard: list[str] = []
 
     def pause(self) -> None:
@@ -115,11 +115,15 @@ class SlowPipe(Pipe):
         self.heard.append("resume")
 
     def flush(self, *, now: float) -> None:
-        while self.take():
-            pass
+        self.take_all()
+
+    def take(self) -> None:
+        """The next message leaves, if there is one."""
+        for message in self.take_all()[1:]:
+            self.send(message)
 
     def payloads(self) -> list[str | bytes]:
-        return [message.payload for message in iter(self.take, None)]
+        return [message.payload for message in self.take_all()]
 
 
 class Host:

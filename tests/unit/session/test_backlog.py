@@ -40,6 +40,7 @@ def spark(host: ServerHost, pipe: SlowPipe) -> Spark:
 def offer(host: ServerHost, spark: Spark, taken: int = 0) -> None:
     """What an endpoint does after a turn: the pipe hands over what can leave, and the session is told."""
     for _ in range(taken):
+        assert isinstance(spark.pipe, SlowPipe)
         spark.pipe.take()
     spark.drained()
     if spark.pipe.high:
