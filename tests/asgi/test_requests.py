@@ -12,11 +12,10 @@ import pytest
 
 from primus_io.asgi import Primus
 from primus_proto import ConfigError, Limits, LocalProtocolError
-from primus_proto.transports.registry import TRANSPORTS
 from tests.asgi.kit import Gate, body, calling, head, http, on_both, on_trio, turns
 from tests.conformance.users import echo
-from tests.unit.transports import polling_transport
 
+POLL = "/primus/?EIO=4&transport=polling"
 SHORT = Limits(close=0.05)  # for those that are not there to be said goodbye to
 
 
@@ -24,46 +23,37 @@ async def stay(spark: Any) -> None:
     await spark.wait_ended()
 
 
-@pytest.fixture
-def polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TRANSPORTS, "polling", polling_transport.POLLING)
-
-
 async def opened(primus: Any) -> str:
-    async with calling(primus, http("/primus?ping=false")) as caller:
+    async with calling(primus, http(f"{POLL}&ping=false")) as caller:
         await caller.end()
-        [[kind, sid]] = json.loads(body(caller))
-        assert kind == "open"
-        return str(sid)
+        return str(json.loads(body(caller)[1:])["sid"])
 
 
 def post(sid: str, data: str, **headers: str) -> dict[str, Any]:
-    return http(f"/primus?sid={sid}", "POST", {"content-length": str(len(data)), **headers})
+    return http(f"{POLL}&sid={sid}", "POST", {"content-length": str(len(data)), **headers})
 
 
-@pytest.mark.usefixtures("polling")
 @on_both
 async def test_a_polling_session() -> None:
-    async with Primus(echo, transformer="polling", limits=SHORT) as primus:
+    async with Primus(echo, transformer="engine.io", limits=SHORT) as primus:
         sid = await opened(primus)
         assert list(primus.sparks) == [sid]
-        say = json.dumps([["text", '"hello"']])
-        async with calling(primus, http(f"/primus?sid={sid}"), post(sid, say)) as (poll, saying):
+        say = '4"hello"'
+        async with calling(primus, http(f"{POLL}&sid={sid}"), post(sid, say)) as (poll, saying):
             await poll.until(lambda: poll.received)
             saying.give("http.request", body=say[:5].encode(), more_body=True)
             saying.give("http.request", body=say[5:].encode())
             await saying.end()
             await poll.end()
-            assert json.loads(body(poll)) == [["text", '"hello"']]
+            assert body(poll) == say.encode()
 
 
-@pytest.mark.usefixtures("polling")
 @on_both
 async def test_a_body_that_is_too_large() -> None:
-    async with Primus(stay, transformer="polling", limits=Limits(message=5, close=0.05)) as primus:
+    async with Primus(stay, transformer="engine.io", limits=Limits(message=5, body=5, close=0.05)) as primus:
         sid = await opened(primus)
-        declared, endless = post(sid, "x" * 11), http(f"/primus?sid={sid}", "POST")
-        absurd = http(f"/primus?sid={sid}", "POST", {"content-length": "9" * 5000})
+        declared, endless = post(sid, "x" * 11), http(f"{POLL}&sid={sid}", "POST")
+        absurd = http(f"{POLL}&sid={sid}", "POST", {"content-length": "9" * 5000})
         async with calling(primus, declared, absurd, endless) as callers:
             for _ in range(3):
                 callers[2].give("http.request", body=b"xxxxx", more_body=True)
@@ -73,10 +63,9 @@ async def test_a_body_that_is_too_large() -> None:
                 assert (status, headers[b"connection"]) == (413, b"close")
 
 
-@pytest.mark.usefixtures("polling")
 @on_trio
 async def test_a_body_that_does_not_come() -> None:
-    async with Primus(stay, transformer="polling", limits=SHORT) as primus:
+    async with Primus(stay, transformer="engine.io", limits=SHORT) as primus:
         sid = await opened(primus)
         async with calling(primus, post(sid, "hello")) as caller:
             caller.give("http.request", body=b"hel", more_body=True)
@@ -84,7 +73,6 @@ async def test_a_body_that_does_not_come() -> None:
             assert head(caller)[0] == 408
 
 
-@pytest.mark.usefixtures("polling")
 @on_both
 async def test_100_continue_is_sent_only_if_the_body_is_wanted() -> None:
     gate = Gate()
@@ -93,73 +81,45 @@ async def test_100_continue_is_sent_only_if_the_body_is_wanted() -> None:
         await gate.wait()
         return "no" not in request.query
 
-    async with Primus(stay, transformer="polling", limits=SHORT, authorize=decide, authorization="all") as primus:
+    async with Primus(stay, transformer="engine.io", limits=SHORT, authorize=decide, authorization="all") as primus:
         gate.open()
         sid = await opened(primus)
         gate.is_open = False
-        wanted, unwanted = post(sid, "[]", expect="100-continue"), post(sid + "&no=1", "[]", expect="100-continue")
+        wanted, unwanted = post(sid, "41", expect="100-continue"), post(sid + "&no=1", "41", expect="100-continue")
         async with calling(primus, wanted, unwanted) as (good, bad):
             await turns()
             assert (good.received, bad.received) == (0, 0)
             gate.open()
             await bad.end()
             await good.until(lambda: good.received)
-            good.give("http.request", body=b"[]")
+            good.give("http.request", body=b"41")
             await good.end()
             assert (head(bad)[0], bad.received) == (401, 0)
-            assert head(good)[0] == 204
+            assert head(good)[0] == 200
 
 
-@pytest.mark.usefixtures("polling")
 @on_trio
 async def test_options_of_the_transport() -> None:
-    with pytest.raises(ConfigError, match="unknown option 'hodl'"):
-        Primus(stay, transformer="polling", transport={"hodl": 1.0})
-    async with Primus(stay, transformer="polling", transport={"hold": 1.0}, limits=SHORT) as primus:
+    with pytest.raises(ConfigError, match="unknown option 'ping_intervall'"):
+        Primus(stay, transformer="engine.io", transport={"ping_intervall": 1.0})
+    async with Primus(stay, transformer="engine.io", transport={"ping_interval": 1.0}, limits=SHORT) as primus:
         sid = await opened(primus)
         with anyio.fail_after(1.5):
-            async with calling(primus, http(f"/primus?sid={sid}")) as poll:
+            async with calling(primus, http(f"{POLL}&sid={sid}")) as poll:
                 await poll.end()
-        assert json.loads(body(poll)) == []
+        assert body(poll) == b"2"
 
 
-@pytest.mark.usefixtures("polling")
-@on_both
-async def test_a_broadcast_is_wrapped_once() -> None:
-    wrapped: list[Any] = []
-
-    def packet(payload: Any) -> str:
-        wrapped.append(payload)
-        return "[5]"
-
-    async with Primus(stay, transformer="polling", limits=SHORT) as primus:
-        scopes = [http(f"/primus?sid={await opened(primus)}") for _ in range(3)]
-        async with calling(primus, *scopes) as polls:
-            for poll in polls:
-                await poll.until(lambda poll=poll: poll.received)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(polling_transport, "packet", packet)
-                assert primus.write("all") == 3
-                for poll in polls:
-                    await poll.end()
-    assert wrapped == ['"all"']
-
-
-@pytest.mark.usefixtures("polling")
 @on_both
 async def test_a_client_that_disconnects_gets_no_answer() -> None:
-    async with Primus(stay, transformer="polling", limits=SHORT) as primus:
+    async with Primus(stay, transformer="engine.io", limits=SHORT) as primus:
         sid = await opened(primus)
-        async with calling(primus, http(f"/primus?sid={sid}")) as poll:
+        async with calling(primus, http(f"{POLL}&sid={sid}")) as poll:
             await poll.until(lambda: poll.received)
             poll.give("http.request")
             poll.give("http.disconnect")
             assert await poll.end() == []
-        [spark] = primus.sparks.values()
-        spark.write("for the next poll")
-        async with calling(primus, http(f"/primus?sid={sid}")) as poll:
-            await poll.end()
-            assert json.loads(body(poll)) == [["text", '"for the next poll"']]
+        assert not primus.sparks, "the client's poll was cut off"
 
 
 # --- the seam itself ---

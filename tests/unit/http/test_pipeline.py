@@ -11,13 +11,12 @@ import pytest
 
 from primus_proto import HOLD, ConfigError, Headers, Limits, LocalProtocolError, Request, Response
 from primus_proto import events as ev
-from primus_proto.transports.registry import TRANSPORTS
 from tests.unit.exchanges import ForeignExchange, foreign_request
 from tests.unit.sessions import ServerHost
-from tests.unit.transports.polling_transport import POLLING
 from tests.unit.wires import HANDSHAKE, TEXT, Peer, Reply, ServerWire, frame, handshake, request
 
 EXTRA = Headers({"X-Extra": "yes"})
+POLL = "/primus/?EIO=4&transport=polling"
 
 
 class Seam:
@@ -46,11 +45,6 @@ class Seam:
 
 SEAMS = ("bytes", "exchanges", "messages")
 each_seam = pytest.mark.parametrize("seam", SEAMS)
-
-
-@pytest.fixture(autouse=True)
-def _polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TRANSPORTS, "polling", POLLING)
 
 
 # --- the built-in layers ---
@@ -112,13 +106,13 @@ def test_the_spec(seam: str) -> None:
 
 @each_seam
 def test_a_closing_server_takes_no_new_session(seam: str) -> None:
-    asked = Seam(seam, transformer="polling")
+    asked = Seam(seam, transformer="engine.io")
     if isinstance(asked.host, ServerHost):
         asked.host.connect()
     else:
-        asked.ask("/primus?ping=false")
+        asked.ask(POLL)
     asked.server.close(timeout=5.0)
-    for path, headers in (("/primus", HANDSHAKE), ("/primus", None), ("/primus/spec", None)):
+    for path, headers in ((POLL.replace("polling", "websocket"), HANDSHAKE), (POLL, None), ("/primus/spec", None)):
         reply = asked.ask(path, headers=headers)
         assert (reply.status, json.loads(reply.body)) == (503, {"error": "the server is closing"})
     assert asked.ask("/").status == 404
@@ -170,9 +164,9 @@ def test_a_layer_adds_headers_to_any_answer(seam: str, path: str, headers: dict[
 
 
 @pytest.mark.parametrize("seam", ["bytes", "exchanges"])
-@pytest.mark.parametrize(("path", "status"), [("/primus", 200), ("/primus?sid=x", 404)])
+@pytest.mark.parametrize(("path", "status"), [(POLL, 200), (POLL + "&sid=x", 400)])
 def test_a_layer_adds_headers_to_the_answers_of_a_transport(seam: str, path: str, status: int) -> None:
-    asked = Seam(seam, transformer="polling")
+    asked = Seam(seam, transformer="engine.io")
     asked.server.before("extra", lambda request: EXTRA, index=0)
     reply = asked.ask(path)
     assert (reply.status, reply.headers["x-extra"]) == (status, "yes")

@@ -1,8 +1,7 @@
-"""What a transport may rely on: ids, wrapping, options, parsers that suit it, and what its carriers negotiate."""
+"""What a transport may rely on: options, parsers that suit it, and what its carriers negotiate."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ from primus_proto import ClientConfig, ConfigError, ServerConfig
 from primus_proto import events as ev
 from primus_proto.parsers import JSONParser
 from primus_proto.transports.registry import TRANSPORTS
-from primus_proto.wire import websocket
-from tests.unit.transports import packet_transport, polling_transport
-from tests.unit.wires import TEXT, ClientWire, Peer, ServerWire, frame, handshake, replies
+from primus_proto.transports.sockjs.options import SockJSOptions
+from tests.unit.transports import packet_transport
+from tests.unit.wires import TEXT, ClientWire, ServerWire, frame, handshake, replies
 
 
 class Binary(JSONParser):
@@ -30,51 +29,7 @@ BOTH = pytest.mark.parametrize("config", [client_config, ServerConfig])
 
 @pytest.fixture(autouse=True)
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TRANSPORTS, "polling", polling_transport.POLLING)
     monkeypatch.setitem(TRANSPORTS, "packets", packet_transport.PACKETS)
-
-
-def counted(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
-    """What a function is called with from now on."""
-    calls: list[Any] = []
-    function = getattr(module, name)
-
-    def counting(argument: Any) -> Any:
-        calls.append(argument)
-        return function(argument)
-
-    monkeypatch.setattr(module, name, counting)
-    return calls
-
-
-# --- messages ---
-
-
-def test_a_broadcast_is_wrapped_once_for_all_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = ServerWire(transformer="polling")
-    polls: list[Peer] = []
-    for _ in range(3):
-        peer = wire.accept()
-        ((_, sid),) = json.loads(peer.ask("GET", "/primus?ping=false").body)
-        assert wire.server.spark(sid) is not None  # the pipe brings the session's id
-        peer.send(b"GET /primus?sid=%s HTTP/1.1\r\nHost: x\r\n\r\n" % sid.encode())
-        polls.append(peer)
-    wrapped = counted(monkeypatch, polling_transport, "packet")
-    assert wire.server.write("all") == 3
-    wire.pump()
-    assert {peer.reply().body for peer in polls} == {b'[["text", "\\"all\\""]]'}
-    assert wrapped == ['"all"']
-
-
-def test_a_broadcast_is_wrapped_and_framed_once_for_all_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = ServerWire(transformer="packets")
-    peers = [wire.connect()[0] for _ in range(3)]
-    wrapped = counted(monkeypatch, packet_transport, "packet")
-    framed = counted(monkeypatch, websocket, "server_frame")
-    assert wire.server.write("all") == 3
-    wire.pump()
-    assert {peer.frames()[0].payload for peer in peers} == {b'4"all"'}
-    assert (wrapped, framed) == (['"all"'], ['4"all"'])
 
 
 # --- configuration ---
@@ -83,7 +38,7 @@ def test_a_broadcast_is_wrapped_and_framed_once_for_all_websockets(monkeypatch: 
 @BOTH
 def test_a_transport_for_text_refuses_a_binary_parser(config: Any) -> None:
     assert config(transformer="Packets").transformer == "packets"
-    assert config(transformer="polling", parser=Binary()).parser.binary
+    assert config(transformer="engine.io", parser=Binary()).parser.binary
     with pytest.raises(ConfigError, match="parser 'JSON' makes binary messages; transformer 'packets' carries text"):
         config(transformer="packets", parser=Binary())
 
@@ -92,16 +47,24 @@ def test_a_transport_for_text_refuses_a_binary_parser(config: Any) -> None:
 @pytest.mark.parametrize(
     ("transformer", "options", "message"),
     [
-        ("polling", {"hold": 3}, ""),
+        ("sockjs", {"absence": 3}, ""),
         ("engineio", {}, "unknown transformer 'engineio'; .*; did you mean engine.io?"),
-        ("polling", {"hodl": 3}, "unknown option 'hodl' in transport: transformer 'polling' takes hold, absence"),
-        ("websockets", {"hold": 3}, "unknown option 'hold' in transport: transformer 'websockets' has no options"),
+        (
+            "sockjs",
+            {"absense": 3},
+            "unknown option 'absense' in transport: transformer 'sockjs' takes transports, .*absence",
+        ),
+        (
+            "websockets",
+            {"absence": 3},
+            "unknown option 'absence' in transport: transformer 'websockets' has no options",
+        ),
         ("engine.io", {"pingInterval": 25}, "takes transports, .*; did you mean ping_interval, in seconds?"),
         ("engine.io", {"ping_interval": 25000}, "in seconds, not milliseconds .* did you mean 25"),
-        ("polling", {"hold": 0}, r"transport\['hold'\] must be a number above 0"),
-        ("polling", {5: 0}, "unknown option 5"),
-        ("polling", ["hold"], "transport must be a mapping of options for transformer 'polling'; got"),
-        ("polling", None, "transport must be a mapping"),
+        ("sockjs", {"absence": 0}, r"transport\['absence'\] must be a number above 0"),
+        ("sockjs", {5: 0}, "unknown option 5"),
+        ("sockjs", ["absence"], "transport must be a mapping of options for transformer 'sockjs'; got"),
+        ("sockjs", None, "transport must be a mapping"),
     ],
 )
 def test_options_of_the_transport(config: Any, transformer: str, options: Any, message: str) -> None:
@@ -110,30 +73,14 @@ def test_options_of_the_transport(config: Any, transformer: str, options: Any, m
             config(transformer=transformer, transport=options)
     else:
         made = config(transformer=transformer, transport=options).transport_options
-        assert made == polling_transport.PollingOptions(hold=3, absence=5.0)
-
-
-def test_a_transport_gets_its_options_from_either_end() -> None:
-    wire = ServerWire(transformer="polling", transport={"hold": 3.0})
-    peer = wire.accept()
-    ((_, sid),) = json.loads(peer.ask("GET", "/primus?ping=false").body)
-    peer.send(b"GET /primus?sid=%s HTTP/1.1\r\nHost: x\r\n\r\n" % sid.encode())
-    wire.run(3)
-    assert peer.reply().body == b"[]"
-    client = ClientWire(transformer="polling", transport={"hold": 3.0, "absence": 1.0}, ping=False)
-    client.up()
-    answer = b'[["open","x"]]'
-    client.feed(client.channel, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
-    client.run(4)
-    (lost,) = client.all(ev.Closed)
-    assert str(lost.reason) == "lost (1006): the server did not answer a poll"
+        assert made == SockJSOptions(absence=3)
 
 
 def test_serve_and_connect_pass_them_on() -> None:
-    wrong: Any = {"transformer": "polling", "transport": {"hodl": 3}}
-    with pytest.raises(ConfigError, match="unknown option 'hodl'"):
+    wrong: Any = {"transformer": "sockjs", "transport": {"absense": 3}}
+    with pytest.raises(ConfigError, match="unknown option 'absense'"):
         primus_io.asyncio.serve(None, **wrong)
-    with pytest.raises(ConfigError, match="unknown option 'hodl'"):
+    with pytest.raises(ConfigError, match="unknown option 'absense'"):
         primus_io.asyncio.connect("http://server", **wrong)
 
 

@@ -1,4 +1,4 @@
-"""The seam around a transport: the same sessions over each transport, and over a polling one of the tests' own.
+"""The seam around a transport: the same sessions over each transport.
 
 Nothing outside ``transports/`` knows which of them runs, so everything the ends see must be the same.
 """
@@ -16,19 +16,15 @@ import primus_proto
 from primus_proto import Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from primus_proto.transports.registry import TRANSPORTS
-from tests.unit.transports.polling_transport import POLLING
+from tests.unit.testing.virtual import OPENED, data
 
-OPENED = ["readyStateChange", "readyStateChange", "open"]
 ENDED = ["readyStateChange", "close", "end"]
 LOST = ["readyStateChange", "close", "reconnect scheduled"]
-REOPENED = ["reconnect", "readyStateChange", "reconnected", "readyStateChange", "open"]
 GONE = ["readyStateChange", "disconnection", "end"]
 
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "websockets": ("websockets", {}),
-    "polling": ("polling", {}),
     "engine.io": ("engine.io", {}),
     "engine.io polling": ("engine.io", {"transports": ["polling"]}),
     "engine.io websocket": ("engine.io", {"transports": ["websocket"]}),
@@ -41,10 +37,9 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 """Transports with their options."""
 
 
-@pytest.fixture(params=WAYS, autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One of `WAYS`. The polling transport is known for the time of one test."""
-    monkeypatch.setitem(TRANSPORTS, "polling", POLLING)
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """One of `WAYS`."""
     return str(request.param)
 
 
@@ -87,11 +82,6 @@ class World:
 
 
 CLIENT = ("ping", "pong", "strategy", "min", "timeout", "retries", "reconnect_timeout")
-
-
-def data(node: VirtualClient | VirtualServer) -> list[Any]:
-    """The values that a node was given, in order."""
-    return [event.data for _, event in node.events if isinstance(event, ev.DataReceived | ev.SparkData)]
 
 
 @pytest.mark.parametrize("cut", [None, 7])
@@ -178,7 +168,7 @@ def test_the_wrong_transport(way: str) -> None:
     """Each end believes in another one: an error that says so, and no session."""
     network = VirtualNetwork()
     transformer, transport = WAYS[way]
-    other = "polling" if transformer == "websockets" else "websockets"
+    other = "engine.io" if transformer == "websockets" else "websockets"
     server = network.serve(transformer=transformer, transport=transport)
     client = network.connect("http://server", transformer=other, strategy=False)
     network.run(1)

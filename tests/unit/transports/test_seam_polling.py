@@ -1,47 +1,30 @@
-"""The polling transport of the tests on the wire, and hosts with exchanges of their own."""
+"""Sessions over many channels, hosts with exchanges of their own, and what all pipes have in common."""
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from typing import Any
-
-import pytest
 
 from primus_proto import Headers
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.http.model import Answer
 from primus_proto.session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
-from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
+from primus_proto.testing import VirtualNetwork
 from primus_proto.transports.base import ERROR_BODY, refusal_error
 from primus_proto.transports.pipe import MessagePipe, Pipe
-from primus_proto.transports.registry import TRANSPORTS
 from tests.unit.exchanges import ForeignCarrier, ForeignExchange, foreign_request
 from tests.unit.sessions import SlowPipe
-from tests.unit.transports.polling_transport import POLLING, PollingOptions
 from tests.unit.wires import HANDSHAKE, ServerWire
-
-
-@pytest.fixture(autouse=True)
-def _polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TRANSPORTS, "polling", POLLING)
-
-
-def world(**options: Any) -> tuple[VirtualNetwork, VirtualServer, VirtualClient]:
-    network = VirtualNetwork(latency=0.01)
-    server = network.serve(transformer="polling", **options)
-    client = network.connect("http://server", transformer="polling", ping=False, dialect="happn")
-    network.run(0.5)
-    assert client.names[-1] == "open"
-    return network, server, client
-
 
 # --- a session over many channels ---
 
 
 def test_a_session_outlives_its_channels() -> None:
-    network, server, client = world()
+    network, way = VirtualNetwork(latency=0.01), {"transformer": "engine.io", "transport": {"transports": ["polling"]}}
+    server = network.serve(**way)
+    client = network.connect("http://server", ping=False, dialect="happn", **way)
+    network.run(0.5)
     (spark,) = server.server
     channels = set()
     for number in range(20):
@@ -55,48 +38,6 @@ def test_a_session_outlives_its_channels() -> None:
     assert [event.data for event in client.all(ev.DataReceived)] == list(range(20))
     assert list(server.server) == [spark]
     assert max(len(links) for links in (server.links, client.links)) <= 2
-
-
-def test_time_limits_of_its_own() -> None:
-    network, server, client = world()
-    network.run(600)
-    assert server.seen(ev.SparkDisconnected) == 0
-    answers = [line for line in network.trace if "server -> client1" in line]
-    assert len(answers) == 600 // int(PollingOptions.hold)  # and the way there and back
-    assert client.wakes == 0
-    network.freeze(client)
-    network.run(PollingOptions.hold + PollingOptions.absence + 1)
-    (ended,) = server.all(ev.SparkDisconnected)
-    assert str(ended.reason) == "lost (1006): the client stopped asking"
-    assert server.endpoint.next_timeout() is None
-
-
-# --- bytes ---
-
-
-def open_session(peer: Any) -> str:
-    """Open a session; the target of its requests."""
-    reply = peer.ask("GET", "/primus?ping=false")
-    assert reply.status == 200
-    ((kind, sid),) = json.loads(reply.body)
-    assert kind == "open"
-    return f"/primus?sid={sid}"
-
-
-def test_pipelined_polls() -> None:
-    """An answer lets the next request in at once, which finds the session between two states."""
-    wire = ServerWire(transformer="polling")
-    peer = wire.accept()
-    target = open_session(peer)
-    (spark,) = wire.server
-    peer.send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target.encode() * 3)
-    for number in range(3):
-        spark.write(number)
-        wire.pump()
-        assert json.loads(peer.reply().body) == [["text", str(number)]]
-    wire.run(PollingOptions.absence + 0.1)
-    assert wire.told()[-3:] == ["readyStateChange", "disconnection", "end"]
-    assert wire.endpoint.next_timeout() == wire.now - PollingOptions.absence - 0.1 + 10  # the idle channel alone
 
 
 # --- a host with exchanges of its own (ASGI, aiohttp) ---
