@@ -110,6 +110,19 @@ def test_a_callback_that_raises_leaves_the_rest_in_order() -> None:
     assert timers.next() == 3.0
 
 
+def test_many_timers_that_were_moved_fire_in_order() -> None:
+    timers = Timers()
+    fired: list[int] = []
+    crowd = [timers.new(lambda now, n=n: fired.append(n)) for n in range(1000)]  # type: ignore[misc]
+    for due in (0.0, 2000.0):
+        for n, timer in enumerate(crowd):
+            timer.set(due + (n * 7919) % 1000)
+    timers.fire(1999.0)
+    assert (fired, timers.soonest(), len(timers._heap)) == ([], 2000.0, 1000)
+    timers.fire(3000.0)
+    assert fired == sorted(range(1000), key=lambda n: (n * 7919) % 1000)
+
+
 # --- the heap does not grow ---
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from primus_proto import LocalProtocolError
+from primus_proto import Limits, LocalProtocolError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.plugins import Emitter, RoomJoined, Rooms, ServerEmitter
@@ -90,6 +90,16 @@ def test_a_broadcast_can_leave_out_sparks() -> None:
     assert [len(data(client)) for client in clients] == [1, 0, 1]
     assert server.write("the third alone", exclude=[spark.core for spark in server.sparks[:2]]) == 1
     assert server.write("nobody", exclude=server.sparks) == 0
+
+
+def test_a_message_above_the_limit_ends_the_connection() -> None:
+    network = VirtualNetwork()
+    network.serve(limits=Limits(message=100))
+    client = network.connect("http://server", strategy=False)
+    client.on("open", lambda: client.write("x" * 200))
+    network.run(1.0)
+    assert client.client.close_reason is not None
+    assert client.client.close_reason.code == 1009
 
 
 def test_wrong_listeners_are_refused() -> None:
