@@ -69,38 +69,37 @@ def polite(peer: socket.socket) -> None:
 TURNS = [*range(50), *(int(50 * 1.3**more) for more in range(50))]
 
 
+async def at_any_moment(host: Host, make: Callable[[], Any], check: Callable[[str], None]) -> int:
+    """Cancel the entering of a block after 0, 1, 2, … turns of the loop, until it gets through; that many it took."""
+    for turns in TURNS:
+        task = host.start(enter(make()))
+        for _ in range(turns):
+            await host.pause(0)
+        task.cancel()
+        await task.join()
+        check(f"cancelled after {turns} turns")
+        if not task.cancelled:
+            with pytest.raises(AssertionError, match="it was entered"):
+                task.result()
+            break
+    assert turns < TURNS[-1]
+    return turns
+
+
 @scenario(needs=["clients", "sockets"])
 async def test_connecting_at_any_moment(host: Host) -> None:
-    """Cancelled after 0, 1, 2, … turns of the loop, until it gets through."""
+    def check(when: str) -> None:
+        assert host.leftovers() == [], when
+
     with raw_server(polite) as port:
-        for turns in TURNS:
-            task = host.start(enter(host.connect(f"http://localhost:{port}")))
-            for _ in range(turns):
-                await host.pause(0)
-            task.cancel()
-            await task.join()
-            assert host.leftovers() == [], f"cancelled after {turns} turns"
-            if not task.cancelled:
-                with pytest.raises(AssertionError, match="it was entered"):
-                    task.result()
-                break
-        assert 3 < turns < TURNS[-1]
+        assert await at_any_moment(host, lambda: host.connect(f"http://localhost:{port}"), check) > 3
 
 
 @scenario(needs=["clients", "tls", "turns"])
 async def test_connecting_over_tls_at_any_moment(host: Host, tls: Certificates) -> None:
     async with host.serve(echo, "localhost", ssl=tls.server) as server:
-        for turns in TURNS:
-            task = host.start(enter(host.connect(server.url, ssl=tls.client)))
-            for _ in range(turns):
-                await host.pause(0)
-            task.cancel()
-            await task.join()
-            if not task.cancelled:
-                with pytest.raises(AssertionError, match="it was entered"):
-                    task.result()
-                break
-        assert 3 < turns < TURNS[-1]
+        connecting = at_any_moment(host, lambda: host.connect(server.url, ssl=tls.client), lambda when: None)
+        assert await connecting > 3
         await host.until(lambda: not server.sparks)
 
 
@@ -109,19 +108,11 @@ async def test_connecting_over_tls_at_any_moment(host: Host, tls: Certificates) 
 async def test_serving_at_any_moment(host: Host, tmp_path: Path, unix: bool) -> None:
     """A server that was cancelled before it served does not listen any more."""
     where = {"unix": tmp_path / "primus"} if unix else {}
-    for turns in TURNS:
-        task = host.start(enter(host.serve(echo, **where)))
-        for _ in range(turns):
-            await host.pause(0)
-        task.cancel()
-        await task.join()
-        assert host.leftovers() == [], f"cancelled after {turns} turns"
-        assert not list(tmp_path.iterdir())
-        if not task.cancelled:
-            with pytest.raises(AssertionError, match="it was entered"):
-                task.result()
-            break
-    assert turns < TURNS[-1]
+
+    def check(when: str) -> None:
+        assert (host.leftovers(), list(tmp_path.iterdir())) == ([], []), when
+
+    await at_any_moment(host, lambda: host.serve(echo, **where), check)
 
 
 @scenario(needs=["clients"])

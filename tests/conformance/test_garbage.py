@@ -13,7 +13,7 @@ import pytest
 from primus_proto import Limits
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, needing, scenario
-from tests.conformance.peers import CLOSE, RawPeer, accept_websocket, frame, raw_server
+from tests.conformance.peers import CLOSE, RawPeer, accept_websocket, frame, handshake, raw_server
 from tests.conformance.users import Diary, echo, take
 
 NOISE = random.Random(1).randbytes(50_000)
@@ -132,10 +132,7 @@ async def test_what_came_before_a_violation_is_answered(host: Host, how: str) ->
 @scenario(timeout=40, needs=["sockets"])
 async def test_a_connection_that_is_cut_at_any_byte(host: Host) -> None:
     """A good conversation cut by a reset after each of its bytes."""
-    speech = (
-        b"GET /primus?ping=false HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    ) + frame(b'"hello"')
+    speech = handshake() + frame(b'"hello"')
 
     async def do() -> None:
         for length in range(0, len(speech) + 1, 7):

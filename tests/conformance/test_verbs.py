@@ -10,11 +10,8 @@ import pytest
 from primus_proto import ConnectError, ConnectionLost, LocalProtocolError
 from primus_proto.events import SparkConnected
 from tests.conformance.hosts import Host, scenario
+from tests.conformance.test_sessions import stay
 from tests.conformance.users import take
-
-
-async def stay(spark: Any) -> None:
-    await spark.wait_ended()
 
 
 @scenario()

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from primus_proto import ByteClient, ByteServer, ClientConfig, ServerConfig
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import data, told
+from tests.scenarios.worlds import told
 from tests.unit.sessions import commanded, polled
+from tests.unit.testing.virtual import data
 
 PING, PONG = 4.0, 2.0
 MESSAGES = ["", "x" * 10, ["ü", None, {"a": 1e3}], "y" * 200, 0, "z" * 70_000, "last"]

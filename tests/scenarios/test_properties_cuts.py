@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from primus_proto import Compression, Limits
 from primus_proto import events as ev
+from tests.unit.session.test_transforms import later
 from tests.unit.wires import (
     BINARY,
     CLOSE,
@@ -249,13 +250,6 @@ def test_a_violation_waits_for_a_session_that_does_not_read(name: str, opening: 
     assert (b"answer" in wire.take(peer.channel)) == (how != "is gone")
 
 
-class Later:
-    """An awaitable that a test answers."""
-
-    def __await__(self) -> Any:
-        raise AssertionError("the core does not wait")
-
-
 @pytest.mark.parametrize("bad", ["[", '["' + "x" * 2000 + '"]'])
 @pytest.mark.parametrize("cut", [False, True])
 def test_the_first_of_two_violations_counts(bad: str, cut: bool) -> None:
@@ -265,7 +259,7 @@ def test_the_first_of_two_violations_counts(bad: str, cut: bool) -> None:
     peer = wire.accept()
     peer.send(way.opening[0])
     (spark,) = wire.server
-    spark.transform("incoming", lambda packet: Later())
+    spark.transform("incoming", later)
     first = frame(TEXT, '["1","' + "x" * 2000 + '","2"]')
     for piece in (first, frame(TEXT, bad)) if cut else (first + frame(TEXT, bad),):
         if not peer.paused():

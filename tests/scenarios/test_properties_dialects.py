@@ -14,7 +14,8 @@ from primus_proto import Client, Spark
 from primus_proto import events as ev
 from primus_proto.http.model import Response
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import extremes, fractions, lines, said_by, told, vary, when
+from tests.scenarios.worlds import extremes, fractions, lines, said_by, told, vary
+from tests.unit.testing.virtual import times
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ def test_a_dead_connection_is_declared_dead_within_the_bound(
     dead, rounding = network.now, 1e-6
     with told(network):
         network.run(max(heartbeat.client_dies, heartbeat.server_dies) + rounding)
-        (offline,) = when(client, ev.WentOffline)
+        (offline,) = times(client, ev.WentOffline)
         assert dead < offline <= dead + heartbeat.client_dies + rounding
-        (flat,) = when(server, ev.SparkDisconnected)
+        (flat,) = times(server, ev.SparkDisconnected)
         assert dead < flat <= dead + heartbeat.server_dies + rounding
         assert server.all(ev.SparkDisconnected)[0].reason.kind == "flatline"
         assert server.seen(ev.Flatlined) == server.seen(ev.HeartbeatSkipped) == 0

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from primus_proto import Client, Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import (
-    extremes,
-    fractions,
-    lines,
-    said_by,
-    session,
-    told,
-    vary,
-    when,
-)
+from tests.scenarios.worlds import extremes, fractions, lines, said_by, session, told, vary
+from tests.unit.testing.virtual import times
 
 HEARTBEATS = st.sampled_from([(25.0, 10.0), (10.0, 4.0), (4.0, 8.0), (2.0, 1.5), (60.0, 30.0), (1.5, 0.5), (4.0, 1.0)])
 ALLOWED = st.integers(2, 5)
@@ -122,7 +114,7 @@ def test_beyond_the_bound_the_client_gives_up_and_comes_back(
     with told(network):
         opened = network.now
         network.run(ping + pong)
-        assert when(client, ev.WentOffline) == [opened + ping + pong]
+        assert times(client, ev.WentOffline) == [opened + ping + pong]
         comes_back(network, server, client)
 
 
@@ -170,12 +162,12 @@ def test_a_dead_connection_is_declared_dead_within_the_bound(
     rounding = 1e-6
     with told(network):
         network.run(ping + pong + rounding)
-        (offline,) = when(client, ev.WentOffline)
+        (offline,) = times(client, ev.WentOffline)
         assert last_pong < offline <= dead + ping + pong + rounding
         network.run((allowed + 1) * (ping + pong / 2))
-        (flat,) = when(server, ev.Flatlined)
+        (flat,) = times(server, ev.Flatlined)
         assert flat <= dead + (allowed + 1) * (ping + pong / 2) + rounding
-        heard = max([*when(server, ev.SparkConnected), *when(server, ev.SparkHeartbeat)])
+        heard = max([*times(server, ev.SparkConnected), *times(server, ev.SparkHeartbeat)])
         assert flat == pytest.approx(heard + (allowed + 1) * (ping + pong / 2))
         assert len(server.server) == 0
 

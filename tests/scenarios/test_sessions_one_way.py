@@ -11,7 +11,7 @@ import pytest
 
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import when
+from tests.unit.testing.virtual import times
 
 LATENCY = 0.05
 PING, PONG = 10.0, 4.0
@@ -41,10 +41,10 @@ def comes_back(network: VirtualNetwork, server: VirtualServer, client: VirtualCl
 def test_pings_arrive_and_pongs_do_not() -> None:
     """The server has no reason to doubt; the client has, and tells it, since that way is good."""
     network, server, client = world("happn", ping=PING, pong=PONG, min=1.0)
-    last_pong = when(server, ev.SparkHeartbeat)[-1] + LATENCY
+    last_pong = times(server, ev.SparkHeartbeat)[-1] + LATENCY
     network.partition(client, way="in")
     network.run(PING + PONG)
-    assert when(client, ev.WentOffline) == pytest.approx([last_pong + PING + PONG])
+    assert times(client, ev.WentOffline) == pytest.approx([last_pong + PING + PONG])
     assert since(network, server) == ["readyStateChange", "disconnection", "end"]
     [lost] = server.all(ev.SparkDisconnected)
     assert (lost.reason.kind, server.seen(ev.HeartbeatSkipped)) == ("lost", 0)
@@ -57,14 +57,14 @@ def test_pings_arrive_and_pongs_do_not() -> None:
 def test_pongs_arrive_and_pings_do_not() -> None:
     """Unsolicited pongs keep the client content for as long as the server has patience; then the close gets through."""
     network, server, client = world("happn", ping=PING, pong=PONG, min=1.0)
-    last_ping = when(server, ev.SparkHeartbeat)[-1]
+    last_ping = times(server, ev.SparkHeartbeat)[-1]
     network.partition(client, way="out")
     network.run(3 * TIMEOUT)
-    assert when(server, ev.HeartbeatSkipped) == pytest.approx([last_ping + TIMEOUT, last_ping + 2 * TIMEOUT])
-    assert when(server, ev.Flatlined) == pytest.approx([last_ping + 3 * TIMEOUT])
+    assert times(server, ev.HeartbeatSkipped) == pytest.approx([last_ping + TIMEOUT, last_ping + 2 * TIMEOUT])
+    assert times(server, ev.Flatlined) == pytest.approx([last_ping + 3 * TIMEOUT])
     assert client.seen(ev.WentOffline) == 0
     assert since(network, client)[:3] == ["readyStateChange", "close", "reconnect scheduled"]
-    assert when(client, ev.Closed) == pytest.approx([last_ping + 3 * TIMEOUT + LATENCY])
+    assert times(client, ev.Closed) == pytest.approx([last_ping + 3 * TIMEOUT + LATENCY])
     network.run(120.0)
     assert len(server.server) == 0
     comes_back(network, server, client)

@@ -12,11 +12,9 @@ import pytest
 from primus_proto import ReadyState
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
+from tests.unit.sessions import LOST, OVER, REOPENED, story
 
 LATENCY = 0.02
-OVER = ["rsc(end)", "close", "end"]
-LOST = ["rsc(end)", "close", "reconnect scheduled"]
-REOPENED = ["reconnect", "rsc(opening)", "reconnected", "rsc(open)", "open"]
 
 
 class Stage:
@@ -34,7 +32,7 @@ class Stage:
         self.network.run(0.0)
         fresh = self.node.events[self.seen :]
         self.seen = len(self.node.events)
-        return [f"rsc({e.state})" if isinstance(e, ev.ReadyStateChanged) else e.name for _, e in fresh]
+        return story(event for _, event in fresh)
 
     def run(self, seconds: float) -> None:
         self.network.run(seconds)

@@ -12,7 +12,7 @@ import pytest
 
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import when
+from tests.unit.testing.virtual import times
 
 LATENCY = 0.05
 HOUR = 3600.0
@@ -69,7 +69,7 @@ def test_a_laptop_that_sleeps_for_a_minute_goes_on_where_it_was() -> None:
     world.network.run(1.0)
     assert world.told == [(55.05, "heartbeat-skipped"), (85.05, "heartbeat-skipped")]
     world.network.run(1.0)
-    [*_, pinged] = when(world.server, ev.SparkHeartbeat)
+    [*_, pinged] = times(world.server, ev.SparkHeartbeat)
     assert pinged == pytest.approx(world.began + 85.05 + LATENCY + 1.0 + LATENCY), "a second after the last pong"
     world.unharmed()
 

@@ -13,7 +13,8 @@ import pytest
 from primus_proto import Spark
 from primus_proto import events as ev
 from primus_proto.testing import VirtualClient, VirtualNetwork, VirtualServer
-from tests.scenarios.worlds import data, said_by, session, when
+from tests.scenarios.worlds import said_by, session
+from tests.unit.testing.virtual import data, times
 
 PING, PONG = 25.0, 10.0
 TIMEOUT = PING + PONG / 2
@@ -70,7 +71,7 @@ def test_a_ping_behind_a_large_payload(seconds: float, skips: int, lives: bool) 
     if lives:
         assert client.seen(ev.Closed) == 0
         assert len(data(server)) == 1
-        assert when(server, ev.SparkData)[0] == pytest.approx(world.began + seconds + 0.05, abs=0.05)
+        assert times(server, ev.SparkData)[0] == pytest.approx(world.began + seconds + 0.05, abs=0.05)
     else:
         assert client.names.count("reconnect scheduled") == 1
         network.bandwidth = None
@@ -95,7 +96,7 @@ def test_pings_that_were_queued_get_one_pong_together() -> None:
     with said_by(Spark) as said:
         world = delay(600_000, 10_000.0)
         world.network.run(60.5)
-    heartbeats = when(world.server, ev.SparkHeartbeat)
+    heartbeats = times(world.server, ev.SparkHeartbeat)
     assert len(heartbeats) == 3
     assert heartbeats == pytest.approx([heartbeats[0]] * 3, abs=0.1)
     assert said == {"pong": 2 + 1}, "two unsolicited, and one for the three"

@@ -7,35 +7,12 @@ import pytest
 from primus_proto import Limits
 from primus_proto import events as ev
 from primus_proto.testing import VirtualNetwork
-from tests.scenarios.worlds import data
+from tests.unit.testing.virtual import data
 
 SPARK_OVER = ["readyStateChange", "disconnection", "end"]
 
 
 # --- who does not read ---
-
-
-def test_a_client_that_never_reads_is_cut_at_the_limit_and_others_are_served() -> None:
-    network = VirtualNetwork(latency=0.01, window=64 * 1024)
-    server = network.serve(limits=Limits(backlog=256 * 1024))
-    slow, quick = network.connect("http://server", strategy=False), network.connect("http://server")
-    network.run(1.0)
-    slow.client.pause()
-    network.run(1.0)
-    for n in range(20):
-        server.server.write([n, "x" * 32 * 1024])
-        network.run(0.1)
-    assert len(server.server) == 2
-    network.run(Limits().stall)
-    (cut,) = [event.spark for event in server.all(ev.SparkEnded)]
-    assert cut.close_reason is not None
-    assert cut.close_reason.kind == "backlog"
-    assert [value[0] for value in data(quick)] == list(range(20))
-    assert server.names[-4:] == [*SPARK_OVER[:-1], "messages dropped", "end"]
-    slow.client.resume()
-    network.run(60.0)
-    assert slow.names[-1] == "end"
-    assert len(server.server) == 1
 
 
 @pytest.mark.parametrize("by_server", [False, True])

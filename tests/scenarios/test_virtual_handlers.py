@@ -14,7 +14,7 @@ import pytest
 from primus_io import anyio as primus_anyio
 from primus_io.asyncio import connect, serve
 from primus_io.testing import VirtualNetwork, run
-from primus_proto import Limits, LocalProtocolError
+from primus_proto import LocalProtocolError
 
 KIB = 1024
 
@@ -182,25 +182,6 @@ def test_a_suspended_client_may_leave_and_other_connections_cannot_be_suspended(
 
 
 # --- pressure ---
-
-
-def test_a_slow_handler_makes_the_client_wait() -> None:
-    taken: list[int] = []
-
-    async def slow(spark: Any) -> None:
-        async for value in spark:
-            await asyncio.sleep(1)
-            taken.append(len(value))
-
-    @on(network := VirtualNetwork(window=64 * KIB), slow, limits=Limits(queue=256 * KIB))
-    async def test(server: Any, primus: Any) -> None:
-        ahead = 0
-        for sent in range(200):
-            await primus.send("x" * 32 * KIB)
-            ahead = max(ahead, sent - len(taken))
-        assert network.now > 150
-        assert ahead < 40
-        assert primus.state == "open"
 
 
 # --- nothing is left ---

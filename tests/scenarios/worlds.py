@@ -173,12 +173,3 @@ class Direction:
             assert self.carried == self.written[: len(self.carried)]
         else:
             assert self.carried + self.lost == self.written
-
-
-def data(node: VirtualClient | VirtualServer) -> list[Any]:
-    return [event.data for _, event in node.events if isinstance(event, ev.DataReceived | ev.SparkData)]
-
-
-def when(node: VirtualClient | VirtualServer, kind: type[ev.Event]) -> list[float]:
-    """The times of the events of a class."""
-    return [time for time, event in node.events if isinstance(event, kind)]

@@ -423,8 +423,4 @@ class ClientWire(Wire):
 
     def frames(self) -> list[Frame]:
         """The frames the client sent since the last question."""
-        return self.frames_of(self.channel)
-
-    def frames_of(self, channel: int) -> list[Frame]:
-        """The same, on a channel before the last."""
-        return frames(self.take(channel))
+        return frames(self.take(self.channel))

@@ -59,17 +59,6 @@ def refuse_all(host: ClientHost, *, open_first: bool = False) -> None:
             host.lose("refused")
 
 
-def test_the_first_attempt_is_made_after_exactly_min() -> None:
-    host = opened(min=0.75)
-    host.run(3.0)
-    host.lose()
-    assert host.client.next_timeout() == START + 3.0 + 0.75
-    host.run(0.7421875)
-    assert host.commanded() == []
-    host.run(0.0078125)
-    assert isinstance(host.commanded()[0], cmd.Connect)
-
-
 def test_without_a_delay_the_attempt_is_made_at_once() -> None:
     host = opened(min=0, max=0)
     host.lose()

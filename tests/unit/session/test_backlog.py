@@ -99,6 +99,9 @@ def test_a_spark_needs_drain_above_half_of_the_backlog_and_drains_at_half(
     assert host.fresh() == [ev.SparkDrained(spark)]
 
 
+# --- who is cut, and when ---
+
+
 def test_a_client_that_keeps_below_the_backlog_may_take_its_time(host: ServerHost, spark: Spark) -> None:
     for _ in range(5):
         spark.write(VALUE)
@@ -106,9 +109,6 @@ def test_a_client_that_keeps_below_the_backlog_may_take_its_time(host: ServerHos
     offer(host, spark, taken=2)
     host.run(100.0)
     assert spark.is_open
-
-
-# --- who is cut, and when ---
 
 
 def test_a_client_that_takes_nothing_is_cut_after_the_stall(host: ServerHost, pipe: SlowPipe, spark: Spark) -> None:

@@ -71,13 +71,6 @@ def test_all_that_was_written_is_one_write(host: Host) -> None:
     assert host.commands() == []
 
 
-def test_equal_bytes_are_not_the_same_bytes(host: Host) -> None:
-    """What belongs together is known by identity: comparing would cost more than it saves."""
-    for number in (1, 2):
-        host.channel(number)[0].write(bytes([120] * 500))
-    assert host.commands() == [cmd.Write((1,), b"x" * 500), cmd.Write((2,), b"x" * 500)]
-
-
 def test_while_blocked_output_stays_in_the_channel(host: Host) -> None:
     channel, _ = host.channel()
     channel.blocked = True
