@@ -379,6 +379,11 @@ class ServerWire(Wire):
         return peer, spark
 
 
+def values(wire: ServerWire) -> list[Any]:
+    """What the application of a server was given."""
+    return [event.data for event in wire.all(ev.SparkData)]
+
+
 class ClientWire(Wire):
     """A client with sockets to nowhere. Options are those of `ClientConfig`."""
 

@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 from primus_proto import Spark
-from primus_proto import events as ev
 from tests.unit.wires import HANDSHAKE, TEXT, Peer, Reply, ServerWire, frame, frames, replies, request
 
-__all__ = ["BAD", "HELLO3", "HELLO4", "METHOD", "SESSION", "UNKNOWN", "VERSION", "Engine", "engine", "values"]
+__all__ = ["BAD", "HELLO3", "HELLO4", "METHOD", "SESSION", "UNKNOWN", "VERSION", "Engine", "engine"]
 
 NUMBERS = iter(range(1_000_000))
 
@@ -81,10 +80,6 @@ def engine(protocol: int = 4, more: str = "", **options: Any) -> tuple[ServerWir
     spark = client.open()
     wire.told()
     return wire, client, spark
-
-
-def values(wire: ServerWire) -> list[Any]:
-    return [event.data for event in wire.all(ev.SparkData)]
 
 
 HELLO = '{"sid":"SID","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":%s}'

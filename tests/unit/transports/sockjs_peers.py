@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from primus_proto import Spark
-from primus_proto import events as ev
 from tests.unit.wires import HANDSHAKE, TEXT, Peer, ServerWire, frames, replies, request
 
-__all__ = ["H2048", "ORIGIN", "connected", "opened", "path", "receive", "server", "streamed", "texts", "values"]
+__all__ = ["H2048", "ORIGIN", "connected", "opened", "path", "receive", "server", "streamed", "texts"]
 
 ORIGIN = {"Origin": "https://example.org"}
 H2048 = b"h" * 2048 + b"\n"
@@ -20,10 +19,6 @@ def server(**options: Any) -> ServerWire:
 
 def path(what: str, key: str = "session1") -> str:
     return f"/primus/000/{key}/{what}"
-
-
-def values(wire: ServerWire) -> list[Any]:
-    return [event.data for event in wire.all(ev.SparkData)]
 
 
 def streamed(peer: Peer) -> bytes:

@@ -9,8 +9,8 @@ import pytest
 
 from primus_proto import HOLD, ConfigError, Limits, ServerConfig
 from primus_proto import events as ev
-from tests.unit.transports.engines import BAD, HELLO3, HELLO4, METHOD, SESSION, UNKNOWN, VERSION, Engine, engine, values
-from tests.unit.wires import HANDSHAKE, ServerWire, handshake, request
+from tests.unit.transports.engines import BAD, HELLO3, HELLO4, METHOD, SESSION, UNKNOWN, VERSION, Engine, engine
+from tests.unit.wires import HANDSHAKE, ServerWire, handshake, request, values
 
 # --- the beginning ---
 

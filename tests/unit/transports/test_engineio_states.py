@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from primus_proto import Limits
-from tests.unit.transports.engines import BAD, SESSION, Engine, engine, values
-from tests.unit.wires import CLOSE, HANDSHAKE, TEXT, Frame, frames, replies, request
+from tests.unit.transports.engines import BAD, SESSION, Engine, engine
+from tests.unit.wires import CLOSE, HANDSHAKE, TEXT, Frame, frames, replies, request, values
 
 # --- the move to a WebSocket ---
 

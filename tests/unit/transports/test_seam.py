@@ -47,10 +47,10 @@ class World:
     """A network with one server and one client of the transport that is tested."""
 
     def __init__(self, way: str, *, on_event: Callable[..., Any] | None = None, **options: Any) -> None:
-        network = {name: options.pop(name) for name in ("latency", "cut", "seed", "window") if name in options}
+        network = {name: options.pop(name) for name in ("cut", "window") if name in options}
         client = {name: options.pop(name) for name in tuple(options) if name in CLIENT}
         self.transformer, self.transport = WAYS[way]
-        self.network = VirtualNetwork(**{"latency": 0.01, **network})
+        self.network = VirtualNetwork(latency=0.01, **network)
         self.server = self.network.serve(
             transformer=self.transformer, transport=self.transport, on_event=on_event, **options
         )
@@ -81,7 +81,7 @@ class World:
         assert len(self.server.server) == 0
 
 
-CLIENT = ("ping", "pong", "strategy", "min", "timeout", "retries", "reconnect_timeout")
+CLIENT = ("ping", "pong", "strategy", "retries")
 
 
 @pytest.mark.parametrize("cut", [None, 7])

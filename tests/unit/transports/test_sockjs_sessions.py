@@ -19,9 +19,8 @@ from tests.unit.transports.sockjs_peers import (
     server,
     streamed,
     texts,
-    values,
 )
-from tests.unit.wires import CLOSE, PING, PONG, TEXT, Peer, close_frame, frame, handshake, request
+from tests.unit.wires import CLOSE, PING, PONG, TEXT, Peer, close_frame, frame, handshake, request, values
 
 # --- a session over requests ---
 

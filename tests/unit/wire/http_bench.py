@@ -1,4 +1,4 @@
-"""One channel with the server's side of HTTP on it, for the tests of that side alone."""
+"""Channels without an endpoint, and one with the server's side of HTTP on it, for the tests of those alone."""
 
 from __future__ import annotations
 
@@ -17,31 +17,45 @@ from tests.unit.wires import OFFSET, Reply, replies
 Handler = Callable[[Exchange, float], None]
 
 
-class Bench:
+class Channels:
+    """An endpoint with nothing but channels."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.timers = Timers()
+        self.limits = limits
+        self.dirty: list[Channel] = []
+        self.now = 0.0
+
+    def channel_dirty(self, channel: Channel) -> None:
+        self.dirty.append(channel)
+
+    def defer(self, call: Callable[[float], None]) -> None:
+        call(self.now)
+
+    def collected(self, *, now: float = 0.0) -> list[Command]:
+        """The commands of the channels that have changed."""
+        found: list[Command] = []
+        dirty, self.dirty = self.dirty, []
+        collect(dirty, found, now=now)
+        return found
+
+
+class Bench(Channels):
     """One channel with an HTTP server on it, whose requests go to `handler`."""
 
     def __init__(self, **limits: float) -> None:
-        self.timers = Timers()
-        self.limits = Limits(**limits)  # type: ignore[arg-type]  # counts are whole numbers
+        super().__init__(Limits(**limits))  # type: ignore[arg-type]  # counts are whole numbers
         self.deadlines = Deadlines(self.timers, self.limits.handshake)
         self.closing = False
         self.compression: Compression | None = None
-        self.now = 0.0
         self.exchanges: list[Exchange] = []
         self.log: list[str] = []
         self.gone: list[float] = []
         self.handler: Handler = lambda exchange, now: exchange.respond(200, (), b"ok", now=now)
         self.commands: list[str] = []
         self.output = b""
-        self._dirty: list[Channel] = []
         self.channel = Channel(1, self)
         self.channel.user = self.http = HttpServer(self.channel, self, Address("192.0.2.7", 80), now=0.0)
-
-    def channel_dirty(self, channel: Channel) -> None:
-        self._dirty.append(channel)
-
-    def defer(self, call: Callable[[float], None]) -> None:
-        call(self.now)
 
     def request(self, exchange: Exchange, *, now: float) -> None:
         self.exchanges.append(exchange)
@@ -59,11 +73,8 @@ class Bench:
 
     def pump(self) -> None:
         """Carry out all commands; those that do not write are kept by name."""
-        while self._dirty:
-            dirty, self._dirty = self._dirty, []
-            commands: list[Command] = []
-            collect(dirty, commands, now=self.now)
-            for command in commands:
+        while self.dirty:
+            for command in self.collected(now=self.now):
                 if isinstance(command, Write):
                     self.output += command.data
                 else:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from primus_proto import Limits, LocalProtocolError
 from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.errors import ConnectError
-from primus_proto.timers import Timers
-from primus_proto.wire.channel import Channel, collect
+from primus_proto.wire.channel import Channel
 from tests.unit.sessions import polled
+from tests.unit.wire.http_bench import Channels
 from tests.unit.wires import TEXT, ClientWire, Frame, ServerWire, frames
 
 
@@ -30,35 +28,16 @@ class User:
         self.ended.append(error)
 
 
-class Host:
-    """An endpoint with nothing but channels."""
-
-    def __init__(self) -> None:
-        self.timers = Timers()
-        self.limits = Limits(close=5.0)
-        self.dirty: list[Channel] = []
-
-    def channel_dirty(self, channel: Channel) -> None:
-        self.dirty.append(channel)
-
-    def defer(self, call: Callable[[float], None]) -> None:
-        call(0.0)
-
+class Host(Channels):
     def channel(self, number: int = 1) -> tuple[Channel, User]:
         channel = Channel(number, self)
         channel.user = user = User()
         return channel, user
 
-    def commands(self, *, now: float = 0.0) -> list[cmd.Command]:
-        found: list[cmd.Command] = []
-        dirty, self.dirty = self.dirty, []
-        collect(dirty, found, now=now)
-        return found
-
 
 @pytest.fixture
 def host() -> Host:
-    return Host()
+    return Host(Limits(close=5.0))
 
 
 def test_all_that_was_written_is_one_write(host: Host) -> None:
@@ -66,9 +45,9 @@ def test_all_that_was_written_is_one_write(host: Host) -> None:
     for data in (b"a", b"", b"bc"):
         channel.write(data)
     assert channel.buffered == 3
-    assert host.commands() == [cmd.Write((7,), b"abc")]
+    assert host.collected() == [cmd.Write((7,), b"abc")]
     assert channel.buffered == 0
-    assert host.commands() == []
+    assert host.collected() == []
 
 
 def test_while_blocked_output_stays_in_the_channel(host: Host) -> None:
@@ -76,11 +55,11 @@ def test_while_blocked_output_stays_in_the_channel(host: Host) -> None:
     channel.blocked = True
     channel.write(b"one")
     channel.write(b"two")
-    assert host.commands() == []
+    assert host.collected() == []
     assert channel.buffered == 6
     channel.blocked = False
     channel.touch()
-    assert host.commands() == [cmd.Write((1,), b"onetwo")]
+    assert host.collected() == [cmd.Write((1,), b"onetwo")]
 
 
 def test_on_written_is_called_once_when_all_has_left(host: Host) -> None:
@@ -89,13 +68,13 @@ def test_on_written_is_called_once_when_all_has_left(host: Host) -> None:
     channel.on_written = called.append
     channel.blocked = True
     channel.write(b"x")
-    host.commands(now=1.0)
+    host.collected(now=1.0)
     assert called == []
     channel.blocked = False
     channel.touch()
-    host.commands(now=2.0)
+    host.collected(now=2.0)
     channel.write(b"y")
-    host.commands(now=3.0)
+    host.collected(now=3.0)
     assert called == [2.0]
 
 
@@ -104,26 +83,26 @@ def test_close_comes_after_the_output_and_abort_without_it(host: Host) -> None:
     channel.write(b"bye")
     channel.close()
     channel.write(b"too late")
-    assert host.commands() == [cmd.Write((1,), b"bye"), cmd.CloseChannel(1)]
+    assert host.collected() == [cmd.Write((1,), b"bye"), cmd.CloseChannel(1)]
 
     channel, _ = host.channel(2)
     channel.write(b"lost")
     channel.abort()
     assert channel.buffered == 0
-    assert host.commands() == [cmd.CloseChannel(2, abort=True)]
+    assert host.collected() == [cmd.CloseChannel(2, abort=True)]
 
 
 def test_a_channel_is_closed_once(host: Host) -> None:
     channel, user = host.channel()
     channel.close()
-    assert len(host.commands()) == 1
+    assert len(host.collected()) == 1
     channel.close()
     channel.abort()
     channel.pause()
     channel.linger(now=0.0)
     channel.write(b"x")
     channel.channel_closed(None, now=0.0)
-    assert host.commands() == []
+    assert host.collected() == []
     assert user.ended == []
     assert host.timers.next() is None
 
@@ -134,21 +113,21 @@ def test_a_blocked_close_has_a_deadline(host: Host) -> None:
     channel.blocked = True
     channel.write(b"never read")
     channel.close()
-    assert host.commands(now=10.0) == []
+    assert host.collected(now=10.0) == []
     channel.touch()
-    assert host.commands(now=12.0) == []
+    assert host.collected(now=12.0) == []
     assert host.timers.next() == 15.0
     host.timers.fire(15.0)
-    assert host.commands() == [cmd.CloseChannel(1, abort=True)]
+    assert host.collected() == [cmd.CloseChannel(1, abort=True)]
 
     channel, _ = host.channel(2)
     channel.blocked = True
     channel.write(b"read late")
     channel.close()
-    assert host.commands(now=20.0) == []
+    assert host.collected(now=20.0) == []
     channel.blocked = False
     channel.touch()
-    assert host.commands(now=21.0) == [cmd.Write((2,), b"read late"), cmd.CloseChannel(2)]
+    assert host.collected(now=21.0) == [cmd.Write((2,), b"read late"), cmd.CloseChannel(2)]
     assert host.timers.next() is None
 
 
@@ -159,13 +138,13 @@ def test_lingering_reads_and_discards_and_ends(host: Host) -> None:
     channel.linger(now=1.0)
     channel.linger(now=2.0)
     assert channel.closed
-    assert host.commands(now=1.0) == [cmd.Write((1,), b"sorry"), cmd.EndWriting(1)]
+    assert host.collected(now=1.0) == [cmd.Write((1,), b"sorry"), cmd.EndWriting(1)]
     channel.receive_data(b"more", now=3.0)
     channel.write(b"nothing more is said")
-    assert host.commands(now=3.0) == []
+    assert host.collected(now=3.0) == []
     assert host.timers.next() == 2.0
     host.timers.fire(2.0)
-    assert host.commands(now=2.0) == [cmd.CloseChannel(1, abort=True)]
+    assert host.collected(now=2.0) == [cmd.CloseChannel(1, abort=True)]
     assert user.got == []
 
 
@@ -173,9 +152,9 @@ def test_lingering_is_bounded_in_bytes(host: Host) -> None:
     channel, _ = host.channel()
     channel.linger(now=0.0)
     channel.receive_data(bytes(host.limits.drain), now=0.0)
-    assert host.commands() == [cmd.EndWriting(1)]
+    assert host.collected() == [cmd.EndWriting(1)]
     channel.receive_data(b"x", now=0.0)
-    assert host.commands() == [cmd.CloseChannel(1, abort=True)]
+    assert host.collected() == [cmd.CloseChannel(1, abort=True)]
 
 
 def test_eof_follows_the_last_output_that_a_slow_peer_takes(host: Host) -> None:
@@ -183,10 +162,10 @@ def test_eof_follows_the_last_output_that_a_slow_peer_takes(host: Host) -> None:
     channel.blocked = True
     channel.write(b"sorry")
     channel.linger(now=0.0)
-    assert host.commands() == []
+    assert host.collected() == []
     assert host.timers.next() == host.limits.close
     channel.writable(now=4.5)
-    assert host.commands(now=4.5) == [cmd.Write((1,), b"sorry"), cmd.EndWriting(1)]
+    assert host.collected(now=4.5) == [cmd.Write((1,), b"sorry"), cmd.EndWriting(1)]
     assert host.timers.next() == host.limits.close
 
 
@@ -194,7 +173,7 @@ def test_lingering_ends_with_the_peer(host: Host) -> None:
     channel, user = host.channel()
     channel.linger(now=1.0)
     channel.channel_closed(None, now=2.0)
-    assert host.commands(now=2.0) == [cmd.CloseChannel(1, abort=True)]
+    assert host.collected(now=2.0) == [cmd.CloseChannel(1, abort=True)]
     assert host.timers.next() is None
     assert user.ended == []  # it had been closed before
 
@@ -204,15 +183,15 @@ def test_pause_and_resume_are_commanded_once(host: Host) -> None:
     channel.probe()  # while it is read, reading tells
     channel.pause()
     channel.pause()
-    assert host.commands() == [cmd.PauseReading(1)]
+    assert host.collected() == [cmd.PauseReading(1)]
     channel.pause()
-    assert host.commands() == []
+    assert host.collected() == []
     channel.resume()
     channel.pause()
-    assert host.commands() == []
+    assert host.collected() == []
     channel.probe()
     channel.resume()
-    assert host.commands() == [cmd.ResumeReading(1)]
+    assert host.collected() == [cmd.ResumeReading(1)]
 
 
 def test_unread_bytes_are_fed_in_order(host: Host) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 import pytest
 
@@ -12,32 +11,24 @@ from primus_proto import commands as cmd
 from primus_proto import events as ev
 from primus_proto.compression import Compression
 from primus_proto.http.model import Answer
-from primus_proto.timers import Timers
 from primus_proto.transports.base import WebSocketCarrier
-from primus_proto.wire.channel import Channel, collect
+from primus_proto.wire.channel import Channel
 from primus_proto.wire.client import Pool
+from tests.unit.wire.http_bench import Channels
 from tests.unit.wires import TEXT, ClientWire, Frame, accept_key, frame, frames
 
 
-class Bench:
+class Bench(Channels):
     """A pool of one origin, and what became of each job."""
 
     def __init__(self, **limits: int) -> None:
-        self.timers = Timers()
-        self.limits = Limits(**limits)
+        super().__init__(Limits(**limits))
         self.rng = random.Random(1)
-        self.dirty: list[Channel] = []
         self.channels: list[Channel] = []
         self.closed: list[int] = []
         self.outcomes: list[object] = []
         self.compression: Compression | None = None
         self.pool = Pool(self, "server:80")
-
-    def channel_dirty(self, channel: Channel) -> None:
-        self.dirty.append(channel)
-
-    def defer(self, call: Callable[[float], None]) -> None:
-        call(0.0)
 
     def open_channel(self) -> Channel:
         channel = Channel(len(self.channels) + 1, self)
@@ -85,9 +76,7 @@ class Bench:
         self.channels[number - 1].receive_data(data, now=0.0)
 
     def sent(self, number: int) -> bytes:
-        commands: list[cmd.Command] = []
-        dirty, self.dirty = self.dirty, []
-        collect(dirty, commands, now=0.0)
+        commands = self.collected()
         self.closed += [command.channel for command in commands if isinstance(command, cmd.CloseChannel)]
         writes = [command for command in commands if isinstance(command, cmd.Write)]
         return b"".join(write.data for write in writes if number in write.channels)

@@ -23,17 +23,13 @@ from tests.unit.wires import (
     frame,
     handshake,
     request,
+    values,
 )
 
 
 @pytest.fixture
 def wire() -> ServerWire:
     return ServerWire()
-
-
-def data(wire: ServerWire) -> list[object]:
-    """What the application was given."""
-    return [event.data for event in wire.all(ev.SparkData)]
 
 
 # --- the handshake ---
@@ -97,7 +93,7 @@ def test_a_handshake_behind_a_request_on_one_connection(wire: ServerWire) -> Non
     peer = wire.accept()
     peer.send(request() + handshake() + frame(TEXT, "1"))
     assert peer.statuses() == [200, 101]
-    assert data(wire) == [1]
+    assert values(wire) == [1]
 
 
 def test_frames_and_an_end_before_the_first_pump_are_not_lost(wire: ServerWire) -> None:
@@ -106,7 +102,7 @@ def test_frames_and_an_end_before_the_first_pump_are_not_lost(wire: ServerWire) 
     wire.feed(peer.channel, handshake() + frame(TEXT, "1"), pump=False)
     wire.feed(peer.channel, frame(TEXT, "2"), pump=False)
     wire.eof(peer.channel)
-    assert data(wire) == [1, 2]
+    assert values(wire) == [1, 2]
     assert wire.told() == ["connection", "data", "data", "readyStateChange", "disconnection", "end"]
 
 
@@ -161,7 +157,7 @@ def test_cut_anywhere_the_events_are_the_same() -> None:
         peer, _ = wire.connect()
         peer.send(stream[:at])
         peer.send(stream[at:])
-        seen.append((wire.told(), data(wire), peer.frames(), dict(wire.closed)))
+        seen.append((wire.told(), values(wire), peer.frames(), dict(wire.closed)))
     assert all(outcome == seen[0] for outcome in seen)
     told, got, sent, closed = seen[0]
     assert got == ["héllo", b"\x00\x01\x02", [1] * 101, b""]
@@ -238,7 +234,7 @@ def test_a_frame_is_refused_by_its_declared_length(declared: int, kind: int) -> 
     head = frame(kind, declare=declared)
     peer.send(head[: len(head) - 4])  # not even the mask
     assert ended(wire, peer) == (1009, "message larger than 10 bytes")
-    assert data(wire) == []
+    assert values(wire) == []
 
 
 def test_a_message_of_just_the_limit_in_one_frame_or_many() -> None:
@@ -249,7 +245,7 @@ def test_a_message_of_just_the_limit_in_one_frame_or_many() -> None:
         for byte in frame(BINARY, b"0123456789"):
             peer.send(bytes([byte]))
         peer.send(frame(BINARY, b"01234", fin=False) + frame(PING, "x" * 100) + frame(0, b"56789"))
-    assert data(wire) == [b"0123456789"] * 9
+    assert values(wire) == [b"0123456789"] * 9
 
 
 @pytest.mark.parametrize("size", [1, 1000])
@@ -270,10 +266,10 @@ def test_fragments_are_counted_and_cuts_are_not(size: int) -> None:
     stream = fine * 3 + frame(TEXT, '"' + "x" * 100 + '"')
     for at in range(0, len(stream), size):
         peer.send(stream[at : at + size])
-    assert data(wire) == ["abcdef"] * 3 + ["x" * 100]
+    assert values(wire) == ["abcdef"] * 3 + ["x" * 100]
     peer.send(frame(TEXT, '"', fin=False) + frame(0, "", fin=False) * 3 + frame(0, '"') + frame(TEXT, "1"))
     assert ended(wire, peer) == (1009, "too many fragments")
-    assert len(data(wire)) == 4
+    assert len(values(wire)) == 4
 
 
 # --- violations ---
@@ -309,7 +305,7 @@ def test_violations(wire: ServerWire, stream: bytes, code: int, size: int) -> No
     told, reason = ended(wire, peer)
     assert told == code
     assert (reason == "not UTF-8") == (code == 1007)
-    assert data(wire) == ["good"]
+    assert values(wire) == ["good"]
 
 
 def test_a_violation_by_the_server() -> None:

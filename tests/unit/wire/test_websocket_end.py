@@ -5,19 +5,18 @@ from __future__ import annotations
 import gc
 import struct
 import tracemalloc
-from collections.abc import Callable
 
 import pytest
 
 from primus_proto import ConnectionLost, Limits
 from primus_proto import events as ev
-from primus_proto.commands import CloseChannel, Command, Write
+from primus_proto.commands import CloseChannel, Write
 from primus_proto.errors import PrimusError
 from primus_proto.session.messages import Message
-from primus_proto.timers import Timers
-from primus_proto.wire.channel import Channel, collect
+from primus_proto.wire.channel import Channel
 from primus_proto.wire.declared_length import DeclaredLength
 from primus_proto.wire.websocket import WebSocket
+from tests.unit.wire.http_bench import Channels
 from tests.unit.wires import CLOSE, PING, PONG, TEXT, ClientWire, Frame, ServerWire, close_frame, frame, frames
 
 OVER = ["readyStateChange", "disconnection", "end"]
@@ -292,28 +291,18 @@ class Owner:
         self.told.append((code, reason, error))
 
 
-class Bench:
+class Bench(Channels):
     """One channel, one carrier."""
 
     def __init__(self) -> None:
-        self.timers = Timers()
-        self.limits = Limits()
-        self.dirty: list[Channel] = []
+        super().__init__(Limits())
         self.channel = Channel(1, self)
         self.channel.user = self.carrier = WebSocket(self.channel, self.limits, 100)
         self.carrier.owner = self.owner = Owner()
         self.owner.carrier = self.carrier
 
-    def channel_dirty(self, channel: Channel) -> None:
-        self.dirty.append(channel)
-
-    def defer(self, call: Callable[[float], None]) -> None:
-        call(0.0)
-
     def pump(self) -> tuple[list[Frame], list[CloseChannel]]:
-        commands: list[Command] = []
-        dirty, self.dirty = self.dirty, []
-        collect(dirty, commands, now=0.0)
+        commands = self.collected()
         sent = b"".join(command.data for command in commands if isinstance(command, Write))
         return frames(sent), [command for command in commands if isinstance(command, CloseChannel)]
 
