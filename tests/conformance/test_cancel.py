@@ -66,7 +66,7 @@ def polite(peer: socket.socket) -> None:
 
 
 # Turns of the loop: each of the first, then ever longer.
-TURNS = [*range(50), *(int(50 * 1.3**more) for more in range(50))]
+TURNS: list[int] = [*range(50), *(int(50 * 1.3**more) for more in range(50))]
 
 
 async def at_any_moment(host: Host, make: Callable[[], Any], check: Callable[[str], None]) -> int:

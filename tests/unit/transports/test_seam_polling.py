@@ -21,7 +21,8 @@ from tests.unit.wires import HANDSHAKE, ServerWire
 
 
 def test_a_session_outlives_its_channels() -> None:
-    network, way = VirtualNetwork(latency=0.01), {"transformer": "engine.io", "transport": {"transports": ["polling"]}}
+    way: dict[str, Any] = {"transformer": "engine.io", "transport": {"transports": ["polling"]}}
+    network = VirtualNetwork(latency=0.01)
     server = network.serve(**way)
     client = network.connect("http://server", ping=False, dialect="happn", **way)
     network.run(0.5)
