@@ -125,14 +125,3 @@ def test_no_bad_close_code_is_taken_or_returned(code: int) -> None:
     assert [each.payload[:2] for each in peer.frames() if each.opcode == CLOSE] == [b"\x03\xea"]
     assert spark.close_reason is not None
     assert spark.close_reason.code == 1002
-
-
-def test_a_server_that_closes_each_connection_is_not_hammered() -> None:
-    wire = ClientWire(retries=5)
-    for _ in range(5):
-        wire.open(more=close_frame(1001, mask=False))
-        before = len(wire.opening)
-        wire.run(0.05)
-        assert len(wire.opening) == before
-        while len(wire.opening) == before:
-            wire.run(0.5)
