@@ -220,6 +220,7 @@ class Driver(IO, ABC):
         self._target = target
         self.thread = get_ident()
         self.pumping = False
+        self.interruption = None  # here too, because it is looked up for every message
         self.has_read = False  # set to True by each read
         self._context = copy_context()  # user code runs in it, whichever task pumps
         self._event_count = 0  # events delivered so far
@@ -328,7 +329,8 @@ class Driver(IO, ABC):
     def receive(self, number: int, data: bytes | bytearray | memoryview) -> None:
         """Bytes came on a channel: do all that follows from them."""
         self.has_read = True
-        now = self.now()
+        clock = self.now  # to call it at once would look for a method first
+        now = clock()
         if self.pumping:  # for what it has closed
             self.endpoint.receive_data(number, data, now=now)
             return

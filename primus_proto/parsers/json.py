@@ -146,7 +146,7 @@ class FastJSONParser(JSONParser):
     def encode(self, value: Any) -> str:
         """See `JSONParser.encode`."""
         if type(value) is str:  # it may be one of the protocol's own
-            return super().encode(value)
+            return JSONParser.encode(self, value)
         return self.encode_text(value).decode()
 
     def encode_text(self, value: Any) -> bytes:
