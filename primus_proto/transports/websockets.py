@@ -158,10 +158,8 @@ class PlainPipe(WebSocketPipe):
             return None
         if self.texts is not None:
             write = self.carrier.make_text_write(self.texts)
-        elif self._outbox:
-            write = self.carrier.make_write(self._outbox)
         else:
-            return None
+            write = self.carrier.make_write(self._outbox) if self._outbox else None
         if write is not None:  # so the carrier holds nothing
             self._outbox = self.texts = None
             self._outbox_size = 0

@@ -212,6 +212,16 @@ def test_both_write_the_same(value: Any) -> None:
     assert one == other or one == exactly(as_doubles(value)) or other == exactly(as_doubles(json.loads(one)))
 
 
+class Bad(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("bad")
+
+
+def test_what_a_value_raises_is_an_encode_error(parser: JSONParser) -> None:
+    with pytest.raises(EncodeError, match="bad"):
+        parser.encode_text(Bad(a=1))
+
+
 class Reserved(Enum):
     NAME = "primus::x"
 
