@@ -246,7 +246,7 @@ class Driver(IO, ABC):
 
     async def listen(self, address: ListenAddress) -> tuple[int, StopListening]:
         """Accept channels. Returns the port (0 for a Unix socket) and a function that stops. Raises OSError."""
-        bytearray(KEPT_MEMORY)
+        bytes(KEPT_MEMORY)  # which does not touch the memory, as bytearray would
         try:
             return await self._listen_at(address)
         except OSError as failure:
