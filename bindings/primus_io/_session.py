@@ -150,9 +150,8 @@ class Session(Answering, Transforming, Extended, Emitter):
         if io.should_yield():
             await io.checkpoint()
         while True:
-            if inbox := self._inbox:
-                event = inbox.popleft()
-                self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
+            if self._inbox:
+                event = self._take_first()
                 if type(event) is not Undecoded or self._decode(event):
                     return event
             elif self._ended:

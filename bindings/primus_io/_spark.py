@@ -9,6 +9,7 @@ import primus_proto as pp
 from primus_proto import events as ev
 from primus_proto.events import SparkData
 from primus_proto.options import Dialect
+from primus_proto.session.encoding import new
 from primus_proto.timers import Timers
 
 from ._advice import SPARK_ADVICE
@@ -17,8 +18,6 @@ from ._peer_log import PeerLog
 from ._session import Session, Undecoded
 
 __all__ = ["SparkBase"]
-
-new: Any = object.__new__
 
 
 class Keeping(Protocol):

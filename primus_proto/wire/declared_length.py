@@ -5,12 +5,22 @@ from __future__ import annotations
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
-__all__ = ["NO_RSV", "DeclaredLength"]
+__all__ = ["NO_RSV", "DeclaredLength", "Installed"]
 
 NO_RSV = RsvBits(False, False, False)
 
 
-class DeclaredLength(Extension):
+class Installed(Extension):
+    """An extension that is on without wsproto's having negotiated it."""
+
+    def enabled(self) -> bool:
+        return True
+
+    def offer(self) -> bool:
+        return False
+
+
+class DeclaredLength(Installed):
     """Refuses a frame by its header, before any of its payload is stored."""
 
     name = "x-declared-length"
@@ -19,12 +29,6 @@ class DeclaredLength(Extension):
         self._limit = limit
         self._frame = 0
         self.message = 0  # bytes in the finished frames of the message that is under way
-
-    def enabled(self) -> bool:
-        return True
-
-    def offer(self) -> bool:
-        return False
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int

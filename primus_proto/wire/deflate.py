@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsproto.connection import Connection
-from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from ..commands import Write
@@ -23,7 +22,7 @@ from ..compression import Compression
 from ..limits import Limits
 from ..session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
 from .channel import Channel
-from .declared_length import NO_RSV, DeclaredLength
+from .declared_length import NO_RSV, DeclaredLength, Installed
 from .frames import client_frame, server_frame, xor
 from .websocket import WebSocket
 
@@ -137,7 +136,7 @@ def agreed(settings: Compression, answers: Iterable[str]) -> Deflate | None:
 # --- messages ---
 
 
-class _Inflater(Extension):
+class _Inflater(Installed):
     """Inflates what comes, within the limit. A frame at once, so that its errors do not depend on how it was cut."""
 
     name = NAME
@@ -151,12 +150,6 @@ class _Inflater(Extension):
         self._control = False  # the frame that is under way
         self._size = 0  # of the message so far
         self._frame = bytearray()  # what has come of the frame that is under way
-
-    def enabled(self) -> bool:
-        return True
-
-    def offer(self) -> bool:
-        return False
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int

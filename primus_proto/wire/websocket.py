@@ -22,6 +22,7 @@ from ..commands import Write
 from ..errors import ConnectError, ConnectionLost, PrimusError, RemoteProtocolError
 from ..limits import SLICE, Limits
 from ..rate import WINDOW, Rate
+from ..session.encoding import new
 from ..session.messages import Message
 from ..timers import Timer
 from ..transports.base import CarrierOwner
@@ -48,7 +49,6 @@ SHORT_MASKED, SHORT_UNMASKED = short_headers(0x80), short_headers(0)
 
 # Looked up for every message. They read the header of a short frame: its two bytes, and the masking key.
 from_bytes = int.from_bytes
-new: Any = object.__new__
 unpack_masked = struct.Struct("<HI" if mask is None else "<H4s").unpack_from
 unpack_unmasked = struct.Struct("<H").unpack_from
 
