@@ -100,23 +100,25 @@ class Endpoint(ABC):
             session.check_clock(now)
         session.polled = now
         if not (session.is_unsettled or any(self._agenda)):
-            # Most often there is nothing, or an answer to what came, which takes fewer steps.
-            if not pipes:
-                return iter(())
-            if len(pipes) == 1:
-                return self._poll_one(pipes[0], now)
+            # Most often there is nothing, or answers to what came, which take fewer steps.
+            return self._poll_pipes(now) if pipes else iter(())
         return poll(session.queued_events, self._commands, self._work, now, self._dirty)
 
-    def _poll_one(self, pipe: Pipe, now: float) -> Iterator[ev.Event | Command]:
-        """`poll` where one pipe has something, and nothing else."""
+    def _poll_pipes(self, now: float) -> Iterator[ev.Event | Command]:
+        """`poll` where pipes have something, and nothing else."""
         pipes = self._dirty_pipes
-        write = pipe.take_write()
-        if write is not None:
-            pipes.remove(pipe)
-            yield write
-            if not (pipes or any(self._agenda)):  # nothing was fed in meanwhile
-                return
-        yield from poll(self._session.queued_events, self._commands, self._work, now, self._dirty)
+        taken = 0
+        try:
+            for pipe in pipes:
+                write = pipe.take_write(alone=len(pipes) == 1)
+                if write is None:
+                    break
+                taken += 1
+                yield write
+        finally:
+            del pipes[:taken]
+        if pipes or any(self._agenda):  # not an answer, or something was fed in meanwhile
+            yield from poll(self._session.queued_events, self._commands, self._work, now, self._dirty)
 
     @property
     def is_idle(self) -> bool:
@@ -150,7 +152,7 @@ class Endpoint(ABC):
                     channel.feed_unread(now=now)
         if self._dirty_pipes:
             for pipe in self._dirty_pipes:
-                if pipe.texts is not None and (write := pipe.take_write()) is not None:
+                if pipe.texts is not None and (write := pipe.take_write(alone=False)) is not None:
                     self._commands.append(write)
             flush_pipes(self._dirty_pipes, now=now)
         if self._dirty_channels:

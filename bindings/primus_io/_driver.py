@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import select
 import socket
 import ssl
 import stat
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import copy_context
@@ -25,15 +24,12 @@ from ._read_budget import ReadBudget
 from ._target import ConnectTarget, check_context
 
 __all__ = [
-    "INHERITED",
     "Channel",
     "Deliver",
     "Driver",
     "Endpoint",
     "ListenAddress",
     "has_settled",
-    "is_hung_up",
-    "keep_alive",
     "unix_listener",
 ]
 
@@ -49,6 +45,9 @@ MAX_TURNS = 100
 LONG_TURNS, PATIENCE = 8, 0.5
 """After so many turns the timer is believed, or after fewer that took `PATIENCE` seconds: peers that never stop sending
 must not put it off. In a few turns every socket is read at least once."""
+
+GATHERING = 0.001
+"""Seconds for which reads of several channels are gathered. A slow listener does not keep the answers of others."""
 
 Endpoint: TypeAlias = "pp.ByteClient | pp.ByteServer | pp.SpecQuery"
 Deliver = Callable[[Any], None]
@@ -158,42 +157,6 @@ def _certificate(tls: PeerOfTLS | None) -> pp.PeerCertificate | None:
     return pp.PeerCertificate(tls.getpeercert(True), fields) if tls is not None and fields else None
 
 
-# Seconds of silence before the system asks whether the other end of a connection exists, and between its questions.
-# After 3 without an answer the connection is lost.
-KEEPALIVE = (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 3))
-_KEEPALIVE_OPTIONS = [
-    (int(socket.SOL_SOCKET), int(socket.SO_KEEPALIVE), 1),
-    *((int(socket.IPPROTO_TCP), getattr(socket, name), value) for name, value in KEEPALIVE if hasattr(socket, name)),
-]
-
-
-def keep_alive(sock: Any) -> None:
-    """Have the system find out that a peer is gone. A client without heartbeats would never be missed otherwise."""
-    try:
-        for option in _KEEPALIVE_OPTIONS:
-            sock.setsockopt(*option)
-    except OSError:
-        pass  # the peer has left already, or it is no TCP socket
-
-
-# Whether accepted sockets have the options of the listening one.
-INHERITED = sys.platform == "linux"
-
-GONE = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
-
-
-def is_hung_up(sock: Any) -> bool:
-    """Whether the peer of a socket has closed or lost it, whatever waits there to be read.
-
-    Known on Linux, on other systems in part, and not on Windows.
-    """
-    if not hasattr(select, "poll"):
-        return False
-    poll = select.poll()
-    poll.register(sock.fileno(), GONE)
-    return bool(poll.poll(0))
-
-
 class Channel(Protocol):
     """One byte stream, as a driver uses it."""
 
@@ -225,6 +188,7 @@ class Driver(IO, ABC):
         self._target = target
         self.thread = get_ident()
         self.pumping = False
+        self._gathers_until = math.inf  # while it gathers, when to pump
         self.interruption = None  # here too, because it is looked up for every message
         self.has_read = False  # set to True by each read
         self._context = copy_context()  # user code runs in it, whichever task pumps
@@ -297,6 +261,25 @@ class Driver(IO, ABC):
         finally:
             self._pump(self.now())
 
+    def gather(self, read: Callable[[], object]) -> None:
+        """`read` receives on several channels. What that causes leaves when it has returned, or has taken `GATHERING`.
+
+        Large reads are handled one by one.
+        """
+        self._gather_on(self.now())
+        try:
+            read()
+        finally:
+            self._stop_gathering(self.now())
+
+    def _gather_on(self, now: float) -> None:
+        self.pumping = True
+        self._gathers_until = now + GATHERING
+
+    def _stop_gathering(self, now: float) -> None:
+        self._gathers_until = math.inf
+        self._pump(now)
+
     def _pump(self, now: float) -> None:
         endpoint, channels = self.endpoint, self.channels
         try:
@@ -337,8 +320,13 @@ class Driver(IO, ABC):
         self.has_read = True
         clock = self.now  # to call it at once would look for a method first
         now = clock()
-        if self.pumping:  # for what it has closed
+        if self.pumping:  # for what it has closed, or `gather`
+            if now > self._gathers_until:
+                self._stop_gathering(now)
+                self._gather_on(now)
             self.endpoint.receive_data(number, data, now=now)
+            if self.interruption is not None and self._gathers_until < math.inf:
+                self._interrupt()
             return
         self.pumping = True  # as in `pump_after`, without the call
         try:
@@ -351,10 +339,16 @@ class Driver(IO, ABC):
 
         For reads of at least `MIN_READ` bytes: less is too little to tell anything.
         """
+        gathers = self._gathers_until < math.inf
+        if gathers:
+            self._stop_gathering(self.now())  # what was gathered does not count here
         began, before = self._work_time(), self._count()
         self.receive(number, data)
         seconds = self._work_time() - began
-        budget.record(len(data), seconds, self._count() - before, now=self.now())
+        now = self.now()
+        budget.record(len(data), seconds, self._count() - before, now=now)
+        if gathers:
+            self._gather_on(now)
         return seconds
 
     def _count(self) -> int:

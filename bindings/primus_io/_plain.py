@@ -1,8 +1,8 @@
-"""Plain sockets on a selector loop: accepted at once, each with a transport that takes fewer steps than asyncio's own.
+"""Plain sockets on a selector loop or uvloop, accepted at once, with a transport that takes fewer steps than theirs.
 
 asyncio starts a task for each connection that it accepts, and turns its loop four times before it reads. Here the
 connection is up in the turn in which it is accepted, and its transport is a third of the size. On Linux the loop sees
-one descriptor for all of them, which saves its steps for each socket that can be read.
+one descriptor for all of them. That saves its steps for each socket that can be read, and these are read together.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import select
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
-from ._driver import INHERITED, keep_alive
+from ._liveness import INHERITED, keep_alive
 
 __all__ = ["PlainTransport", "accept_from"]
 
@@ -28,13 +29,24 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE = 1.0
 """Seconds without accepting when the system has no more descriptors or memory."""
 
+Gather = Callable[[Callable[[], None]], object]
+
+TOGETHER = 32
+"""Sockets that are read before what that causes is written: so each takes fewer steps, and the first does not wait."""
+
 
 def accept_from(
-    loop: asyncio.AbstractEventLoop, listener: socket.socket, protocol: Callable[[], asyncio.BufferedProtocol]
+    loop: asyncio.AbstractEventLoop,
+    listener: socket.socket,
+    protocol: Callable[[], asyncio.BufferedProtocol],
+    gather: Gather,
 ) -> Callable[[], None]:
-    """Accept connections, one in each turn of the loop. Returns a function that stops, and closes the listener."""
+    """Accept connections, one in each turn of the loop. Returns a function that stops, and closes the listener.
+
+    `gather` calls a function that reads from several of them, and does what that caused once it has returned.
+    """
     again: asyncio.TimerHandle | None = None
-    readers: Readers = EpollReaders(loop) if sys.platform == "linux" else loop
+    readers: Readers = EpollReaders(loop, gather) if sys.platform == "linux" else loop
     if INHERITED:
         send_at_once(listener)
         keep_alive(listener)
@@ -94,8 +106,9 @@ class Readers(Protocol):
 class EpollReaders:
     """Many sockets that are one reader of the loop: an epoll descriptor can be waited for, as a socket can."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, gather: Gather) -> None:
         self._loop = loop
+        self._gather = gather
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], object]] = {}
 
@@ -115,8 +128,16 @@ class EpollReaders:
             self._loop.remove_reader(self._epoll.fileno())
 
     def _call(self) -> None:
+        ready = self._epoll.poll(0)
+        if len(ready) == 1:
+            return self._read(ready)
+        for start in range(0, len(ready), TOGETHER):
+            self._gather(partial(self._read, ready[start : start + TOGETHER]))
+        return None
+
+    def _read(self, ready: list[tuple[int, int]]) -> None:
         callbacks = self._callbacks
-        for fd, _ in self._epoll.poll(0):
+        for fd, _ in ready:
             if fd in callbacks:  # not removed by one of the others
                 callbacks[fd]()
 

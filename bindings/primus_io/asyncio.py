@@ -23,7 +23,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import INHERITED, Deliver, Endpoint, ListenAddress, StopListening, has_settled, is_hung_up, keep_alive
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening, has_settled
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -37,6 +37,7 @@ from ._functions import (
     make_serve,
 )
 from ._io import AsyncEvent
+from ._liveness import INHERITED, is_hung_up, keep_alive
 from ._plain import accept_from
 from ._racing import connect_socket
 from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, TIRING, ReadBudget, Turns
@@ -294,7 +295,7 @@ class Driver(RunningDriver):
     async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         accept = partial(Channel, self)
         selects = isinstance(self.loop, asyncio.SelectorEventLoop)
-        if selects and address.tls is None:
+        if address.tls is None and (selects or type(self.loop).__module__ == "uvloop"):
             return await self._listen_plainly(address, sock, accept)
         # The selector loop accepts `backlog` times a turn, and without a free descriptor logs as many errors a second.
         options = {"start_serving": False, **_tls_options(address.tls, self.endpoint.limits)}
@@ -329,7 +330,7 @@ class Driver(RunningDriver):
     async def _listen_plainly(
         self, address: ListenAddress, sock: socket.socket | None, accept: Callable[[], Channel]
     ) -> tuple[Any, StopListening]:
-        """Listen without TLS on a selector loop."""
+        """Listen without TLS on a selector loop or uvloop."""
         if sock is not None:
             listeners = [sock]
         else:
@@ -339,7 +340,7 @@ class Driver(RunningDriver):
         for each in listeners:
             each.setblocking(False)
             each.listen(BACKLOG)
-        stops = [accept_from(self.loop, each, accept) for each in listeners]
+        stops = [accept_from(self.loop, each, accept, self.gather) for each in listeners]
 
         def stop() -> None:
             for each in stops:

@@ -21,7 +21,7 @@ from primus_proto import commands as cmd
 from . import _common
 from ._client import Client
 from ._common import *  # noqa: F403
-from ._driver import Deliver, Endpoint, ListenAddress, StopListening, is_hung_up, keep_alive
+from ._driver import Deliver, Endpoint, ListenAddress, StopListening
 from ._entry import Connect, Serve
 from ._environment import Environment
 from ._functions import (
@@ -35,6 +35,7 @@ from ._functions import (
     make_serve,
 )
 from ._io import OTHER_TASK, AsyncEvent
+from ._liveness import is_hung_up, keep_alive
 from ._read_budget import MIN_READ, REST_TURNS, TIRING, ReadBudget, TurnWork
 from ._running import BackgroundTask, RunningDriver
 from ._server import Authorize, Handler, Server, Spark

@@ -9,7 +9,7 @@ from ..commands import Write
 from ..errors import ConnectError, PrimusError
 from ..http.model import Request, Response
 from ..limits import SLICE
-from ..session.messages import MESSAGE_OVERHEAD, Message
+from ..session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
 from ..timers import Timer
 from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
 from .pipe import Pipe
@@ -153,13 +153,14 @@ class PlainPipe(WebSocketPipe):
             self._on_dirty(self)
         return size + self.carrier.buffered if self._carrier_holds else size
 
-    def take_write(self) -> Write | None:
+    def take_write(self, *, alone: bool) -> Write | None:
         if self._outbox_size > SLICE or self.ending is not None or self.high:
             return None
+        write = None
         if self.texts is not None:
             write = self.carrier.make_text_write(self.texts)
-        else:
-            write = self.carrier.make_write(self._outbox) if self._outbox else None
+        elif (outbox := self._outbox) and (alone or type(outbox[0]) is ProtocolMessage):
+            write = self.carrier.make_write(outbox)
         if write is not None:  # so the carrier holds nothing
             self._outbox = self.texts = None
             self._outbox_size = 0

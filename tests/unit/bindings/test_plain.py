@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import importlib.util
 import os
 import select
 import socket
@@ -15,6 +16,10 @@ from typing import Any, cast
 import pytest
 
 from primus_io._plain import HIGH, PlainTransport, accept_from
+
+LOOPS = [asyncio.SelectorEventLoop]
+if importlib.util.find_spec("uvloop") is not None:
+    LOOPS.append(importlib.import_module("uvloop").new_event_loop)
 
 LARGE = bytes(range(256)) * 20_000  # more than the system buffers
 
@@ -63,7 +68,7 @@ class World:
         self.listener.setblocking(False)
         self.address = self.listener.getsockname()
         self.server = Recorder()
-        self.stop = accept_from(self.loop, self.listener, lambda: self.server)
+        self.stop = accept_from(self.loop, self.listener, lambda: self.server, lambda read: read())
         self.peer = socket.socket()
         self.peer.setblocking(False)
 
@@ -92,8 +97,9 @@ def run(scenario: Callable[[World], Any]) -> None:
             world.stop()  # harmless
             world.peer.close()
 
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(main())
+    for loop in LOOPS:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(main())
 
 
 @pytest.mark.parametrize("verb", ["close", "write_eof"])
