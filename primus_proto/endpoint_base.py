@@ -152,7 +152,7 @@ class Endpoint(ABC):
                     channel.feed_unread(now=now)
         if self._dirty_pipes:
             for pipe in self._dirty_pipes:
-                if pipe.texts is not None and (write := pipe.take_write(alone=False)) is not None:
+                if pipe.text_frames is not None and (write := pipe.take_write(alone=False)) is not None:
                     self._commands.append(write)
             flush_pipes(self._dirty_pipes, now=now)
         if self._dirty_channels:

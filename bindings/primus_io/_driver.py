@@ -196,7 +196,7 @@ class Driver(IO, ABC):
         self._armed: float | None = None
         environment = self.environment()
         self.now: Callable[[], float] = environment.now
-        self._work_time = environment.work_time
+        self._meter = environment.new_meter()
 
     @classmethod
     async def begin(cls, endpoint: Endpoint, deliver: Deliver, target: ConnectTarget) -> Self:
@@ -342,9 +342,10 @@ class Driver(IO, ABC):
         gathers = self._gathers_until < math.inf
         if gathers:
             self._stop_gathering(self.now())  # what was gathered does not count here
-        began, before = self._work_time(), self._count()
+        before = self._count()
+        self._meter.begin()
         self.receive(number, data)
-        seconds = self._work_time() - began
+        seconds = self._meter.end()
         now = self.now()
         budget.record(len(data), seconds, self._count() - before, now=now)
         if gathers:

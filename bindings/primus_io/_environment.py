@@ -6,6 +6,8 @@ import random
 import time
 from collections.abc import Callable
 
+from ._read_budget import WorkMeter
+
 __all__ = ["Environment"]
 
 
@@ -21,13 +23,9 @@ class Environment:
         """Unix time minus `now`."""
         return time.time() - self.now()
 
-    @staticmethod
-    def work_time() -> float:
-        """Seconds of CPU time that this thread has used.
-
-        Not wall time, because on a busy machine that also counts the work of other programs.
-        """
-        return time.thread_time()
+    def new_meter(self) -> WorkMeter:
+        """Make what measures the work of this thread."""
+        return WorkMeter(time.monotonic, time.thread_time)
 
     def new_rng(self) -> random.Random:
         """Make the random number generator of one endpoint."""

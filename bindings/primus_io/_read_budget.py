@@ -21,7 +21,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["FIRST_READ", "MAX_READ", "MIN_READ", "REST_TURNS", "SLOW_READ", "TIRING", "ReadBudget", "TurnWork", "Turns"]
+__all__ = [
+    "FIRST_READ",
+    "MAX_READ",
+    "MIN_READ",
+    "REST_TURNS",
+    "SLOW_READ",
+    "TIRING",
+    "ReadBudget",
+    "TurnWork",
+    "Turns",
+    "WorkMeter",
+]
 
 MAX_READ = 32 * 1024
 MIN_READ = 512
@@ -42,6 +53,9 @@ TURN_WORK = 2 * SLOW_READ
 
 WORK = 0.0001
 """Seconds of work of a read that do not count yet."""
+
+FRESH = 0.001
+"""Seconds after which the CPU time has to be read again before work is measured."""
 
 BYTE_WORK = SLOW_READ / MAX_READ
 """Seconds of work for each byte below which there is no reason to read less."""
@@ -84,6 +98,38 @@ class ReadBudget:
         elif received >= self.size < MAX_READ and seconds < SLOW_READ / 2 and now >= self._grow_at and self._spare >= 0:
             self.size = min(MAX_READ, self.size * 2)
             self._grow_at = now + self._regrow_delay
+
+
+class WorkMeter:
+    """Measures work in seconds of CPU time, because on a busy machine a clock also counts the work of other programs.
+
+    But a clock is quick to read, and CPU time is not. So what took at most `TIRING` by the clock counts as that.
+    """
+
+    __slots__ = ("_began", "_clock", "_cpu_time", "_read_at", "_used")
+
+    def __init__(self, clock: Callable[[], float], cpu_time: Callable[[], float]) -> None:
+        self._clock = clock
+        self._cpu_time = cpu_time
+        self._began = 0.0
+        self._read_at = -math.inf  # when the CPU time was read
+        self._used = 0.0  # that time, and what was measured since
+
+    def begin(self) -> None:
+        """Work begins."""
+        self._began = now = self._clock()
+        if now > self._read_at + FRESH:
+            self._used, self._read_at = self._cpu_time(), now
+
+    def end(self) -> float:
+        """It has ended. Returns the seconds it took."""
+        now = self._clock()
+        seconds = now - self._began
+        if seconds <= TIRING:
+            self._used += seconds
+            return seconds
+        before, self._used, self._read_at = self._used, self._cpu_time(), now
+        return max(0.0, min(seconds, self._used - before))
 
 
 class TurnWork:

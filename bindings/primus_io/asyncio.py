@@ -69,7 +69,6 @@ QUICK = 0.0005
 # uvloop rounds timers to whole milliseconds. A timer that fires early would have to be set again, many times.
 ROUNDING = 0.0005
 
-
 # Connections that the system keeps until they are accepted.
 BACKLOG = 1024
 
@@ -263,8 +262,10 @@ class Driver(RunningDriver):
     def environment() -> Environment:
         loop = asyncio.get_running_loop()
         provided: Environment | None = getattr(loop, "primus_environment", None)  # of a loop in virtual time
+        # The same clock with one call less; uvloop's has whole milliseconds of it.
         plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
-        return provided or Environment(time.monotonic if plain else loop.time)  # the same, with one call less
+        plain = plain or (sys.platform == "linux" and _is_uvloop(loop))
+        return provided or Environment(time.monotonic if plain else loop.time)
 
     def schedule(self) -> None:
         if not self.pumping and not self._scheduled:
@@ -295,7 +296,7 @@ class Driver(RunningDriver):
     async def _listen(self, address: ListenAddress, sock: socket.socket | None) -> tuple[Any, StopListening]:
         accept = partial(Channel, self)
         selects = isinstance(self.loop, asyncio.SelectorEventLoop)
-        if address.tls is None and (selects or type(self.loop).__module__ == "uvloop"):
+        if address.tls is None and (selects or _is_uvloop(self.loop)):
             return await self._listen_plainly(address, sock, accept)
         # The selector loop accepts `backlog` times a turn, and without a free descriptor logs as many errors a second.
         options = {"start_serving": False, **_tls_options(address.tls, self.endpoint.limits)}
@@ -430,6 +431,10 @@ class Driver(RunningDriver):
     def _opened(self, number: int) -> None:
         self.opening.pop(number, None)
         self.wake_waiters()
+
+
+def _is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
+    return type(loop).__module__ == "uvloop"
 
 
 def _tls_options(tls: ssl.SSLContext | None, limits: pp.Limits) -> dict[str, Any]:

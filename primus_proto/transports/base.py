@@ -161,8 +161,8 @@ class WebSocketCarrier(Protocol):
     def make_write(self, messages: Sequence[Message]) -> Write | None:
         """Make the `Write` that `send` would lead to. None, and nothing is sent, if there would be more to do."""
 
-    def make_text_write(self, texts: Sequence[bytes]) -> Write | None:
-        """`make_write` for texts in UTF-8."""
+    def make_text_write(self, frames: Sequence[bytes]) -> Write | None:
+        """`make_write` for texts in unmasked frames."""
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:
         """Send a WebSocket ping of at most 125 bytes."""

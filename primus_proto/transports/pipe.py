@@ -57,8 +57,8 @@ class Pipe(ABC):
 
     transport = ""
     """The transport's name, as a registry knows it."""
-    texts: list[bytes] | None = None
-    """What `send_text` has queued, where a pipe keeps it as it is."""
+    text_frames: list[bytes] | None = None
+    """What `send_text` has queued, where a pipe makes WebSocket frames of it at once."""
     __slots__ = (
         "_discarded",
         "_on_dirty",

@@ -11,6 +11,7 @@ from ..http.model import Request, Response
 from ..limits import SLICE
 from ..session.messages import MESSAGE_OVERHEAD, Message, ProtocolMessage
 from ..timers import Timer
+from ..wire.frames import SHORT_TEXT, framed_text, long_text_frame
 from .base import ClientHost, Exchange, HeaderPairs, PipeHost, Route, ServerHost, WebSocketCarrier
 from .pipe import Pipe
 
@@ -21,7 +22,7 @@ class WebSocketPipe(Pipe):
     """A pipe over one WebSocket carrier, of which it is the owner."""
 
     transport = "websockets"
-    __slots__ = ("_carrier_holds", "_host", "_linger", "_over", "carrier", "texts")
+    __slots__ = ("_carrier_holds", "_host", "_linger", "_over", "carrier", "text_frames")
 
     carrier: WebSocketCarrier
 
@@ -31,14 +32,14 @@ class WebSocketPipe(Pipe):
         self._linger: Timer | None = None
         self._over = False  # the carrier is closed
         self._carrier_holds = False  # it may hold messages, so that it has to be asked
-        self.texts = None
+        self.text_frames = None
 
     @property
     def buffered(self) -> int:
         return self._outbox_size + self.carrier.buffered
 
     def send(self, message: Message) -> int:
-        if self.texts is not None:
+        if self.text_frames is not None:
             self._settle()
         outbox = self._outbox
         if outbox is None:
@@ -62,7 +63,7 @@ class WebSocketPipe(Pipe):
     def flush(self, *, now: float) -> None:
         if self._over:
             return
-        if self.texts is not None:
+        if self.text_frames is not None:
             self._settle()
         carrier = self.carrier
         if self.aborted:
@@ -105,7 +106,7 @@ class WebSocketPipe(Pipe):
             self.carrier.abort(now=now)
 
     def drained(self, *, now: float) -> None:
-        if self._outbox or self.texts:
+        if self._outbox or self.text_frames:
             self._touch()
         if self.high and self.ending is None:
             self.session.drained()
@@ -124,9 +125,9 @@ class WebSocketPipe(Pipe):
         return super().withdraw()
 
     def _settle(self) -> None:
-        """Make messages of the texts."""
-        if self.texts is not None:
-            self._outbox, self.texts = [Message(text.decode()) for text in self.texts], None
+        """Make messages of the frames."""
+        if self.text_frames is not None:
+            self._outbox, self.text_frames = [Message(framed_text(frame)) for frame in self.text_frames], None
 
     def _expired(self, now: float) -> None:
         self.carrier.abort(now=now)
@@ -135,7 +136,7 @@ class WebSocketPipe(Pipe):
 class PlainPipe(WebSocketPipe):
     """A pipe whose WebSocket messages are those of the session.
 
-    While only texts wait, they are in `texts`; with anything else, all are in the outbox.
+    While only texts wait, they are in `text_frames`; with anything else, all are in the outbox.
     """
 
     __slots__ = ()
@@ -143,11 +144,14 @@ class PlainPipe(WebSocketPipe):
     def send_text(self, text: bytes) -> int:
         if self._outbox is not None:
             return self.send(Message(text.decode()))
-        if self.texts is None:
-            self.texts = [text]
+        length = len(text)
+        # Framed at once, so that the memory of the text, which parsers allot generously, is free for the next one.
+        frame = SHORT_TEXT[length] + text if length < 126 else long_text_frame(text)
+        if self.text_frames is None:
+            self.text_frames = [frame]
         else:
-            self.texts.append(text)
-        size = self._outbox_size = self._outbox_size + len(text) + MESSAGE_OVERHEAD
+            self.text_frames.append(frame)
+        size = self._outbox_size = self._outbox_size + length + MESSAGE_OVERHEAD
         if not self.dirty:
             self.dirty = True
             self._on_dirty(self)
@@ -157,12 +161,12 @@ class PlainPipe(WebSocketPipe):
         if self._outbox_size > SLICE or self.ending is not None or self.high:
             return None
         write = None
-        if self.texts is not None:
-            write = self.carrier.make_text_write(self.texts)
+        if self.text_frames is not None:
+            write = self.carrier.make_text_write(self.text_frames)
         elif (outbox := self._outbox) and (alone or type(outbox[0]) is ProtocolMessage):
             write = self.carrier.make_write(outbox)
         if write is not None:  # so the carrier holds nothing
-            self._outbox = self.texts = None
+            self._outbox = self.text_frames = None
             self._outbox_size = 0
             self.dirty = self._carrier_holds = False
         return write

@@ -230,8 +230,9 @@ class CompressedWebSocket(WebSocket):
     def make_write(self, messages: Sequence[Message]) -> Write | None:
         return None
 
-    def make_text_write(self, texts: Sequence[bytes]) -> Write | None:
-        return super().make_text_write(texts) if len(max(texts, key=len)) + MESSAGE_OVERHEAD < self._threshold else None
+    def make_text_write(self, frames: Sequence[bytes]) -> Write | None:
+        longest = len(max(frames, key=len)) + MESSAGE_OVERHEAD
+        return super().make_text_write(frames) if longest < self._threshold else None
 
     def _frame(self, message: Message) -> bytes:
         deflate, rng = self._deflate, self._rng

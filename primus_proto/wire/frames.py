@@ -20,11 +20,12 @@ __all__ = [
     "WEBSOCKET",
     "client_frame",
     "frame_extent",
+    "framed_text",
+    "long_text_frame",
     "mask",
     "server_frame",
     "server_frames",
     "short_headers",
-    "text_frames",
     "xor",
     "xor_in_python",
 ]
@@ -72,14 +73,15 @@ def server_frames(messages: Sequence[Message]) -> bytes:
     return b"".join([message.framed(WEBSOCKET, server_frame) for message in messages])
 
 
-def text_frames(texts: Sequence[bytes]) -> bytes:
-    """Texts in UTF-8, each in an unmasked frame, joined."""
-    parts = []
-    for text in texts:
-        length = len(text)
-        parts.append(SHORT_TEXT[length] if length < 126 else _header(0x81, length, 0))
-        parts.append(text)
-    return b"".join(parts)
+def long_text_frame(text: bytes) -> bytes:
+    """A text of at least 126 bytes of UTF-8 in one unmasked frame. For shorter ones there is `SHORT_TEXT`."""
+    return _header(0x81, len(text), 0) + text
+
+
+def framed_text(frame: bytes) -> str:
+    """The text in an unmasked frame."""
+    header, _ = frame_extent(frame, 0) or (0, 0)
+    return frame[header:].decode()
 
 
 def client_frame(payload: str | bytes, key: bytes) -> bytes:

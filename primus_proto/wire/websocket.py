@@ -31,7 +31,6 @@ from .declared_length import DeclaredLength
 from .frames import (
     BITS,
     REPEATED,
-    SHORT_TEXT,
     WEBSOCKET,
     client_frame,
     frame_extent,
@@ -39,7 +38,6 @@ from .frames import (
     server_frame,
     server_frames,
     short_headers,
-    text_frames,
     xor,
 )
 
@@ -145,16 +143,13 @@ class WebSocket:
             data = server_frames(messages)
         return Write((channel.number,), data)
 
-    def make_text_write(self, texts: Sequence[bytes]) -> Write | None:
+    def make_text_write(self, frames: Sequence[bytes]) -> Write | None:
         channel = self._channel
         if channel.buffered or channel.blocked or not self._open or self._rng is not None:
             return None
         write: Any = new(Write)  # what Write(…) does, in less time
         write.channels = (channel.number,)
-        if len(texts) == 1 and len(text := texts[0]) < 126:
-            write.data = SHORT_TEXT[len(text)] + text
-        else:
-            write.data = text_frames(texts)
+        write.data = frames[0] if len(frames) == 1 else b"".join(frames)
         return write  # type: ignore[no-any-return]  # see `new`
 
     def ping(self, payload: bytes = b"", *, now: float) -> None:

@@ -6,14 +6,12 @@ How long anything takes is made up here, so that nothing depends on how busy the
 from __future__ import annotations
 
 import contextlib
-import itertools
 from typing import Any
 
 import pytest
 
 from primus_io._driver import Driver
-from primus_io._environment import Environment
-from primus_io._read_budget import FIRST_READ, MAX_READ, MIN_READ
+from primus_io._read_budget import FIRST_READ, MAX_READ, MIN_READ, WorkMeter
 from primus_proto import ByteServer
 from tests.conformance.conftest import Certificates
 from tests.conformance.hosts import Host, needing, scenario
@@ -35,7 +33,6 @@ class Reads:
         self.sizes: list[int] = []
         self.turn = 0
         self.turns: list[int] = []  # of the reads that are not too small to tell anything
-        work = itertools.count()
         receive = Driver.receive
 
         def noted(driver: Driver, number: int, data: Any) -> None:
@@ -46,7 +43,7 @@ class Reads:
             receive(driver, number, data)
 
         patch.setattr(Driver, "receive", noted)
-        patch.setattr(Environment, "work_time", staticmethod(lambda: next(work) * seconds))
+        patch.setattr(WorkMeter, "end", lambda meter: seconds)
 
 
 @KINDS

@@ -120,7 +120,7 @@ class ForeignCarrier:
     def make_write(self, messages: Sequence[Message]) -> None:
         return None
 
-    def make_text_write(self, texts: Sequence[bytes]) -> None:
+    def make_text_write(self, frames: Sequence[bytes]) -> None:
         return None
 
     def report_drained(self) -> None:

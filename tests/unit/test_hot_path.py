@@ -73,8 +73,8 @@ def calls(function: Callable[[], object]) -> int:
 @pytest.mark.parametrize(
     ("connections", "batch", "everyone", "most"),
     [
-        pytest.param(1, 1, False, 20, id="one message, echoed"),
-        pytest.param(1, 17, False, 116, id="seventeen messages, echoed"),
+        pytest.param(1, 1, False, 18, id="one message, echoed"),
+        pytest.param(1, 17, False, 98, id="seventeen messages, echoed"),
         pytest.param(101, 1, True, 731, id="a broadcast to a hundred and one"),
     ],
 )

@@ -17,6 +17,7 @@ from primus_proto.testing.nodes import Node
 
 from .._client import Client
 from .._environment import Environment
+from .._read_budget import WorkMeter
 from .._server import Server
 from .nodes import CallerNode, ListenerNode, LoopNode, MakeAccepted, system_error
 
@@ -37,9 +38,8 @@ class VirtualEnvironment(Environment):
     def wall_offset(self) -> float:
         return self._network.wall_offset
 
-    @staticmethod
-    def work_time() -> float:
-        return 0.0
+    def new_meter(self) -> WorkMeter:
+        return WorkMeter(lambda: 0.0, lambda: 0.0)
 
     def new_rng(self) -> random.Random:
         return self._network.new_rng()

@@ -25,6 +25,7 @@ from primus_io._read_budget import (
     WORK,
     ReadBudget,
     Turns,
+    WorkMeter,
 )
 
 FRAME = 7  # bytes of the smallest frame that has a value in it
@@ -213,3 +214,14 @@ def test_of_those_that_rest_one_reads_on_in_a_few_turns(loop: list[Callable[[], 
             turn(loop)
             counts.append(sum(each.has_rested for each in resting))
         assert counts == [1] * REST_TURNS + [2] * REST_TURNS + [3]
+
+
+def test_the_work_of_other_programs_does_not_count() -> None:
+    clock = cpu = 0.0
+    meter = WorkMeter(lambda: clock, lambda: cpu)
+    measured = []
+    for used, by_others in ((0.0001, 0.0), (0.0001, 0.5), (0.0001, 0.0), (0.3, 0.0), (0.3, 0.4)):
+        meter.begin()
+        clock, cpu = clock + used + by_others, cpu + used
+        measured.append(meter.end())
+    assert measured == pytest.approx([0.0001, 0.0001, 0.0001, 0.3, 0.3])
