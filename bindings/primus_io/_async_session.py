@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from primus_proto import events as ev
@@ -45,11 +45,8 @@ class AsyncSession(Session, Pumping):
         self._begin_iterating()
         return self
 
-    async def __anext__(self) -> Any:
-        event = await self._take()
-        if event is None:
-            raise StopAsyncIteration
-        return event.data
+    def __anext__(self) -> Awaitable[Any]:
+        return self._take()
 
     async def wait_for(self, event: str | type[ev.Event], timeout: float | None = None) -> Any:
         """Wait for the next `event`. Returns what its listeners get: None, one value, or a tuple of several.

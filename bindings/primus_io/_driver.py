@@ -189,6 +189,7 @@ class Driver(IO, ABC):
         self.thread = get_ident()
         self.pumping = False
         self._gathers_until = math.inf  # while it gathers, when to pump
+        self._gathered = False  # something was received since it began or pumped
         self.interruption = None  # here too, because it is looked up for every message
         self.has_read = False  # set to True by each read
         self._context = copy_context()  # user code runs in it, whichever task pumps
@@ -270,15 +271,18 @@ class Driver(IO, ABC):
         try:
             read()
         finally:
-            self._stop_gathering(self.now())
+            self._gathers_until = math.inf
+            self._pump(self.now())
 
     def _gather_on(self, now: float) -> None:
-        self.pumping = True
+        self.pumping, self._gathered = True, False
         self._gathers_until = now + GATHERING
 
     def _stop_gathering(self, now: float) -> None:
         self._gathers_until = math.inf
-        self._pump(now)
+        if self._gathered:
+            self._pump(now)
+        self.pumping = False
 
     def _pump(self, now: float) -> None:
         endpoint, channels = self.endpoint, self.channels
@@ -324,6 +328,7 @@ class Driver(IO, ABC):
             if now > self._gathers_until:
                 self._stop_gathering(now)
                 self._gather_on(now)
+            self._gathered = True
             self.endpoint.receive_data(number, data, now=now)
             if self.interruption is not None and self._gathers_until < math.inf:
                 self._interrupt()

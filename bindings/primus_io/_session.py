@@ -141,8 +141,8 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     # --- reading ---
 
-    async def _take(self) -> ev.DataReceived | ev.SparkData | None:
-        """Wait for the next message. Returns None once the session has ended and all messages were taken."""
+    async def _take(self) -> Any:
+        """Wait for the next value. Raises StopAsyncIteration once the session has ended and all values were taken."""
         io = self._io
         if not self._iterating:
             self._check_taker()
@@ -153,9 +153,9 @@ class Session(Answering, Transforming, Extended, Emitter):
             if self._inbox:
                 event = self._take_first()
                 if type(event) is not Undecoded or self._decode(event):
-                    return event
+                    return event.data
             elif self._ended:
-                return None
+                raise StopAsyncIteration
             else:  # as `_wait_for_change`, without another coroutine
                 waiter = self._new_waiter()
                 try:
@@ -205,14 +205,16 @@ class Session(Answering, Transforming, Extended, Emitter):
         """Take the first message of the inbox."""
         assert self._inbox
         event = self._inbox.popleft()
-        self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
+        self._unhandled_bytes -= event.size + MESSAGE_OVERHEAD
+        if self._paused:
+            self._resume_soon()
         return event
 
     async def _receive(self) -> Any:
-        event = await self._take()
-        if event is None:
-            raise pp.ConnectionLost("the session has ended, and every value was taken")
-        return event.data
+        try:
+            return await self._take()
+        except StopAsyncIteration:
+            raise pp.ConnectionLost("the session has ended, and every value was taken") from None
 
     def _listener_added(self, event: str | type[ev.Event]) -> None:
         """Give the messages that were not taken yet to the first `data` listener, soon."""
@@ -296,7 +298,9 @@ class Session(Answering, Transforming, Extended, Emitter):
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(event)
-        self._add_unhandled(event.size + MESSAGE_OVERHEAD)
+        self._unhandled_bytes += event.size + MESSAGE_OVERHEAD
+        if self._unhandled_bytes > PAUSE_ABOVE:
+            self._pause()
         if self._waiters:
             self._wake_waiters()
 
@@ -376,14 +380,21 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     def _add_unhandled(self, size: int) -> None:
         self._unhandled_bytes += size
-        if self._unhandled_bytes > PAUSE_ABOVE and not self._paused:
+        if self._unhandled_bytes > PAUSE_ABOVE:
+            self._pause()
+
+    def _pause(self) -> None:
+        if not self._paused:
             self._paused = True
             self._core.pause()
 
     def _subtract_unhandled(self, size: int) -> None:
         self._unhandled_bytes -= size
-        if not self._paused:
-            return
+        if self._paused:
+            self._resume_soon()
+
+    def _resume_soon(self) -> None:
+        """Something was handled while reading was paused."""
         if self._unhandled_bytes <= RESUME_BELOW:
             self._paused = False
             self._core.resume()
