@@ -150,8 +150,11 @@ class Session(Answering, Transforming, Extended, Emitter):
         if io.should_yield():
             await io.checkpoint()
         while True:
-            if self._inbox:
-                event = self._take_first()
+            if self._inbox:  # as `_take_first`, without the call
+                event = self._inbox.popleft()
+                self._unhandled_bytes -= event.size + MESSAGE_OVERHEAD
+                if self._paused:
+                    self._resume_soon()
                 if type(event) is not Undecoded or self._decode(event):
                     return event.data
             elif self._ended:
@@ -292,7 +295,7 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     def _keep_direct(self, value: Any, message: str | bytes) -> None:
         """Keep a value for iteration, from inside the core."""
-        self._keep(self._data_event(value, len(message)))
+        raise NotImplementedError
 
     def _keep(self, event: ev.DataReceived | ev.SparkData) -> None:
         if self._inbox is None:

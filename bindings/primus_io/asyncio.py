@@ -229,17 +229,15 @@ class Channel(asyncio.BufferedProtocol):
 class Wakeup:
     """An event object for one waiter, lighter than `asyncio.Event`."""
 
-    __slots__ = ("_future",)
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._future = loop.create_future()
+    __slots__ = ("future",)
+    future: asyncio.Future[None]
 
     def set(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
+        if not self.future.done():
+            self.future.set_result(None)
 
     def wait(self) -> asyncio.Future[None]:
-        return self._future
+        return self.future
 
 
 class Driver(RunningDriver):
@@ -279,7 +277,9 @@ class Driver(RunningDriver):
         await asyncio.sleep(0)
 
     def wakeup(self) -> Wakeup:
-        return Wakeup(self.loop)
+        wakeup = Wakeup()
+        wakeup.future = self.loop.create_future()
+        return wakeup
 
     async def checkpoint(self) -> None:
         """asyncio needs none, but a loop over values that have all arrived would never let another task run."""
