@@ -26,6 +26,8 @@ class Endpoint(ABC):
 
     def __init__(self, session: Core) -> None:
         self._session = session
+        self.queued_events: Sized = session.queued_events
+        """Events that `poll` has not handed out yet."""
         self.timers: Timers = session.timers
         self.limits: Limits = session.limits
         self.rng: random.Random = session.rng
@@ -107,17 +109,15 @@ class Endpoint(ABC):
     def _poll_pipes(self, now: float) -> Iterator[ev.Event | Command]:
         """`poll` where pipes have something, and nothing else."""
         pipes = self._dirty_pipes
-        taken = 0
-        try:
-            for pipe in pipes:
-                write = pipe.take_write(alone=len(pipes) == 1)
-                if write is None:
-                    break
-                taken += 1
-                yield write
-        finally:
-            del pipes[:taken]
+        pipes.reverse()  # so that each is taken off before its `Write` is handed out, and quickly
+        while pipes:
+            write = pipes[-1].take_write(shared=len(pipes) == 1)
+            if write is None:
+                break
+            pipes.pop()
+            yield write
         if pipes or any(self._agenda):  # not an answer, or something was fed in meanwhile
+            pipes.reverse()
             yield from poll(self._session.queued_events, self._commands, self._work, now, self._dirty)
 
     @property
@@ -152,7 +152,7 @@ class Endpoint(ABC):
                     channel.feed_unread(now=now)
         if self._dirty_pipes:
             for pipe in self._dirty_pipes:
-                if pipe.text_frames is not None and (write := pipe.take_write(alone=False)) is not None:
+                if pipe.text_frames is not None and (write := pipe.take_write(shared=False)) is not None:
                     self._commands.append(write)
             flush_pipes(self._dirty_pipes, now=now)
         if self._dirty_channels:

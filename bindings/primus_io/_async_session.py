@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from primus_proto import events as ev
@@ -45,7 +45,7 @@ class AsyncSession(Session, Pumping):
         self._begin_iterating()
         return self
 
-    def __anext__(self) -> Awaitable[Any]:
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
         return self._take()
 
     async def wait_for(self, event: str | type[ev.Event], timeout: float | None = None) -> Any:

@@ -47,7 +47,8 @@ LONG_TURNS, PATIENCE = 8, 0.5
 must not put it off. In a few turns every socket is read at least once."""
 
 GATHERING = 0.001
-"""Seconds for which reads of several channels are gathered. A slow listener does not keep the answers of others."""
+"""Seconds for which reads of several channels are gathered. So a slow listener keeps only the answers to what
+was read that long before it."""
 
 Endpoint: TypeAlias = "pp.ByteClient | pp.ByteServer | pp.SpecQuery"
 Deliver = Callable[[Any], None]
@@ -184,12 +185,12 @@ class Driver(IO, ABC):
         self.endpoint = endpoint
         self.deliver = deliver
         self.channels: dict[int, Channel] = {}
+        self._queued_events = endpoint.queued_events
         self._server = endpoint.server if isinstance(endpoint, pp.ByteServer) else None
         self._target = target
         self.thread = get_ident()
         self.pumping = False
         self._gathers_until = math.inf  # while it gathers, when to pump
-        self._gathered = False  # something was received since it began or pumped
         self.interruption = None  # here too, because it is looked up for every message
         self.has_read = False  # set to True by each read
         self._context = copy_context()  # user code runs in it, whichever task pumps
@@ -244,6 +245,8 @@ class Driver(IO, ABC):
         if not self.pumping:
             self.check_thread()
             self._context.run(self.run_pump)
+        elif self._gathers_until < math.inf:
+            self._gathers_until = -math.inf  # before the next read
 
     def run_pump(self, now: float | None = None) -> None:
         """Pump, for tasks and callbacks of the driver, which have its context. Not re-entrant.
@@ -263,26 +266,25 @@ class Driver(IO, ABC):
             self._pump(self.now())
 
     def gather(self, read: Callable[[], object]) -> None:
-        """`read` receives on several channels. What that causes leaves when it has returned, or has taken `GATHERING`.
+        """Call `read`, which receives on several channels. Pump at its end, after `GATHERING`, and for events.
 
-        Large reads are handled one by one.
+        So only what caused no event waits: values that went to a listener inside the core, or were kept for a handler.
         """
-        self._gather_on(self.now())
+        self._begin_gathering()
         try:
             read()
         finally:
             self._gathers_until = math.inf
             self._pump(self.now())
 
-    def _gather_on(self, now: float) -> None:
-        self.pumping, self._gathered = True, False
-        self._gathers_until = now + GATHERING
+    def _begin_gathering(self) -> None:
+        self.pumping = True
+        self._gathers_until = self.now() + GATHERING
 
-    def _stop_gathering(self, now: float) -> None:
+    def _pump_gathered(self) -> None:
         self._gathers_until = math.inf
-        if self._gathered:
-            self._pump(now)
-        self.pumping = False
+        self._pump(self.now())
+        self._begin_gathering()
 
     def _pump(self, now: float) -> None:
         endpoint, channels = self.endpoint, self.channels
@@ -324,14 +326,10 @@ class Driver(IO, ABC):
         self.has_read = True
         clock = self.now  # to call it at once would look for a method first
         now = clock()
-        if self.pumping:  # for what it has closed, or `gather`
-            if now > self._gathers_until:
-                self._stop_gathering(now)
-                self._gather_on(now)
-            self._gathered = True
+        if self.pumping:  # it gathers, or pumps and has closed a channel that had unread bytes
             self.endpoint.receive_data(number, data, now=now)
-            if self.interruption is not None and self._gathers_until < math.inf:
-                self._interrupt()
+            if self._gathers_until < math.inf and (self._queued_events or clock() > self._gathers_until):
+                self._pump_gathered()
             return
         self.pumping = True  # as in `pump_after`, without the call
         try:
@@ -344,17 +342,11 @@ class Driver(IO, ABC):
 
         For reads of at least `MIN_READ` bytes: less is too little to tell anything.
         """
-        gathers = self._gathers_until < math.inf
-        if gathers:
-            self._stop_gathering(self.now())  # what was gathered does not count here
         before = self._count()
         self._meter.begin()
         self.receive(number, data)
         seconds = self._meter.end()
-        now = self.now()
-        budget.record(len(data), seconds, self._count() - before, now=now)
-        if gathers:
-            self._gather_on(now)
+        budget.record(len(data), seconds, self._count() - before, now=self.now())
         return seconds
 
     def _count(self) -> int:

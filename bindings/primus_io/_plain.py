@@ -32,7 +32,7 @@ PAUSE = 1.0
 Gather = Callable[[Callable[[], None]], object]
 
 TOGETHER = 32
-"""Sockets that are read before what that causes is written: so each takes fewer steps, and the first does not wait."""
+"""Sockets that are read, at most, before what that causes is written. So each takes fewer steps."""
 
 
 def accept_from(
@@ -130,10 +130,10 @@ class EpollReaders:
     def _call(self) -> None:
         ready = self._epoll.poll(0)
         if len(ready) == 1:
-            return self._read(ready)
-        for start in range(0, len(ready), TOGETHER):
-            self._gather(partial(self._read, ready[start : start + TOGETHER]))
-        return None
+            self._read(ready)
+        else:
+            for start in range(0, len(ready), TOGETHER):
+                self._gather(partial(self._read, ready[start : start + TOGETHER]))
 
     def _read(self, ready: list[tuple[int, int]]) -> None:
         callbacks = self._callbacks

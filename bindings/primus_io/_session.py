@@ -267,6 +267,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         except (KeyboardInterrupt, SystemExit) as error:
             self._core.direct = None
             self._io.interruption = error
+            self._io.pump()  # which raises it
         except BaseException as error:  # also a CancelledError: the pump must go on
             self._handle_failure(error)
         else:

@@ -38,7 +38,7 @@ from ._functions import (
 )
 from ._io import AsyncEvent
 from ._liveness import INHERITED, is_hung_up, keep_alive
-from ._plain import accept_from
+from ._plain import PlainTransport, accept_from
 from ._racing import connect_socket
 from ._read_budget import FIRST_READ, MAX_READ, MIN_READ, TIRING, ReadBudget, Turns
 from ._running import BackgroundTask, RunningDriver
@@ -115,7 +115,7 @@ class Channel(asyncio.BufferedProtocol):
         self.write = self.transport.write
         driver.open.add(self)
         tls, peer = transport.get_extra_info("ssl_object"), transport.get_extra_info("peername")
-        self._reads_ahead = driver.reads_ahead or tls is not None
+        self._reads_ahead = tls is not None or (driver.reads_ahead and not isinstance(transport, PlainTransport))
         if self.number or not INHERITED:
             sock = transport.get_extra_info("socket")
             if sock is not None:  # not on a virtual network
@@ -260,7 +260,7 @@ class Driver(RunningDriver):
     def environment() -> Environment:
         loop = asyncio.get_running_loop()
         provided: Environment | None = getattr(loop, "primus_environment", None)  # of a loop in virtual time
-        # The same clock with one call less; uvloop's has whole milliseconds of it.
+        # What `loop.time` reads too, with one more call, or on uvloop without fractions of a millisecond.
         plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         plain = plain or (sys.platform == "linux" and _is_uvloop(loop))
         return provided or Environment(time.monotonic if plain else loop.time)

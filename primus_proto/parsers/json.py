@@ -155,7 +155,7 @@ class FastJSONParser(JSONParser):
             data = orjson.dumps(value, option=self._options)
         except TypeError:  # of orjson.JSONEncodeError too: what it cannot write, such as a lone surrogate
             return super().encode_text(value)
-        # It writes NaN as null. (`find` would be slower, and `in` even more: they look at what kind of thing they get.)
+        # It writes NaN as null. (For so little text `partition` is quicker than `find` and `in`.)
         if data.partition(b"null")[1] and not (_seems_finite(value) or _is_finite(value)):
             return super().encode_text(value)
         if data[0] == 34 and data.startswith(_RESERVED):

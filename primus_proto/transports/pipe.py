@@ -137,10 +137,10 @@ class Pipe(ABC):
     def flush(self, *, now: float) -> None:
         """The endpoint's side: hand over what can be handed over."""
 
-    def take_write(self, *, alone: bool) -> Write | None:
+    def take_write(self, *, shared: bool) -> Write | None:
         """Take all messages as one `Write`, if there is nothing else to do; otherwise None, and `flush` does it.
 
-        Unless the pipe is `alone`, None also for messages that others may have, since they share a `Write` then.
+        Messages that other pipes may have too are only taken if `shared`, since these pipes would share a `Write`.
         """
         return None
 

@@ -157,13 +157,13 @@ class PlainPipe(WebSocketPipe):
             self._on_dirty(self)
         return size + self.carrier.buffered if self._carrier_holds else size
 
-    def take_write(self, *, alone: bool) -> Write | None:
+    def take_write(self, *, shared: bool) -> Write | None:
         if self._outbox_size > SLICE or self.ending is not None or self.high:
             return None
         write = None
         if self.text_frames is not None:
             write = self.carrier.make_text_write(self.text_frames)
-        elif (outbox := self._outbox) and (alone or type(outbox[0]) is ProtocolMessage):
+        elif (outbox := self._outbox) and (shared or type(outbox[0]) is ProtocolMessage):
             write = self.carrier.make_write(outbox)
         if write is not None:  # so the carrier holds nothing
             self._outbox = self.text_frames = None

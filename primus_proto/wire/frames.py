@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import sys
 from collections.abc import Callable, Sequence
 
 from ..session.messages import Message
@@ -46,9 +47,11 @@ BITS = [(1 << 8 * length) - 1 for length in range(126)]
 def short_headers(mask_bit: int) -> dict[int, int]:
     """The lengths of short payloads, by the two bytes of the header as a little-endian number.
 
-    Only whole, final text and binary frames without extensions are there.
+    Only whole, final text and binary frames without extensions are there. For longer ones it is more than can come, so
+    that a frame of which not everything has come and a longer one are told from others at once.
     """
-    return {first | (mask_bit | length) << 8: length for first in (0x81, 0x82) for length in range(126)}
+    lengths = {**{length: length for length in range(126)}, 126: sys.maxsize, 127: sys.maxsize}
+    return {first | (mask_bit | field) << 8: length for first in (0x81, 0x82) for field, length in lengths.items()}
 
 
 WEBSOCKET = "websocket"
@@ -80,8 +83,9 @@ def long_text_frame(text: bytes) -> bytes:
 
 def framed_text(frame: bytes) -> str:
     """The text in an unmasked frame."""
-    header, _ = frame_extent(frame, 0) or (0, 0)
-    return frame[header:].decode()
+    extent = frame_extent(frame, 0)
+    assert extent is not None
+    return frame[extent[0] :].decode()
 
 
 def client_frame(payload: str | bytes, key: bytes) -> bytes:

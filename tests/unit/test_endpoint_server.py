@@ -5,8 +5,12 @@ from __future__ import annotations
 import gc
 import random
 import weakref
+from collections.abc import Iterator
+from itertools import islice
 
 from primus_proto import ByteServer, ClientConfig, Limits, Server, ServerConfig, Spark
+from primus_proto.commands import Command, Write
+from primus_proto.events import Event
 from primus_proto.http.model import Address
 from tests.unit.sessions import commanded
 from tests.unit.wires import (
@@ -57,6 +61,30 @@ def test_empty_data_changes_nothing() -> None:
     peer.upgrade(more=b"")
     peer.send(b"")
     assert wire.told() == ["connection"]
+
+
+def test_iterators_of_poll_may_overlap() -> None:
+    wire = ServerWire()
+    sparks = {peer.channel: spark for peer, spark in (wire.connect() for _ in range(2))}
+    a, b = sparks
+    written: dict[int, bytes] = {a: b"", b: b""}
+
+    def take(items: Iterator[Event | Command]) -> None:
+        for item in items:
+            assert isinstance(item, Write)
+            for channel in item.channels:
+                written[channel] += item.data
+
+    sparks[a].write(1)
+    sparks[b].write(1)
+    first = wire.endpoint.poll(now=wire.now)
+    take(islice(first, 1))  # breaks off
+    take(wire.endpoint.poll(now=wire.now))
+    sparks[a].write(2)
+    del first
+    sparks[a].write(3)
+    take(wire.endpoint.poll(now=wire.now))
+    assert written == {a: b"\x81\x011\x81\x012\x81\x013", b: b"\x81\x011"}
 
 
 def test_nothing_is_kept_of_sessions_that_are_over() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -16,7 +18,6 @@ HANDSHAKE = (
     b"GET /primus HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-MESSAGE = client_frame('"hello"', bytes(4))
 
 
 def test_an_exit_in_a_listener_ends_the_loop_and_calls_it_no_more_before_that() -> None:
@@ -49,51 +50,107 @@ def test_an_exit_in_a_listener_ends_the_loop_and_calls_it_no_more_before_that() 
     assert calls[:4] == ["first", "second", "exit", "unwound"]
 
 
-def have_two_read_together(listener: Callable[[int], object]) -> None:
-    """Two clients send before the server reads. `listener` gets the number of those that have an answer already."""
-    peers: list[socket.socket] = []
+class Two:
+    """Two clients whose messages come in the same turn of the loop, to sparks with these listeners."""
 
-    def connection(spark: Spark) -> None:
-        @spark.on("data")
-        def take(value: object) -> None:
-            listener(len(select.select(peers, [], [], 0)[0]))
-            spark.write(value)
+    def __init__(self, *listeners: Callable[[Spark, object], object]) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.listeners = listeners
+        self.peers: list[socket.socket] = []
+        self.stack = contextlib.AsyncExitStack()
+        self.warm = 0
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        async with serve(None, "127.0.0.1", 0) as server:
-            server.on("connection", connection)
-            for _ in range(2):
-                peers.append(socket.create_connection(("127.0.0.1", server.port)))
-                peers[-1].setblocking(False)
-                peers[-1].sendall(HANDSHAKE)
-                assert b" 101 " in await loop.sock_recv(peers[-1], 1000)
-            for peer in peers:
-                peer.sendall(MESSAGE)
-            for peer in peers:
-                assert await loop.sock_recv(peer, 1000) == b'\x81\x07"hello"'
+    def __enter__(self) -> Two:
+        self.loop.run_until_complete(self.open())
+        return self
 
-    try:
-        asyncio.run(main())
-    finally:
-        for peer in peers:
+    def __exit__(self, *exc: object) -> None:
+        for peer in self.peers:
             peer.close()
+        self.loop.run_until_complete(self.stack.aclose())
+        self.loop.close()
+
+    async def open(self) -> None:
+        server = await self.stack.enter_async_context(serve(None, "127.0.0.1", 0))
+        server.on("connection", self.connection)
+        for _ in range(2):
+            self.peers.append(socket.create_connection(("127.0.0.1", server.port)))
+            self.peers[-1].setblocking(False)
+            self.peers[-1].sendall(HANDSHAKE)
+            assert b" 101 " in await self.loop.sock_recv(self.peers[-1], 1000)
+        self.send("warm", "warm")  # because the first value that a listener gets comes with an event
+        while self.warm < 2 * len(self.listeners):
+            await asyncio.sleep(0.001)
+
+    def connection(self, spark: Spark) -> None:
+        def take(listener: Callable[[Spark, object], object], value: object) -> None:
+            if value == "warm":
+                self.warm += 1
+            else:
+                listener(spark, value)
+
+        for listener in self.listeners:
+            spark.on("data", partial(take, listener))
+
+    def answered(self) -> int:
+        """How many of the clients have something to read."""
+        return len(select.select(self.peers, [], [], 0)[0])
+
+    def send(self, *values: str) -> None:
+        """Send one from each."""
+        for peer, value in zip(self.peers, values, strict=True):
+            peer.sendall(client_frame(f'"{value}"', bytes(4)))
+
+    def run_until(self, condition: Callable[[], object]) -> None:
+        async def wait() -> None:
+            while not condition():
+                await asyncio.sleep(0.001)
+
+        self.loop.run_until_complete(asyncio.wait_for(wait(), 10))
 
 
-def test_an_exit_in_a_listener_keeps_others_that_were_read_with_it_from_being_called() -> None:
-    calls: list[int] = []
+@pytest.mark.parametrize("several", [False, True], ids=["one listener", "several"])
+@pytest.mark.parametrize("sizes", [(1, 1000), (1000, 1)])  # the system says which is read first
+def test_what_was_read_together_with_an_exit_is_not_lost(several: bool, sizes: tuple[int, int]) -> None:
+    heard: list[object] = []
 
-    def leave(answered: int) -> None:
-        calls.append(answered)
+    def leave(spark: Spark, value: object) -> None:
+        heard.append(value)
         raise SystemExit(3)
 
-    with pytest.raises(SystemExit, match="3"):
-        have_two_read_together(leave)
-    assert calls == [0]
+    with Two(leave, *([lambda spark, value: None] if several else [])) as two:
+        two.send("x" * sizes[0], "x" * sizes[1])
+        with pytest.raises(SystemExit, match="3"):
+            two.run_until(lambda: False)
+        with contextlib.suppress(SystemExit):  # it may have been called both times before the loop ended
+            two.run_until(lambda: len(heard) == 2)
+        assert len(heard) == 2
 
 
-def test_a_slow_listener_does_not_keep_the_answer_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_listener_does_not_keep_the_answer_to_what_was_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("primus_io._driver.GATHERING", -1.0)  # every listener is slow
     calls: list[int] = []
-    have_two_read_together(calls.append)
+
+    def answer(spark: Spark, value: object) -> None:
+        calls.append(two.answered())
+        spark.write(value)
+
+    with Two(answer) as two:
+        two.send("a", "b")
+        two.run_until(lambda: two.answered() == 2)
     assert calls == [0, 1]
+
+
+def test_much_that_is_written_leaves_before_more_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("primus_io._driver.GATHERING", 60.0)
+    needed: list[bool] = []
+
+    def relay(spark: Spark, value: object) -> None:
+        first, *_ = spark.server.sparks.values()
+        needed.append(first._core.needs_drain)
+        first.write("x" * first._core.server.limits.backlog)
+
+    with Two(relay) as two:
+        two.send("a", "b")
+        two.run_until(lambda: len(needed) == 2)
+    assert needed == [False, False]
