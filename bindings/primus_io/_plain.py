@@ -32,8 +32,8 @@ PAUSE = 1.0
 Gather = Callable[[Callable[[], None]], object]
 
 TOGETHER = 32
-"""Sockets that are read, at most, in one turn of the loop, before what that causes is written. So each takes fewer steps,
-and handlers take the values of some before those of others push them out of the processor's cache."""
+"""Sockets that are read, at most, in one turn of the loop, before what that causes is written. So each takes fewer
+steps, and handlers take the values of some before those of others push them out of the processor's cache."""
 
 
 def accept_from(
