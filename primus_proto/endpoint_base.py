@@ -110,7 +110,7 @@ class Endpoint(ABC):
         """`poll` where pipes have something, and nothing else."""
         pipes = self._dirty_pipes
         pipes.reverse()  # so that each is taken off before its `Write` is handed out, and quickly
-        while pipes:
+        while pipes and not self._commands:
             write = pipes[-1].take_write(shared=len(pipes) == 1)
             if write is None:
                 break

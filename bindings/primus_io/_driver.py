@@ -274,7 +274,7 @@ class Driver(IO, ABC):
         try:
             read()
         finally:
-            self._gathers_until = math.inf
+            self.pumping, self._gathers_until = True, math.inf
             self._pump(self.now())
 
     def _begin_gathering(self) -> None:

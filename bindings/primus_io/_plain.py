@@ -29,8 +29,6 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE = 1.0
 """Seconds without accepting when the system has no more descriptors or memory."""
 
-Gather = Callable[[Callable[[], None]], object]
-
 TOGETHER = 32
 """Sockets that are read, at most, in one turn of the loop, before what that causes is written. So each takes fewer
 steps, and handlers take the values of some before those of others push them out of the processor's cache."""
@@ -40,14 +38,11 @@ def accept_from(
     loop: asyncio.AbstractEventLoop,
     listener: socket.socket,
     protocol: Callable[[], asyncio.BufferedProtocol],
-    gather: Gather,
+    host: Host,
 ) -> Callable[[], None]:
-    """Accept connections, one in each turn of the loop. Returns a function that stops, and closes the listener.
-
-    `gather` calls a function that reads from several of them, and does what that caused once it has returned.
-    """
+    """Accept connections, one in each turn of the loop. Returns a function that stops, and closes the listener."""
     again: asyncio.TimerHandle | None = None
-    readers: Readers = EpollReaders(loop, gather) if sys.platform == "linux" else loop
+    readers: Readers = EpollReaders(loop, host) if sys.platform == "linux" else loop
     if INHERITED:
         send_at_once(listener)
         keep_alive(listener)
@@ -94,6 +89,16 @@ def send_at_once(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+class Host(Protocol):
+    """Whose sockets they are."""
+
+    settling: bool
+    """Whether a timer has fired that is believed once everything was read that has arrived."""
+
+    def gather(self, read: Callable[[], None]) -> None:
+        """Call `read`, which reads from several sockets, and do what that causes when it has returned."""
+
+
 class Readers(Protocol):
     """Who calls when a socket can be read: a loop, or `EpollReaders`."""
 
@@ -107,9 +112,9 @@ class Readers(Protocol):
 class EpollReaders:
     """Many sockets that are one reader of the loop: an epoll descriptor can be waited for, as a socket can."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, gather: Gather) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: Host) -> None:
         self._loop = loop
-        self._gather = gather
+        self._host = host
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], object]] = {}
 
@@ -129,11 +134,13 @@ class EpollReaders:
             self._loop.remove_reader(self._epoll.fileno())
 
     def _call(self) -> None:
-        ready = self._epoll.poll(0, TOGETHER)
+        host = self._host
+        ready = self._epoll.poll(0, -1 if host.settling else TOGETHER)
         if len(ready) == 1:
             self._read(ready)
         else:
-            self._gather(partial(self._read, ready))
+            for start in range(0, len(ready), TOGETHER):
+                host.gather(partial(self._read, ready[start : start + TOGETHER]))
 
     def _read(self, ready: list[tuple[int, int]]) -> None:
         callbacks = self._callbacks

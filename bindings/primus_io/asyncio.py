@@ -252,7 +252,7 @@ class Driver(RunningDriver):
         # uvloop reads up to 32 times in a row while the buffer comes back full. asyncio does something similar with
         # TLS: data from the socket starts another series of reads, one in each turn.
         self.reads_ahead: bool = not isinstance(self.loop, asyncio.BaseEventLoop)
-        self._scheduled = self._settling = False
+        self._scheduled = self.settling = False
         self.turns = Turns(self.loop.call_soon)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -341,7 +341,7 @@ class Driver(RunningDriver):
         for each in listeners:
             each.setblocking(False)
             each.listen(BACKLOG)
-        stops = [accept_from(self.loop, each, accept, self.gather) for each in listeners]
+        stops = [accept_from(self.loop, each, accept, self) for each in listeners]
 
         def stop() -> None:
             for each in stops:
@@ -360,8 +360,8 @@ class Driver(RunningDriver):
         self._timer = None if due is None else self.loop.call_at(due, self._timer_fired, context=self._context)
 
     def _timer_fired(self) -> None:
-        if not self._settling:
-            self._settling = True
+        if not self.settling:
+            self.settling = True
             self._settle(-1, 0, self.now())
 
     def _settle(self, quiet: int, turns: int, fired: float) -> None:
@@ -371,7 +371,7 @@ class Driver(RunningDriver):
         if not (self._closed or has_settled(quiet, turns, self.now() - fired)):
             self.loop.call_soon(self._settle, quiet, turns + 1, fired, context=self._context)
             return
-        self._settling = False
+        self.settling = False
         if not self._closed:
             self.timeout()
 

@@ -9,6 +9,7 @@ import json
 import marshal
 import math
 import re
+from enum import Enum
 from json.encoder import encode_basestring
 from typing import Any, NoReturn, Self
 
@@ -26,7 +27,7 @@ else:
 __all__ = ["FastJSONParser", "JSONParser", "make_json"]
 
 _RESERVED = b'"primus::'
-_MAY_HAVE_FLOATS = {float, dict, list, tuple}
+_WITHOUT_FLOATS = {str, int, bool, type(None)}
 # They look for their last byte, which is rare, and only then behind it. The other way takes several times as long.
 _NOT_FINITE = [re.compile(rb"%b(?<=[g\xe7].{6}[\xf0-\xff]%b)" % (last, last), re.DOTALL) for last in (b"\x7f", b"\xff")]
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -195,9 +196,11 @@ def _is_finite(value: Any) -> bool:
         return math.isfinite(value)
     if kind is dict:
         value = value.values()
+    elif isinstance(value, Enum):
+        return _is_finite(value.value)
     elif kind is not list and kind is not tuple:
         return True
-    return all(type(inner) not in _MAY_HAVE_FLOATS or _is_finite(inner) for inner in value)
+    return all(type(inner) in _WITHOUT_FLOATS or _is_finite(inner) for inner in value)
 
 
 def make_json(limits: Limits | None = None) -> JSONParser:

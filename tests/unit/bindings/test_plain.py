@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import importlib.util
@@ -15,7 +16,7 @@ from typing import Any, cast
 
 import pytest
 
-from primus_io._plain import HIGH, PlainTransport, accept_from
+from primus_io._plain import HIGH, TOGETHER, EpollReaders, PlainTransport, accept_from
 
 LOOPS = [asyncio.SelectorEventLoop]
 if importlib.util.find_spec("uvloop") is not None:
@@ -60,6 +61,11 @@ class Recorder(asyncio.BufferedProtocol):
 class World:
     """A listener on a selector loop, and one connection to it."""
 
+    settling = False
+
+    def gather(self, read: Callable[[], None]) -> None:
+        read()
+
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.errors: list[dict[str, Any]] = []
@@ -68,7 +74,7 @@ class World:
         self.listener.setblocking(False)
         self.address = self.listener.getsockname()
         self.server = Recorder()
-        self.stop = accept_from(self.loop, self.listener, lambda: self.server, lambda read: read())
+        self.stop = accept_from(self.loop, self.listener, lambda: self.server, self)
         self.peer = socket.socket()
         self.peer.setblocking(False)
 
@@ -213,5 +219,25 @@ def test_accepted_sockets_send_at_once_and_are_kept_alive() -> None:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 120
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    run(scenario)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+@pytest.mark.parametrize("settling", [False, True])
+def test_a_turn_reads_some_sockets_but_all_before_a_timer_is_believed(settling: bool) -> None:
+    async def scenario(world: World) -> None:
+        world.settling = settling
+        readers = EpollReaders(world.loop, world)
+        read: list[bytes] = []
+        with contextlib.ExitStack() as stack:
+            for _ in range(TOGETHER + 1):
+                ours, theirs = map(stack.enter_context, socket.socketpair())
+                readers.add_reader(ours.fileno(), lambda ours=ours: read.append(ours.recv(1)))  # type: ignore[misc]
+                stack.callback(readers.remove_reader, ours.fileno())
+                theirs.send(b"x")
+            while not read:
+                await asyncio.sleep(0)
+            assert len(read) == TOGETHER + settling
 
     run(scenario)
