@@ -43,9 +43,9 @@ R = TypeVar("R", covariant=True)
 F = TypeVar("F", bound=Callable[..., Any])
 
 URL = "str | Callable[[], str | Awaitable[str]]"  # for help()
-OPTIONS = re.compile(r"\n +Options, .*", re.DOTALL)
+OPTIONS = re.compile(r"\nOptions, .*", re.DOTALL)
 ENTRY = re.compile(r"^ {4}(\w+): .*\n(?: {8}.*\n)*", re.MULTILINE)
-WAIT = re.compile(r" {12}wait:.*\n( {16}.*\n)*")
+WAIT = re.compile(r" {4}wait:.*\n( {8}.*\n)*")
 
 
 class ConnectFunction(Protocol[R]):
@@ -355,8 +355,10 @@ class FetchSpec(Protocol):
 
 def spec_doc() -> str:
     """The docstring of `fetch_spec`, with the options of `connect`."""
-    options = OPTIONS.search(ConnectFunction.__call__.__doc__ or "")
-    return f"{(FetchSpec.__call__.__doc__ or '').rstrip()}\n{WAIT.sub('', options[0]) if options else ''}"
+    # Cleaned, because Python 3.13 and later take the indentation away and earlier ones do not.
+    own, shared = (inspect.cleandoc(each.__call__.__doc__ or "") for each in (FetchSpec, ConnectFunction))
+    options = OPTIONS.search(shared)
+    return f"{own}\n{WAIT.sub('', options[0]) if options else ''}"
 
 
 def primus_doc(doc: str | None) -> str:
