@@ -34,7 +34,7 @@ class Endpoint(ABC):
         self._channels: dict[int, Channel] = {}
         self._last_channel = 0
         self._dirty_channels: list[Channel] = []
-        self._dirty_pipes: list[Pipe] = []
+        self._dirty_pipes: deque[Pipe] = deque()
         self._dirty = (self._dirty_pipes, self._dirty_channels)
         self._commands: deque[Command] = deque()
         # Where all that `poll` has to do shows, but for dirty pipes and `Core.is_unsettled`.
@@ -109,15 +109,13 @@ class Endpoint(ABC):
     def _poll_pipes(self, now: float) -> Iterator[ev.Event | Command]:
         """`poll` where pipes have something, and nothing else."""
         pipes = self._dirty_pipes
-        pipes.reverse()  # so that each is taken off before its `Write` is handed out, and quickly
         while pipes and not self._commands:
-            write = pipes[-1].take_write(shared=len(pipes) == 1)
+            write = pipes[0].take_write(shared=len(pipes) == 1)
             if write is None:
                 break
-            pipes.pop()
+            pipes.popleft()
             yield write
         if pipes or any(self._agenda):  # not an answer, or something was fed in meanwhile
-            pipes.reverse()
             yield from poll(self._session.queued_events, self._commands, self._work, now, self._dirty)
 
     @property

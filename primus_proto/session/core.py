@@ -94,7 +94,7 @@ class Core:
         """How many messages the sparks of a server have got."""
         self.queued_commands: deque[MessageCommand[Any]] = deque()
         """Commands of the message seam that `poll` has not handed out yet."""
-        self.dirty_pipes: list[Pipe] = []
+        self.dirty_pipes: deque[Pipe] = deque()
         """Pipes of the message seam that have something to hand over."""
 
     def next_timeout(self) -> float | None:

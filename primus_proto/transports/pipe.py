@@ -279,7 +279,7 @@ class MessagePipe(Pipe):
         return self.session if self.request is not None else None
 
 
-def flush_pipes(pipes: list[Pipe], *, now: float) -> None:
+def flush_pipes(pipes: deque[Pipe], *, now: float) -> None:
     """Flush the dirty pipes, and tell the sessions of those above the high-water mark."""
     dirty = pipes.copy()
     pipes.clear()
