@@ -270,14 +270,17 @@ class WebSocket:
             return end
         header, length = extent
         stop = position + header + length
-        medium = 8 if self._rng is None else 4
+        client = self._rng is not None
         if (
             stop <= end
             and self._in_lane
             and (first == 0x81 or first == 0x82)
             and length <= self._limit
             # The header is of the right kind, and the length in it needs so many bytes.
-            and ((header == medium and length > 125) or (header == medium + 6 and 0xFFFF < length < 1 << 63))
+            and (
+                (header == (10 if client else 14) and 0xFFFF < length < 1 << 63)
+                or (header == 4 and client and length > 125)
+            )
         ):
             payload = received[stop - length : stop]
             if self._rng is None:
