@@ -154,7 +154,7 @@ class Session(Answering, Transforming, Extended, Emitter):
                 event = self._inbox.popleft()
                 self._unhandled_bytes -= event.size + MESSAGE_OVERHEAD
                 if self._paused:
-                    self._resume_soon()
+                    self._check_pause()
                 if type(event) is not Undecoded or self._decode(event):
                     return event.data
             elif self._ended:
@@ -208,9 +208,7 @@ class Session(Answering, Transforming, Extended, Emitter):
         """Take the first message of the inbox."""
         assert self._inbox
         event = self._inbox.popleft()
-        self._unhandled_bytes -= event.size + MESSAGE_OVERHEAD
-        if self._paused:
-            self._resume_soon()
+        self._subtract_unhandled(event.size + MESSAGE_OVERHEAD)
         return event
 
     async def _receive(self) -> Any:
@@ -296,15 +294,13 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     def _keep_direct(self, value: Any, message: str | bytes) -> None:
         """Keep a value for iteration, from inside the core."""
-        raise NotImplementedError
+        self._keep(self._data_event(value, len(message)))
 
     def _keep(self, event: ev.DataReceived | ev.SparkData) -> None:
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(event)
-        self._unhandled_bytes += event.size + MESSAGE_OVERHEAD
-        if self._unhandled_bytes > PAUSE_ABOVE:
-            self._pause()
+        self._add_unhandled(event.size + MESSAGE_OVERHEAD)
         if self._waiters:
             self._wake_waiters()
 
@@ -384,21 +380,17 @@ class Session(Answering, Transforming, Extended, Emitter):
 
     def _add_unhandled(self, size: int) -> None:
         self._unhandled_bytes += size
-        if self._unhandled_bytes > PAUSE_ABOVE:
-            self._pause()
-
-    def _pause(self) -> None:
-        if not self._paused:
+        if self._unhandled_bytes > PAUSE_ABOVE and not self._paused:
             self._paused = True
             self._core.pause()
 
     def _subtract_unhandled(self, size: int) -> None:
         self._unhandled_bytes -= size
         if self._paused:
-            self._resume_soon()
+            self._check_pause()
 
-    def _resume_soon(self) -> None:
-        """Something was handled while reading was paused."""
+    def _check_pause(self) -> None:
+        """Something was handled while reading is paused."""
         if self._unhandled_bytes <= RESUME_BELOW:
             self._paused = False
             self._core.resume()

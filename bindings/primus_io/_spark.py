@@ -130,11 +130,6 @@ class SparkBase(Session):
         event.spark, event.data, event.size = self, value, size
         return event  # type: ignore[no-any-return]  # see `new`
 
-    def _keep_direct(self, value: Any, message: str | bytes) -> None:
-        event = new(SparkData)  # as `_data_event`, without the call
-        event.spark, event.data, event.size = self, value, len(message)
-        self._keep(event)
-
     def _note(self, event: ev.SparkEvent) -> None:
         """Wake those who wait for what an event says."""
         if type(event) is ev.SparkEnded:
