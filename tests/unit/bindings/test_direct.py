@@ -62,6 +62,8 @@ class Two:
 
     def __enter__(self) -> Two:
         self.loop.run_until_complete(self.open())
+        self.send("warm", "warm")  # because the first value that a listener gets comes with an event
+        self.run_until(lambda: self.warm == 2 * len(self.listeners))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -78,9 +80,6 @@ class Two:
             self.peers[-1].setblocking(False)
             self.peers[-1].sendall(HANDSHAKE)
             assert b" 101 " in await self.loop.sock_recv(self.peers[-1], 1000)
-        self.send("warm", "warm")  # because the first value that a listener gets comes with an event
-        while self.warm < 2 * len(self.listeners):
-            await asyncio.sleep(0.001)
 
     def connection(self, spark: Spark) -> None:
         def take(listener: Callable[[Spark, object], object], value: object) -> None:
@@ -104,7 +103,7 @@ class Two:
     def run_until(self, condition: Callable[[], object]) -> None:
         async def wait() -> None:
             while not condition():
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
 
         self.loop.run_until_complete(asyncio.wait_for(wait(), 10))
 

@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -230,10 +231,14 @@ def test_a_turn_reads_some_sockets_but_all_before_a_timer_is_believed(settling: 
         world.settling = settling
         readers = EpollReaders(world.loop, world)
         read: list[bytes] = []
+
+        def take(sock: socket.socket) -> None:
+            read.append(sock.recv(1))
+
         with contextlib.ExitStack() as stack:
             for _ in range(TOGETHER + 1):
                 ours, theirs = map(stack.enter_context, socket.socketpair())
-                readers.add_reader(ours.fileno(), lambda ours=ours: read.append(ours.recv(1)))  # type: ignore[misc]
+                readers.add_reader(ours.fileno(), partial(take, ours))
                 stack.callback(readers.remove_reader, ours.fileno())
                 theirs.send(b"x")
             while not read:
